@@ -1,0 +1,192 @@
+"""What a user writes: a Campaign with its jobs, scene and render functions, and loading one from its file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Awaitable, Callable, Iterator, Mapping
+
+from runner.errors import CampaignError, RunnerError
+from runner.job import Policy
+
+__all__ = ["Campaign", "load_campaign"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Campaign:
+    """A named set of jobs with one scene, one render function and one policy.
+
+    name: letters, digits, dot, dash and underscore; it names the results folder.
+    max_failures: a job is set aside after its render raised this many times.
+    max_crashes: a job is set aside after its browser or process died under it this many times.
+    timeout_s: limit of one attempt, in seconds.
+    backoff_s: wait before the second attempt, in seconds; doubles with each failure.
+
+    Three decorated functions make it whole:
+
+    @campaign.jobs      () → iterable of params (dict), of pairs (key, params), or of Job
+    @campaign.scene     () → a Vuer scene; set once in each browser tab
+    @campaign.render    async (session, job) → None; called for each job
+
+    jobs and scene may take keyword arguments with defaults: `runner run FILE --set name=value`
+    fills them in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        max_failures: int = 3,
+        max_crashes: int = 3,
+        timeout_s: float = 60.0,
+        backoff_s: float = 1.0,
+    ):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise CampaignError(
+                f"a campaign's name must be letters, digits, '.', '-' and '_', got {name!r:.100}"
+            )
+        for what, value, least in [
+            ("max_failures", max_failures, 1),
+            ("max_crashes", max_crashes, 1),
+            ("timeout_s", timeout_s, 0.1),
+            ("backoff_s", backoff_s, 0.0),
+        ]:
+            if not isinstance(value, (int, float)) or not value >= least:
+                raise CampaignError(f"campaign {name!r}: {what} must be at least {least}, got {value!r}")
+        self.name = name
+        self.policy = Policy(
+            max_failures=max_failures,
+            max_crashes=max_crashes,
+            timeout_s=timeout_s,
+            backoff_s=backoff_s,
+        )
+        self.file: Path | None = None
+        self.file_sha256: str | None = None
+        self.settings: dict[str, str] = {}
+        self._functions: dict[str, Callable] = {}
+
+    def jobs(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: the function that yields the campaign's jobs."""
+        return self._take("jobs", function)
+
+    def scene(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: the function that returns the scene, set once in each browser tab."""
+        return self._take("scene", function)
+
+    def render(self, function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Decorator: the async function that renders one job."""
+        if not inspect.iscoroutinefunction(function):
+            raise CampaignError(
+                f"campaign {self.name!r}: render must be an async function: write 'async def'"
+            )
+        return self._take("render", function)
+
+    def _take(self, role: str, function: Callable) -> Callable:
+        if role in self._functions:
+            raise CampaignError(f"campaign {self.name!r} has two {role} functions")
+        self._functions[role] = function
+        return function
+
+    def check(self) -> None:
+        """Raise CampaignError when a function is missing or a setting fits none of them."""
+        for role in ("jobs", "scene", "render"):
+            if role not in self._functions:
+                raise CampaignError(
+                    f"campaign {self.name!r} has no {role} function: "
+                    f"write one and decorate it with @campaign.{role}"
+                )
+        known = {name for role in ("jobs", "scene") for name in self._settable(role)}
+        for name in self.settings.keys() - known:
+            choice = ", ".join(sorted(known)) or "none"
+            raise CampaignError(
+                f"campaign {self.name!r} has no setting {name!r}; it has: {choice} "
+                "(the keyword arguments of its jobs and scene functions)"
+            )
+
+    def _settable(self, role: str) -> list[str]:
+        return list(inspect.signature(self._functions[role]).parameters)
+
+    def _call(self, role: str) -> Any:
+        chosen = {k: v for k, v in self.settings.items() if k in self._settable(role)}
+        return self._functions[role](**chosen)
+
+    def iterate_jobs(self) -> Iterator[Any]:
+        """What the jobs function yields; its own errors become CampaignError with their line."""
+        try:
+            yield from self._call("jobs")
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise CampaignError(f"the jobs function of {_where(error, self.file)}") from error
+
+    def make_scene(self) -> Any:
+        """A new scene. Raises CampaignError with the line where the scene function failed."""
+        try:
+            return self._call("scene")
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise CampaignError(f"the scene function of {_where(error, self.file)}") from error
+
+    async def render_job(self, session: Any, job: Any) -> None:
+        """Call the user's render function; whatever it raises goes through."""
+        await self._functions["render"](session, job)
+
+
+def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -> Campaign:
+    """The one Campaign that a Python file defines, complete and with its settings filled in.
+
+    Raises CampaignError, in one line with file and line number, for whatever is wrong with it.
+    """
+    path = Path(file).absolute()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CampaignError(
+            f"cannot read the campaign file {file}: {reason}; "
+            f"'runner init {file}' writes one to start from"
+        ) from None
+    spec = importlib.util.spec_from_loader(f"campaign_{path.stem}", loader=None, origin=str(path))
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    # A campaign may import what lies beside it, as a script would.
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    try:
+        exec(compile(source, str(path), "exec"), vars(module))
+    except SyntaxError as error:
+        line = f":{error.lineno}" if error.lineno else ""
+        raise CampaignError(f"{error.filename}{line}: syntax error: {error.msg}") from None
+    except RunnerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise CampaignError(f"{_where(error, path)}") from error
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Campaign)}
+    if len(found) != 1:
+        count = "no Campaign" if not found else f"{len(found)} Campaigns"
+        raise CampaignError(f"{file} defines {count}: write one 'campaign = Campaign(\"name\")'")
+    (campaign,) = found.values()
+    campaign.file = path
+    campaign.file_sha256 = hashlib.sha256(source).hexdigest()
+    campaign.settings = dict(settings or {})
+    campaign.check()
+    return campaign
+
+
+def _where(error: BaseException, file: Path | None) -> str:
+    """FILE:LINE: TypeName: message, with the innermost line of the user's own file."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if file is not None and frame.filename == str(file)
+    ]
+    place = f"{file}:{lines[-1]}" if lines else str(file or "the campaign")
+    return f"{place}: {type(error).__name__}: {error}"

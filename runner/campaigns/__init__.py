@@ -1,0 +1,1 @@
+"""Campaign files that ship with the package: what `runner init` and `runner demo` start from."""

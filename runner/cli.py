@@ -1,0 +1,221 @@
+"""The commands; each is thin over the library."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner import __version__
+from runner.errors import RunnerError, UsageError
+
+_EXAMPLES = ("orbit", "demo", "camera_path")
+
+_EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed; 2 usage, or a file
+that cannot be used; 3 stopped, because no browser could be kept at work; 4 there are no jobs; 8
+unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
+
+
+class _Group(click.Group):
+    """Shows a RunnerError as one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RunnerError as error:
+            click.echo(f"runner: {error}", err=True)
+            ctx.exit(2 if isinstance(error, UsageError) else 3)
+        except KeyboardInterrupt:
+            ctx.exit(130)
+        except BrokenPipeError:
+            # The reader of our output has gone, as head does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+@click.group(cls=_Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="runner")
+def main() -> None:
+    """Render campaigns of many jobs with Vuer, from start to end, whatever happens in between.
+
+    A campaign is a Python file with its jobs, its scene and its render function. The jobs are kept
+    in a database; a run that was stopped or killed goes on where it was.
+    """
+
+
+def _database_option(command: Any) -> Any:
+    return click.option(
+        "--db",
+        envvar="RUNNER_DB",
+        metavar="PATH|URL",
+        help="The database: a SQLite file or a postgresql:// URL. [env: RUNNER_DB; default: runner.db "
+        "beside the campaign, or in this folder]",
+    )(command)
+
+
+def _settings(_ctx: Any, _param: Any, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"write NAME=VALUE, not {value!r}")
+    return dict(value.split("=", 1) for value in values)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--example", type=click.Choice(_EXAMPLES), default="orbit", show_default=True, help="What to start from.")
+def init(file: Path, example: str) -> None:
+    """Write a commented campaign FILE that runs as it stands.
+
+    Example: runner init orbit.py
+    """
+    source = resources.files("runner.campaigns")
+    if file.exists():
+        raise UsageError(f"{file} exists already and was not touched; name another file")
+    wanted = {f"{example}.py": file}
+    if example == "camera_path":
+        wanted["camera_path.pkl"] = file.with_name("camera_path.pkl")
+    for name, target in wanted.items():
+        try:
+            target.write_bytes(source.joinpath(name).read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
+        click.echo(f"wrote {target}", err=True)
+    click.echo(f"next: runner run {file}", err=True)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--sessions", "-n", type=click.IntRange(0, 64), default=2, show_default=True, help="Headless browsers to start; 0 starts none and prints a link for your own.")
+@_database_option
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where files and metrics go. [default: results beside the campaign]")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", callback=_settings, help="Fill in a keyword argument of the campaign's jobs or scene function.")
+@click.option("--host", default="localhost", show_default=True, help="Where to listen; another address than loopback lets other machines in.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]")
+@click.pass_context
+def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int) -> None:
+    """Render the campaign in FILE: submit, resume or top up, whichever is due.
+
+    Its jobs are added by their keys, so the same command can be given again at any time.
+
+    Example: runner run orbit.py --sessions 2
+    """
+    from runner.campaign import load_campaign
+    from runner.run import RunOptions, run_campaign
+
+    campaign = load_campaign(file, settings)
+    beside = campaign.file.parent
+    options = RunOptions(
+        sessions=sessions,
+        database=db or str(beside / "runner.db"),
+        results=(results or beside / "results").absolute(),
+        host=host,
+        port=port,
+    )
+    ctx.exit(run_campaign(campaign, options))
+
+
+@main.command()
+@click.argument("campaign", required=False)
+@_database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign.")
+def report(campaign: str | None, db: str | None, as_json: bool) -> None:
+    """Tell what happened: verdict, counts, rate, times, failures by reason, and what to do next.
+
+    Example: runner report orbit --db runner.db
+    """
+    from runner.report import summarize, to_text
+
+    with _existing_store(db) as store:
+        summaries = [summarize(store, row) for row in _chosen(store, campaign)]
+    if as_json:
+        click.echo(json.dumps(summaries, indent=1))
+    else:
+        click.echo("\n".join(to_text(summary) for summary in summaries), nl=False)
+
+
+@main.command()
+@click.argument("campaign", required=False)
+@_database_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign.")
+@click.option("--exit-status", is_flag=True, help="Exit with 1 when jobs failed, with 8 when jobs are left.")
+@click.pass_context
+def status(ctx: click.Context, campaign: str | None, db: str | None, as_json: bool, exit_status: bool) -> None:
+    """Count the jobs of each campaign by status; quick at any size.
+
+    Example: runner status --json
+    """
+    with _existing_store(db) as store:
+        rows = [(row["name"], store.progress(row["id"])) for row in _chosen(store, campaign)]
+    counts = [
+        {"campaign": name, "total": p.total, "done": p.done, "failed": p.failed, "in_progress": p.in_progress, "pending": p.pending}
+        for name, p in rows
+    ]
+    if as_json:
+        click.echo(json.dumps(counts, indent=1))
+    else:
+        for row in counts:
+            click.echo(
+                f"{row['campaign']}: {row['done']:,} of {row['total']:,} done, {row['failed']:,} failed, "
+                f"{row['in_progress']:,} in progress, {row['pending']:,} pending"
+            )
+    if exit_status:
+        ctx.exit(8 if any(p.left for _, p in rows) else 1 if any(p.failed for _, p in rows) else 0)
+
+
+@main.command()
+@click.argument("campaign", required=False)
+@_database_option
+@click.option("--key", "keys", multiple=True, help="Only this job; may be given several times.")
+def retry(campaign: str | None, db: str | None, keys: tuple[str, ...]) -> None:
+    """Make failed jobs pending again, with fresh budgets; `runner run` then renders them.
+
+    Example: runner retry orbit
+    """
+    with _existing_store(db) as store:
+        for row in _chosen(store, campaign):
+            count = store.retry(row["id"], keys)
+            click.echo(f"{row['name']}: {count:,} jobs are pending again", err=True)
+
+
+@main.command()
+@click.argument("folder", default="runner-demo", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--sessions", "-n", type=click.IntRange(0, 64), default=2, show_default=True, help="Headless browsers to start.")
+@click.pass_context
+def demo(ctx: click.Context, folder: Path, sessions: int) -> None:
+    """Render the packaged demo campaign of 60 jobs into FOLDER, and report on it.
+
+    Example: runner demo
+    """
+    file = folder / "demo.py"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(resources.files("runner.campaigns").joinpath("demo.py"), file)
+    try:
+        ctx.invoke(run, file=file, sessions=sessions, db=None, results=None, settings={}, host="localhost", port=0)
+    except click.exceptions.Exit as end:
+        if end.exit_code in (0, 1):
+            ctx.invoke(report, campaign="demo", db=str(folder / "runner.db"), as_json=False)
+        raise
+
+
+def _existing_store(db: str | None) -> Any:
+    from runner.store import Store
+
+    database = db or "runner.db"
+    if "://" not in database and not Path(database).is_file():
+        raise UsageError(f"there is no database {database} here; name one with --db, or run a campaign first")
+    return Store(database)
+
+
+def _chosen(store: Any, name: str | None) -> list[dict[str, Any]]:
+    rows = [row for row in store.campaigns() if name in (None, row["name"])]
+    if not rows:
+        known = ", ".join(row["name"] for row in store.campaigns()) or "none"
+        raise UsageError(f"there is no campaign {name or ''} in the database; it has: {known}")
+    return rows

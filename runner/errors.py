@@ -1,0 +1,62 @@
+"""Every error that runner raises for its users, as one tree.
+
+RunnerError                 anything runner itself reports; the message says what to do next
+├── UsageError              the command or call cannot be carried out as given
+│   ├── CampaignError       the campaign file or its jobs are not usable
+│   └── StoreError          the database cannot be used
+├── LeaseLost               the job was taken away from this attempt; nothing was changed
+├── SessionGone             the browser tab of this session is no longer connected
+├── FrameError              the picture that came back is not whole, or not what was asked for
+├── ArtifactError           a job's file cannot be stored under that name
+└── BrowserError            no browser could be found or started
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArtifactError",
+    "BrowserError",
+    "CampaignError",
+    "FrameError",
+    "LeaseLost",
+    "RunnerError",
+    "SessionGone",
+    "StoreError",
+    "UsageError",
+]
+
+
+class RunnerError(Exception):
+    """Anything runner itself reports; the message says what to do next."""
+
+
+class UsageError(RunnerError):
+    """The command or call cannot be carried out as given."""
+
+
+class CampaignError(UsageError):
+    """The campaign file or its jobs are not usable."""
+
+
+class StoreError(UsageError):
+    """The database cannot be used."""
+
+
+class LeaseLost(RunnerError):
+    """The job was taken away from this attempt; nothing was changed."""
+
+
+class SessionGone(RunnerError):
+    """The browser tab of this session is no longer connected."""
+
+
+class FrameError(RunnerError):
+    """The picture that came back is not whole, or not what was asked for."""
+
+
+class ArtifactError(RunnerError):
+    """A job's file cannot be stored under that name."""
+
+
+class BrowserError(RunnerError):
+    """No browser could be found or started."""

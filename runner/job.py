@@ -1,0 +1,168 @@
+"""The plain, frozen data that passes between the layers; no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Mapping
+
+from runner.errors import CampaignError
+
+
+class Status(str, Enum):
+    """Where a job stands. The values are what the database holds."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How a campaign treats its jobs.
+
+    max_failures: a job is set aside after its render raised this many times.
+    max_crashes: a job is set aside after its browser or process died this many times.
+    backoff_s: wait before the second attempt, in seconds; doubles with each failure.
+    backoff_max_s: the longest such wait, in seconds.
+    timeout_s: limit of one attempt, in seconds.
+    """
+
+    max_failures: int = 3
+    max_crashes: int = 3
+    backoff_s: float = 1.0
+    backoff_max_s: float = 600.0
+    timeout_s: float = 60.0
+
+
+def canonical_json(params: Mapping[str, Any]) -> str:
+    """The one text that equal params share: sorted keys, no spaces, no NaN.
+
+    Raises CampaignError when params is not a mapping from strings to JSON values.
+    """
+    if not isinstance(params, Mapping):
+        raise CampaignError(
+            f"a job's params must be a dict, got {type(params).__name__}: {params!r:.80}"
+        )
+    try:
+        text = _ENCODE(params)
+    except (TypeError, ValueError) as error:
+        raise CampaignError(
+            f"a job's params are not JSON ({error}): {dict(params)!r:.120}. "
+            "Use numbers, strings, booleans, None, lists and dicts; "
+            "convert arrays with .tolist()"
+        ) from None
+    # json.dumps turns {1: …} into {"1": …} without a word: two jobs would look like one.
+    if not all(isinstance(name, str) for name in params):
+        raise CampaignError(f"a job's param names must be strings: {dict(params)!r:.120}")
+    return text
+
+
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+def content_key(params_json: str) -> str:
+    """The key of a job that was given none: blake2b-128 of its canonical JSON, as 32 hex digits."""
+    return hashlib.blake2b(params_json.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of rendering, as a campaign's jobs function yields it.
+
+    params: a dict of JSON values.
+    key: the job's name within its campaign; None means a hash of the params.
+    priority: higher goes first.
+    """
+
+    params: Mapping[str, Any]
+    key: str | None = None
+    priority: int = 0
+
+    @classmethod
+    def of(cls, value: Any) -> Job:
+        """A Job from what a jobs function may yield: a Job, a dict of params, or a pair (key, params)."""
+        if isinstance(value, Job):
+            return value
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+            return cls(params=value[1], key=value[0])
+        return cls(params=value)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's claim on a job. (worker_id, attempt) is the fence: only its holder may settle the job."""
+
+    job_id: int
+    campaign_id: int
+    worker_id: int
+    attempt: int
+    key: str
+    params: dict[str, Any]
+    failures: int
+    crashes: int
+    grab_ts: float
+
+    def __str__(self) -> str:
+        return f"job {self.key} (attempt {self.attempt})"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a job produced.
+
+    path: relative to the results folder, with forward slashes.
+    size: bytes. sha256: hex. kind: a media type such as image/jpeg.
+    """
+
+    name: str
+    path: str
+    size: int
+    sha256: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished attempt hands over: its files and its metrics (numbers, strings, booleans, None)."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a campaign was read from and where its files go; absolute paths, for people and reports."""
+
+    file: str | None = None
+    results: str | None = None
+
+
+@dataclass(frozen=True)
+class Added:
+    """What adding jobs found: new ones, and those the campaign already had."""
+
+    new: int
+    known: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Counts of one campaign's jobs; pending includes jobs that wait for a retry."""
+
+    total: int
+    done: int
+    failed: int
+    in_progress: int
+
+    @property
+    def pending(self) -> int:
+        return self.total - self.done - self.failed - self.in_progress
+
+    @property
+    def left(self) -> int:
+        """Jobs that are neither done nor failed."""
+        return self.total - self.done - self.failed

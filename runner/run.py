@@ -1,0 +1,275 @@
+"""One campaign run: wires store, server, browsers, log and progress; signals; exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Callable
+
+import psutil
+
+from runner.browsers import BrowserPool
+from runner.campaign import Campaign
+from runner.errors import LeaseLost
+from runner.frames import contact_sheet
+from runner.job import Place, Progress
+from runner.results import MetricsLog, ResultsFolder
+from runner.store import Store
+from runner.work import Crew
+
+__all__ = ["ExitStatus", "RunOptions", "run_campaign"]
+
+LEASE_S = 60.0
+_HOUSEKEEPING_S = 0.5
+_PLAIN_LINE_EVERY_S = 10.0
+_SHEET_TILES = 100
+
+
+class ExitStatus(IntEnum):
+    """What a command's end means to a script."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    STOPPED = 3
+    NOTHING_TO_DO = 4
+    UNFINISHED = 8
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a campaign.
+
+    sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
+    host, port: where the server listens; port 0 takes a free one.
+    """
+
+    sessions: int
+    database: str
+    results: Path
+    host: str = "localhost"
+    port: int = 0
+
+
+def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
+    """Add the campaign's jobs, render until nothing is left, and say what happened.
+
+    Raises a RunnerError for what the user can mend.
+    """
+    campaign.make_scene()
+    with Store(options.database) as store:
+        place = Place(file=str(campaign.file), results=str(options.results))
+        campaign_id, added = store.submit(
+            campaign.name, campaign.iterate_jobs(), campaign.policy, place
+        )
+        store.reap(campaign_id, LEASE_S)
+        progress = store.progress(campaign_id)
+        say(
+            f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
+            f"{progress.failed:,} failed, {progress.left:,} left"
+        )
+        results = ResultsFolder(options.results, campaign.name)
+        log = MetricsLog(store, campaign_id, results)
+        log.log_params(
+            campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
+            settings=campaign.settings,
+        )
+        try:
+            if progress.left:
+                status = asyncio.run(_run(campaign, campaign_id, store, results, log, options))
+            else:
+                status = _status_of(progress)
+            log.sync()
+        finally:
+            log.close()
+        _draw_contact_sheet(store, campaign_id, results)
+        _say_end(campaign.name, store.progress(campaign_id), status)
+        return status
+
+
+async def _run(
+    campaign: Campaign,
+    campaign_id: int,
+    store: Store,
+    results: ResultsFolder,
+    log: MetricsLog,
+    options: RunOptions,
+) -> ExitStatus:
+    # Vuer takes most of a second to import; the commands that only read go without it.
+    from runner.server import Server
+
+    crew = Crew(campaign, campaign_id, store, results, is_own=lambda name: name.startswith("browser-"))
+    server = Server(crew.work, options.host, options.port)
+    pool = BrowserPool(options.sessions, server.link, server.connected, say)
+    signals = _Signals(crew)
+    await server.start()
+    if not options.sessions:
+        say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
+    keeper = _Housekeeper(crew, log)
+    browsers = asyncio.create_task(pool.run() if options.sessions else asyncio.Event().wait())
+    finished = asyncio.create_task(crew.finished.wait())
+    shown = asyncio.create_task(_show_progress(store, campaign_id, lambda: len(server.sessions)))
+    try:
+        with keeper:
+            ends = {browsers, finished, crew.stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            crew.stop("the run was stopped")
+            await crew.stopped()
+    finally:
+        finished.cancel()
+        shown.cancel()
+        await server.stop()
+        if not browsers.done():
+            browsers.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(shown, return_exceptions=True)
+            await browsers
+    if crew.error:
+        raise crew.error
+    return signals.status or _status_of(store.progress(campaign_id))
+
+
+def _status_of(progress: Progress) -> ExitStatus:
+    if progress.left:
+        return ExitStatus.UNFINISHED
+    if progress.failed:
+        return ExitStatus.SOME_FAILED
+    return ExitStatus.DONE if progress.total else ExitStatus.NOTHING_TO_DO
+
+
+class _Signals:
+    """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once."""
+
+    def __init__(self, crew: Crew):
+        self._crew = crew
+        self.status: ExitStatus | None = None
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if self.status is not None:
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+            os._exit(self.status)
+        self.status = ExitStatus.INTERRUPTED if number == signal.SIGINT else ExitStatus.TERMINATED
+        say("stopping: jobs in flight are handed back; once more to stop at once")
+        self._crew.stop("the run was interrupted")
+
+
+class _Housekeeper:
+    """A thread that beats, takes back dead workers' jobs, makes waiting jobs ready, and feeds the log.
+
+    A thread, so that a render function that blocks the event loop is not taken for dead.
+    """
+
+    def __init__(self, crew: Crew, log: MetricsLog):
+        self._crew, self._log = crew, log
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="runner-housekeeper", daemon=True)
+        self._complained = False
+
+    def __enter__(self) -> _Housekeeper:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        crew, store = self._crew, self._crew.store
+        next_beat = time.monotonic()
+        while not self._stop.wait(_HOUSEKEEPING_S):
+            store.promote(crew.campaign_id)
+            if time.monotonic() >= next_beat:
+                next_beat = time.monotonic() + LEASE_S / 6
+                # A lost lease shows at the next claim, which starts a new worker.
+                with contextlib.suppress(LeaseLost):
+                    store.beat(crew.worker_id)
+                store.reap(crew.campaign_id, LEASE_S)
+            try:
+                self._log.sync()
+            except OSError as error:
+                # The database has it all: the log is brought up to date later.
+                if not self._complained:
+                    say(f"the metrics log cannot be written now ({error}); rendering goes on")
+                    self._complained = True
+
+
+async def _show_progress(store: Store, campaign_id: int, count_sessions: Callable[[], int]) -> None:
+    """A bar on a terminal; a plain line now and then elsewhere."""
+    from tqdm import tqdm
+
+    progress = store.progress(campaign_id)
+    on_terminal = sys.stderr.isatty()
+    bar = tqdm(
+        total=progress.total,
+        initial=progress.done + progress.failed,
+        unit="job",
+        dynamic_ncols=True,
+        disable=not on_terminal,
+        file=sys.stderr,
+        smoothing=0.1,
+    )
+    first, began, next_line = progress.done + progress.failed, time.monotonic(), 0.0
+    try:
+        while True:
+            await asyncio.sleep(0.25)
+            progress = await asyncio.to_thread(store.progress, campaign_id)
+            settled = progress.done + progress.failed
+            bar.total = progress.total
+            bar.set_postfix_str(f"{progress.failed} failed, {count_sessions()} sessions", refresh=False)
+            bar.update(settled - bar.n)
+            if not on_terminal and time.monotonic() >= next_line:
+                next_line = time.monotonic() + _PLAIN_LINE_EVERY_S
+                rate = (settled - first) / (time.monotonic() - began)
+                say(
+                    f"{progress.done:,} of {progress.total:,} done, {progress.failed:,} failed, "
+                    f"{rate:.1f} jobs/s, {count_sessions()} sessions"
+                )
+    finally:
+        # A last look, so that the bar ends where the campaign does.
+        progress = store.progress(campaign_id)
+        bar.update(progress.done + progress.failed - bar.n)
+        bar.close()
+
+
+def _draw_contact_sheet(store: Store, campaign_id: int, results: ResultsFolder) -> None:
+    done = store.progress(campaign_id).done
+    pictures = store.sample_pictures(campaign_id, every=max(1, done // _SHEET_TILES), limit=_SHEET_TILES)
+    if pictures:
+        contact_sheet([results.root / path for path in pictures], results.folder / "contact_sheet.jpg")
+
+
+def _say_end(name: str, progress: Progress, status: ExitStatus) -> None:
+    if status == ExitStatus.DONE:
+        say(f"{name}: all {progress.total:,} jobs are done")
+    elif status == ExitStatus.NOTHING_TO_DO:
+        say(f"{name}: there are no jobs")
+    else:
+        say(
+            f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed, "
+            f"{progress.left:,} left; 'runner report {name}' tells why"
+        )
+
+
+def say(line: str) -> None:
+    """A message for people: to stderr, around the progress bar."""
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is not None and sys.stderr.isatty():
+        tqdm.tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)

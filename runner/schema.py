@@ -1,0 +1,134 @@
+"""The tables, once, for SQLite and PostgreSQL; schema.sql tells the same to a reader."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+VERSION = 1
+
+metadata = sa.MetaData()
+
+# INTEGER PRIMARY KEY is SQLite's rowid; PostgreSQL needs 8 bytes said.
+_id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_ts = sa.Double().with_variant(sa.REAL, "sqlite")
+
+
+def _partial_index(name: str, *columns, where: str) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+schema_version = sa.Table(
+    "schema_version",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+campaign = sa.Table(
+    "campaign",
+    metadata,
+    sa.Column("id", _id, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False, server_default="open"),
+    sa.Column("max_failures", sa.Integer, nullable=False),
+    sa.Column("max_crashes", sa.Integer, nullable=False),
+    sa.Column("backoff_s", _ts, nullable=False),
+    sa.Column("backoff_max_s", _ts, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("done", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("failed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("file", sa.Text),
+    sa.Column("results", sa.Text),
+    sa.Column("logged_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("logged_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("created_ts", _ts, nullable=False),
+    sa.CheckConstraint("state IN ('open', 'paused', 'cancelled')", name="campaign_state"),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", _id, primary_key=True),
+    sa.Column("campaign_id", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("params", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False, server_default="pending"),
+    sa.Column("priority", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("worker_id", sa.BigInteger),
+    sa.Column("not_before_ts", _ts),
+    sa.Column("grab_ts", _ts),
+    sa.Column("end_ts", _ts),
+    sa.Column("error", sa.Text),
+    sa.CheckConstraint("status IN ('pending', 'in_progress', 'done', 'failed')", name="job_status"),
+    sa.CheckConstraint(
+        "status <> 'in_progress' OR (worker_id IS NOT NULL AND grab_ts IS NOT NULL)",
+        name="job_lease",
+    ),
+    sa.CheckConstraint("status = 'pending' OR not_before_ts IS NULL", name="job_wait"),
+)
+sa.Index("job_key", job.c.campaign_id, job.c.key, unique=True)
+_partial_index(
+    "job_ready",
+    job.c.campaign_id,
+    job.c.priority.desc(),
+    job.c.crashes,
+    job.c.id,
+    where="status = 'pending' AND not_before_ts IS NULL",
+)
+_partial_index("job_waiting", job.c.campaign_id, job.c.not_before_ts, where="not_before_ts IS NOT NULL")
+_partial_index("job_running", job.c.worker_id, where="status = 'in_progress'")
+_partial_index("job_failed", job.c.campaign_id, job.c.id, where="status = 'failed'")
+
+worker = sa.Table(
+    "worker",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("campaign_id", sa.BigInteger, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("boot", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("pid_start", sa.Text, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("state", sa.Text, nullable=False, server_default="live"),
+    sa.Column("started_ts", _ts, nullable=False),
+    sa.Column("beat_ts", _ts, nullable=False),
+    sa.CheckConstraint("state IN ('live', 'ended', 'lost')", name="worker_state"),
+)
+_partial_index("worker_live", worker.c.campaign_id, where="state = 'live'")
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("worker_id", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("traceback", sa.Text),
+    sa.Column("grab_ts", _ts, nullable=False),
+    sa.Column("end_ts", _ts, nullable=False),
+    sa.CheckConstraint("outcome IN ('failed', 'crashed', 'released')", name="attempt_outcome"),
+)
+
+result = sa.Table(
+    "result",
+    metadata,
+    sa.Column("id", _id, primary_key=True),
+    sa.Column("campaign_id", sa.BigInteger, nullable=False),
+    sa.Column("job_id", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+artifact = sa.Table(
+    "artifact",
+    metadata,
+    sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+)

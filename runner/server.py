@@ -1,0 +1,153 @@
+"""The guarded Vuer server: gives out the web client and nothing else, and lets in who has the run's token.
+
+Vuer's own server (0.1.6) gives any file of the machine to whoever asks, and any web page may connect
+to it. This one serves a fixed list of files and speaks the same protocol on its websocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+from pathlib import Path
+from typing import Awaitable, Callable
+from urllib.parse import urlencode, urlsplit
+
+import msgpack
+import vuer
+from aiohttp import WSMsgType, web
+
+from runner.errors import UsageError
+from runner.session import Session
+
+__all__ = ["Server"]
+
+_CLIENT = Path(vuer.__file__).parent / "client_build"
+_LARGEST_MESSAGE = 1 << 28
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# The main view is for people: not drawing it makes several times the frames. Cameras still render.
+_QUERY = {"hideUI": "true", "frameloop": "never"}
+
+
+class Server:
+    """Serves the client on host:port and hands each tab that connects to `work`.
+
+    work: called with the Session of each tab; the tab is closed when it returns.
+    host: an address of this machine; anything but loopback lets other machines in, with the token.
+    port: 0 takes a free one.
+    """
+
+    def __init__(self, work: Callable[[Session], Awaitable[None]], host: str = "localhost", port: int = 0):
+        self.host, self.port = host, port
+        self.token = secrets.token_urlsafe(24)
+        self.sessions: set[Session] = set()
+        self._work = work
+        self._arrival = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self._files = {
+            f"/{file.relative_to(_CLIENT).as_posix()}": file
+            for file in _CLIENT.rglob("*")
+            if file.is_file()
+        }
+        self._files["/"] = _CLIENT / "index.html"
+
+    async def start(self) -> None:
+        """Start to listen. Raises UsageError where the address cannot be had."""
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise UsageError(
+                f"cannot listen on {self.host}:{self.port} ({error.strerror}): "
+                "name another --port, or leave it out for a free one"
+            ) from None
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close all tabs and stop to listen."""
+        for session in list(self.sessions):
+            session.close("the run ended")
+            await session._socket.close()
+        if self._runner:
+            await self._runner.cleanup()
+
+    def link(self, name: str | None = None) -> str:
+        """The address that a browser opens to become a session; name tells its tab apart."""
+        host = "localhost" if self.host in _LOOPBACK else self.host
+        socket = {"token": self.token} | ({"name": name} if name else {})
+        query = {"ws": f"ws://{host}:{self.port}/?{urlencode(socket)}"} | _QUERY
+        return f"http://{host}:{self.port}/?{urlencode(query)}"
+
+    async def connected(self, name: str) -> Session:
+        """Wait for the tab of that name and return its session."""
+        while True:
+            for session in self.sessions:
+                if session.name == name:
+                    return session
+            self._arrival.clear()
+            await self._arrival.wait()
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self._refuse_strangers(request)
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._connect(request)
+        file = self._files.get(request.path)
+        if file is None:
+            raise web.HTTPNotFound()
+        return web.FileResponse(file)
+
+    def _refuse_strangers(self, request: web.Request) -> None:
+        """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise web.HTTPForbidden(text="another origin")
+        if self.host in _LOOPBACK:
+            if request.host not in {f"{name}:{self.port}" for name in ("localhost", "127.0.0.1", "[::1]")}:
+                raise web.HTTPForbidden(text="another host")
+
+    async def _connect(self, request: web.Request) -> web.WebSocketResponse:
+        token = request.query.get("token", "")
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            raise web.HTTPForbidden(text="the token is missing or of another run")
+        socket = web.WebSocketResponse(max_msg_size=_LARGEST_MESSAGE, compress=False, heartbeat=20.0)
+        await socket.prepare(request)
+        session = Session(socket, request.query.get("name", "")[:100] or f"tab from {request.remote}")
+        self.sessions.add(session)
+        self._arrival.set()
+        tasks = [asyncio.create_task(session.keep_sending())]
+        try:
+            async for message in socket:
+                if message.type is not WSMsgType.BINARY:
+                    continue
+                event = _unpack(message.data)
+                if event.get("etype") == "INIT" and len(tasks) == 1:
+                    value = event.get("value")
+                    session.client = value if isinstance(value, dict) else {}
+                    tasks.append(asyncio.create_task(self._work_and_close(session)))
+                else:
+                    session.receive(event)
+        finally:
+            session.close("its tab was closed or its browser ended")
+            self.sessions.discard(session)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return socket
+
+    async def _work_and_close(self, session: Session) -> None:
+        try:
+            await self._work(session)
+        finally:
+            session.close("there is no more work")
+            await session._socket.close()
+
+
+def _unpack(data: bytes) -> dict:
+    """The message, or an empty one when it makes no sense: a broken tab must not end its session's loop."""
+    try:
+        event = msgpack.unpackb(data, raw=False)
+    except (ValueError, msgpack.UnpackException):
+        return {}
+    return event if isinstance(event, dict) else {}

@@ -1,0 +1,162 @@
+"""One tab's loop: claim, render, record, settle."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, Callable, Protocol
+
+from runner.campaign import Campaign
+from runner.errors import LeaseLost, SessionGone
+from runner.job import Lease
+from runner.results import JobFiles, ResultsFolder
+from runner.store import Store
+
+__all__ = ["Crew"]
+
+_IDLE_S = 0.1
+
+
+class _Session(Protocol):
+    """What the loop needs of a session; runner.session.Session has it."""
+
+    name: str
+    closed: asyncio.Future[str]
+    set: Any
+
+
+class Crew:
+    """All sessions of one run, working through one campaign as one worker.
+
+    The loop itself is never cancelled: a claim that has begun is always settled. Only the user's
+    render is, when its time is up, its tab is gone, or the run stops.
+
+    is_own: tells by a session's name whether this run started its browser; only such a browser's
+    end is charged to the job it held, for people may close their tabs as they like.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        campaign_id: int,
+        store: Store,
+        results: ResultsFolder,
+        is_own: Callable[[str], bool],
+    ):
+        self.campaign, self.campaign_id = campaign, campaign_id
+        self.store, self.results = store, results
+        self.worker_id = store.start_worker(campaign_id)
+        self.error: Exception | None = None
+        self.finished = asyncio.Event()
+        self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._is_own = is_own
+        # One thread for the database keeps its waits off the event loop; files are written beside it.
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
+        self._writer: Executor = ThreadPoolExecutor(4, thread_name_prefix="runner-files")
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def stop(self, reason: str) -> None:
+        """Hand back what is in flight, uncharged, and take no more."""
+        if not self.stopping.done():
+            self.stopping.set_result(reason)
+
+    async def stopped(self) -> None:
+        """Wait until no session holds a job, then sign off."""
+        await self._idle.wait()
+        await self._store(self.store.end_worker, self.worker_id)
+        self._database.shutdown()
+        self._writer.shutdown()
+
+    async def work(self, session: _Session) -> None:
+        """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
+        self._busy += 1
+        self._idle.clear()
+        try:
+            session.set @ self.campaign.make_scene()
+            while not (self.stopping.done() or session.closed.done()):
+                lease = await self._claim()
+                if lease is not None:
+                    await self._attempt(session, lease)
+                elif (await self._store(self.store.progress, self.campaign_id)).left == 0:
+                    self.finished.set()
+                    return
+                else:
+                    # Jobs wait for their retry, or are in other hands.
+                    await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
+        except SessionGone:
+            pass
+        except Exception as error:
+            # The database or the scene failed, not a job: no session can go on.
+            self.error = error
+            self.stop(_one_line(error))
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
+
+    async def _claim(self) -> Lease | None:
+        try:
+            leases = await self._store(self.store.claim, self.worker_id, self.campaign_id)
+        except LeaseLost:
+            # This process was suspended for longer than the lease: it goes on as a new worker.
+            self.worker_id = await self._store(self.store.start_worker, self.campaign_id)
+            return None
+        return leases[0] if leases else None
+
+    async def _attempt(self, session: _Session, lease: Lease) -> None:
+        files = JobFiles(lease, self.results, self._writer)
+        render = asyncio.create_task(self.campaign.render_job(session, files))
+        limit_s = self.campaign.policy.timeout_s
+        ends = {render, session.closed, self.stopping}
+        await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finished = render.done()
+        if not finished:
+            render.cancel()
+            await asyncio.wait({render})
+        error = None if render.cancelled() else render.exception()
+        try:
+            if finished and error is None and not render.cancelled():
+                await self._complete(lease, files)
+                return
+            await self._run(files.abandon)
+            if self.stopping.done():
+                await self._store(self.store.release, lease, self.stopping.result())
+            elif session.closed.done() or isinstance(error, SessionGone):
+                reason = f"{session.name}: {session.closed.result() if session.closed.done() else error}"
+                move = self.store.reclaim if self._is_own(session.name) else self.store.release
+                await self._store(move, lease, reason)
+            elif not finished:
+                await self._store(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
+            else:
+                await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))
+        except LeaseLost:
+            # Another worker has the job now; this attempt's files lie in a folder of their own.
+            await self._run(files.abandon)
+
+    async def _complete(self, lease: Lease, files: JobFiles) -> None:
+        try:
+            outcome = await self._run(files.finish)
+        except OSError as error:
+            await self._run(files.abandon)
+            await self._fail(lease, error)
+            return
+        await self._store(self.store.complete, lease, outcome)
+
+    async def _fail(self, lease: Lease, error: BaseException) -> None:
+        text = "".join(traceback.format_exception(error))
+        await self._store(self.store.fail, lease, _one_line(error), text)
+
+    async def _store(self, verb: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._database, verb, *arguments)
+
+    async def _run(self, function: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+def _one_line(error: BaseException) -> str:
+    """TypeName: first line of the message."""
+    message = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {message}"[:500] if message else type(error).__name__

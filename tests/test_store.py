@@ -1,0 +1,315 @@
+"""The moves of a job, its workers and counters, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import pytest
+
+from runner.errors import CampaignError, LeaseLost, StoreError
+from runner.host import this_process
+from runner.job import Added, Artifact, Job, Outcome, Policy, Progress, Status
+from runner.store import Store
+
+POLICY = Policy(max_failures=3, max_crashes=3, backoff_s=10.0, backoff_max_s=60.0)
+
+
+@pytest.fixture
+def campaign_id(store):
+    campaign_id, _added = store.submit("night", [{"n": n} for n in range(5)], POLICY)
+    return campaign_id
+
+
+@pytest.fixture
+def worker_id(store, campaign_id):
+    return store.start_worker(campaign_id)
+
+
+def claim_one(store, worker_id, campaign_id):
+    (lease,) = store.claim(worker_id, campaign_id)
+    return lease
+
+
+def statuses(store, campaign_id):
+    return [row["status"] for row in store.jobs(campaign_id)]
+
+
+def test_adding_twice_adds_once(store, campaign_id):
+    """A job whose key is known stays as it is, so that the same command can be given again."""
+    assert store.add(campaign_id, [{"n": 4}, {"n": 5}]) == Added(new=1, known=1)
+    assert store.progress(campaign_id).total == 6
+
+
+def test_equal_params_are_one_job_whatever_their_order(store, campaign_id):
+    """The key is a hash of the content, not of how it was written."""
+    store.add(campaign_id, [{"a": 1, "b": [2.5, None]}])
+    assert store.add(campaign_id, [{"b": [2.5, None], "a": 1}]) == Added(new=0, known=1)
+
+
+@pytest.mark.parametrize("bad", [{"x": float("nan")}, {"x": object()}, ["x"], {1: 2}])
+def test_params_that_are_not_json_change_no_row(store, campaign_id, bad):
+    """A refused job takes the whole submission with it."""
+    with pytest.raises(CampaignError):
+        store.add(campaign_id, [{"good": True}, bad])
+    assert store.progress(campaign_id).total == 5
+
+
+def test_one_key_for_two_params_changes_no_row(store, campaign_id):
+    """A key names one thing, within one submission and across submissions."""
+    with pytest.raises(CampaignError, match="'left'"):
+        store.add(campaign_id, [("left", {"x": 1}), ("left", {"x": 2})])
+    store.add(campaign_id, [("left", {"x": 1})])
+    with pytest.raises(CampaignError, match="'left'"):
+        store.add(campaign_id, [{"fine": 1}, ("left", {"x": 2})])
+    assert store.progress(campaign_id).total == 6
+
+
+def test_claims_come_by_priority_and_then_in_order(store, campaign_id, worker_id):
+    """Higher priority first, otherwise the order in which jobs were added."""
+    store.add(campaign_id, [Job({"n": "first"}, priority=2), Job({"n": "second"}, priority=2)])
+    leases = store.claim(worker_id, campaign_id, count=4)
+    assert [lease.params["n"] for lease in leases] == ["first", "second", 0, 1]
+    assert {lease.attempt for lease in leases} == {1}
+
+
+def test_a_claim_shows_in_the_row(store, campaign_id, worker_id, clock):
+    """A job in progress says who holds it, since when, and in which attempt."""
+    lease = claim_one(store, worker_id, campaign_id)
+    row = store.jobs(campaign_id)[0]
+    assert row["status"] == "in_progress"
+    assert (row["worker_id"], row["grab_ts"], row["attempt"]) == (worker_id, clock.now, 1)
+    assert lease.grab_ts == clock.now
+
+
+def test_nothing_to_claim_is_an_empty_list(store, campaign_id, worker_id):
+    """None there is a value, not an error."""
+    store.claim(worker_id, campaign_id, count=10)
+    assert store.claim(worker_id, campaign_id) == []
+
+
+def test_complete_records_artifacts_and_metrics(store, campaign_id, worker_id):
+    """Done means that the row, its files and its metrics were written together."""
+    lease = claim_one(store, worker_id, campaign_id)
+    artifact = Artifact("rgb.jpg", "night/0/rgb.jpg", 12, "ab" * 32, "image/jpeg")
+    store.complete(lease, Outcome((artifact,), {"mean": 0.5}))
+    assert statuses(store, campaign_id)[0] == "done"
+    (row,) = store.artifacts(campaign_id)
+    assert (row["key"], row["size"], row["sha256"]) == (lease.key, 12, "ab" * 32)
+    (record,) = store.results_after(campaign_id, 0, 10)
+    assert record["metrics"] == {"mean": 0.5} and record["params"] == {"n": 0}
+
+
+def test_a_failure_waits_longer_each_time_and_is_set_aside_at_the_limit(
+    store, campaign_id, worker_id, clock
+):
+    """failures + 1 with a doubling wait; failed, with its reason, when the budget is spent."""
+    first = claim_one(store, worker_id, campaign_id)
+    others = store.claim(worker_id, campaign_id, count=10)
+    lease = first
+    for wait_s in (10.0, 20.0):
+        assert store.fail(lease, "boom", "Traceback …") == Status.PENDING
+        assert store.claim(worker_id, campaign_id) == []
+        clock.now += wait_s - 0.1
+        assert store.promote(campaign_id) == 0
+        clock.now += 0.2
+        assert store.promote(campaign_id) == 1
+        lease = claim_one(store, worker_id, campaign_id)
+    assert (lease.attempt, lease.failures) == (3, 2)
+    assert store.fail(lease, "boom", "Traceback …") == Status.FAILED
+    assert store.progress(campaign_id) == Progress(5, 0, 1, len(others))
+    assert store.jobs(campaign_id)[0]["error"] == "boom"
+    assert [row["outcome"] for row in store.attempts(campaign_id)] == ["failed"] * 3
+
+
+def test_a_clock_set_back_does_not_make_a_job_wait_for_ever(store, campaign_id, worker_id, clock):
+    """A retry time further away than any wait can be is treated as come."""
+    store.fail(claim_one(store, worker_id, campaign_id), "boom")
+    clock.now -= 86_400.0
+    assert store.promote(campaign_id) == 1
+
+
+def test_release_charges_nothing(store, campaign_id, worker_id):
+    """A job handed back can be claimed at once, and only its attempt number has grown."""
+    store.release(claim_one(store, worker_id, campaign_id))
+    again = claim_one(store, worker_id, campaign_id)
+    assert (again.params, again.attempt, again.failures, again.crashes) == ({"n": 0}, 2, 0, 0)
+
+
+def test_a_crashed_job_goes_last_and_is_set_aside_at_the_limit(store, campaign_id, worker_id):
+    """Crashes are charged apart from failures, and a poison job does not go first again."""
+    assert store.reclaim(claim_one(store, worker_id, campaign_id), "tab died") == Status.PENDING
+    leases = store.claim(worker_id, campaign_id, count=10)
+    assert [lease.params["n"] for lease in leases] == [1, 2, 3, 4, 0]
+    for _ in range(2):
+        poison = leases[-1]
+        assert (poison.failures, poison.crashes) == (0, poison.attempt - 1)
+        status = store.reclaim(poison, "tab died")
+        leases = store.claim(worker_id, campaign_id)
+    assert status == Status.FAILED and leases == []
+
+
+@pytest.mark.parametrize("settle", ["complete", "release", "fail", "reclaim"])
+def test_a_late_settle_changes_nothing(store, campaign_id, worker_id, settle):
+    """Whoever lost the lease, by attempt or by worker, is told so and undoes nothing."""
+    stale = claim_one(store, worker_id, campaign_id)
+    store.release(stale)
+    current = claim_one(store, worker_id, campaign_id)
+    impostor = dataclasses.replace(current, worker_id=store.start_worker(campaign_id))
+    before = store.jobs(campaign_id), store.progress(campaign_id), store.attempts(campaign_id)
+    for lease in (stale, impostor):
+        with pytest.raises(LeaseLost):
+            arguments = {"complete": (Outcome(),), "release": ()}.get(settle, ("late",))
+            getattr(store, settle)(lease, *arguments)
+    after = store.jobs(campaign_id), store.progress(campaign_id), store.attempts(campaign_id)
+    assert after == before
+    assert store.results_after(campaign_id, 0, 10) == []
+    store.complete(current)
+
+
+def test_a_done_job_cannot_be_settled_again(store, campaign_id, worker_id):
+    """The move out of in_progress is made once."""
+    lease = claim_one(store, worker_id, campaign_id)
+    store.complete(lease, Outcome())
+    with pytest.raises(LeaseLost):
+        store.complete(lease, Outcome())
+    assert store.progress(campaign_id).done == 1
+
+
+def test_a_dead_process_gives_its_jobs_back_at_once(store, campaign_id, worker_id):
+    """On the same host and boot, a process that is gone needs no lease to run out."""
+    nobody = dataclasses.replace(this_process(), pid_start="0")
+    dead = store.start_worker(campaign_id, nobody)
+    held = store.claim(dead, campaign_id, count=2)
+    assert store.reap(campaign_id, lease_s=3600.0) == 2
+    assert [row["crashes"] for row in store.jobs(campaign_id)] == [1, 1, 0, 0, 0]
+    with pytest.raises(LeaseLost):
+        store.complete(held[0], Outcome())
+    assert store.progress(campaign_id).in_progress == 0
+
+
+def test_another_boot_of_this_host_means_dead(store, campaign_id):
+    """After a reboot the old pid numbers mean nothing."""
+    before_reboot = dataclasses.replace(this_process(), boot="another-boot")
+    dead = store.start_worker(campaign_id, before_reboot)
+    store.claim(dead, campaign_id)
+    assert store.reap(campaign_id, lease_s=3600.0) == 1
+
+
+def test_a_far_worker_is_lost_when_its_beat_stands_still(store, campaign_id, monotonic, clock):
+    """Elsewhere the observer's own monotonic clock decides, never two machines' wall clocks."""
+    far = store.start_worker(campaign_id, dataclasses.replace(this_process(), host="far"))
+    store.claim(far, campaign_id)
+    assert store.reap(campaign_id, lease_s=30.0) == 0
+    clock.now += 86_400.0
+    monotonic.now += 29.0
+    assert store.reap(campaign_id, lease_s=30.0) == 0
+    store.beat(far)
+    monotonic.now += 29.0
+    assert store.reap(campaign_id, lease_s=30.0) == 0
+    clock.now -= 2 * 86_400.0
+    monotonic.now += 30.0
+    assert store.reap(campaign_id, lease_s=30.0) == 1
+
+
+def test_a_lost_worker_is_told_so(store, campaign_id, monotonic):
+    """A worker that was only slow learns at its next beat or claim that it must start anew."""
+    far = store.start_worker(campaign_id, dataclasses.replace(this_process(), host="far"))
+    store.reap(campaign_id, lease_s=30.0)
+    monotonic.now += 31.0
+    store.reap(campaign_id, lease_s=30.0)
+    with pytest.raises(LeaseLost):
+        store.beat(far)
+    with pytest.raises(LeaseLost):
+        store.claim(far, campaign_id)
+
+
+def test_a_worker_that_stops_hands_back_what_it_holds(store, campaign_id, worker_id):
+    """A graceful end charges nothing."""
+    store.claim(worker_id, campaign_id, count=2)
+    assert store.end_worker(worker_id) == 2
+    assert statuses(store, campaign_id) == ["pending"] * 5
+    assert {row["outcome"] for row in store.attempts(campaign_id)} == {"released"}
+
+
+def test_retry_gives_failed_jobs_a_fresh_budget(store, campaign_id, worker_id):
+    """failed → pending for the operator; the attempt number keeps growing."""
+    for _ in range(3):
+        lease = claim_one(store, worker_id, campaign_id)
+        while store.fail(lease, "boom") == Status.PENDING:
+            store.clock.now += 100.0
+            store.promote(campaign_id)
+            lease = claim_one(store, worker_id, campaign_id)
+    keys = [row["key"] for row in store.jobs(campaign_id, Status.FAILED)]
+    assert store.retry(campaign_id, [keys[1]]) == 1
+    assert store.retry(campaign_id) == 2
+    assert store.progress(campaign_id) == Progress(total=5, done=0, failed=0, in_progress=0)
+    again = claim_one(store, worker_id, campaign_id)
+    assert (again.attempt, again.failures) == (4, 0)
+
+
+def test_requeue_forgets_the_result(store, campaign_id, worker_id):
+    """done → pending: the old result is gone, and the log is to be written anew."""
+    lease = claim_one(store, worker_id, campaign_id)
+    store.complete(lease, Outcome((Artifact("a", "a", 1, "00", "text/plain"),), {"x": 1}))
+    store.write_log_cursor(campaign_id, 1, 100)
+    assert store.requeue(campaign_id, [lease.key, "unknown"]) == 1
+    assert store.progress(campaign_id).done == 0
+    assert store.artifacts(campaign_id) == [] and store.results_after(campaign_id, 0, 9) == []
+    assert store.log_cursor(campaign_id) == (0, 0)
+    store.complete(claim_one(store, worker_id, campaign_id), Outcome())
+
+
+def test_threads_share_a_store_and_each_job_runs_once(store):
+    """Four threads on one store claim every job exactly once."""
+    campaign_id, _ = store.submit("threads", ({"n": n} for n in range(200)))
+    worker_id = store.start_worker(campaign_id)
+    seen, errors = [], []
+
+    def work():
+        try:
+            while leases := store.claim(worker_id, campaign_id):
+                store.complete(leases[0], Outcome())
+                seen.append(leases[0].key)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(seen) == len(set(seen)) == 200
+    assert store.progress(campaign_id).done == 200
+
+
+def test_a_file_that_is_no_database_is_refused_unchanged(tmp_path):
+    """One clear line, and the file stays as it was."""
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes, " * 1000)
+    with pytest.raises(StoreError, match="not a database"):
+        Store(path)
+    assert path.read_text() == "my notes, " * 1000
+
+
+def test_a_database_of_another_version_is_refused(tmp_path):
+    """A newer schema is not touched."""
+    path = tmp_path / "new.db"
+    with Store(path) as store, store._write() as cursor:
+        cursor.run("UPDATE schema_version SET version = 99")
+    with pytest.raises(StoreError, match="another version"):
+        Store(path)
+
+
+def test_a_missing_folder_is_said_in_one_line(tmp_path):
+    """No traceback for a mistyped path."""
+    with pytest.raises(StoreError, match="folder is missing"):
+        Store(tmp_path / "nowhere" / "runner.db")
+
+
+@pytest.mark.parametrize("url", ["mysql://localhost/x", "://"])
+def test_other_databases_are_refused(url):
+    """Only SQLite and PostgreSQL keep campaigns."""
+    with pytest.raises(StoreError):
+        Store(url)
