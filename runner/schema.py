@@ -57,6 +57,7 @@ job = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("crashes", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("worker_id", sa.BigInteger),
+    sa.Column("created_ts", _ts, nullable=False),
     sa.Column("not_before_ts", _ts),
     sa.Column("grab_ts", _ts),
     sa.Column("end_ts", _ts),
@@ -84,7 +85,7 @@ _partial_index("job_failed", job.c.campaign_id, job.c.id, where="status = 'faile
 worker = sa.Table(
     "worker",
     metadata,
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", _id, primary_key=True, autoincrement=False),
     sa.Column("campaign_id", sa.BigInteger, nullable=False),
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("boot", sa.Text, nullable=False),

@@ -97,8 +97,8 @@ UPDATE job SET not_before_ts = NULL
    AND (not_before_ts <= :now OR not_before_ts > :latest)
 """
 ADD_JOB = """
-INSERT INTO job (campaign_id, key, params, priority)
-VALUES (:campaign, :key, :params, :priority)
+INSERT INTO job (campaign_id, key, params, priority, created_ts)
+VALUES (:campaign, :key, :params, :priority, :now)
 ON CONFLICT (campaign_id, key) DO NOTHING
 """
 PARAMS_OF = "SELECT params FROM job WHERE campaign_id = :campaign AND key = :key"
@@ -307,6 +307,7 @@ class Store:
 
     def _add(self, cursor: _Cursor, campaign_id: int, jobs: Iterable[Any]) -> Added:
         new = known = 0
+        now = self.clock()
         for batch in _batches(map(Job.of, jobs), 10_000):
             rows = []
             for job in batch:
@@ -318,6 +319,7 @@ class Store:
                         "key": key,
                         "params": params,
                         "priority": job.priority,
+                        "now": now,
                     }
                 )
             inserted = cursor.run_many(ADD_JOB, rows)

@@ -1,0 +1,86 @@
+"""Imports go one way, and each foreign package has its place."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import runner
+from runner import errors
+
+PACKAGE = Path(runner.__file__).parent
+# From the ground up: a module may import those before it.
+LAYERS = [
+    "errors", "job", "schema", "host", "store", "campaign", "frames", "results",
+    "session", "server", "browsers", "work", "run", "report", "cli",
+]  # fmt: skip
+PLACES = {
+    "vuer": {"session", "server"},
+    "aiohttp": {"session", "server"},
+    "msgpack": {"session", "server"},
+    "ml_logger": {"results"},
+    "playwright": {"browsers"},
+    "sqlalchemy": {"schema", "store"},
+    "sqlite3": {"store"},
+    "psycopg": {"store"},
+    "PIL": {"frames", "results"},
+    "click": {"cli"},
+    "tqdm": {"run"},
+    "pandas": {"report"},
+}
+
+
+def imports_of(name: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_every_module_has_a_layer():
+    """A new module says where it belongs."""
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert modules == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_imports_go_down_only(name):
+    """No module imports one above itself, so there are no circles."""
+    below = LAYERS[: LAYERS.index(name)]
+    for module in imports_of(name):
+        if module.startswith("runner."):
+            imported = module.split(".")[1]
+            assert imported in below or imported == "__version__", f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_foreign_packages_stay_in_their_place(name):
+    """All SQL is in one place, all Vuer in one place, all ML-Logger in one place."""
+    for module in imports_of(name):
+        places = PLACES.get(module.split(".")[0])
+        assert places is None or name in places, f"{name} imports {module}"
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_first_line_tells_the_purpose(name):
+    """A reader finds where to change a thing by reading first lines."""
+    docstring = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text()))
+    assert docstring and docstring.split("\n")[0].endswith(".") and len(docstring.split("\n")[0]) < 120
+
+
+def test_errors_are_one_tree():
+    """Whoever catches RunnerError catches all that runner raises for its users."""
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        assert issubclass(error, errors.RunnerError)
+        assert f"{name} " in errors.__doc__
+
+
+def test_the_public_names():
+    """What `from runner import …` promises."""
+    assert runner.__all__ == ["Campaign", "Job", "RunnerError"]
