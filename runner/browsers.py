@@ -30,6 +30,7 @@ _HOW_TO_GET_ONE = (
     "'runner run FILE --sessions 0' needs none and prints a link for your own browser"
 )
 _CONNECT_S = 60.0
+_RECONNECT_S = 15.0
 _GIVE_UP_AFTER = 3
 
 
@@ -124,11 +125,39 @@ class BrowserPool:
             self._say(f"{name} ended ({reason}); starting another")
 
     async def _one_life(self, name: str) -> str:
-        """Start one browser, see it connect, and wait for its end; returns why it ended."""
+        """Start one browser, see its page connect, and wait for its end; returns why it ended."""
+        from playwright.async_api import Error
+
+        browser = await self._launch()
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        browser.on("disconnected", lambda _: ended.done() or ended.set_result("the browser died"))
+        try:
+            page = await browser.new_page(viewport={"width": 320, "height": 240})
+            page.on("crash", lambda _: ended.done() or ended.set_result("its tab crashed"))
+            await page.goto(self._link(name), wait_until="commit")
+            if not await page.evaluate("!!document.createElement('canvas').getContext('webgl2')"):
+                raise BrowserError(f"{self._path} has no WebGL, and nothing can be rendered without it")
+            session = await self._connection(name, ended, _CONNECT_S)
+            if session is None:
+                reason = ended.result() if ended.done() else f"no connection within {_CONNECT_S:.0f} s"
+                raise BrowserError(f"{name}: {reason}")
+            while session is not None:
+                if session.refused:
+                    raise BrowserError(f"{name}: {session.refused}")
+                reason = await asyncio.shield(session.closed)
+                # A page that lost its connection, or was told to, loads itself anew.
+                session = await self._connection(name, ended, _RECONNECT_S)
+            return ended.result() if ended.done() else reason
+        except Error as error:
+            raise BrowserError(f"{name}: {error.message.strip().splitlines()[0]}") from None
+        finally:
+            await _close(browser)
+
+    async def _launch(self) -> Any:
         from playwright.async_api import Error
 
         try:
-            browser = await self._playwright.chromium.launch(
+            return await self._playwright.chromium.launch(
                 executable_path=self._path,
                 args=list(_FLAGS),
                 handle_sigint=False,
@@ -138,20 +167,15 @@ class BrowserPool:
         except Error as error:
             reason = error.message.strip().split("\n")[0]
             raise BrowserError(f"{self._path} did not start ({reason}): {_HOW_TO_GET_ONE}") from None
-        try:
-            page = await browser.new_page(viewport={"width": 320, "height": 240})
-            await page.goto(self._link(name), wait_until="commit")
-            if not await page.evaluate("!!document.createElement('canvas').getContext('webgl2')"):
-                raise BrowserError(f"{self._path} has no WebGL, and nothing can be rendered without it")
-            try:
-                session = await asyncio.wait_for(self._connected(name), _CONNECT_S)
-            except asyncio.TimeoutError:
-                raise BrowserError(f"{name} did not connect within {_CONNECT_S:.0f} s") from None
-            return await asyncio.shield(session.closed)
-        except Error as error:
-            raise BrowserError(f"{name}: {error.message.strip().splitlines()[0]}") from None
-        finally:
-            await _close(browser)
+
+    async def _connection(self, name: str, ended: asyncio.Future, limit_s: float) -> Any | None:
+        """The session of the page of that name; None when the browser ended first, or the time."""
+        connected = asyncio.ensure_future(self._connected(name))
+        await asyncio.wait({connected, ended}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if connected.done():
+            return connected.result()
+        connected.cancel()
+        return None
 
 
 async def _close(browser: Any) -> None:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Callable
+from typing import Any, Awaitable, Callable
 
 import psutil
 
@@ -109,7 +109,7 @@ async def _run(
     from runner.server import Server
 
     crew = Crew(campaign, campaign_id, store, results, is_own=lambda name: name.startswith("browser-"))
-    server = Server(crew.work, options.host, options.port)
+    server = Server(_warned_of_changes(crew.work), options.host, options.port)
     pool = BrowserPool(options.sessions, server.link, server.connected, say)
     signals = _Signals(crew)
     await server.start()
@@ -139,6 +139,22 @@ async def _run(
     return signals.status or _status_of(store.progress(campaign_id))
 
 
+def _warned_of_changes(work: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """The work, and one line when the web client is not the one that frames were checked with."""
+    said = False
+
+    async def warn_and_work(session: Any) -> None:
+        nonlocal said
+        changed = session.changed_parts()
+        if changed and not said:
+            said = True
+            parts = ", ".join(f"{name} {version}" for name, version in changed.items())
+            say(f"Vuer's web client has changed ({parts}): look at the first frames before you trust them")
+        await work(session)
+
+    return warn_and_work
+
+
 def _status_of(progress: Progress) -> ExitStatus:
     if progress.left:
         return ExitStatus.UNFINISHED
@@ -148,23 +164,27 @@ def _status_of(progress: Progress) -> ExitStatus:
 
 
 class _Signals:
-    """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once."""
+    """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once.
+
+    Python's own handlers, not the event loop's: they also run while a render function blocks the loop.
+    """
 
     def __init__(self, crew: Crew):
-        self._crew = crew
+        self._crew, self._loop = crew, asyncio.get_running_loop()
         self.status: ExitStatus | None = None
-
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal, number)
+            signal.signal(number, self._on_signal)
 
-    def _on_signal(self, number: int) -> None:
+    def _on_signal(self, number: int, _frame: object) -> None:
         if self.status is not None:
             for child in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     child.kill()
             os._exit(self.status)
         self.status = ExitStatus.INTERRUPTED if number == signal.SIGINT else ExitStatus.TERMINATED
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
         say("stopping: jobs in flight are handed back; once more to stop at once")
         self._crew.stop("the run was interrupted")
 

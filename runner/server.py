@@ -23,6 +23,7 @@ from runner.session import Session
 __all__ = ["Server"]
 
 _CLIENT = Path(vuer.__file__).parent / "client_build"
+_SCRIPT = Path(__file__).with_name("page.js")
 _LARGEST_MESSAGE = 1 << 28
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
@@ -49,7 +50,9 @@ class Server:
             for file in _CLIENT.rglob("*")
             if file.is_file()
         }
-        self._files["/"] = _CLIENT / "index.html"
+        index = (_CLIENT / "index.html").read_text()
+        # Before the client's own scripts, so that it sees all that they do.
+        self._page = index.replace("<head>", f"<head><script>{_SCRIPT.read_text()}</script>", 1)
 
     async def start(self) -> None:
         """Start to listen. Raises UsageError where the address cannot be had."""
@@ -70,8 +73,8 @@ class Server:
     async def stop(self) -> None:
         """Close all tabs and stop to listen."""
         for session in list(self.sessions):
-            session.close("the run ended")
-            await session._socket.close()
+            session.is_spoiled = False
+            await session.disconnect("the run ended")
         if self._runner:
             await self._runner.cleanup()
 
@@ -83,10 +86,10 @@ class Server:
         return f"http://{host}:{self.port}/?{urlencode(query)}"
 
     async def connected(self, name: str) -> Session:
-        """Wait for the tab of that name and return its session."""
+        """Wait until the page of that name said hello; returns its session."""
         while True:
             for session in self.sessions:
-                if session.name == name:
+                if session.name == name and session.client:
                     return session
             self._arrival.clear()
             await self._arrival.wait()
@@ -95,6 +98,8 @@ class Server:
         self._refuse_strangers(request)
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._connect(request)
+        if request.path == "/":
+            return web.Response(text=self._page, content_type="text/html", headers={"Cache-Control": "no-store"})
         file = self._files.get(request.path)
         if file is None:
             raise web.HTTPNotFound()
@@ -117,19 +122,16 @@ class Server:
         await socket.prepare(request)
         session = Session(socket, request.query.get("name", "")[:100] or f"tab from {request.remote}")
         self.sessions.add(session)
-        self._arrival.set()
         tasks = [asyncio.create_task(session.keep_sending())]
         try:
             async for message in socket:
-                if message.type is not WSMsgType.BINARY:
-                    continue
-                event = _unpack(message.data)
-                if event.get("etype") == "INIT" and len(tasks) == 1:
-                    value = event.get("value")
-                    session.client = value if isinstance(value, dict) else {}
-                    tasks.append(asyncio.create_task(self._work_and_close(session)))
-                else:
-                    session.receive(event)
+                if message.type is WSMsgType.BINARY:
+                    session.receive(_unpack(message.data))
+                elif message.type is WSMsgType.TEXT:
+                    hello = session.receive_text(message.data)
+                    self._arrival.set()
+                    if hello and len(tasks) == 1:
+                        tasks.append(asyncio.create_task(self._work_and_close(session)))
         finally:
             session.close("its tab was closed or its browser ended")
             self.sessions.discard(session)
@@ -140,8 +142,7 @@ class Server:
         try:
             await self._work(session)
         finally:
-            session.close("there is no more work")
-            await session._socket.close()
+            await session.disconnect("its page is loaded anew" if session.is_spoiled else "there is no more work")
 
 
 def _unpack(data: bytes) -> dict:

@@ -6,6 +6,7 @@ What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from typing import Any, Iterator
 from uuid import uuid4
@@ -22,6 +23,8 @@ __all__ = ["Session"]
 
 # The client keeps the first value of these for a key for as long as the page lives.
 _STICKY = ("fov", "near", "far", "width", "height", "downsample")
+_KNOWN = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
+_FENCE = "__fence"
 _BRANCHES = ("nodes", "children", "rawChildren", "htmlChildren", "bgChildren")
 
 
@@ -31,15 +34,23 @@ class Session(SceneOps):
     session.set, .add, .update, .upsert and .remove @ … are Vuer's own notation; nothing is ever
     dropped or overtaken. `await session.grab()` returns a picture of everything sent before it.
 
-    name: which tab this is, for people. client: what the client said of itself when it connected.
+    The page script (page.js) holds each picture request back until the scene is ready for it.
+
+    name: which tab this is, for people. client: what the page said of itself: versions of its parts.
+    refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
+    before it can be trusted again.
     """
 
     def __init__(self, socket: web.WebSocketResponse, name: str):
         self.name = name
         self.client: dict[str, Any] = {}
+        self.refused = ""
+        self.is_spoiled = False
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[bytes | str] = deque()
+        self._fence = 0
+        self._fenced = True
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
         self._replies: dict[str, asyncio.Future[dict]] = {}
@@ -56,6 +67,7 @@ class Session(SceneOps):
             if node.get("tag") == "CameraView":
                 self._complete_camera(node)
         self._post(message)
+        self._fenced = False
 
     def _complete_camera(self, node: dict[str, Any]) -> None:
         """Ask for exactly width × height pixels, and refuse what the client would silently ignore."""
@@ -88,8 +100,10 @@ class Session(SceneOps):
         """Return when everything sent so far is on the socket, in order. Raises SessionGone."""
         async with self._sending:
             while self._outbox:
+                message = self._outbox.popleft()
+                send = self._socket.send_str if isinstance(message, str) else self._socket.send_bytes
                 try:
-                    await self._socket.send_bytes(self._outbox.popleft())
+                    await send(message)
                 except (ConnectionError, RuntimeError) as error:
                     self.close(str(error) or "the connection broke")
         if self.closed.done():
@@ -107,19 +121,22 @@ class Session(SceneOps):
 
     # -- grabbing ------------------------------------------------------------------------------
 
-    async def grab(self, key: str | None = None, *, quality: float | None = None) -> Frame:
+    async def grab(
+        self, key: str | None = None, *, quality: float | None = None, wait_s: float = 30.0
+    ) -> Frame:
         """A picture by the camera of that key, of everything sent before; decoded and checked.
 
         key: of a CameraView in the scene; may be left out where there is only one.
         quality: of the JPEG, above 0 and up to 1 (the default, without chroma subsampling).
+        wait_s: how long the scene may take to be ready, with all that it loads.
 
-        Waits as long as the job's time limit allows. Raises FrameError when the picture is not
-        whole or not of the camera's size, SessionGone when the tab is gone.
+        Waits for the picture itself as long as the job's time limit allows. Raises FrameError when
+        the scene does not get ready, or the picture is not whole or not of the camera's size;
+        SessionGone when the tab is gone.
         """
         key = self._camera(key)
         options = {} if quality is None else {"quality": quality}
-        reply = await self._request(GrabRender(key=key, **options))
-        value = reply.get("value")
+        value = await self._request(GrabRender(key=key, **options), wait_s)
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
         frame = await asyncio.to_thread(Frame, value["frame"])
@@ -139,12 +156,19 @@ class Session(SceneOps):
             raise FrameError(f"no camera {key!r} in the scene; there is: {known}")
         return key
 
-    async def _request(self, event: Any) -> dict[str, Any]:
-        """Send a request behind all that was sent, and wait for the reply with its own id."""
+    async def _request(self, event: GrabRender, wait_s: float) -> Any:
+        """Ask for a picture behind all that was sent, and wait for the reply with the request's own id."""
         reply_type = f"{event.etype}_RESPONSE@{event.uuid}"
         reply = self._replies[reply_type] = asyncio.get_running_loop().create_future()
         try:
-            self @ event
+            if not self._fenced:
+                self._fence += 1
+                node = {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
+                self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
+                self._fenced = True
+            announcement = {"type": "grab", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
+            self._outbox.append(json.dumps(announcement))
+            self._post(event._serialize())
             await self.flush()
             return await reply
         finally:
@@ -153,10 +177,41 @@ class Session(SceneOps):
     # -- receiving -----------------------------------------------------------------------------
 
     def receive(self, message: dict[str, Any]) -> None:
-        """Take a message from the tab: the reply to one of its own requests, or something to ignore."""
+        """Take a message of the client: the reply to one of this session's requests, or something to ignore."""
         reply = self._replies.get(message.get("etype"))
         if reply is not None and not reply.done():
-            reply.set_result(message)
+            reply.set_result(message.get("value"))
+
+    def receive_text(self, text: str) -> bool:
+        """Take a message of the page script; True when it says that the page is there and can be watched."""
+        try:
+            message = json.loads(text)
+        except ValueError:
+            return False
+        if message.get("type") == "hello":
+            self.client = message.get("versions", {})
+            if not message.get("ok"):
+                self.refused = str(message.get("reason"))
+                self.close(self.refused)
+            return bool(message.get("ok"))
+        reply = self._replies.get(message.get("reply"))
+        if reply is not None and not reply.done():
+            # What could not be loaded stays missing for as long as the page lives.
+            self.is_spoiled = True
+            reply.set_exception(FrameError(str(message.get("reason"))))
+        return False
+
+    def changed_parts(self) -> dict[str, str]:
+        """Parts of the page that are of another version than those its script was checked with."""
+        return {name: version for name, version in self.client.items() if _KNOWN.get(name) != version}
+
+    async def disconnect(self, reason: str) -> None:
+        """Close the connection. A spoiled page then loads itself anew; any other is told that it is over."""
+        self.close(reason)
+        if not self._socket.closed:
+            if not self.is_spoiled:
+                await self._socket.send_str(json.dumps({"type": "bye"}))
+            await self._socket.close()
 
     def close(self, reason: str) -> None:
         """The tab is gone: whoever waits for it is told so."""

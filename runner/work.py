@@ -23,6 +23,7 @@ class _Session(Protocol):
 
     name: str
     closed: asyncio.Future[str]
+    is_spoiled: bool
     set: Any
 
 
@@ -76,7 +77,7 @@ class Crew:
         self._idle.clear()
         try:
             session.set @ self.campaign.make_scene()
-            while not (self.stopping.done() or session.closed.done()):
+            while not (self.stopping.done() or session.closed.done() or session.is_spoiled):
                 lease = await self._claim()
                 if lease is not None:
                     await self._attempt(session, lease)
@@ -129,6 +130,8 @@ class Crew:
                 move = self.store.reclaim if self._is_own(session.name) else self.store.release
                 await self._store(move, lease, reason)
             elif not finished:
+                # The page may still be busy with it.
+                session.is_spoiled = True
                 await self._store(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
             else:
                 await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))

@@ -1,0 +1,251 @@
+"""A campaign from its file to its results, with real browsers, real signals and real kills."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import psutil
+import pytest
+from campaigns import assert_whole, number_in, run, start, write_colors
+from conftest import wait_until
+
+from runner.store import Store
+
+pytestmark = pytest.mark.usefixtures("browser_path")
+
+
+def done_count(folder) -> int:
+    """How many jobs are done, read while the run goes on."""
+    if not (folder / "runner.db").exists():
+        return 0
+    with Store(folder / "runner.db") as store:
+        campaigns = store.campaigns()
+        return store.progress(campaigns[0]["id"]).done if campaigns else 0
+
+
+def browsers_of(process) -> list[psutil.Process]:
+    """All processes that the runner has started, directly or not."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_a_campaign_is_rendered_and_is_done_when_asked_again(tmp_path):
+    """One command renders every job; given again it says that all is done and starts no browser."""
+    file = write_colors(tmp_path, count=40)
+    first = run("run", file)
+    assert first.returncode == 0, first.stderr
+    assert "40 new, 0 done, 0 failed, 40 left" in first.stderr and first.stdout == ""
+    assert_whole(tmp_path, 40)
+    again = run("run", file, env=os.environ | {"RUNNER_BROWSER": "/bin/false"})
+    assert again.returncode == 0
+    assert "0 new, 40 done, 0 failed, 0 left" in again.stderr and "all 40 jobs are done" in again.stderr
+
+
+def test_topping_up_renders_only_what_is_new(tmp_path):
+    """Jobs are known by their content, not by their place in the file."""
+    file = write_colors(tmp_path, count=3)
+    assert run("run", file, "-n", "1").returncode == 0
+    more = run("run", file, "-n", "1", "--set", "count=5")
+    assert "5 jobs: 2 new, 3 done, 0 failed, 2 left" in more.stderr
+    assert_whole(tmp_path, 5)
+
+
+def test_kills_at_random_moments_lose_nothing(tmp_path):
+    """After each SIGKILL of the runner and its browsers the same command goes on; in the end all is whole."""
+    seed = int(os.environ.get("RUNNER_TEST_SEED", time.time_ns() % 10**6))
+    print("seed", seed)
+    chance = random.Random(seed)
+    count, kills = 400, 6
+    file = write_colors(tmp_path, count, policy=", max_crashes=100")
+    for kill in range(kills):
+        process = start("run", file)
+        # Let some runs come far, and end others before their first frame.
+        goal = done_count(tmp_path) + chance.choice([0, 1, 20, 40])
+        wait_until(lambda: done_count(tmp_path) >= goal or process.poll() is not None, f"{goal} done jobs")
+        time.sleep(chance.uniform(0.0, 1.0))
+        victims = browsers_of(process)
+        for victim in [psutil.Process(process.pid), *victims] if chance.random() < 0.5 else [process]:
+            try:
+                victim.kill()
+            except psutil.NoSuchProcess:
+                pass
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
+        # Browsers that were spared end by themselves, because nobody drives them any more.
+        gone, alive = psutil.wait_procs(victims, timeout=20)
+        assert not alive
+    finish = run("run", file)
+    assert finish.returncode == 0, finish.stderr
+    assert_whole(tmp_path, count)
+
+
+def test_ctrl_c_hands_jobs_back_and_leaves_nothing_behind(tmp_path):
+    """SIGINT: exit 130, no browser left, jobs in flight pending again and charged nothing."""
+    file = write_colors(tmp_path, count=500)
+    process = start("run", file)
+    wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
+    browsers = browsers_of(process)
+    assert browsers
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=30)
+    assert process.returncode == 130, messages
+    assert "Traceback" not in messages
+    assert not psutil.wait_procs(browsers, timeout=5)[1]
+    with Store(tmp_path / "runner.db") as store:
+        jobs = store.jobs(1)
+        assert {row["status"] for row in jobs} == {"done", "pending"}
+        assert not any(row["failures"] or row["crashes"] for row in jobs)
+        assert {row["outcome"] for row in store.attempts(1)} <= {"released"}
+        assert {row["state"] for row in store.workers(1)} == {"ended"}
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path):
+    """A render that does not let go is not waited for twice."""
+    stuck = "[__import__('time').sleep(0.05) for _ in range(2000)]"
+    file = write_colors(tmp_path, count=2, body=stuck)
+    process = start("run", file, "-n", "1")
+    with_lease = lambda: (tmp_path / "runner.db").exists() and _in_progress(tmp_path)  # noqa: E731
+    wait_until(with_lease, "a claimed job")
+    browsers = browsers_of(process)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert not psutil.wait_procs(browsers, timeout=5)[1]
+
+
+def _in_progress(folder) -> int:
+    with Store(folder / "runner.db") as store:
+        return store.progress(1).in_progress if store.campaigns() else 0
+
+
+def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
+    """The job fails with its traceback in the database; the others are rendered; exit 1; retry mends it."""
+    body = 'if job.params["number"] == 2: raise ValueError("no such mesh: cup.obj")'
+    file = write_colors(tmp_path, 5, body, ", max_failures=2, backoff_s=0.1")
+    first = run("run", file, "-n", "1")
+    assert first.returncode == 1, first.stderr
+    assert "4 of 5 jobs are done, 1 failed" in first.stderr
+    with Store(tmp_path / "runner.db") as store:
+        (failed,) = [row for row in store.jobs(1) if row["status"] == "failed"]
+        assert failed["error"] == "ValueError: no such mesh: cup.obj"
+        assert (failed["attempt"], failed["failures"], failed["crashes"]) == (2, 2, 0)
+        assert all(f"colors.py" in row["traceback"] for row in store.attempts(1))
+    report = run("report", "--db", tmp_path / "runner.db")
+    assert "colors: finished, but 1 of 5 jobs failed" in report.stdout
+    assert "1 failed: ValueError: no such mesh: cup.obj" in report.stdout
+    assert "runner retry colors" in report.stdout
+    assert run("run", file, "-n", "1").returncode == 1
+    write_colors(tmp_path, 5)
+    assert run("retry", "colors", "--db", tmp_path / "runner.db").returncode == 0
+    assert run("run", file, "-n", "1").returncode == 0
+    assert_whole(tmp_path, 5)
+
+
+def test_an_attempt_that_takes_too_long_is_a_failure(tmp_path):
+    """The time limit ends the attempt, says so, and the session goes on with the next job."""
+    body = 'job.params["number"] == 1 and await asyncio.sleep(60)'
+    file = write_colors(tmp_path, 3, body, ", max_failures=1, timeout_s=2")
+    end = run("run", file, "-n", "1")
+    assert end.returncode == 1, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        errors = [row["error"] for row in store.jobs(1)]
+    assert errors == [None, "TimeoutError: no end after 2 s", None]
+
+
+def test_a_browser_that_is_killed_is_replaced(tmp_path):
+    """Its job goes back charged with a crash, and another browser finishes the campaign."""
+    file = write_colors(tmp_path, 150)
+    process = start("run", file, "-n", "1")
+    wait_until(lambda: done_count(tmp_path) >= 3, "the first done jobs")
+    for child in browsers_of(process):
+        if "--type=" not in " ".join(child.cmdline()) and "chrom" in child.name():
+            child.kill()
+    _, messages = process.communicate(timeout=120)
+    assert process.returncode == 0, messages
+    assert "browser-1 ended" in messages
+    assert_whole(tmp_path, 150)
+
+
+def test_a_link_opened_by_hand_works_through_jobs(tmp_path, browser_path):
+    """--sessions 0 starts no browser and prints a link; a tab that opens it renders the campaign."""
+    from playwright.sync_api import sync_playwright
+
+    from runner.browsers import _FLAGS
+
+    file = write_colors(tmp_path, 10)
+    process = start("run", file, "--sessions", "0")
+    link = ""
+    while not link.startswith("http://localhost:"):
+        link = process.stderr.readline().strip()
+        assert link or process.poll() is None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))
+        browser.new_page().goto(link)
+        _, messages = process.communicate(timeout=60)
+        browser.close()
+    assert process.returncode == 0, messages
+    assert_whole(tmp_path, 10)
+
+
+def test_the_demo_draws_its_colours(tmp_path):
+    """`runner demo` renders 60 jobs, reports, and its contact sheet shows each ball in its colour."""
+    import colorsys
+
+    from PIL import Image
+
+    demo = run("demo", tmp_path / "demo")
+    assert demo.returncode == 0, demo.stderr
+    assert "demo: all 60 jobs are done" in demo.stdout
+    sheet = tmp_path / "demo" / "results" / "demo" / "contact_sheet.jpg"
+    assert str(sheet) in demo.stdout
+    with Image.open(sheet) as image:
+        picture = image.convert("RGB")
+    tile_width, tile_height = picture.width // 10, picture.height // 6
+    for index in range(60):
+        row, column = divmod(index, 10)
+        pixel = picture.getpixel(
+            (column * tile_width + tile_width // 2, row * tile_height + tile_height // 2)
+        )
+        wanted = [255 * channel for channel in colorsys.hsv_to_rgb(index / 60, 0.85, 0.95)]
+        assert max(abs(a - b) for a, b in zip(pixel, wanted)) < 12, f"tile {index}: {pixel}, not {wanted}"
+    again = run("demo", tmp_path / "demo")
+    assert again.returncode == 0 and "0 left" in again.stderr
+
+
+def test_a_recorded_camera_path_is_rendered(tmp_path):
+    """An ML-Logger recording of matrices becomes one job a pose, each seen from its own place."""
+    assert run("init", tmp_path / "path.py", "--example", "camera_path").returncode == 0
+    end = run("run", tmp_path / "path.py")
+    assert end.returncode == 0, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        artifacts = store.artifacts(1)
+    assert len(artifacts) == 48
+    assert len({row["sha256"] for row in artifacts}) == 48
+
+
+def test_init_writes_a_campaign_that_runs_as_it_stands(tmp_path):
+    """The file that a new user starts from needs no change."""
+    file = tmp_path / "mine.py"
+    assert run("init", file).returncode == 0
+    end = run("run", file, "--set", "count=4")
+    assert end.returncode == 0, end.stderr
+    refused = run("init", file)
+    assert refused.returncode == 2 and "exists already" in refused.stderr
+
+
+def test_number_in_reads_what_the_ball_tells(tmp_path):
+    """The measure used above can tell neighbours apart, also after JPEG."""
+    from PIL import Image
+
+    for number in (0, 1, 15, 16, 255, 399, 4095):
+        color = tuple((number >> shift & 15) * 15 + 15 for shift in (0, 4, 8))
+        Image.new("RGB", (64, 48), color).save(tmp_path / "x.jpg", quality=95)
+        assert number_in(tmp_path / "x.jpg") == number
