@@ -413,15 +413,20 @@ class Store:
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
+        with self._lock:
+            # One statement is one transaction.
+            leases = self._claim(_Cursor(self._driver.cursor(), self.is_sqlite), worker_id, campaign_id, count)
+        if not leases:
+            self._refuse_lost(worker_id)
+        return leases
+
+    def _claim(self, cursor: _Cursor, worker_id: int, campaign_id: int, count: int) -> list[Lease]:
         now = self.clock()
         values = {"worker": worker_id, "campaign": campaign_id, "count": count, "now": now}
-        with self._lock:
-            cursor = _Cursor(self._driver.cursor(), self.is_sqlite)
-            rows = cursor.run(CLAIM, values).fetchall()
-        if not rows:
-            self._refuse_lost(worker_id)
-        # RETURNING promises no order.
-        rows.sort(key=lambda row: (-row[0], row[6], row[1]))
+        rows = cursor.run(CLAIM, values).fetchall()
+        if len(rows) > 1:
+            # RETURNING promises no order.
+            rows.sort(key=lambda row: (-row[0], row[6], row[1]))
         return [
             Lease(
                 job_id=job_id,
@@ -450,18 +455,39 @@ class Store:
 
         Without an outcome only the move is written: nothing will be logged for the job.
         """
-        values = _fence_of(lease) | {"now": self.clock()}
+        self.complete_many([(lease, outcome)])
+
+    def complete_many(
+        self, settled: Sequence[tuple[Lease, Outcome | None]], *, claim: int = 0
+    ) -> list[Lease]:
+        """Complete several jobs of one worker, and claim its next ones, in one transaction.
+
+        Returns the `claim` or fewer new leases. Raises LeaseLost when any lease is lost, and then
+        changes nothing: complete them one by one to save the others.
+        """
+        if not settled:
+            raise ValueError("complete_many needs at least one lease")
+        now = self.clock()
+        first = settled[0][0]
+        campaign = {"campaign": first.campaign_id}
         with self._write() as cursor:
-            self._move(cursor, COMPLETE, values, lease)
-            if outcome is not None:
-                if not self.is_sqlite:
-                    cursor.run(LOCK_RESULTS, {"campaign": lease.campaign_id})
-                metrics = json.dumps(dict(outcome.metrics), separators=(",", ":"))
-                result = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics}
-                cursor.run(WRITE_RESULT, result)
-                for artifact in outcome.artifacts:
-                    cursor.run(WRITE_ARTIFACT, {"job": lease.job_id} | vars(artifact))
-            cursor.run(COUNT_DONE, {"campaign": lease.campaign_id, "count": 1})
+            if not self.is_sqlite and any(outcome is not None for _, outcome in settled):
+                cursor.run(LOCK_RESULTS, campaign)
+            for lease, outcome in settled:
+                self._move(cursor, COMPLETE, _fence_of(lease) | {"now": now}, lease)
+                if outcome is not None:
+                    self._write_outcome(cursor, lease, outcome)
+            cursor.run(COUNT_DONE, campaign | {"count": len(settled)})
+            if claim:
+                return self._claim(cursor, first.worker_id, first.campaign_id, claim)
+        return []
+
+    def _write_outcome(self, cursor: _Cursor, lease: Lease, outcome: Outcome) -> None:
+        metrics = json.dumps(dict(outcome.metrics), separators=(",", ":"))
+        values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics}
+        cursor.run(WRITE_RESULT, values)
+        for artifact in outcome.artifacts:
+            cursor.run(WRITE_ARTIFACT, {"job": lease.job_id} | vars(artifact))
 
     def release(self, lease: Lease, reason: str = "handed back") -> None:
         """in_progress → pending, charged nothing. Raises LeaseLost."""
