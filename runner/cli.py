@@ -105,8 +105,8 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
 
     Example: runner run orbit.py --sessions 2
     """
-    from runner.campaign import load_campaign
     from runner.run import RunOptions, run_campaign
+    from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
 
     campaign = load_campaign(file, settings)
     beside = campaign.file.parent

@@ -32,6 +32,9 @@ from runner.store import Store
 
 __all__ = ["JobFiles", "MetricsLog", "ResultsFolder"]
 
+# Without a user, importing ML-Logger prints a line to stdout, also from a campaign file (0.10.24).
+os.environ.setdefault("ML_LOGGER_USER", "runner")
+
 _JOBS_PER_FOLDER = 1000
 _IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 # The columns that every record has beside the job's own params and metrics.
@@ -332,8 +335,7 @@ def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ml_logger(root: Path, prefix: str) -> Any:
-    # Its import prints a line to stdout without a user, and fails at a relative root (0.10.24).
-    os.environ.setdefault("ML_LOGGER_USER", "runner")
+    # Its import fails at a relative root (0.10.24).
     if not os.path.isabs(os.environ.get("ML_LOGGER_ROOT", "/")):
         os.environ["ML_LOGGER_ROOT"] = str(root)
     from ml_logger import ML_Logger

@@ -244,7 +244,8 @@ async def _show_progress(store: Store, campaign_id: int, count_sessions: Callabl
         file=sys.stderr,
         smoothing=0.1,
     )
-    first, began, next_line = progress.done + progress.failed, time.monotonic(), 0.0
+    first, began = progress.done + progress.failed, time.monotonic()
+    next_line = began + _PLAIN_LINE_EVERY_S / 2
     try:
         while True:
             await asyncio.sleep(0.25)

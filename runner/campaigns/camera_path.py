@@ -33,11 +33,13 @@ def jobs(recording=Path(__file__).with_name("camera_path.pkl")):
 def scene():
     colors = ["#e4572e", "#2e86ab", "#76b041", "#f2c14e", "#8f5fbf"]
     return DefaultScene(
+        Box(key="floor", args=[12, 0.02, 12], position=[0, -0.01, 0], material={"color": "#c9c4b8"}),
         Sphere(key="ball", args=[0.5, 48, 48], position=[0, 0.5, 0], material={"color": "#dddddd"}),
         *[
             Box(key=f"box-{k}", args=[0.4, 0.8, 0.4], position=[2.0 * k - 4.0, 0.4, -1.5], material={"color": color})
             for k, color in enumerate(colors)
         ],
+        grid=False,
         rawChildren=[CameraView(key="ego", width=320, height=240, fov=50, near=0.1, far=50)],
     )
 

@@ -19,6 +19,7 @@ def jobs():
 @campaign.scene
 def scene():
     return DefaultScene(
+        Box(key="floor", args=[12, 0.02, 12], position=[0, -0.01, 0], material={"color": "#c9c4b8"}),
         ball(0.0),
         *[
             Box(
@@ -29,6 +30,7 @@ def scene():
             )
             for k in range(4)
         ],
+        grid=False,
         rawChildren=[CameraView(key="ego", width=320, height=240, fov=45)],
     )
 

@@ -31,8 +31,10 @@ def jobs(count=36):
 def scene():
     """Set once in each browser tab. The camera gives exactly width x height pixels."""
     return DefaultScene(
+        Box(key="floor", args=[12, 0.02, 12], position=[0, -0.01, 0], material={"color": "#c9c4b8"}),
         Sphere(key="ball", args=[0.5, 64, 64], position=[0, 0.5, 0], material={"color": "#e4572e"}),
         Box(key="box", args=[0.4, 0.4, 0.4], position=[0.9, 0.2, 0], material={"color": "#2e86ab"}),
+        grid=False,
         rawChildren=[CameraView(key="ego", width=320, height=240, fov=50, near=0.1, far=50)],
     )
 

@@ -1,0 +1,205 @@
+"""The commands: mistakes are said in one line and change nothing, data goes to stdout, exit codes hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from campaigns import run, write_colors
+
+from runner.job import Outcome, Policy
+from runner.store import Store
+
+GOOD = """
+from runner import Campaign
+campaign = Campaign("good")
+@campaign.jobs
+def jobs():
+    yield {"x": 1}
+@campaign.scene
+def scene():
+    from vuer.schemas import Scene
+    return Scene()
+@campaign.render
+async def render(session, job):
+    pass
+"""
+
+BAD_FILES = {
+    "syntax error": (GOOD + "\ndef broken(:\n", "campaign.py:15: syntax error"),
+    "an import that fails": ("import no_such_package\n", "campaign.py:1: ModuleNotFoundError"),
+    "no campaign": ("x = 1\n", "defines no Campaign"),
+    "two campaigns": (GOOD + "\nsecond = Campaign('second')\n", "defines 2 Campaigns"),
+    "a bad name": (GOOD.replace('"good"', '"../good"'), "a campaign's name must be"),
+    "a bad policy": (GOOD.replace('"good"', '"good", timeout_s=0'), "timeout_s must be at least"),
+    "no render": (GOOD.split("@campaign.render")[0], "has no render function"),
+    "no scene": (GOOD.replace("@campaign.scene", ""), "has no scene function"),
+    "no jobs": (GOOD.replace("@campaign.jobs", ""), "has no jobs function"),
+    "a render that is not async": (GOOD.replace("async def", "def"), "must be an async function"),
+    "a scene that raises": (GOOD.replace("return Scene()", "return 1 / 0"), "campaign.py:10: ZeroDivisionError"),
+    "jobs that raise": (GOOD.replace('yield {"x": 1}', 'yield {"x": 1}; 1 / 0'), "campaign.py:6: ZeroDivisionError"),
+    "params that are no dict": (GOOD.replace('{"x": 1}', "[1]"), "params must be a dict"),
+    "params that are not JSON": (GOOD.replace('{"x": 1}', '{"x": {1, 2}}'), "params are not JSON"),
+    "params with NaN": (GOOD.replace('{"x": 1}', '{"x": float("nan")}'), "params are not JSON"),
+    "jobs that are nothing": (GOOD.replace('yield {"x": 1}', "return None"), "TypeError"),
+    "one key for two params": (
+        GOOD.replace('yield {"x": 1}', 'yield "a", {"x": 1}; yield "a", {"x": 2}'),
+        "the key 'a' stands for two different params",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", BAD_FILES)
+def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mistake):
+    """Exit 2, one line that names file and cause, no traceback, and the database as it was."""
+    content, message = BAD_FILES[mistake]
+    file = tmp_path / "campaign.py"
+    file.write_text(content)
+    with Store(tmp_path / "runner.db") as store:
+        store.submit("good", [{"x": 0}])
+    end = run("run", file)
+    assert end.returncode == 2
+    assert message in end.stderr and end.stdout == ""
+    assert len(end.stderr.strip().splitlines()) == 1, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        assert [row["name"] for row in store.campaigns()] == ["good"]
+        assert [row["params"] for row in store.jobs(1)] == [{"x": 0}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.py"], "cannot read the campaign file"),
+        (["run", "good.py", "--set", "color=red"], "has no setting 'color'; it has: none"),
+        (["run", "good.py", "--set", "color"], "write NAME=VALUE"),
+        (["run", "good.py", "--db", "nowhere/runner.db"], "folder is missing"),
+        (["run", "good.py", "--db", "good.py"], "not a database"),
+        (["run", "good.py", "--db", "mysql://x/y"], "SQLite files and in PostgreSQL only"),
+        (["run", "good.py", "--sessions", "-1"], "Invalid value"),
+        (["report"], "there is no database runner.db here"),
+        (["status", "--db", "nowhere.db"], "there is no database nowhere.db"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_said_without_a_traceback(tmp_path, arguments, message):
+    """Exit 2 and a message that says what to do."""
+    (tmp_path / "good.py").write_text(GOOD)
+    end = run(*arguments, cwd=tmp_path)
+    assert end.returncode == 2
+    assert message in end.stderr and "Traceback" not in end.stderr
+    assert (tmp_path / "good.py").read_text() == GOOD
+
+
+def test_without_a_browser_one_message_says_what_to_do(tmp_path):
+    """Exit 3; the jobs are kept, and nothing is charged to them."""
+    (tmp_path / "good.py").write_text(GOOD)
+    end = run("run", tmp_path / "good.py", env={"PATH": "/nonexistent", "HOME": str(tmp_path)})
+    assert end.returncode == 3
+    assert "no browser was found: install one with" in end.stderr and "Traceback" not in end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        assert [(row["status"], row["attempt"]) for row in store.jobs(1)] == [("pending", 0)]
+
+
+def test_a_browser_that_cannot_start_stops_the_run(tmp_path):
+    """Exit 3 with the reason, after a few tries, instead of trying all night."""
+    (tmp_path / "good.py").write_text(GOOD)
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\nexit 1\n")
+    browser.chmod(0o755)
+    end = run("run", tmp_path / "good.py", env=os.environ | {"RUNNER_BROWSER": str(browser)})
+    assert end.returncode == 3, end.stderr
+    assert "did not start" in end.stderr and "Traceback" not in end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        assert [row["status"] for row in store.jobs(1)] == ["pending"]
+        assert [row["state"] for row in store.workers(1)] == ["ended"]
+
+
+def test_a_campaign_without_jobs_has_nothing_to_do(tmp_path):
+    """Exit 4 tells a script apart from all done."""
+    (tmp_path / "good.py").write_text(GOOD.replace('yield {"x": 1}', "return []"))
+    end = run("run", tmp_path / "good.py")
+    assert end.returncode == 4 and "there are no jobs" in end.stderr
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A database with 3 done, 2 failed and 1 pending job."""
+    with Store(tmp_path / "runner.db") as store:
+        campaign_id, _ = store.submit("mixed", ({"n": n} for n in range(6)), Policy(max_crashes=1))
+        worker_id = store.start_worker(campaign_id)
+        for lease in store.claim(worker_id, campaign_id, count=3):
+            store.complete(lease, Outcome((), {"n2": 1}))
+        for lease in store.claim(worker_id, campaign_id, count=2):
+            store.reclaim(lease, "browser-1: the browser died")
+        store.end_worker(worker_id)
+    return tmp_path / "runner.db"
+
+
+def test_report_says_verdict_first_and_what_to_do_next(mixed):
+    """Why jobs failed, grouped, with an example, on stdout."""
+    end = run("report", "--db", mixed)
+    lines = end.stdout.splitlines()
+    assert end.returncode == 0 and end.stderr == ""
+    assert lines[0] == "mixed: unfinished, 1 of 6 jobs are left"
+    assert any("2 failed: browser-1: the browser died" in line for line in lines)
+    assert any("runner retry mixed" in line for line in lines)
+
+
+def test_report_and_status_speak_json(mixed):
+    """What a script reads is JSON on stdout, with the same numbers in both."""
+    (report,) = json.loads(run("report", "mixed", "--db", mixed, "--json").stdout)
+    (status,) = json.loads(run("status", "--db", mixed, "--json").stdout)
+    for name in ("campaign", "total", "done", "failed", "in_progress", "pending"):
+        assert report[name] == status[name]
+    counts = {name: report[name] for name in ("total", "done", "failed", "pending")}
+    assert counts == {"total": 6, "done": 3, "failed": 2, "pending": 1}
+    assert [group["count"] for group in report["failures"]] == [2]
+
+
+def test_status_tells_scripts_by_its_exit_status(mixed):
+    """8 while jobs are left, 1 when some failed, 0 when all is done, and 0 when not asked."""
+    assert run("status", "--db", mixed).returncode == 0
+    with Store(mixed) as store:
+        assert run("status", "--db", mixed, "--exit-status").returncode == 8
+        worker_id = store.start_worker(1)
+        store.complete(store.claim(worker_id, 1)[0])
+        assert run("status", "--db", mixed, "--exit-status").returncode == 1
+        store.retry(1)
+        for lease in store.claim(worker_id, 1, count=10):
+            store.complete(lease)
+    assert run("status", "--db", mixed, "--exit-status").returncode == 0
+
+
+def test_a_reader_that_goes_away_is_no_error(mixed):
+    """`runner report | head -1` ends quietly."""
+    script = f"{sys.executable} -m runner report --db {mixed} | head -c 1"
+    end = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True)
+    assert "Traceback" not in end.stderr and "Exception" not in end.stderr
+
+
+def test_help_starts_without_the_heavy_imports():
+    """`runner --help` loads neither Vuer nor pandas, ML-Logger, Playwright or SQLAlchemy."""
+    code = (
+        "import sys; sys.argv = ['runner', '--help']\n"
+        "from runner.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'vuer', 'pandas', 'ml_logger', 'playwright', 'sqlalchemy', 'numpy', 'PIL'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    end = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert end.stderr.strip() == "[]" and "Render campaigns" in end.stdout
+
+
+def test_python_access_in_two_lines(tmp_path):
+    """The store is complete without the commands."""
+    write_colors(tmp_path, 2)
+    began = time.time()
+    with Store(tmp_path / "runner.db") as store:
+        campaign_id, added = store.submit("mine", [{"a": 1}, {"a": 2}])
+        assert added.new == 2
+        assert all(began - 1 < row["created_ts"] <= time.time() for row in store.jobs(campaign_id))

@@ -1,0 +1,308 @@
+"""The server lets in who has the token and gives out the web client only; a session keeps its order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import aiohttp
+import msgpack
+import pytest
+from vuer.schemas import CameraView, Scene, Sphere
+
+from runner.errors import FrameError, SessionGone, UsageError
+from runner.server import Server
+from test_frames import picture
+
+
+class Tab:
+    """A browser tab's side of the websocket, spoken by hand."""
+
+    def __init__(self, websocket):
+        self.websocket = websocket
+
+    async def hello(self, **more):
+        await self.websocket.send_str(json.dumps({"type": "hello", "ok": True, "versions": {}} | more))
+
+    async def next(self):
+        """The next message: a dict with etype, or a text message with type."""
+        message = await asyncio.wait_for(self.websocket.receive(), 10)
+        if message.type is aiohttp.WSMsgType.TEXT:
+            return json.loads(message.data)
+        if message.type is aiohttp.WSMsgType.BINARY:
+            return msgpack.unpackb(message.data)
+        return {"type": message.type.name}
+
+    async def until_grab(self):
+        """Messages up to the next picture request, which is the last."""
+        messages = [await self.next()]
+        while messages[-1].get("etype") != "GRAB_RENDER":
+            messages.append(await self.next())
+        return messages
+
+    async def answer(self, request, value):
+        reply = {"etype": f"GRAB_RENDER_RESPONSE@{request['uuid']}", "ts": 1, "value": value}
+        await self.websocket.send_bytes(msgpack.packb(reply))
+
+
+def with_tab(render, play):
+    """Run render(session) in the server against play(tab) in the tab; returns what render returned."""
+
+    async def main():
+        outcome = asyncio.get_running_loop().create_future()
+
+        async def work(session):
+            try:
+                session.set @ Scene(rawChildren=[CameraView(key="ego", width=64, height=48)])
+                outcome.set_result(await render(session))
+            except Exception as error:
+                outcome.set_exception(error)
+
+        server = Server(work)
+        await server.start()
+        try:
+            async with aiohttp.ClientSession() as client:
+                url = f"ws://localhost:{server.port}/?token={server.token}"
+                async with client.ws_connect(url) as websocket:
+                    tab = Tab(websocket)
+                    await tab.hello()
+                    playing = asyncio.create_task(play(tab))
+                    try:
+                        return await asyncio.wait_for(outcome, 10)
+                    finally:
+                        playing.cancel()
+        finally:
+            await server.stop()
+
+    return asyncio.run(main())
+
+
+def test_a_picture_request_comes_behind_everything_sent_before():
+    """Nothing is dropped, however much is sent at once, and the request overtakes nothing."""
+    seen = []
+
+    async def render(session):
+        for number in range(500):
+            session.update @ Sphere(key="ball", number=number)
+        return await session.grab()
+
+    async def play(tab):
+        seen.extend(await tab.until_grab())
+        await tab.answer(seen[-1], {"frame": picture("JPEG")})
+
+    frame = with_tab(render, play)
+    assert (frame.width, frame.height) == (64, 48)
+    assert [message.get("etype", message.get("type")) for message in seen] == (
+        ["SET"] + ["UPDATE"] * 500 + ["UPSERT", "grab", "GRAB_RENDER"]
+    )
+    numbers = [m["data"]["nodes"][0]["number"] for m in seen if m.get("etype") == "UPDATE"]
+    assert numbers == list(range(500))
+    fence = seen[-3]["data"]["nodes"][0]["userData"]["n"]
+    assert seen[-2]["fence"] == fence and seen[-2]["reply"].endswith(seen[-1]["uuid"])
+
+
+def test_cameras_are_asked_for_their_exact_size_and_without_gizmos():
+    """Vuer's client would halve the picture and draw other cameras into it."""
+    seen = []
+
+    async def render(session):
+        return await session.grab("ego")
+
+    async def play(tab):
+        seen.extend(await tab.until_grab())
+        await tab.answer(seen[-1], {"frame": picture("JPEG")})
+
+    with_tab(render, play)
+    (camera,) = seen[0]["data"]["rawChildren"]
+    assert camera["downsample"] == 1 and camera["showCamera"] is False and camera["stream"] == "ondemand"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"frame": picture("JPEG")[:-200]}, "cut off"),
+        ({"frame": picture("JPEG", (32, 24))}, "asked for 64x48 pixels, the browser sent 32x24"),
+        ({"frame": b""}, "not a whole picture"),
+        ({}, "without a picture"),
+        (None, "without a picture"),
+    ],
+)
+def test_a_bad_picture_is_refused(value, message):
+    """Cut off, of another size, or none at all: never taken for the job's frame."""
+
+    async def play(tab):
+        await tab.answer((await tab.until_grab())[-1], value)
+
+    with pytest.raises(FrameError, match=message):
+        with_tab(lambda session: session.grab("ego"), play)
+
+
+def test_what_the_page_refuses_fails_with_its_reason():
+    """A scene that does not get ready says what is missing."""
+
+    async def play(tab):
+        *_, announcement, _request = await tab.until_grab()
+        refusal = {"type": "refused", "reply": announcement["reply"], "reason": "could not load cup.obj"}
+        await tab.websocket.send_str(json.dumps(refusal))
+
+    with pytest.raises(FrameError, match="could not load cup.obj"):
+        with_tab(lambda session: session.grab("ego"), play)
+
+
+def test_replies_are_matched_by_their_request():
+    """A late reply to an older request is nobody's picture; nor is a message that makes no sense."""
+
+    async def render(session):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(session.grab("ego"), 0.3)
+        return await session.grab("ego")
+
+    async def play(tab):
+        late = (await tab.until_grab())[-1]
+        request = (await tab.until_grab())[-1]
+        await tab.answer(late, {"frame": picture("PNG")})
+        await tab.websocket.send_bytes(b"\xc1 no msgpack")
+        await tab.websocket.send_bytes(msgpack.packb([1, 2]))
+        await tab.websocket.send_str("no json")
+        await tab.answer(request, {"frame": picture("JPEG")})
+
+    assert with_tab(render, play).kind == "image/jpeg"
+
+
+def test_a_tab_that_goes_is_noticed_by_who_waits_for_it():
+    """A grab does not hang on a closed connection, and later ones say so too."""
+
+    async def render(session):
+        with pytest.raises(SessionGone):
+            await session.grab("ego")
+        await session.closed
+        await session.grab("ego")
+
+    async def play(tab):
+        await tab.until_grab()
+        await tab.websocket.close()
+
+    with pytest.raises(SessionGone):
+        with_tab(render, play)
+
+
+def test_what_the_client_would_ignore_is_refused():
+    """A camera's intrinsics stick to its key in Vuer's client: no silent wrong picture."""
+
+    async def render(session):
+        session.update @ CameraView(key="ego", width=64, position=[0, 0, 1])
+        session.update @ CameraView(key="ego", fov=20)
+
+    with pytest.raises(FrameError, match="fov cannot change"):
+        with_tab(render, lambda tab: asyncio.sleep(10))
+
+
+def test_a_camera_that_is_not_there_is_said_at_once():
+    """A mistyped key does not wait for the time limit."""
+    with pytest.raises(FrameError, match="no camera 'egg' in the scene; there is: 'ego'"):
+        with_tab(lambda session: session.grab("egg"), lambda tab: asyncio.sleep(10))
+
+
+def with_server(play, **options):
+    async def main():
+        async def work(session):
+            await session.closed
+
+        server = Server(work, **options)
+        await server.start()
+        try:
+            async with aiohttp.ClientSession() as client:
+                return await play(server, client)
+        finally:
+            await server.stop()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("query", ["", "token=", "token=wrong", "TOKEN={token}", "token={token}x"])
+def test_a_session_needs_the_token(query):
+    """Who has not the run's token gets no job."""
+
+    async def play(server, client):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.ws_connect(f"ws://localhost:{server.port}/?{query.format(token=server.token)}")
+        return refused.value.status
+
+    assert with_server(play) == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}]
+)
+def test_other_pages_are_kept_out(headers):
+    """Neither another page's script nor a name that was bound to this address gets in, token or not."""
+
+    async def play(server, client):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            url = f"ws://localhost:{server.port}/?token={server.token}"
+            await client.ws_connect(url, headers=headers)
+        async with client.get(f"http://localhost:{server.port}/", headers=headers) as answer:
+            return refused.value.status, answer.status
+
+    assert with_server(play) == (403, 403)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/assets//etc/passwd", "/assets/%2e%2e/%2e%2e/etc/passwd", "/assets/%2fetc/passwd",
+        "/workspace/setup.cfg", "/workspace/", "/../../etc/passwd", "/etc/passwd", "/runner.db",
+        "/assets/", "/relay", "/webrtc/debug",
+    ],
+)  # fmt: skip
+def test_no_file_beside_the_client_is_given_out(path):
+    """Vuer's own routes give any file of the machine to whoever asks; here they are not there."""
+    from yarl import URL
+
+    async def play(server, client):
+        url = URL(f"http://localhost:{server.port}{path}", encoded=True)
+        async with client.get(url) as answer:
+            return answer.status
+
+    assert with_server(play) == 404
+
+
+def test_only_reading_is_allowed():
+    """Nothing can be posted."""
+
+    async def play(server, client):
+        async with client.post(f"http://localhost:{server.port}/relay?sid=*", data=b"x") as answer:
+            return answer.status
+
+    assert with_server(play) == 405
+
+
+def test_the_client_is_served_with_the_page_script():
+    """The page that the link opens is Vuer's own, with what watches it in front."""
+
+    async def play(server, client):
+        async with client.get(server.link()) as answer:
+            page = await answer.text()
+        assert page.index("__REACT_DEVTOOLS_GLOBAL_HOOK__") < page.index("/assets/")
+        return page.count("<script>")
+
+    assert with_server(play) >= 1
+
+
+def test_it_listens_on_loopback_only():
+    """Other machines cannot reach it unless --host lets them."""
+
+    async def play(server, client):
+        return {address[0] for address in server._runner.addresses}
+
+    assert with_server(play) <= {"127.0.0.1", "::1"}
+
+
+def test_a_port_that_is_taken_is_said_in_one_line():
+    """No traceback for a port in use."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(UsageError, match="cannot listen on localhost"):
+            with_server(None, port=other.getsockname()[1])
