@@ -99,7 +99,13 @@ class BrowserPool:
         """Keep the browsers at work until cancelled. Raises BrowserError when they cannot be started."""
         from playwright.async_api import async_playwright
 
-        self._playwright = await async_playwright().start()
+        try:
+            self._playwright = await async_playwright().start()
+        except Exception as error:  # Playwright has no class of its own for it
+            raise BrowserError(
+                f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
+                "bare Debian 'apt-get install libatomic1' gives it what it misses"
+            ) from error
         slots = [asyncio.create_task(self._keep_one(slot)) for slot in range(1, self._count + 1)]
         try:
             await asyncio.gather(*slots)

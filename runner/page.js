@@ -111,6 +111,13 @@
     };
   }
 
+  const encode = window.OffscreenCanvas && OffscreenCanvas.prototype.convertToBlob;
+  if (encode) OffscreenCanvas.prototype.convertToBlob = function () {
+    const picture = encode.apply(this, arguments);
+    if (drawn) picture.catch((error) => { if (line) line.noPicture(`the camera gave no picture: ${error}`); });
+    return picture;
+  };
+
   // ---- The client hands each message to its subscribers by setTimeout(f, 0): take these, to run them in order.
   const realTimeout = window.setTimeout.bind(window), realInterval = window.setInterval.bind(window);
   let taken = null;
@@ -163,26 +170,25 @@
       fiber = fiber.sibling;
     }
   }
-  function lacks(fence) {
-    const found = [];
-    if (fence && fenceInScene() !== fence) found.push("updates that were sent");
+  // What is still to come, and, once nothing moves any more, what went wrong.
+  function inspect(fence) {
+    const pending = [], wrong = [];
+    if (fence && fenceInScene() !== fence) pending.push("updates that were sent");
     for (const [root, state] of roots) {
       if (!root.current.child) continue; // it was unmounted
-      if (root.pendingLanes || state.hasEffects) found.push("updates that React has begun");
+      if (root.pendingLanes || state.hasEffects) pending.push("updates that React has begun");
     }
-    for (const url of loads.values()) found.push(url.slice(0, 200));
-    if (found.length) return found;
+    for (const url of loads.values()) pending.push(url.slice(0, 200));
+    if (pending.length) return { pending, wrong };
     for (const [root, state] of roots) {
       if (!state.isScene) continue;
       if (state.unseen) { look(root, state); state.unseen = false; }
-      found.push(...state.waiting);
+      pending.push(...state.waiting);
+      wrong.push(...state.errors);
     }
-    return found;
+    wrong.push(...failedLoads.map((url) => `could not load ${url}`));
+    return { pending, wrong };
   }
-  const problems = () => [
-    ...failedLoads.map((url) => `could not load ${url}`),
-    ...[...roots.values()].flatMap((state) => state.errors || []),
-  ];
 
   // ---- The line to the server: messages go to the client strictly in order, pictures when all is ready.
   let line = null, askedToStep = false, changes = 0;
@@ -279,22 +285,21 @@
     grab(message) {
       const { grab } = message;
       this.since = this.since || now();
-      const found = lacks(grab.fence);
-      if (found.length && !(failedLoads.length && !loads.size)) {
+      const { pending, wrong } = inspect(grab.fence);
+      if (pending.length && !wrong.length) {
         this.isReady = false;
         if (now() - this.since < grab.wait_s * 1000) return false;
         this.queue.shift();
-        this.refuse(grab, `not in the picture after ${grab.wait_s} s: ${found.join(", ")}`);
+        this.refuse(grab, `not in the picture after ${grab.wait_s} s: ${pending.join(", ")}`);
         return true;
       }
-      if (!this.isReady) { // still ready one turn later?
+      if (!this.isReady) { // still so one turn later?
         if (this.checking) return false;
         this.checking = true;
         const seen = changes;
         nextTurn(() => { this.checking = false; this.isReady = seen === changes; this.step(); });
         return false;
       }
-      const wrong = problems();
       if (wrong.length) { this.queue.shift(); this.refuse(grab, wrong.join("; ")); return true; }
       drawn = [];
       this.deliver([message], () => {
@@ -309,6 +314,13 @@
       return false;
     }
     refuse(grab, reason) { this.since = 0; this.isReady = false; this.say({ type: "refused", reply: grab.reply, reason }); }
+    noPicture(reason) {
+      if (!this.flight) return;
+      const reply = this.flight;
+      this.flight = "";
+      this.refuse({ reply }, reason);
+      this.step();
+    }
     sent(data) { if (this.flight && contains(data, this.flight)) { this.flight = ""; this.step(); } }
   }
 
