@@ -104,6 +104,7 @@ class Lease:
     params: dict[str, Any]
     failures: int
     crashes: int
+    created_ts: float
     grab_ts: float
 
     def __str__(self) -> str:

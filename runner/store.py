@@ -55,7 +55,7 @@ WITH ready AS MATERIALIZED (
 UPDATE job
    SET status = 'in_progress', attempt = attempt + 1, worker_id = :worker, grab_ts = :now
  WHERE id IN (SELECT id FROM ready)
-RETURNING priority, id, attempt, key, params, failures, crashes
+RETURNING priority, id, attempt, key, params, failures, crashes, created_ts
 """
 
 _FENCE = "id = :job AND worker_id = :worker AND attempt = :attempt AND status = 'in_progress'"
@@ -130,7 +130,7 @@ LOSE_WORKER = """
 UPDATE worker SET state = 'lost' WHERE id = :worker AND state = 'live' AND beat = :beat
 """
 HELD_BY = """
-SELECT id, attempt, key, failures, crashes, grab_ts FROM job
+SELECT id, attempt, key, failures, crashes, created_ts, grab_ts FROM job
  WHERE worker_id = :worker AND status = 'in_progress'
 """
 POLICY_OF = """
@@ -366,7 +366,7 @@ class Store:
         """The worker stops: what it still holds goes back uncharged. Returns how many jobs that were."""
         with self._write() as cursor:
             held = cursor.run(HELD_BY, {"worker": worker_id}).fetchall()
-            for job_id, attempt, _key, _failures, _crashes, grab_ts in held:
+            for job_id, attempt, _key, _failures, _crashes, _created_ts, grab_ts in held:
                 self._release(cursor, job_id, worker_id, attempt, grab_ts, "the worker stopped")
             cursor.run(END_WORKER, {"worker": worker_id, "now": self.clock()})
         return len(held)
@@ -398,10 +398,8 @@ class Store:
             if cursor.run(LOSE_WORKER, {"worker": worker_id, "beat": beat}).rowcount != 1:
                 return 0
             held = cursor.run(HELD_BY, {"worker": worker_id}).fetchall()
-            for job_id, attempt, key, failures, crashes, grab_ts in held:
-                lease = Lease(
-                    job_id, campaign_id, worker_id, attempt, key, {}, failures, crashes, grab_ts
-                )
+            for job_id, attempt, key, *charges_and_times in held:
+                lease = Lease(job_id, campaign_id, worker_id, attempt, key, {}, *charges_and_times)
                 self._reclaim(cursor, lease, "the runner process died while it held this job")
         return len(held)
 
@@ -437,9 +435,10 @@ class Store:
                 params=json.loads(params),
                 failures=failures,
                 crashes=crashes,
+                created_ts=created_ts,
                 grab_ts=now,
             )
-            for _priority, job_id, attempt, key, params, failures, crashes in rows
+            for _priority, job_id, attempt, key, params, failures, crashes, created_ts in rows
         ]
 
     def _refuse_lost(self, worker_id: int) -> None:
@@ -683,6 +682,23 @@ class Store:
         with self.read() as connection:
             rows = connection.execute(query.order_by(schema.job.c.id)).mappings().fetchall()
         return [dict(row) | {"params": json.loads(row["params"])} for row in rows]
+
+    def job(self, campaign_id: int, key: str) -> dict[str, Any] | None:
+        """One job's row by its key, params decoded; None where there is none."""
+        job = schema.job
+        query = sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
+        with self.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row) | {"params": json.loads(row["params"])}
+
+    def unsettled_keys(self, campaign_id: int) -> list[str]:
+        """Keys of the jobs that are neither done nor failed, in the order they were added."""
+        job = schema.job
+        query = sa.select(job.c.key).where(
+            job.c.campaign_id == campaign_id, job.c.status.in_(["pending", "in_progress"])
+        )
+        with self.read() as connection:
+            return list(connection.execute(query.order_by(job.c.id)).scalars())
 
     def attempts(self, campaign_id: int) -> list[dict[str, Any]]:
         """Attempts that ended otherwise than well, in order of their end, each with its job's key."""

@@ -13,7 +13,7 @@ from runner import errors
 PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
-    "errors", "job", "schema", "host", "store", "campaign", "frames", "results",
+    "errors", "job", "schema", "host", "store", "queue", "campaign", "frames", "results",
     "session", "server", "browsers", "work", "run", "report", "cli",
 ]  # fmt: skip
 PLACES = {
@@ -83,4 +83,4 @@ def test_errors_are_one_tree():
 
 def test_the_public_names():
     """What `from runner import …` promises."""
-    assert runner.__all__ == ["Campaign", "Job", "RunnerError"]
+    assert runner.__all__ == ["Campaign", "Job", "JobQueue", "RunnerError"]

@@ -30,7 +30,7 @@ def results(tmp_path):
 
 
 def lease_of(key="0123abcd", attempt=1, **params) -> Lease:
-    return Lease(12, 1, 77, attempt, key, params, 0, 0, 100.0)
+    return Lease(12, 1, 77, attempt, key, params, 0, 0, 50.0, 100.0)
 
 
 @pytest.fixture
