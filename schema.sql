@@ -107,7 +107,7 @@ CREATE TABLE result (
     UNIQUE (job_id)
 );
 
--- A file of a done job. Written, flushed to disk and renamed before its row is.
+-- A file of a done job, or of a finished step. Written, flushed to disk and renamed before its row is.
 CREATE TABLE artifact (
     job_id BIGINT NOT NULL,
     name TEXT NOT NULL,                         -- as the render function named it
@@ -116,4 +116,12 @@ CREATE TABLE artifact (
     sha256 TEXT NOT NULL,                       -- hex
     kind TEXT NOT NULL,                         -- media type
     PRIMARY KEY (job_id, name)
+);
+
+-- How far a job of many steps has come. Its files so far are in artifact; done removes the row.
+CREATE TABLE checkpoint (
+    job_id INTEGER NOT NULL,
+    step INTEGER NOT NULL,                      -- finished steps
+    metrics TEXT NOT NULL,                      -- JSON object, logged so far
+    PRIMARY KEY (job_id)
 );

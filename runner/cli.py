@@ -18,7 +18,8 @@ from runner.errors import RunnerError, UsageError
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
 _EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed; 2 usage, or a file
-that cannot be used; 3 stopped, because no browser could be kept at work; 4 there are no jobs; 8
+that cannot be used; 3 stopped: paused, cancelled, or no browser could be
+kept at work; 4 there are no jobs; 8
 unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
 
 
@@ -171,16 +172,65 @@ def status(ctx: click.Context, campaign: str | None, db: str | None, as_json: bo
 @main.command()
 @click.argument("campaign", required=False)
 @_database_option
+@click.option("--failed", is_flag=True, help="All failed jobs; so it is without any filter too.")
+@click.option("--error", metavar="REGEX", help="Only jobs whose error this regular expression finds.")
 @click.option("--key", "keys", multiple=True, help="Only this job; may be given several times.")
-def retry(campaign: str | None, db: str | None, keys: tuple[str, ...]) -> None:
+def retry(campaign: str | None, db: str | None, failed: bool, error: str | None, keys: tuple[str, ...]) -> None:
     """Make failed jobs pending again, with fresh budgets; `runner run` then renders them.
 
-    Example: runner retry orbit
+    Filters narrow the choice; a job must pass all of them.
+
+    Example: runner retry orbit --error "TimeoutError"
     """
+    import re
+
+    try:
+        pattern = re.compile(error or "")
+    except re.error as problem:
+        raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
     with _existing_store(db) as store:
         for row in _chosen(store, campaign):
-            count = store.retry(row["id"], keys)
+            chosen = [
+                job["key"]
+                for job in store.failures(row["id"])
+                if pattern.search(job["error"] or "") and (not keys or job["key"] in keys)
+            ]
+            count = store.retry(row["id"], chosen)
             click.echo(f"{row['name']}: {count:,} jobs are pending again", err=True)
+
+
+def _state_command(name: str, state: str, text: str) -> None:
+    @main.command(name, help=text)
+    @click.argument("campaign", required=False)
+    @_database_option
+    def command(campaign: str | None, db: str | None) -> None:
+        with _existing_store(db) as store:
+            for row in _chosen(store, campaign):
+                store.set_state(row["id"], state)
+                click.echo(f"{row['name']} is {state}", err=True)
+
+
+_state_command(
+    "pause",
+    "paused",
+    """Hand out no more jobs of the campaign; what is in flight ends, and runs wait.
+
+    Example: runner pause orbit""",
+)
+_state_command(
+    "resume",
+    "open",
+    """Hand out jobs again, of a campaign that was paused or cancelled.
+
+    Example: runner resume orbit""",
+)
+_state_command(
+    "cancel",
+    "cancelled",
+    """Hand out no more jobs of the campaign; what is in flight ends, and then its runs do.
+
+    Example: runner cancel orbit""",
+)
 
 
 @main.command()

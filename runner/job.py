@@ -128,8 +128,21 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished attempt hands over: its files and its metrics (numbers, strings, booleans, None)."""
+    """What a finished attempt hands over: its files and its metrics (numbers, strings, booleans, None).
 
+    has_checkpoint: the job has kept a checkpoint, which goes when it is done.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    has_checkpoint: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far a job of many steps has come: finished steps, their files, and the metrics so far."""
+
+    step: int = 0
     artifacts: tuple[Artifact, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
 

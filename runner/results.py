@@ -20,14 +20,15 @@ import os
 import pickle
 import shutil
 import threading
+import time
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote
 
 from runner.errors import ArtifactError
 from runner.frames import Frame
-from runner.job import Artifact, Lease, Outcome
+from runner.job import Artifact, Checkpoint, Lease, Outcome
 from runner.store import Store
 
 __all__ = ["JobFiles", "MetricsLog", "ResultsFolder"]
@@ -36,6 +37,8 @@ __all__ = ["JobFiles", "MetricsLog", "ResultsFolder"]
 os.environ.setdefault("ML_LOGGER_USER", "runner")
 
 _JOBS_PER_FOLDER = 1000
+# How often a job of many steps records how far it is, at most.
+RECORD_EVERY_S = 1.0
 _IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 # The columns that every record has beside the job's own params and metrics.
 RECORD_FIELDS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
@@ -83,20 +86,79 @@ class ResultsFolder:
         """Remove what an attempt that came to nothing has left."""
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
+    def is_whole(self, artifact: Artifact) -> bool:
+        """Whether the file is there with its size and hash."""
+        try:
+            content = (self.root / artifact.path).read_bytes()
+        except OSError:
+            return False
+        return len(content) == artifact.size and hashlib.sha256(content).hexdigest() == artifact.sha256
+
 
 class JobFiles:
     """What a render function holds: its job's params, and where its files and metrics go.
 
     params: the job's params, a dict. key: its name. attempt: counts from 1.
+
+    checkpoint: how far earlier attempts have come. persist: takes a function that returns a
+    Checkpoint once its files are on disk, records it, and returns a future.
     """
 
-    def __init__(self, lease: Lease, results: ResultsFolder, writer: Executor):
+    def __init__(
+        self,
+        lease: Lease,
+        results: ResultsFolder,
+        writer: Executor,
+        checkpoint: Checkpoint = Checkpoint(),
+        persist: Callable[[Callable[[], Checkpoint]], Future] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ):
         self.params = lease.params
         self.key = lease.key
         self.attempt = lease.attempt
         self._lease, self._results, self._writer = lease, results, writer
+        self._persist, self._monotonic = persist, monotonic
+        if not all(map(results.is_whole, checkpoint.artifacts)):
+            # A kept file is gone or changed: what it showed must be rendered again.
+            checkpoint = Checkpoint()
+        self._finished = checkpoint.step
+        self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
+        self._metrics: dict[str, Any] = dict(checkpoint.metrics)
         self._written: dict[str, Future[Artifact]] = {}
-        self._metrics: dict[str, Any] = {}
+        self._recorded = 0
+        self._recording: Future | None = None
+        self._next_record = 0.0
+
+    def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
+        """The steps that are not finished yet: of range(steps), or of the items given.
+
+            for step in job.steps(100): …
+
+        A step is finished when the loop asks for the next one. What is finished is recorded, with
+        the files and metrics so far, at most once a second; after a crash the next attempt begins
+        at the first step that was not recorded, and keeps the files of those that were, once their
+        hashes were compared. Raises LeaseLost when the job was given to another meanwhile.
+        """
+        items = range(steps) if isinstance(steps, int) else list(steps)
+        for number in range(self._finished, len(items)):
+            yield items[number]
+            self._finished = number + 1
+            self._record()
+
+    def _record(self) -> None:
+        if self._recording is not None:
+            if not self._recording.done():
+                return
+            self._recording.result()
+        if self._persist is None or self._monotonic() < self._next_record:
+            return
+        self._next_record = self._monotonic() + RECORD_EVERY_S
+        new = list(self._written.values())[self._recorded :]
+        self._recorded = len(self._written)
+        step, metrics = self._finished, dict(self._metrics)
+        self._recording = self._persist(
+            lambda: Checkpoint(step, tuple(future.result() for future in new), metrics)
+        )
 
     def save(self, name: str, content: Any) -> None:
         """Keep a file under this name: a Frame, bytes, text, a NumPy array, or a dict or list (as JSON).
@@ -132,16 +194,22 @@ class JobFiles:
 
     def finish(self) -> Outcome:
         """Wait until all files are on disk; what the attempt hands over. Raises what writing raised."""
+        new = {name: future.result() for name, future in self._written.items()}
+        if self._recording is not None:
+            self._recording.result()
         return Outcome(
-            artifacts=tuple(future.result() for future in self._written.values()),
+            artifacts=tuple((self._kept | new).values()),
             metrics=self._metrics,
+            has_checkpoint=bool(self._recording or self._finished),
         )
 
     def abandon(self) -> None:
-        """Remove what was written."""
+        """Remove what was written, unless finished steps were recorded: their files are kept for them."""
         for future in self._written.values():
             future.cancel() or future.exception()
-        if self._written:
+        if self._recording is not None:
+            self._recording.exception()
+        elif self._written:
             self._results.discard(self._lease)
 
 

@@ -78,6 +78,10 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
             f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
             f"{progress.failed:,} failed, {progress.left:,} left"
         )
+        state = store.campaign(campaign_id)["state"]
+        if progress.left and state != "open":
+            say(f"{campaign.name} is {state}: 'runner resume {campaign.name}' lets it go on")
+            return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name)
         log = MetricsLog(store, campaign_id, results)
         log.log_params(
@@ -136,6 +140,8 @@ async def _run(
             await browsers
     if crew.error:
         raise crew.error
+    if store.campaign(campaign_id)["state"] == "cancelled":
+        return ExitStatus.STOPPED
     return signals.status or _status_of(store.progress(campaign_id))
 
 

@@ -133,3 +133,11 @@ artifact = sa.Table(
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
 )
+
+checkpoint = sa.Table(
+    "checkpoint",
+    metadata,
+    sa.Column("job_id", _id, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+)

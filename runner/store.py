@@ -29,6 +29,8 @@ from runner.errors import CampaignError, LeaseLost, StoreError
 from runner.host import Identity, is_gone, this_process
 from runner.job import (
     Added,
+    Artifact,
+    Checkpoint,
     Job,
     Lease,
     Outcome,
@@ -91,6 +93,14 @@ VALUES (:job, :name, :path, :size, :sha256, :kind)
 ON CONFLICT (job_id, name) DO UPDATE
    SET path = excluded.path, size = excluded.size, sha256 = excluded.sha256, kind = excluded.kind
 """
+HOLD = f"UPDATE job SET worker_id = worker_id WHERE {_FENCE}"
+WRITE_CHECKPOINT = """
+INSERT INTO checkpoint (job_id, step, metrics) VALUES (:job, :step, :metrics)
+ON CONFLICT (job_id) DO UPDATE SET step = excluded.step, metrics = excluded.metrics
+"""
+FORGET_CHECKPOINT = "DELETE FROM checkpoint WHERE job_id = :job"
+FORGET_STEP_ARTIFACTS = "DELETE FROM artifact WHERE job_id = :job"
+SET_STATE = "UPDATE campaign SET state = :state WHERE id = :campaign"
 PROMOTE = """
 UPDATE job SET not_before_ts = NULL
  WHERE campaign_id = :campaign AND not_before_ts IS NOT NULL
@@ -485,8 +495,24 @@ class Store:
         metrics = json.dumps(dict(outcome.metrics), separators=(",", ":"))
         values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics}
         cursor.run(WRITE_RESULT, values)
+        if outcome.has_checkpoint:
+            cursor.run(FORGET_CHECKPOINT, values)
+            cursor.run(FORGET_STEP_ARTIFACTS, values)
         for artifact in outcome.artifacts:
             cursor.run(WRITE_ARTIFACT, {"job": lease.job_id} | vars(artifact))
+
+    def checkpoint(self, lease: Lease, checkpoint: Checkpoint) -> None:
+        """Record how far the job has come; the lease goes on. Raises LeaseLost.
+
+        The artifacts are those that are new since the last checkpoint.
+        """
+        metrics = json.dumps(dict(checkpoint.metrics), separators=(",", ":"))
+        with self._write() as cursor:
+            self._move(cursor, HOLD, _fence_of(lease), lease)
+            values = {"job": lease.job_id, "step": checkpoint.step, "metrics": metrics}
+            cursor.run(WRITE_CHECKPOINT, values)
+            for artifact in checkpoint.artifacts:
+                cursor.run(WRITE_ARTIFACT, values | vars(artifact))
 
     def release(self, lease: Lease, reason: str = "handed back") -> None:
         """in_progress → pending, charged nothing. Raises LeaseLost."""
@@ -582,11 +608,16 @@ class Store:
             values = {"campaign": campaign_id, "now": now, "latest": latest}
             return cursor.run(PROMOTE, values).rowcount
 
-    def retry(self, campaign_id: int, keys: Sequence[str] = ()) -> int:
+    def set_state(self, campaign_id: int, state: str) -> None:
+        """open: jobs are handed out; paused, cancelled: none is, and what is in flight may end."""
+        with self._write() as cursor:
+            cursor.run(SET_STATE, {"campaign": campaign_id, "state": state})
+
+    def retry(self, campaign_id: int, keys: Sequence[str] | None = None) -> int:
         """failed → pending, with fresh budgets; all failed jobs, or those named. Returns how many."""
         with self._write() as cursor:
             campaign = {"campaign": campaign_id}
-            if keys:
+            if keys is not None:
                 count = sum(cursor.run(RETRY_ONE, campaign | {"key": key}).rowcount for key in keys)
             else:
                 count = cursor.run(RETRY, campaign).rowcount
@@ -699,6 +730,19 @@ class Store:
         )
         with self.read() as connection:
             return list(connection.execute(query.order_by(job.c.id)).scalars())
+
+    def checkpoint_of(self, lease: Lease) -> Checkpoint:
+        """How far earlier attempts of the job have come."""
+        checkpoint, artifact = schema.checkpoint, schema.artifact
+        with self.read() as connection:
+            query = sa.select(checkpoint.c.step, checkpoint.c.metrics)
+            row = connection.execute(query.where(checkpoint.c.job_id == lease.job_id)).one_or_none()
+            if row is None:
+                return Checkpoint()
+            columns = [artifact.c[name] for name in ("name", "path", "size", "sha256", "kind")]
+            files = connection.execute(sa.select(*columns).where(artifact.c.job_id == lease.job_id))
+            artifacts = tuple(Artifact(*file) for file in files)
+        return Checkpoint(row.step, artifacts, json.loads(row.metrics))
 
     def attempts(self, campaign_id: int) -> list[dict[str, Any]]:
         """Attempts that ended otherwise than well, in order of their end, each with its job's key."""

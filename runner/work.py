@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, Callable, Protocol
 
 from runner.campaign import Campaign
 from runner.errors import LeaseLost, SessionGone
-from runner.job import Lease
+from runner.job import Checkpoint, Lease
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
 
@@ -81,12 +81,13 @@ class Crew:
                 lease = await self._claim()
                 if lease is not None:
                     await self._attempt(session, lease)
-                elif (await self._store(self.store.progress, self.campaign_id)).left == 0:
+                    continue
+                row = await self._store(self.store.campaign, self.campaign_id)
+                if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
                     self.finished.set()
                     return
-                else:
-                    # Jobs wait for their retry, or are in other hands.
-                    await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
+                # Jobs wait for their retry or for the campaign to go on, or are in other hands.
+                await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
         except SessionGone:
             pass
         except Exception as error:
@@ -108,7 +109,7 @@ class Crew:
         return leases[0] if leases else None
 
     async def _attempt(self, session: _Session, lease: Lease) -> None:
-        files = JobFiles(lease, self.results, self._writer)
+        files = await self._files_of(lease)
         render = asyncio.create_task(self.campaign.render_job(session, files))
         limit_s = self.campaign.policy.timeout_s
         ends = {render, session.closed, self.stopping}
@@ -138,6 +139,15 @@ class Crew:
         except LeaseLost:
             # Another worker has the job now; this attempt's files lie in a folder of their own.
             await self._run(files.abandon)
+
+    async def _files_of(self, lease: Lease) -> JobFiles:
+        def persist(make: Callable[[], Checkpoint]) -> Future:
+            return self._database.submit(lambda: self.store.checkpoint(lease, make()))
+
+        checkpoint = Checkpoint()
+        if lease.attempt > 1:
+            checkpoint = await self._store(self.store.checkpoint_of, lease)
+        return await self._run(lambda: JobFiles(lease, self.results, self._writer, checkpoint, persist))
 
     async def _complete(self, lease: Lease, files: JobFiles) -> None:
         try:

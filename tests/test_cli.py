@@ -174,6 +174,44 @@ def test_status_tells_scripts_by_its_exit_status(mixed):
     assert run("status", "--db", mixed, "--exit-status").returncode == 0
 
 
+def test_retry_filters_by_error_and_key(tmp_path):
+    """Only failed jobs that pass all filters; a bad expression changes nothing."""
+    with Store(tmp_path / "runner.db") as store:
+        keys = ["a", "b", "c", "d"]
+        campaign_id, _ = store.submit("x", [(key, {"n": key}) for key in keys], Policy(max_failures=1))
+        worker_id = store.start_worker(campaign_id)
+        for lease, error in zip(store.claim(worker_id, campaign_id, 3), ["OSError: x", "ValueError", "OSError: y"]):
+            store.fail(lease, error)
+
+    def pending():
+        with Store(tmp_path / "runner.db") as store:
+            return [row["key"] for row in store.jobs(1) if row["status"] == "pending"]
+
+    database = ["--db", tmp_path / "runner.db"]
+    assert run("retry", *database, "--error", "(").returncode == 2 and pending() == ["d"]
+    assert run("retry", *database, "--failed", "--error", "^OSError", "--key", "c").returncode == 0
+    assert pending() == ["c", "d"]
+    assert run("retry", *database, "--error", "^OSError").returncode == 0
+    assert pending() == ["a", "c", "d"]
+    assert "1 jobs are pending" in run("retry", *database).stderr and pending() == keys
+
+
+def test_a_paused_campaign_hands_out_nothing_until_it_is_resumed(tmp_path):
+    """pause, cancel and resume; a run of a paused campaign says so and exits 3."""
+    (tmp_path / "good.py").write_text(GOOD)
+    database = tmp_path / "runner.db"
+    with Store(database) as store:
+        store.submit("good", [{"x": 1}])
+        worker_id = store.start_worker(1)
+        for verb, state in [("pause", "paused"), ("cancel", "cancelled")]:
+            assert f"good is {state}" in run(verb, "good", "--db", database).stderr
+            assert store.claim(worker_id, 1) == []
+            end = run("run", tmp_path / "good.py")
+            assert end.returncode == 3 and f"good is {state}: 'runner resume good'" in end.stderr
+        run("resume", "--db", database)
+        assert len(store.claim(worker_id, 1)) == 1
+
+
 def test_a_reader_that_goes_away_is_no_error(mixed):
     """`runner report | head -1` ends quietly."""
     script = f"{sys.executable} -m runner report --db {mixed} | head -c 1"
