@@ -68,6 +68,9 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
     """
     campaign.make_scene()
     with Store(options.database) as store:
+        if store.ended_uncleanly():
+            say("an earlier run ended without signing off; looking through the database")
+            store.check()
         place = Place(file=str(campaign.file), results=str(options.results))
         campaign_id, added = store.submit(
             campaign.name, campaign.iterate_jobs(), campaign.policy, place

@@ -16,6 +16,7 @@ import random
 import re
 import secrets
 import sqlite3
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ import sqlalchemy as sa
 
 from runner import schema
 from runner.errors import CampaignError, LeaseLost, StoreError
-from runner.host import Identity, is_gone, this_process
+from runner.host import Identity, is_gone, network_filesystem, this_process
 from runner.job import (
     Added,
     Artifact,
@@ -175,10 +176,16 @@ SELECT result.id, result.metrics, job.key, job.params, job.attempt, job.grab_ts,
 _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = {synchronous}",
-    "busy_timeout = 60000",
-    "journal_size_limit = 67108864",
+    "busy_timeout = {busy_timeout_ms}",
+    "journal_size_limit = {largest_log}",
     "cache_size = -65536",
 )
+
+
+# SQLite's busy handler is unfair: with 5 s, eight processes met "database is locked".
+_BUSY_TIMEOUT_MS = 60_000
+_LARGEST_LOG = 64 << 20
+_LOOK_AT_LOG_EVERY = 1000
 
 
 class Store:
@@ -205,14 +212,17 @@ class Store:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock = threading.RLock()
         self._seen: dict[int, tuple[int, float]] = {}
+        if self.is_sqlite:
+            _refuse_network_filesystem(Path(self.url.database))
         self._engine = _engine(self.url, synchronous)
+        self._writes = 0
         try:
             self._raw = self._engine.raw_connection()
             self._driver = self._raw.driver_connection
             if not self.is_sqlite:
                 self._driver.autocommit = True
             self._create_tables()
-        except (sa.exc.DBAPIError, sqlite3.DatabaseError) as error:
+        except _driver_errors() as error:
             self._engine.dispose()
             raise _cannot_use(self.url, error) from error
         except StoreError:
@@ -237,18 +247,61 @@ class Store:
         """The one door for writing: a transaction that starts by taking the write lock."""
         with self._lock:
             cursor = _Cursor(self._driver.cursor(), self.is_sqlite)
-            cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
-            try:
-                yield cursor
-            except BaseException:
-                cursor.run("ROLLBACK")
-                raise
-            cursor.run("COMMIT")
+            with self._told_in_one_line():
+                cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+                try:
+                    yield cursor
+                    cursor.run("COMMIT")
+                except BaseException:
+                    # SQLite has rolled back by itself when the disk was full.
+                    if not self.is_sqlite or self._driver.in_transaction:
+                        cursor.run("ROLLBACK")
+                    raise
+            self._bound_log()
+
+    @contextmanager
+    def _told_in_one_line(self) -> Iterator[None]:
+        """What the database itself reports, as a StoreError that says what to do."""
+        try:
+            yield
+        except _driver_errors() as error:
+            raise _cannot_use(self.url, error) from error
+
+    def _bound_log(self) -> None:
+        """Now and then fold SQLite's write-ahead log back: readers that overlap keep it from starting anew."""
+        self._writes += 1
+        if not self.is_sqlite or self._writes % _LOOK_AT_LOG_EVERY:
+            return
+        log = Path(f"{self.url.database}-wal")
+        if log.exists() and log.stat().st_size > _LARGEST_LOG:
+            # Readers that are at work are waited for; one that stays is let be until the next look.
+            self._driver.execute("PRAGMA busy_timeout = 1000")
+            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+
+    def ended_uncleanly(self) -> bool:
+        """Whether a process that was at work here is gone without having signed off."""
+        worker = schema.worker
+        columns = [worker.c[name] for name in ("host", "boot", "pid", "pid_start")]
+        query = sa.select(*columns).where(worker.c.state == sa.literal_column("'live'"))
+        with self.read() as connection:
+            return any(is_gone(Identity(*row)) for row in connection.execute(query))
+
+    def check(self) -> None:
+        """Look through a SQLite file for damage, as after a crash of the machine. Raises StoreError."""
+        if self.is_sqlite:
+            with self.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+            if found != ["ok"]:
+                raise StoreError(
+                    f"the database {_shown(self.url)} is damaged ({'; '.join(found)}): restore a copy, or "
+                    "save what is left with 'sqlite3 OLD .recover | sqlite3 NEW'"
+                )
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """The one door for reading: one snapshot, which blocks no writer."""
-        with self._engine.connect() as connection:
+        with self._told_in_one_line(), self._engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -421,7 +474,7 @@ class Store:
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
-        with self._lock:
+        with self._lock, self._told_in_one_line():
             # One statement is one transaction.
             leases = self._claim(_Cursor(self._driver.cursor(), self.is_sqlite), worker_id, campaign_id, count)
         if not leases:
@@ -894,14 +947,18 @@ def _engine(url: sa.URL, synchronous: str) -> sa.Engine:
             raise StoreError(
                 "PostgreSQL needs the package psycopg: pip install 'runner[postgres]'"
             ) from None
-    engine = sa.create_engine(
-        url, connect_args={"timeout": 60.0, "isolation_level": None, "check_same_thread": False}
-    )
+    engine = sa.create_engine(url, connect_args={"isolation_level": None, "check_same_thread": False})
+
+    values = {
+        "synchronous": synchronous,
+        "busy_timeout_ms": _BUSY_TIMEOUT_MS,
+        "largest_log": _LARGEST_LOG,
+    }
 
     @sa.event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in _PRAGMAS:
-            connection.execute("PRAGMA " + pragma.format(synchronous=synchronous))
+            connection.execute("PRAGMA " + pragma.format(**values))
 
     return engine
 
@@ -910,12 +967,35 @@ def _shown(url: sa.URL) -> str:
     return url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
 
 
+_REASONS = {
+    "file is not a database": "the file is not a database; name another one with --db",
+    "unable to open database file": "its folder is missing or may not be written to; "
+    "name another place with --db",
+    "readonly": "it may not be written to; name another place with --db",
+    "database or disk is full": "the disk is full; make room and give the same command again",
+    "database is locked": "another program holds it locked; end that program and give the same command again",
+    "malformed": "it is damaged; restore a copy, or save what is left with 'sqlite3 OLD .recover | sqlite3 NEW'",
+}
+
+
 def _cannot_use(url: sa.URL, error: Exception) -> StoreError:
     reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-    if "file is not a database" in reason:
-        reason = "the file is not a database; name another one with --db"
-    elif "unable to open database file" in reason:
-        reason = "its folder is missing or may not be written to; name another place with --db"
-    elif "readonly" in reason:
-        reason = "it may not be written to; name another place with --db"
+    for part, told in _REASONS.items():
+        if part in reason:
+            reason = told
     return StoreError(f"cannot use the database {_shown(url)}: {reason}")
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    psycopg = sys.modules.get("psycopg")
+    errors = (sqlite3.DatabaseError, sa.exc.DBAPIError)
+    return (*errors, psycopg.Error) if psycopg else errors
+
+
+def _refuse_network_filesystem(database: Path) -> None:
+    kind = network_filesystem(database)
+    if kind is not None:
+        raise StoreError(
+            f"the database {database} would lie on a network filesystem ({kind}), where SQLite loses data: "
+            "name a local path with --db, or a PostgreSQL server with --db postgresql://…"
+        )
