@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare runner's queue with raw sqlite3 and with other SQLite queues, all in one run.
 
-    scripts/bench_queue.py [--rounds 7] [--jobs 2000] [--workers 1,4] [--only raw,ours] [--json FILE]
+    scripts/bench_queue.py [--rounds 7] [--jobs 4000] [--workers 1,4] [--only raw,ours] [--json FILE]
 
 A round takes every contender once, in shuffled order, each with a fresh database on the same disk:
 one process adds the jobs as fast as the library can, then the workers claim and complete them all.
@@ -396,7 +396,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--jobs", type=int, default=2000, help="jobs in each database")
+    parser.add_argument("--jobs", type=int, default=4000, help="jobs in each database")
     parser.add_argument("--workers", default="1,4", help="processes at work, one table each")
     parser.add_argument("--only", default="", help="names of contenders, with commas")
     parser.add_argument("--folder", default=".", help="the disk to measure")
