@@ -52,7 +52,10 @@ CREATE TABLE job (
     end_ts REAL,                                -- the end of the last attempt
     error TEXT,                                 -- why the last attempt did not end well, in one line
     PRIMARY KEY (id),
-    CONSTRAINT job_status CHECK (status IN ('pending', 'in_progress', 'done', 'failed')),
+    CONSTRAINT job_status CHECK (
+        -- not IN, for which SQLite would build a temporary table at each change of a row
+        status = 'pending' OR status = 'in_progress' OR status = 'done' OR status = 'failed'
+    ),
     CONSTRAINT job_lease CHECK (status <> 'in_progress' OR (worker_id IS NOT NULL AND grab_ts IS NOT NULL)),
     CONSTRAINT job_wait CHECK (status = 'pending' OR not_before_ts IS NULL)
 );

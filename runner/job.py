@@ -55,10 +55,22 @@ def canonical_json(params: Mapping[str, Any]) -> str:
             "Use numbers, strings, booleans, None, lists and dicts; "
             "convert arrays with .tolist()"
         ) from None
-    # json.dumps turns {1: …} into {"1": …} without a word: two jobs would look like one.
-    if not all(isinstance(name, str) for name in params):
-        raise CampaignError(f"a job's param names must be strings: {dict(params)!r:.120}")
+    _refuse_other_names(params)
     return text
+
+
+def _refuse_other_names(value: Any) -> None:
+    """json.dumps turns {1: …} into {"1": …} without a word, at any depth: two jobs would look like one."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise CampaignError(f"a job's param names must be strings: {value!r:.120}")
+            if isinstance(inner, (dict, list, tuple)):
+                _refuse_other_names(inner)
+    else:
+        for inner in value:
+            if isinstance(inner, (dict, list, tuple)):
+                _refuse_other_names(inner)
 
 
 _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode

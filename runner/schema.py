@@ -62,7 +62,11 @@ job = sa.Table(
     sa.Column("grab_ts", _ts),
     sa.Column("end_ts", _ts),
     sa.Column("error", sa.Text),
-    sa.CheckConstraint("status IN ('pending', 'in_progress', 'done', 'failed')", name="job_status"),
+    # Not IN: for more than two values SQLite would build a temporary table at each change of a row.
+    sa.CheckConstraint(
+        "status = 'pending' OR status = 'in_progress' OR status = 'done' OR status = 'failed'",
+        name="job_status",
+    ),
     sa.CheckConstraint(
         "status <> 'in_progress' OR (worker_id IS NOT NULL AND grab_ts IS NOT NULL)",
         name="job_lease",

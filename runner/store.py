@@ -109,7 +109,7 @@ UPDATE job SET not_before_ts = NULL
 """
 ADD_JOB = """
 INSERT INTO job (campaign_id, key, params, priority, created_ts)
-VALUES (:campaign, :key, :params, :priority, :now)
+VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (campaign_id, key) DO NOTHING
 """
 PARAMS_OF = "SELECT params FROM job WHERE campaign_id = :campaign AND key = :key"
@@ -371,36 +371,35 @@ class Store:
     def _add(self, cursor: _Cursor, campaign_id: int, jobs: Iterable[Any]) -> Added:
         new = known = 0
         now = self.clock()
-        for batch in _batches(map(Job.of, jobs), 10_000):
-            rows = []
-            for job in batch:
-                params = canonical_json(job.params)
-                key = content_key(params) if job.key is None else _checked_key(job.key)
-                rows.append(
-                    {
-                        "campaign": campaign_id,
-                        "key": key,
-                        "params": params,
-                        "priority": job.priority,
-                        "now": now,
-                    }
-                )
+        for batch in _batches(jobs, 10_000):
+            rows, named = [], []
+            for value in batch:
+                # A dict is the usual case, and by the million: no Job is made of it.
+                job = None if isinstance(value, dict) else Job.of(value)
+                params = canonical_json(value if job is None else job.params)
+                if job is None or job.key is None:
+                    key = content_key(params)
+                else:
+                    key = _checked_key(job.key)
+                    named.append((key, params))
+                rows.append((campaign_id, key, params, 0 if job is None else job.priority, now))
             inserted = cursor.run_many(ADD_JOB, rows)
             if inserted < len(rows):
-                named = [row for row, job in zip(rows, batch) if job.key is not None]
-                self._refuse_changed_params(cursor, named)
+                self._refuse_changed_params(cursor, campaign_id, named)
             new += inserted
             known += len(rows) - inserted
         cursor.run(COUNT_TOTAL, {"campaign": campaign_id, "count": new})
         return Added(new=new, known=known)
 
-    def _refuse_changed_params(self, cursor: _Cursor, rows: list[dict]) -> None:
-        for row in rows:
-            stored = cursor.run(PARAMS_OF, row).fetchall()[0][0]
-            if stored != row["params"]:
+    def _refuse_changed_params(
+        self, cursor: _Cursor, campaign_id: int, named: list[tuple[str, str]]
+    ) -> None:
+        for key, params in named:
+            stored = cursor.run(PARAMS_OF, {"campaign": campaign_id, "key": key}).fetchall()[0][0]
+            if stored != params:
                 raise CampaignError(
-                    f"the key {row['key']!r} stands for two different params: "
-                    f"{stored:.100} and {row['params']:.100}. Give one of them another key"
+                    f"the key {key!r} stands for two different params: "
+                    f"{stored:.100} and {params:.100}. Give one of them another key"
                 )
 
     # -- workers -------------------------------------------------------------------------------
@@ -886,7 +885,7 @@ class _Cursor:
             skip_locked = "" if self._is_sqlite else "FOR UPDATE SKIP LOCKED"
             native = statement.replace("{skip_locked}", skip_locked)
             if not self._is_sqlite:
-                native = re.sub(r":(\w+)", r"%(\1)s", native)
+                native = re.sub(r":(\w+)", r"%(\1)s", native).replace("?", "%s")
             self._compiled[statement, self._is_sqlite] = native
         return native
 
@@ -895,8 +894,8 @@ class _Cursor:
             return self._cursor.execute(statement)
         return self._cursor.execute(self._native(statement), values)
 
-    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Run for each row; returns the number of rows changed in all."""
+    def run_many(self, statement: str, rows: Sequence[Any]) -> int:
+        """Run for each row, a dict or a tuple as the statement has it; returns how many rows changed in all."""
         self._cursor.executemany(self._native(statement), rows)
         return self._cursor.rowcount
 

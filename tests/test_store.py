@@ -47,7 +47,7 @@ def test_equal_params_are_one_job_whatever_their_order(store, campaign_id):
     assert store.add(campaign_id, [{"b": [2.5, None], "a": 1}]) == Added(new=0, known=1)
 
 
-@pytest.mark.parametrize("bad", [{"x": float("nan")}, {"x": object()}, ["x"], {1: 2}])
+@pytest.mark.parametrize("bad", [{"x": float("nan")}, {"x": object()}, ["x"], {1: 2}, {"x": [{1: 2}]}])
 def test_params_that_are_not_json_change_no_row(store, campaign_id, bad):
     """A refused job takes the whole submission with it."""
     with pytest.raises(CampaignError):
