@@ -736,18 +736,15 @@ class Store:
     def progress(self, campaign_id: int) -> Progress:
         """Counts of the campaign's jobs, from counters: the cost does not grow with the jobs."""
         job, worker, campaign = schema.job, schema.worker, schema.campaign
-        # Only live and lost workers' jobs can be in progress, and few are: the partial index finds them.
+        # By way of the live workers, who hold all of them: the index of running jobs is the only way.
         running = (
             sa.select(sa.func.count())
+            .select_from(worker)
+            .join(job, job.c.worker_id == worker.c.id)
             .where(
+                worker.c.campaign_id == campaign_id,
+                worker.c.state == sa.literal_column("'live'"),
                 job.c.status == sa.literal_column("'in_progress'"),
-                job.c.campaign_id == campaign_id,
-                job.c.worker_id.in_(
-                    sa.select(worker.c.id).where(
-                        worker.c.campaign_id == campaign_id,
-                        worker.c.state == sa.literal_column("'live'"),
-                    )
-                ),
             )
             .scalar_subquery()
         )
@@ -761,7 +758,7 @@ class Store:
         """The campaign's jobs as dicts, params decoded, in the order they were added."""
         query = sa.select(schema.job).where(schema.job.c.campaign_id == campaign_id)
         if status is not None:
-            query = query.where(schema.job.c.status == status.value)
+            query = query.where(schema.job.c.status == sa.literal_column(f"'{status.value}'"))
         with self.read() as connection:
             rows = connection.execute(query.order_by(schema.job.c.id)).mappings().fetchall()
         return [dict(row) | {"params": json.loads(row["params"])} for row in rows]
