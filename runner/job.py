@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
 from runner.errors import CampaignError
 
@@ -104,8 +104,7 @@ class Job:
         return cls(params=value)
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """A worker's claim on a job. (worker_id, attempt) is the fence: only its holder may settle the job."""
 
     job_id: int

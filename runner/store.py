@@ -489,16 +489,7 @@ class Store:
             rows.sort(key=lambda row: (-row[0], row[6], row[1]))
         return [
             Lease(
-                job_id=job_id,
-                campaign_id=campaign_id,
-                worker_id=worker_id,
-                attempt=attempt,
-                key=key,
-                params=json.loads(params),
-                failures=failures,
-                crashes=crashes,
-                created_ts=created_ts,
-                grab_ts=now,
+                job_id, campaign_id, worker_id, attempt, key, _DECODE(params), failures, crashes, created_ts, now
             )
             for _priority, job_id, attempt, key, params, failures, crashes, created_ts in rows
         ]
@@ -534,8 +525,14 @@ class Store:
         with self._write() as cursor:
             if not self.is_sqlite and any(outcome is not None for _, outcome in settled):
                 cursor.run(LOCK_RESULTS, campaign)
+            fences = [
+                {"job": lease.job_id, "worker": lease.worker_id, "attempt": lease.attempt, "now": now}
+                for lease, _ in settled
+            ]
+            if cursor.run_many(COMPLETE, fences) != len(settled):
+                whose = first if len(settled) == 1 else f"one of {len(settled)} jobs, {first} the first,"
+                raise LeaseLost(f"{whose} is no longer held by this worker; nothing was recorded")
             for lease, outcome in settled:
-                self._move(cursor, COMPLETE, _fence_of(lease) | {"now": now}, lease)
                 if outcome is not None:
                     self._write_outcome(cursor, lease, outcome)
             cursor.run(COUNT_DONE, campaign | {"count": len(settled)})
@@ -864,6 +861,9 @@ class Store:
         )
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+_DECODE = json.JSONDecoder().decode
 
 
 class _Cursor:

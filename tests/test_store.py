@@ -155,7 +155,7 @@ def test_a_late_settle_changes_nothing(store, campaign_id, worker_id, settle):
     stale = claim_one(store, worker_id, campaign_id)
     store.release(stale)
     current = claim_one(store, worker_id, campaign_id)
-    impostor = dataclasses.replace(current, worker_id=store.start_worker(campaign_id))
+    impostor = current._replace(worker_id=store.start_worker(campaign_id))
     before = store.jobs(campaign_id), store.progress(campaign_id), store.attempts(campaign_id)
     for lease in (stale, impostor):
         with pytest.raises(LeaseLost):
