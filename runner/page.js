@@ -7,7 +7,8 @@
 //                                          ready; give up after wait_s
 //   {type: "bye"}                          the run ended: do not reconnect
 // and hears:
-//   {type: "hello", ok, versions, reason}  once, after INIT: whether this client can be watched
+//   {type: "hello", ok, reason, versions, browser, renderer}  once, after INIT: whether this client can
+//                                          be watched; the browser's user agent and its WebGL renderer
 //   {type: "refused", reply, reason}       instead of a picture that would be wrong
 //
 // A fence is an invisible element that the server puts into the scene after a batch of updates; its
@@ -99,6 +100,17 @@
   }
   const realBitmap = window.createImageBitmap;
   window.createImageBitmap = function () { return watchLoad("a picture", realBitmap.apply(this, arguments)); };
+
+  // What draws here; WEBGL_debug_renderer_info is not offered where a browser hides it.
+  function rendererName() {
+    const gl = document.createElement("canvas").getContext("webgl2");
+    if (!gl) return "";
+    const info = gl.getExtension("WEBGL_debug_renderer_info");
+    const name = gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+    const release = gl.getExtension("WEBGL_lose_context"); // a page may hold few contexts
+    if (release) release.loseContext();
+    return String(name);
+  }
 
   // ---- Whether a camera drew when it was asked, and whether its context was alive.
   let drawn = null;
@@ -213,7 +225,10 @@
       for (const info of renderers.values()) versions[info.rendererPackageName] = info.version;
       const missing = ["three", "react-dom", "@react-three/fiber"].filter((name) => !versions[name]);
       if (missing.length) this.dead = `this page's ${missing.join(", ")} cannot be watched`;
-      this.say({ type: "hello", ok: !this.dead, versions, reason: this.dead });
+      this.say({
+        type: "hello", ok: !this.dead, reason: this.dead, versions,
+        browser: navigator.userAgent, renderer: rendererName(),
+      });
     }
     say(message) { if (this.socket.readyState === 1) this.socket.sendText(JSON.stringify(message)); }
     close() { clearInterval(this.timer); if (line === this) line = null; }

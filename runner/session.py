@@ -37,6 +37,8 @@ class Session(SceneOps):
     The page script (page.js) holds each picture request back until the scene is ready for it.
 
     name: which tab this is, for people. client: what the page said of itself: versions of its parts.
+    browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
+    of two renderers differ.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
     before it can be trusted again.
     """
@@ -44,6 +46,7 @@ class Session(SceneOps):
     def __init__(self, socket: web.WebSocketResponse, name: str):
         self.name = name
         self.client: dict[str, Any] = {}
+        self.browser = self.renderer = ""
         self.refused = ""
         self.is_spoiled = False
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -190,6 +193,7 @@ class Session(SceneOps):
             return False
         if message.get("type") == "hello":
             self.client = message.get("versions", {})
+            self.browser, self.renderer = (str(message.get(part, ""))[:300] for part in ("browser", "renderer"))
             if not message.get("ok"):
                 self.refused = str(message.get("reason"))
                 self.close(self.refused)
