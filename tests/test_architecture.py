@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import runner
-from runner import errors
+from runner import errors, statements
 
 PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
-    "errors", "job", "schema", "host", "store", "queue", "campaign", "frames", "results",
-    "session", "server", "browsers", "work", "run", "report", "cli",
+    "errors", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "campaign",
+    "frames", "results", "session", "server", "browsers", "work", "run", "report", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},
@@ -22,9 +23,9 @@ PLACES = {
     "msgpack": {"session", "server"},
     "ml_logger": {"results"},
     "playwright": {"browsers"},
-    "sqlalchemy": {"schema", "store"},
-    "sqlite3": {"store"},
-    "psycopg": {"store"},
+    "sqlalchemy": {"schema", "database", "reader"},
+    "sqlite3": {"database"},
+    "psycopg": {"database"},
     "PIL": {"frames", "results"},
     "click": {"cli"},
     "tqdm": {"run"},
@@ -64,6 +65,18 @@ def test_foreign_packages_stay_in_their_place(name):
     for module in imports_of(name):
         places = PLACES.get(module.split(".")[0])
         assert places is None or name in places, f"{name} imports {module}"
+
+
+def test_sql_is_written_in_three_places_only():
+    """The moves' statements in statements, queries in reader, pragmas and transactions in database."""
+    verbs = re.compile(
+        r"\s*(SELECT .* FROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WITH \w+ AS|BEGIN|COMMIT|PRAGMA) ?", re.S
+    )
+    for name in set(LAYERS) - {"statements", "reader", "database"}:
+        for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not verbs.match(node.value), f"{name} has SQL in it: {node.value}"
+    assert verbs.match(statements.CLAIM) and verbs.match(statements.COMPLETE)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -9,7 +9,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from runner import store as statements
+from runner import statements
 from runner.job import Status
 from runner.store import Store
 

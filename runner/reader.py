@@ -1,0 +1,212 @@
+"""Reading a campaign database: every query for people, reports and the log; none changes a row."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from runner import schema
+from runner.database import Database
+from runner.host import Identity, is_gone
+from runner.job import Artifact, Checkpoint, Lease, Progress, Status
+
+__all__ = ["Reader"]
+
+
+class Reader(Database):
+    """What a campaign database tells. Rows are dicts by column name; times are Unix seconds."""
+
+    def campaigns(self) -> list[dict[str, Any]]:
+        """All campaigns, in the order they were made."""
+        with self.read() as connection:
+            rows = connection.execute(sa.select(schema.campaign).order_by(schema.campaign.c.id))
+            return [dict(row) for row in rows.mappings()]
+
+    def campaign(self, campaign_id: int) -> dict[str, Any]:
+        """One campaign's row."""
+        with self.read() as connection:
+            query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
+            return dict(connection.execute(query).mappings().one())
+
+    def progress(self, campaign_id: int) -> Progress:
+        """Counts of the campaign's jobs, from counters: the cost does not grow with the jobs."""
+        job, worker, campaign = schema.job, schema.worker, schema.campaign
+        # By way of the live workers, who hold all of them: the index of running jobs is the only way.
+        running = (
+            sa.select(sa.func.count())
+            .select_from(worker)
+            .join(job, job.c.worker_id == worker.c.id)
+            .where(
+                worker.c.campaign_id == campaign_id,
+                worker.c.state == sa.literal_column("'live'"),
+                job.c.status == sa.literal_column("'in_progress'"),
+            )
+            .scalar_subquery()
+        )
+        query = sa.select(
+            campaign.c.total, campaign.c.done, campaign.c.failed, running.label("in_progress")
+        ).where(campaign.c.id == campaign_id)
+        with self.read() as connection:
+            return Progress(**connection.execute(query).mappings().one())
+
+    def jobs(self, campaign_id: int, status: Status | None = None) -> list[dict[str, Any]]:
+        """The campaign's jobs as dicts, params decoded, in the order they were added."""
+        query = sa.select(schema.job).where(schema.job.c.campaign_id == campaign_id)
+        if status is not None:
+            query = query.where(schema.job.c.status == sa.literal_column(f"'{status.value}'"))
+        with self.read() as connection:
+            rows = connection.execute(query.order_by(schema.job.c.id)).mappings().fetchall()
+        return [dict(row) | {"params": json.loads(row["params"])} for row in rows]
+
+    def job(self, campaign_id: int, key: str) -> dict[str, Any] | None:
+        """One job's row by its key, params decoded; None where there is none."""
+        job = schema.job
+        query = sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
+        with self.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row) | {"params": json.loads(row["params"])}
+
+    def unsettled_keys(self, campaign_id: int) -> list[str]:
+        """Keys of the jobs that are neither done nor failed, in the order they were added."""
+        job = schema.job
+        query = sa.select(job.c.key).where(
+            job.c.campaign_id == campaign_id, job.c.status.in_(["pending", "in_progress"])
+        )
+        with self.read() as connection:
+            return list(connection.execute(query.order_by(job.c.id)).scalars())
+
+    def checkpoint_of(self, lease: Lease) -> Checkpoint:
+        """How far earlier attempts of the job have come."""
+        checkpoint, artifact = schema.checkpoint, schema.artifact
+        with self.read() as connection:
+            query = sa.select(checkpoint.c.step, checkpoint.c.metrics)
+            row = connection.execute(query.where(checkpoint.c.job_id == lease.job_id)).one_or_none()
+            if row is None:
+                return Checkpoint()
+            columns = [artifact.c[name] for name in ("name", "path", "size", "sha256", "kind")]
+            files = connection.execute(sa.select(*columns).where(artifact.c.job_id == lease.job_id))
+            artifacts = tuple(Artifact(*file) for file in files)
+        return Checkpoint(row.step, artifacts, json.loads(row.metrics))
+
+    def attempts(self, campaign_id: int) -> list[dict[str, Any]]:
+        """Attempts that ended otherwise than well, in order of their end, each with its job's key."""
+        query = (
+            sa.select(schema.attempt, schema.job.c.key)
+            .join(schema.job, schema.job.c.id == schema.attempt.c.job_id)
+            .where(schema.job.c.campaign_id == campaign_id)
+            .order_by(schema.attempt.c.end_ts)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def failures(self, campaign_id: int) -> list[dict[str, Any]]:
+        """Failed jobs: key, error, and the traceback of the last attempt."""
+        job, attempt = schema.job, schema.attempt
+        query = (
+            sa.select(job.c.key, job.c.error, attempt.c.traceback)
+            .outerjoin(attempt, (attempt.c.job_id == job.c.id) & (attempt.c.attempt == job.c.attempt))
+            .where(job.c.campaign_id == campaign_id, job.c.status == sa.literal_column("'failed'"))
+            .order_by(job.c.id)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def done_times(self, campaign_id: int) -> list[tuple[str, float, float]]:
+        """(key, grab_ts, end_ts) of the done jobs."""
+        job = schema.job
+        query = sa.select(job.c.key, job.c.grab_ts, job.c.end_ts)
+        query = query.where(job.c.campaign_id == campaign_id, job.c.status == "done")
+        with self.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def artifacts(self, campaign_id: int, limit: int | None = None) -> list[dict[str, Any]]:
+        """Files of done jobs, each with its job's key, in the order of jobs and names."""
+        query = (
+            sa.select(schema.artifact, schema.job.c.key)
+            .join(schema.job, schema.job.c.id == schema.artifact.c.job_id)
+            .where(schema.job.c.campaign_id == campaign_id, schema.job.c.status == "done")
+            .order_by(schema.artifact.c.job_id, schema.artifact.c.name)
+            .limit(limit)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def sample_pictures(self, campaign_id: int, every: int, limit: int) -> list[str]:
+        """Paths of pictures, one a job, of every so many done jobs."""
+        job, artifact = schema.job, schema.artifact
+        query = (
+            sa.select(sa.func.min(artifact.c.path))
+            .join(job, job.c.id == artifact.c.job_id)
+            .where(
+                job.c.campaign_id == campaign_id,
+                job.c.status == "done",
+                job.c.id % every == 0,
+                artifact.c.kind.like("image/%"),
+            )
+            .group_by(job.c.id)
+            .order_by(job.c.id)
+            .limit(limit)
+        )
+        with self.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def workers(self, campaign_id: int) -> list[dict[str, Any]]:
+        """The campaign's workers, oldest first."""
+        query = (
+            sa.select(schema.worker)
+            .where(schema.worker.c.campaign_id == campaign_id)
+            .order_by(schema.worker.c.started_ts)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def ended_uncleanly(self) -> bool:
+        """Whether a process that was at work here is gone without having signed off."""
+        worker = schema.worker
+        columns = [worker.c[name] for name in ("host", "boot", "pid", "pid_start")]
+        query = sa.select(*columns).where(worker.c.state == sa.literal_column("'live'"))
+        with self.read() as connection:
+            return any(is_gone(Identity(*row)) for row in connection.execute(query))
+
+    def log_cursor(self, campaign_id: int) -> tuple[int, int]:
+        """Up to which result the metrics log is written, and its length in bytes then."""
+        columns = schema.campaign.c
+        query = sa.select(columns.logged_id, columns.logged_bytes).where(columns.id == campaign_id)
+        with self.read() as connection:
+            return tuple(connection.execute(query).one())
+
+    def results_after(self, campaign_id: int, after: int, count: int) -> list[dict[str, Any]]:
+        """The next `count` results behind the id `after`, in the order in which jobs were done."""
+        result, job = schema.result, schema.job
+        query = (
+            sa.select(
+                result.c.id, result.c.metrics, job.c.key, job.c.params, job.c.attempt, job.c.grab_ts, job.c.end_ts
+            )
+            .join(job, job.c.id == result.c.job_id)
+            .where(result.c.id > after, result.c.campaign_id == campaign_id)
+            .order_by(result.c.id)
+            .limit(count)
+        )
+        with self.read() as connection:
+            rows = connection.execute(query).mappings().fetchall()
+        return [
+            dict(row) | {"metrics": json.loads(row["metrics"]), "params": json.loads(row["params"])}
+            for row in rows
+        ]
+
+    def live_workers(self, campaign_id: int) -> list[tuple[int, Identity, int]]:
+        """(id, process, beat) of each worker that has neither ended nor been declared lost."""
+        worker = schema.worker
+        query = sa.select(
+            worker.c.id, worker.c.beat, worker.c.host, worker.c.boot, worker.c.pid, worker.c.pid_start
+        ).where(worker.c.campaign_id == campaign_id, worker.c.state == sa.literal_column("'live'"))
+        with self.read() as connection:
+            return [(row[0], Identity(*row[2:]), row[1]) for row in connection.execute(query)]
+
+    def worker_state(self, worker_id: int) -> str | None:
+        """live, ended or lost; None for an unknown worker."""
+        query = sa.select(schema.worker.c.state).where(schema.worker.c.id == worker_id)
+        with self.read() as connection:
+            return connection.execute(query).scalar()
