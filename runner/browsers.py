@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
 from runner.errors import BrowserError
 
-__all__ = ["BrowserPool", "find_browser"]
+__all__ = ["RASTERIZERS", "BrowserPool", "find_browser"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-# Without a GPU: WebGL by SwiftShader, which recent Chromium offers only when it is named.
+# What draws. egl: the system's OpenGL, a GPU or Mesa's software one, which is faster than SwiftShader;
+# swiftshader: what Chromium brings along, and offers only when it is named.
+RASTERIZERS = {
+    "egl": ("--use-angle=gl-egl", "--ignore-gpu-blocklist"),
+    "swiftshader": ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+    "native": ("--ignore-gpu-blocklist",),
+}
 _FLAGS = (
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist",
     "--force-device-scale-factor=1",
     "--disable-background-networking",
     "--disable-component-update",
@@ -29,6 +33,11 @@ _HOW_TO_GET_ONE = (
     "(Debian: apt-get install chromium), or name one in RUNNER_BROWSER; "
     "'runner run FILE --sessions 0' needs none and prints a link for your own browser"
 )
+_RENDERER = """() => {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const info = gl && gl.getExtension("WEBGL_debug_renderer_info");
+  return gl ? gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER) : "";
+}"""
 _CONNECT_S = 60.0
 _RECONNECT_S = 15.0
 _GIVE_UP_AFTER = 3
@@ -82,6 +91,8 @@ class BrowserPool:
     link: gives the address for a tab of that name.
     connected: waits for the session of that name and returns it; it has a `closed` future.
     say: takes a line for people.
+    rasterizer: one of RASTERIZERS, or 'auto' for the best that works here; pictures of two of them
+    differ in some pixels.
     """
 
     def __init__(
@@ -90,10 +101,12 @@ class BrowserPool:
         link: Callable[[str], str],
         connected: Callable[[str], Awaitable[Any]],
         say: Callable[[str], None],
+        rasterizer: str = "auto",
     ):
         self._count, self._link, self._connected, self._say = count, link, connected, say
         self._path = find_browser() if count else ""
         self._playwright: Any = None
+        self._rasterizer = rasterizer
 
     async def run(self) -> None:
         """Keep the browsers at work until cancelled. Raises BrowserError when they cannot be started."""
@@ -106,6 +119,7 @@ class BrowserPool:
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
                 "bare Debian 'apt-get install libatomic1' gives it what it misses"
             ) from error
+        self._rasterizer = await self._choose_rasterizer()
         slots = [asyncio.create_task(self._keep_one(slot)) for slot in range(1, self._count + 1)]
         try:
             await asyncio.gather(*slots)
@@ -114,6 +128,35 @@ class BrowserPool:
                 slot.cancel()
             await asyncio.gather(*slots, return_exceptions=True)
             await self._playwright.stop()
+
+    async def _choose_rasterizer(self) -> str:
+        """The first that has WebGL here. Raises BrowserError when none has."""
+        best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
+        choice = best if self._rasterizer == "auto" else (self._rasterizer,)
+        for name in choice:
+            renderer = await self._probe(name)
+            # Where EGL does not work, Chromium may take SwiftShader without a word.
+            if renderer and not (name == "egl" and "SwiftShader" in renderer):
+                self._say(f"rendering with {renderer} (--rasterizer {name})")
+                return name
+        raise BrowserError(
+            f"{self._path} has no WebGL ({', '.join(choice)} tried), and nothing can be rendered without it: "
+            "'--rasterizer swiftshader' works wherever Chromium does; on Debian, 'apt-get install libegl1 "
+            "libgl1-mesa-dri' adds the faster 'egl'"
+        )
+
+    async def _probe(self, rasterizer: str) -> str:
+        """What draws with these flags, as WebGL names it; nothing where there is no WebGL."""
+        from playwright.async_api import Error
+
+        browser = await self._launch(rasterizer)
+        try:
+            page = await browser.new_page()
+            return await page.evaluate(_RENDERER)
+        except Error:
+            return ""
+        finally:
+            await _close(browser)
 
     async def _keep_one(self, slot: int) -> None:
         fruitless = start = 0
@@ -134,7 +177,7 @@ class BrowserPool:
         """Start one browser, see its page connect, and wait for its end; returns why it ended."""
         from playwright.async_api import Error
 
-        browser = await self._launch()
+        browser = await self._launch(self._rasterizer)
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         browser.on("disconnected", lambda _: ended.done() or ended.set_result("the browser died"))
         try:
@@ -159,13 +202,13 @@ class BrowserPool:
         finally:
             await _close(browser)
 
-    async def _launch(self) -> Any:
+    async def _launch(self, rasterizer: str) -> Any:
         from playwright.async_api import Error
 
         try:
             return await self._playwright.chromium.launch(
                 executable_path=self._path,
-                args=list(_FLAGS),
+                args=[*RASTERIZERS[rasterizer], *_FLAGS],
                 handle_sigint=False,
                 handle_sigterm=False,
                 handle_sighup=False,

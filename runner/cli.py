@@ -15,6 +15,8 @@ import click
 from runner import __version__
 from runner.errors import RunnerError, UsageError
 
+# As runner.browsers has them, which takes long to import.
+_RASTERIZERS = ("auto", "egl", "swiftshader", "native")
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
 _EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed; 2 usage, or a file
@@ -98,8 +100,9 @@ def init(file: Path, example: str) -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", callback=_settings, help="Fill in a keyword argument of the campaign's jobs or scene function.")
 @click.option("--host", default="localhost", show_default=True, help="Where to listen; another address than loopback lets other machines in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]")
+@click.option("--rasterizer", type=click.Choice(_RASTERIZERS), default="auto", show_default=True, help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), Chromium's own SwiftShader, or Chromium's choice.")
 @click.pass_context
-def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int) -> None:
+def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str) -> None:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 
     Its jobs are added by their keys, so the same command can be given again at any time.
@@ -117,6 +120,7 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
         results=(results or beside / "results").absolute(),
         host=host,
         port=port,
+        rasterizer=rasterizer,
     )
     ctx.exit(run_campaign(campaign, options))
 
@@ -247,7 +251,7 @@ def demo(ctx: click.Context, folder: Path, sessions: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(resources.files("runner.campaigns").joinpath("demo.py"), file)
     try:
-        ctx.invoke(run, file=file, sessions=sessions, db=None, results=None, settings={}, host="localhost", port=0)
+        ctx.invoke(run, file=file, sessions=sessions, db=None, results=None, settings={}, host="localhost", port=0, rasterizer="auto")
     except click.exceptions.Exit as end:
         if end.exit_code in (0, 1):
             ctx.invoke(report, campaign="demo", db=str(folder / "runner.db"), as_json=False)

@@ -52,6 +52,7 @@ class RunOptions:
 
     sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
     host, port: where the server listens; port 0 takes a free one.
+    rasterizer: what the browsers draw with, or 'auto'.
     """
 
     sessions: int
@@ -59,6 +60,7 @@ class RunOptions:
     results: Path
     host: str = "localhost"
     port: int = 0
+    rasterizer: str = "auto"
 
 
 def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
@@ -117,7 +119,7 @@ async def _run(
 
     crew = Crew(campaign, campaign_id, store, results, is_own=lambda name: name.startswith("browser-"))
     server = Server(_warned_of_changes(crew.work), options.host, options.port)
-    pool = BrowserPool(options.sessions, server.link, server.connected, say)
+    pool = BrowserPool(options.sessions, server.link, server.connected, say, options.rasterizer)
     signals = _Signals(crew)
     await server.start()
     if not options.sessions:

@@ -241,3 +241,12 @@ def test_python_access_in_two_lines(tmp_path):
         campaign_id, added = store.submit("mine", [{"a": 1}, {"a": 2}])
         assert added.new == 2
         assert all(began - 1 < row["created_ts"] <= time.time() for row in store.jobs(campaign_id))
+
+
+def test_the_rasterizers_offered_are_those_that_browsers_know():
+    """`--rasterizer` offers what browsers can be started with, and 'auto'."""
+    from runner.browsers import RASTERIZERS
+    from runner.cli import run
+
+    (option,) = [parameter for parameter in run.params if parameter.name == "rasterizer"]
+    assert set(option.type.choices) == {"auto", *RASTERIZERS}

@@ -6,11 +6,12 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from campaigns import assert_whole, number_in, run, start, write_colors
-from conftest import wait_until
+from conftest import missing, wait_until
 
 from runner.store import Store
 
@@ -249,3 +250,16 @@ def test_number_in_reads_what_the_ball_tells(tmp_path):
         color = tuple((number >> shift & 15) * 15 + 15 for shift in (0, 4, 8))
         Image.new("RGB", (64, 48), color).save(tmp_path / "x.jpg", quality=95)
         assert number_in(tmp_path / "x.jpg") == number
+
+
+@pytest.mark.parametrize("has_egl", [True, False])
+def test_the_best_rasterizer_that_works_is_chosen_and_named(tmp_path, browser_path, has_egl):
+    """A run draws with the system's OpenGL where it works and with SwiftShader elsewhere, and says so."""
+    if has_egl and not list(Path("/usr/share/glvnd/egl_vendor.d").glob("*.json")):
+        missing("a driver for EGL")
+    file = write_colors(tmp_path, count=2)
+    hidden = {} if has_egl else {"__EGL_VENDOR_LIBRARY_DIRS": "/nonexistent"}
+    done = run("run", file, "--sessions", 1, env=os.environ | hidden)
+    assert done.returncode == 0, done.stderr
+    assert f"(--rasterizer {'egl' if has_egl else 'swiftshader'})" in done.stderr
+    assert_whole(tmp_path, 2)
