@@ -57,6 +57,8 @@ class Database:
             self._driver = self._raw.driver_connection
             if not self.is_sqlite:
                 self._driver.autocommit = True
+            # One for all: each claim or completion would make its own at a cost that can be measured.
+            self._cursor = Cursor(self._driver.cursor(), self.is_sqlite)
             self._create_tables()
         except _driver_errors() as error:
             self._engine.dispose()
@@ -80,17 +82,18 @@ class Database:
     def _write(self) -> Iterator[Cursor]:
         """The one door for writing: a transaction that starts by taking the write lock."""
         with self._lock:
-            cursor = Cursor(self._driver.cursor(), self.is_sqlite)
-            with self._told_in_one_line():
-                cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            try:
+                self._cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
                 try:
-                    yield cursor
-                    cursor.run("COMMIT")
+                    yield self._cursor
+                    self._cursor.run("COMMIT")
                 except BaseException:
                     # SQLite has rolled back by itself when the disk was full.
                     if not self.is_sqlite or self._driver.in_transaction:
-                        cursor.run("ROLLBACK")
+                        self._cursor.run("ROLLBACK")
                     raise
+            except _driver_errors() as error:
+                raise _cannot_use(self.url, error) from error
             self._bound_log()
 
     @contextmanager

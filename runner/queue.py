@@ -264,7 +264,14 @@ class _Claim:
             self._queue._settle_back(self._lease)
 
     async def __aenter__(self) -> dict[str, Any] | None:
-        return await asyncio.to_thread(self.__enter__)
+        claiming = asyncio.ensure_future(asyncio.to_thread(self.__enter__))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError as error:
+            # The thread goes on: what it claims is handed back, for no block will run that could.
+            await claiming
+            await self.__aexit__(type(error), error, None)
+            raise
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         # Shielded: a cancelled task still hands its job back.

@@ -1,7 +1,7 @@
 """The SQL of the moves: each statement that writes, and what a move must read, by its name.
 
-SQLite and PostgreSQL share them. Values are named (:job); where rows come by the ten thousand they are
-bound by position (?). runner/database.py translates them for the driver, and runs them on its own
+SQLite and PostgreSQL share them. Values are named (:job); where many rows come at once they are bound by
+position (?), which costs less. runner/database.py translates them for the driver, and runs them on its own
 connection: compiling them anew at each call costs several times the statement.
 """
 
@@ -25,8 +25,9 @@ RETURNING priority, id, attempt, key, params, failures, crashes, created_ts
 
 _FENCE = "id = :job AND worker_id = :worker AND attempt = :attempt AND status = 'in_progress'"
 
-COMPLETE = f"""
-UPDATE job SET status = 'done', end_ts = :now, error = NULL WHERE {_FENCE}
+COMPLETE = """
+UPDATE job SET status = 'done', end_ts = ?, error = NULL
+ WHERE id = ? AND worker_id = ? AND attempt = ? AND status = 'in_progress'
 """
 RELEASE = f"""
 UPDATE job SET status = 'pending', worker_id = NULL, end_ts = :now WHERE {_FENCE}

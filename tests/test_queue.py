@@ -135,6 +135,38 @@ def test_async_with_claim_settles_the_job(queue):
     assert queue["cancelled"]["status"] is None
 
 
+def test_a_task_cancelled_while_it_claims_keeps_no_job(queue, monkeypatch):
+    """The claim goes on in its thread when its task is cancelled; what it took is handed back."""
+    queue.append({})
+    claimed, go_on = threading.Event(), threading.Event()
+    claim = queue.store.claim
+
+    def slow_claim(*arguments):
+        leases = claim(*arguments)
+        claimed.set()
+        go_on.wait(60)
+        return leases
+
+    monkeypatch.setattr(queue.store, "claim", slow_claim)
+
+    async def take():
+        async with queue.claim():
+            raise AssertionError("the task was cancelled before it held a job")
+
+    async def main():
+        task = asyncio.create_task(take())
+        await asyncio.to_thread(claimed.wait, 60)
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert [job["status"] for job in queue.store.jobs(1)] == ["pending"]
+    assert [attempt["outcome"] for attempt in queue.store.attempts(1)] == ["released"]
+
+
 def test_filling_a_queue_again_adds_nothing(queue):
     """A script that fills its queue at each start goes on where it was."""
     queue.extend({"n": n} for n in range(3))
