@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -54,8 +58,12 @@ def _postgres_binaries() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory):
-    """A throwaway PostgreSQL server, or the one that RUNNER_TEST_POSTGRES names."""
+def postgres_url():
+    """A throwaway PostgreSQL server, or the one that RUNNER_TEST_POSTGRES names.
+
+    It listens on a socket in its own folder and on no port, so that test runs at the same time do not
+    meet. The folder's name is short: a socket's path may have 107 bytes.
+    """
     named = os.environ.get("RUNNER_TEST_POSTGRES")
     if named:
         yield named
@@ -63,46 +71,64 @@ def postgres_url(tmp_path_factory):
     binaries = _postgres_binaries()
     if binaries is None:
         missing("PostgreSQL (initdb)")
-    folder = tmp_path_factory.mktemp("postgres")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # The server refuses to run as root.
-    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    as_user = as_user if os.geteuid() == 0 else []
-    if as_user:
-        for parent in [folder, *folder.parents]:
-            if parent.owner() == "root" and parent != Path("/") and parent.stat().st_mode & 0o011 == 0:
-                parent.chmod(parent.stat().st_mode | 0o011)
-        shutil.chown(folder, "postgres")
-    data = folder / "data"
-    environment = os.environ | {"LC_ALL": "C", "HOME": str(folder)}
+    with tempfile.TemporaryDirectory(prefix="runner-pg-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        # The server refuses to run as root.
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        as_user = as_user if os.geteuid() == 0 else []
+        if as_user:
+            shutil.chown(folder, "postgres")
+        environment = os.environ | {"LC_ALL": "C", "HOME": name}
 
-    def run(*command: str) -> None:
-        subprocess.run(
-            [*as_user, *command], check=True, env=environment, cwd=folder, stdout=subprocess.DEVNULL
-        )
+        def run(command: str, *arguments: str) -> None:
+            subprocess.run(
+                [*as_user, str(binaries / command), "-D", f"{name}/data", *arguments],
+                check=True,
+                env=environment,
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+            )
 
-    run(str(binaries / "initdb"), "-D", str(data), "-U", "runner", "-A", "trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=200"
-    pg_ctl = str(binaries / "pg_ctl")
-    run(pg_ctl, "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
-    yield f"postgresql+psycopg://runner@127.0.0.1:{port}/postgres"
-    run(pg_ctl, "-D", str(data), "-m", "immediate", "stop")
+        run("initdb", "-U", "runner", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-k {name} -c listen_addresses='' -c max_connections=200"
+        run("pg_ctl", "-o", options, "-l", f"{name}/log", "-w", "start")
+        yield f"postgresql+psycopg://runner@/postgres?host={name}"
+        run("pg_ctl", "-m", "immediate", "stop")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
     """The URL of an empty database, once in SQLite and once in PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'test.db'}"
+        yield f"sqlite:///{tmp_path / 'test.db'}"
+        return
     server = request.getfixturevalue("postgres_url")
-    name = f"test_{time.time_ns()}"
+    name = f"test_{uuid.uuid4().hex}"
     admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     admin.dispose()
-    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def port():
+    """A TCP port for a server that must be told its port, kept from other test runs on this machine."""
+    # Below the range that systems hand out by themselves.
+    for number in random.sample(range(10_000, 32_000), 100):
+        with open(Path(tempfile.gettempdir()) / f"runner-test-port-{number}", "w") as lock, socket.socket() as probe:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                probe.bind(("localhost", number))
+            except OSError:
+                continue
+            probe.close()
+            yield number
+            os.unlink(lock.name)
+            return
+    pytest.fail("no free port among 100")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -263,17 +264,12 @@ async def main(proxy):
 """
 
 
-def test_the_tutorials_script_runs_and_resumes(tmp_path, browser_path):
+def test_the_tutorials_script_runs_and_resumes(tmp_path, browser_path, port):
     """With its class imported from here, the tutorial goes on after kill -9, and does no job twice."""
-    import socket
-
     from playwright.sync_api import sync_playwright
 
     from runner.browsers import _FLAGS
 
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
     (tmp_path / "render_queue.py").write_text(TUTORIAL)
     done: list[str] = []
 
@@ -307,8 +303,6 @@ def test_the_tutorials_script_runs_and_resumes(tmp_path, browser_path):
 
 
 def _listens(port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         return probe.connect_ex(("localhost", port)) == 0
 
