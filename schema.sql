@@ -26,6 +26,7 @@ CREATE TABLE campaign (
     failed BIGINT DEFAULT 0 NOT NULL,
     file TEXT,                                  -- the campaign file, for people
     results TEXT,                               -- the folder that artifact.path starts from
+    parameters TEXT,                            -- JSON object: what parameters.pkl tells
     logged_id BIGINT DEFAULT 0 NOT NULL,        -- metrics.pkl holds all results up to this id …
     logged_bytes BIGINT DEFAULT 0 NOT NULL,     -- … in its first so many bytes
     created_ts REAL NOT NULL,
@@ -46,6 +47,7 @@ CREATE TABLE job (
     failures INTEGER DEFAULT 0 NOT NULL,        -- attempts whose render raised or took too long
     crashes INTEGER DEFAULT 0 NOT NULL,         -- attempts whose browser or process died
     worker_id BIGINT,                           -- who holds it, or who did it
+    session_id BIGINT,                          -- the browser tab of the last attempt
     created_ts REAL NOT NULL,
     not_before_ts REAL,                         -- waits for a retry until then
     grab_ts REAL,                               -- the last claim
@@ -87,18 +89,36 @@ CREATE TABLE worker (
 );
 CREATE INDEX worker_live ON worker (campaign_id) WHERE state = 'live';
 
+-- One browser tab at work: what drew the pictures of its jobs. Its id is random, as a worker's is.
+CREATE TABLE session (
+    id INTEGER NOT NULL,
+    campaign_id BIGINT NOT NULL,
+    worker_id BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    browser TEXT NOT NULL,                      -- its user agent
+    renderer TEXT NOT NULL,                     -- as WebGL names it
+    client TEXT NOT NULL,                       -- JSON object: versions of the web client's parts
+    runner TEXT NOT NULL,                       -- versions of the packages
+    vuer TEXT NOT NULL,
+    file_sha256 TEXT,                           -- of the campaign file, hex
+    settings TEXT NOT NULL,                     -- JSON object: what --set filled in
+    started_ts REAL NOT NULL,
+    PRIMARY KEY (id)
+);
+
 -- The attempts that ended otherwise than well; a job that is done at once writes none.
 CREATE TABLE attempt (
     job_id BIGINT NOT NULL,
     attempt INTEGER NOT NULL,
     worker_id BIGINT NOT NULL,
-    outcome TEXT NOT NULL,                      -- released: handed back, charged nothing
+    session_id BIGINT,
+    outcome TEXT NOT NULL,                      -- released: handed back; requeued: was done, and undone
     error TEXT,
     traceback TEXT,
     grab_ts REAL NOT NULL,
     end_ts REAL NOT NULL,
     PRIMARY KEY (job_id, attempt),
-    CONSTRAINT attempt_outcome CHECK (outcome IN ('failed', 'crashed', 'released'))
+    CONSTRAINT attempt_outcome CHECK (outcome IN ('failed', 'crashed', 'released', 'requeued'))
 );
 
 -- What a done job logged, in the order in which jobs were done.

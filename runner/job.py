@@ -167,6 +167,25 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """What a browser tab's pictures were drawn with.
+
+    name: of the tab. browser: its user agent. renderer: as WebGL names it. client: versions of the web
+    client's parts. runner, vuer: versions of the packages. file_sha256: of the campaign file.
+    settings: what the user filled in with --set.
+    """
+
+    name: str
+    browser: str = ""
+    renderer: str = ""
+    client: Mapping[str, Any] = field(default_factory=dict)
+    runner: str = ""
+    vuer: str = ""
+    file_sha256: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Added:
     """What adding jobs found: new ones, and those the campaign already had."""
 

@@ -162,6 +162,25 @@ class Reader(Database):
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def sessions(self, campaign_id: int) -> list[dict[str, Any]]:
+        """The campaign's browser tabs, oldest first; client and settings decoded."""
+        session = schema.session
+        query = sa.select(session).where(session.c.campaign_id == campaign_id)
+        with self.read() as connection:
+            rows = connection.execute(query.order_by(session.c.started_ts)).mappings().fetchall()
+        return [
+            dict(row) | {"client": json.loads(row["client"]), "settings": json.loads(row["settings"])}
+            for row in rows
+        ]
+
+    def done_by_session(self, campaign_id: int) -> dict[int | None, int]:
+        """How many done jobs each browser tab has drawn, by its id; None: no tab was recorded."""
+        job = schema.job
+        query = sa.select(job.c.session_id, sa.func.count()).group_by(job.c.session_id)
+        query = query.where(job.c.campaign_id == campaign_id, job.c.status == "done")
+        with self.read() as connection:
+            return {session_id: count for session_id, count in connection.execute(query)}
+
     def ended_uncleanly(self) -> bool:
         """Whether a process that was at work here is gone without having signed off."""
         worker = schema.worker

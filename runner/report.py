@@ -10,6 +10,16 @@ from runner.store import Store
 
 __all__ = ["summarize", "to_text"]
 
+# Pictures may differ where one of these does.
+_PARTS = {
+    "renderer": "WebGL renderer",
+    "browser": "browser",
+    "client": "web client",
+    "vuer": "Vuer's version",
+    "runner": "runner's version",
+    "file_sha256": "campaign file (sha256)",
+}
+
 
 def summarize(store: Store, campaign: dict[str, Any]) -> dict[str, Any]:
     """Everything the report says of one campaign, as plain JSON values; times in seconds."""
@@ -37,6 +47,7 @@ def summarize(store: Store, campaign: dict[str, Any]) -> dict[str, Any]:
         "jobs_per_s": round(progress.done / active_s, 3) if active_s else None,
         "duration_s": _quantiles(durations),
         "attempts": {} if attempts.empty else attempts["outcome"].value_counts().to_dict(),
+        "drawn_with": _drawn_with(store, campaign_id),
         "failures": _group_failures(store.failures(campaign_id)),
         "next": _next_commands(campaign, progress),
     }
@@ -59,6 +70,10 @@ def to_text(summary: dict[str, Any]) -> str:
     if summary["attempts"]:
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(summary["attempts"].items()))
         lines.append(f"  attempts that did not end well: {counts}")
+    for part, counts in summary["drawn_with"].items():
+        if len(counts) > 1:
+            told = "; ".join(f"{value} ({count:,})" for value, count in counts.items())
+            lines.append(f"  warning   the done jobs differ in {_PARTS[part]}: {told}")
     for group in summary["failures"]:
         lines += ["", f"  {group['count']:,} failed: {group['reason']}", f"      for example {group['key']}"]
         lines += [f"      | {line}" for line in group["traceback"]]
@@ -69,6 +84,23 @@ def to_text(summary: dict[str, Any]) -> str:
         lines.append(f"  contact sheet  {summary['contact_sheet']}")
     lines += [f"  next           {command}" for command in summary["next"]]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _drawn_with(store: Store, campaign_id: int) -> dict[str, dict[str, int]]:
+    """What the done jobs were drawn with: of each part, how many jobs each value has drawn."""
+    sessions = {session["id"]: session for session in store.sessions(campaign_id)}
+    drawn_with: dict[str, dict[str, int]] = {part: {} for part in _PARTS}
+    for session_id, count in store.done_by_session(campaign_id).items():
+        session = sessions.get(session_id)
+        for part, counts in drawn_with.items():
+            value = session and session[part]
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
+            if session is not None and value is not None:
+                counts[value] = counts.get(value, 0) + count
+    return {
+        part: dict(sorted(counts.items(), key=lambda item: -item[1])) for part, counts in drawn_with.items()
+    }
 
 
 def _verdict(summary: dict[str, Any]) -> str:

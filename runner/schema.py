@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = 1
+VERSION = 2
 
 metadata = sa.MetaData()
 
@@ -38,6 +38,7 @@ campaign = sa.Table(
     sa.Column("failed", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("file", sa.Text),
     sa.Column("results", sa.Text),
+    sa.Column("parameters", sa.Text),
     sa.Column("logged_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("logged_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("created_ts", _ts, nullable=False),
@@ -57,6 +58,7 @@ job = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("crashes", sa.Integer, nullable=False, server_default=sa.text("0")),
     sa.Column("worker_id", sa.BigInteger),
+    sa.Column("session_id", sa.BigInteger),
     sa.Column("created_ts", _ts, nullable=False),
     sa.Column("not_before_ts", _ts),
     sa.Column("grab_ts", _ts),
@@ -103,18 +105,36 @@ worker = sa.Table(
 )
 _partial_index("worker_live", worker.c.campaign_id, where="state = 'live'")
 
+session = sa.Table(
+    "session",
+    metadata,
+    sa.Column("id", _id, primary_key=True, autoincrement=False),
+    sa.Column("campaign_id", sa.BigInteger, nullable=False),
+    sa.Column("worker_id", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("browser", sa.Text, nullable=False),
+    sa.Column("renderer", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("runner", sa.Text, nullable=False),
+    sa.Column("vuer", sa.Text, nullable=False),
+    sa.Column("file_sha256", sa.Text),
+    sa.Column("settings", sa.Text, nullable=False),
+    sa.Column("started_ts", _ts, nullable=False),
+)
+
 attempt = sa.Table(
     "attempt",
     metadata,
     sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("worker_id", sa.BigInteger, nullable=False),
+    sa.Column("session_id", sa.BigInteger),
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("error", sa.Text),
     sa.Column("traceback", sa.Text),
     sa.Column("grab_ts", _ts, nullable=False),
     sa.Column("end_ts", _ts, nullable=False),
-    sa.CheckConstraint("outcome IN ('failed', 'crashed', 'released')", name="attempt_outcome"),
+    sa.CheckConstraint("outcome IN ('failed', 'crashed', 'released', 'requeued')", name="attempt_outcome"),
 )
 
 result = sa.Table(

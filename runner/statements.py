@@ -18,7 +18,8 @@ WITH ready AS MATERIALIZED (
       ORDER BY priority DESC, crashes, id
       LIMIT :count {skip_locked})
 UPDATE job
-   SET status = 'in_progress', attempt = attempt + 1, worker_id = :worker, grab_ts = :now
+   SET status = 'in_progress', attempt = attempt + 1, worker_id = :worker, session_id = :session,
+       grab_ts = :now
  WHERE id IN (SELECT id FROM ready)
 RETURNING priority, id, attempt, key, params, failures, crashes, created_ts
 """
@@ -39,8 +40,9 @@ UPDATE job
  WHERE {_FENCE}
 """
 WRITE_ATTEMPT = """
-INSERT INTO attempt (job_id, attempt, worker_id, outcome, error, traceback, grab_ts, end_ts)
-VALUES (:job, :attempt, :worker, :outcome, :error, :traceback, :grab_ts, :now)
+INSERT INTO attempt (job_id, attempt, worker_id, session_id, outcome, error, traceback, grab_ts, end_ts)
+VALUES (:job, :attempt, :worker, (SELECT session_id FROM job WHERE id = :job), :outcome, :error, :traceback,
+        :grab_ts, :now)
 """
 COUNT_DONE = "UPDATE campaign SET done = done + :count WHERE id = :campaign"
 COUNT_FAILED = "UPDATE campaign SET failed = failed + :count WHERE id = :campaign"
@@ -91,6 +93,12 @@ START_WORKER = """
 INSERT INTO worker (id, campaign_id, host, boot, pid, pid_start, started_ts, beat_ts)
 VALUES (:worker, :campaign, :host, :boot, :pid, :pid_start, :now, :now)
 """
+START_SESSION = """
+INSERT INTO session (id, campaign_id, worker_id, name, browser, renderer, client, runner, vuer,
+                     file_sha256, settings, started_ts)
+VALUES (:session, :campaign, :worker, :name, :browser, :renderer, :client, :runner, :vuer,
+        :file_sha256, :settings, :now)
+"""
 BEAT = """
 UPDATE worker SET beat = beat + 1, beat_ts = :now WHERE id = :worker AND state = 'live'
 """
@@ -112,6 +120,11 @@ UPDATE job SET status = 'pending', failures = 0, crashes = 0, error = NULL
  WHERE campaign_id = :campaign AND status = 'failed'
 """
 RETRY_ONE = RETRY + " AND key = :key"
+WRITE_REQUEUED = """
+INSERT INTO attempt (job_id, attempt, worker_id, session_id, outcome, error, grab_ts, end_ts)
+SELECT id, attempt, worker_id, session_id, 'requeued', :reason, grab_ts, end_ts FROM job
+ WHERE campaign_id = :campaign AND key = :key AND status = 'done'
+"""
 REQUEUE = """
 UPDATE job SET status = 'pending', worker_id = NULL, failures = 0, crashes = 0
  WHERE campaign_id = :campaign AND key = :key AND status = 'done'
@@ -122,6 +135,7 @@ DELETE FROM result WHERE job_id = (SELECT id FROM job WHERE campaign_id = :campa
 FORGET_ARTIFACTS = """
 DELETE FROM artifact WHERE job_id = (SELECT id FROM job WHERE campaign_id = :campaign AND key = :key)
 """
+WRITE_PARAMETERS = "UPDATE campaign SET parameters = :parameters WHERE id = :campaign"
 RESET_LOG = "UPDATE campaign SET logged_id = 0, logged_bytes = 0 WHERE id = :campaign"
 WRITE_LOG_CURSOR = """
 UPDATE campaign SET logged_id = :logged_id, logged_bytes = :logged_bytes WHERE id = :campaign

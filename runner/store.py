@@ -26,6 +26,7 @@ from runner.job import (
     Outcome,
     Place,
     Policy,
+    Provenance,
     Status,
     canonical_json,
     content_key,
@@ -149,6 +150,18 @@ class Store(Reader):
             cursor.run(statements.START_WORKER, values | vars(identity))
         return worker_id
 
+    def start_session(self, worker_id: int, campaign_id: int, provenance: Provenance) -> int:
+        """Register a browser tab of the worker's; returns its id, random as a worker's is."""
+        session_id = secrets.randbits(62)
+        values = {"session": session_id, "worker": worker_id, "campaign": campaign_id, "now": self.clock()}
+        values |= vars(provenance) | {
+            "client": json.dumps(provenance.client),
+            "settings": json.dumps(provenance.settings),
+        }
+        with self._write() as cursor:
+            cursor.run(statements.START_SESSION, values)
+        return session_id
+
     def beat(self, worker_id: int) -> None:
         """Say that the worker lives. Raises LeaseLost when it was declared lost meanwhile."""
         with self._write() as cursor:
@@ -199,22 +212,27 @@ class Store(Reader):
 
     # -- moves ---------------------------------------------------------------------------------
 
-    def claim(self, worker_id: int, campaign_id: int, count: int = 1) -> list[Lease]:
+    def claim(
+        self, worker_id: int, campaign_id: int, count: int = 1, session_id: int | None = None
+    ) -> list[Lease]:
         """Take up to `count` pending jobs: highest priority first, then those that crashed least, then in order.
 
+        session_id: the browser tab that will work on them, if one will.
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
         with self._lock, self._told_in_one_line():
             # One statement is one transaction.
-            leases = self._claim(self._cursor, worker_id, campaign_id, count)
+            leases = self._claim(self._cursor, worker_id, campaign_id, count, session_id)
         if not leases:
             self._refuse_lost(worker_id)
         return leases
 
-    def _claim(self, cursor: Cursor, worker_id: int, campaign_id: int, count: int) -> list[Lease]:
+    def _claim(
+        self, cursor: Cursor, worker_id: int, campaign_id: int, count: int, session_id: int | None
+    ) -> list[Lease]:
         now = self.clock()
-        values = {"worker": worker_id, "campaign": campaign_id, "count": count, "now": now}
+        values = {"worker": worker_id, "session": session_id, "campaign": campaign_id, "count": count, "now": now}
         rows = cursor.run(statements.CLAIM, values).fetchall()
         if len(rows) > 1:
             # RETURNING promises no order.
@@ -239,10 +257,15 @@ class Store(Reader):
         self.complete_many([(lease, outcome)])
 
     def complete_many(
-        self, settled: Sequence[tuple[Lease, Outcome | None]], *, claim: int = 0
+        self,
+        settled: Sequence[tuple[Lease, Outcome | None]],
+        *,
+        claim: int = 0,
+        session_id: int | None = None,
     ) -> list[Lease]:
         """Complete several jobs of one worker, and claim its next ones, in one transaction.
 
+        session_id: the browser tab that will work on the next ones.
         Returns the `claim` or fewer new leases. Raises LeaseLost when any lease is lost, and then
         changes nothing: complete them one by one to save the others.
         """
@@ -263,7 +286,7 @@ class Store(Reader):
                     self._write_outcome(cursor, lease, outcome)
             cursor.run(statements.COUNT_DONE, campaign | {"count": len(settled)})
             if claim:
-                return self._claim(cursor, first.worker_id, first.campaign_id, claim)
+                return self._claim(cursor, first.worker_id, first.campaign_id, claim, session_id)
         return []
 
     def _write_outcome(self, cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
@@ -399,7 +422,9 @@ class Store(Reader):
             cursor.run(statements.COUNT_FAILED, campaign | {"count": -count})
         return count
 
-    def requeue(self, campaign_id: int, keys: Sequence[str]) -> int:
+    def requeue(
+        self, campaign_id: int, keys: Sequence[str], reason: str = "the result was given up"
+    ) -> int:
         """done → pending for the jobs named: their results are forgotten, the log is to be rebuilt.
 
         Returns how many jobs that were.
@@ -407,7 +432,8 @@ class Store(Reader):
         count = 0
         with self._write() as cursor:
             for key in keys:
-                values = {"campaign": campaign_id, "key": key}
+                values = {"campaign": campaign_id, "key": key, "reason": reason}
+                cursor.run(statements.WRITE_REQUEUED, values)
                 if cursor.run(statements.REQUEUE, values).rowcount == 1:
                     cursor.run(statements.FORGET_RESULT, values)
                     cursor.run(statements.FORGET_ARTIFACTS, values)
@@ -416,6 +442,12 @@ class Store(Reader):
                 cursor.run(statements.COUNT_DONE, {"campaign": campaign_id, "count": -count})
                 cursor.run(statements.RESET_LOG, {"campaign": campaign_id})
         return count
+
+    def write_parameters(self, campaign_id: int, parameters: Mapping[str, Any]) -> None:
+        """Record what parameters.pkl tells: a dict of JSON values."""
+        with self._write() as cursor:
+            values = {"campaign": campaign_id, "parameters": json.dumps(parameters)}
+            cursor.run(statements.WRITE_PARAMETERS, values)
 
     def write_log_cursor(self, campaign_id: int, logged_id: int, logged_bytes: int) -> None:
         """Record that the metrics log holds all results up to logged_id in its first logged_bytes."""

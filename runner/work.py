@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import traceback
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, Callable, Protocol
+from importlib.metadata import version
+from typing import Any, Callable, Mapping, Protocol
 
+from runner import __version__
 from runner.campaign import Campaign
 from runner.errors import LeaseLost, SessionGone
-from runner.job import Checkpoint, Lease
+from runner.job import Checkpoint, Lease, Provenance
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
 
@@ -22,6 +24,9 @@ class _Session(Protocol):
     """What the loop needs of a session; runner.session.Session has it."""
 
     name: str
+    browser: str
+    renderer: str
+    client: Mapping[str, Any]
     closed: asyncio.Future[str]
     is_spoiled: bool
     set: Any
@@ -76,9 +81,12 @@ class Crew:
         self._busy += 1
         self._idle.clear()
         try:
+            session_id = await self._store(
+                self.store.start_session, self.worker_id, self.campaign_id, self._provenance(session)
+            )
             session.set @ self.campaign.make_scene()
             while not (self.stopping.done() or session.closed.done() or session.is_spoiled):
-                lease = await self._claim()
+                lease = await self._claim(session_id)
                 if lease is not None:
                     await self._attempt(session, lease)
                     continue
@@ -99,9 +107,21 @@ class Crew:
             if not self._busy:
                 self._idle.set()
 
-    async def _claim(self) -> Lease | None:
+    def _provenance(self, session: _Session) -> Provenance:
+        return Provenance(
+            name=session.name,
+            browser=session.browser,
+            renderer=session.renderer,
+            client=session.client,
+            runner=__version__,
+            vuer=version("vuer"),
+            file_sha256=self.campaign.file_sha256,
+            settings=self.campaign.settings,
+        )
+
+    async def _claim(self, session_id: int) -> Lease | None:
         try:
-            leases = await self._store(self.store.claim, self.worker_id, self.campaign_id)
+            leases = await self._store(self.store.claim, self.worker_id, self.campaign_id, 1, session_id)
         except LeaseLost:
             # This process was suspended for longer than the lease: it goes on as a new worker.
             self.worker_id = await self._store(self.store.start_worker, self.campaign_id)

@@ -11,7 +11,7 @@ import time
 import pytest
 from campaigns import run, write_colors
 
-from runner.job import Outcome, Policy
+from runner.job import Outcome, Policy, Provenance
 from runner.store import Store
 
 GOOD = """
@@ -158,6 +158,24 @@ def test_report_and_status_speak_json(mixed):
     counts = {name: report[name] for name in ("total", "done", "failed", "pending")}
     assert counts == {"total": 6, "done": 3, "failed": 2, "pending": 1}
     assert [group["count"] for group in report["failures"]] == [2]
+
+
+def test_report_warns_when_jobs_were_drawn_with_different_things(tmp_path):
+    """Pictures of two renderers differ: nobody should mix them without knowing."""
+    with Store(tmp_path / "runner.db") as store:
+        campaign_id, _ = store.submit("mixed", ({"n": n} for n in range(3)))
+        worker_id = store.start_worker(campaign_id)
+        for renderer in ("llvmpipe", "SwiftShader", "llvmpipe"):
+            tab = Provenance(name="tab", browser="Chromium/156", renderer=renderer)
+            session_id = store.start_session(worker_id, campaign_id, tab)
+            store.complete(store.claim(worker_id, campaign_id, session_id=session_id)[0])
+    lines = run("report", "--db", tmp_path / "runner.db").stdout.splitlines()
+    warnings = [line.strip() for line in lines if "warning" in line]
+    assert warnings == [
+        "warning   the done jobs differ in WebGL renderer: llvmpipe (2); SwiftShader (1)"
+    ]
+    (summary,) = json.loads(run("report", "--json", "--db", tmp_path / "runner.db").stdout)
+    assert summary["drawn_with"]["renderer"] == {"llvmpipe": 2, "SwiftShader": 1}
 
 
 def test_status_tells_scripts_by_its_exit_status(mixed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -42,6 +43,14 @@ def test_a_campaign_is_rendered_and_is_done_when_asked_again(tmp_path):
     assert first.returncode == 0, first.stderr
     assert "40 new, 0 done, 0 failed, 40 left" in first.stderr and first.stdout == ""
     assert_whole(tmp_path, 40)
+    with Store(tmp_path / "runner.db") as store:
+        sessions = {row["id"]: row for row in store.sessions(1)}
+        drawn = store.done_by_session(1)
+    assert sum(drawn.values()) == 40 and drawn.keys() <= sessions.keys()
+    for session in sessions.values():
+        assert "ANGLE" in session["renderer"] and "Chrome" in session["browser"]
+        assert session["client"]["three"] and session["vuer"] and session["runner"]
+        assert session["file_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     again = run("run", file, env=os.environ | {"RUNNER_BROWSER": "/bin/false"})
     assert again.returncode == 0
     assert "0 new, 40 done, 0 failed, 0 left" in again.stderr and "all 40 jobs are done" in again.stderr

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import CampaignError, LeaseLost, StoreError
 from runner.host import this_process
-from runner.job import Added, Artifact, Job, Outcome, Policy, Progress, Status
+from runner.job import Added, Artifact, Job, Outcome, Policy, Progress, Provenance, Status
 from runner.store import Store
 
 POLICY = Policy(max_failures=3, max_crashes=3, backoff_s=10.0, backoff_max_s=60.0)
@@ -313,3 +313,34 @@ def test_other_databases_are_refused(url):
     """Only SQLite and PostgreSQL keep campaigns."""
     with pytest.raises(StoreError):
         Store(url)
+
+
+def test_each_attempt_is_linked_to_the_tab_that_drew_it(store, campaign_id, worker_id):
+    """Browser, renderer and versions of a done job, and of an attempt that went wrong, are on record."""
+    drawn_with = Provenance(
+        name="browser-1", browser="Chromium/156", renderer="ANGLE (SwiftShader)", client={"three": "182"},
+        runner="0.1", vuer="0.1.6", file_sha256="ab" * 32, settings={"seed": "7"},
+    )  # fmt: skip
+    first = store.start_session(worker_id, campaign_id, drawn_with)
+    second = store.start_session(worker_id, campaign_id, dataclasses.replace(drawn_with, name="browser-2"))
+    leases = store.claim(worker_id, campaign_id, 2, session_id=first)
+    store.fail(leases[0], "ValueError")
+    store.complete(leases[1])
+    store.complete_many([(claim_one(store, worker_id, campaign_id), None)], claim=1, session_id=second)
+    rows = {row["id"]: row for row in store.sessions(campaign_id)}
+    assert {name: rows[first][name] for name in vars(drawn_with)} == vars(drawn_with)
+    assert rows[second]["name"] == "browser-2" and rows[second]["worker_id"] == worker_id
+    (attempt,) = store.attempts(campaign_id)
+    assert attempt["session_id"] == first
+    assert [row["session_id"] for row in store.jobs(campaign_id)] == [first, first, None, second, None]
+    assert store.done_by_session(campaign_id) == {first: 1, None: 1}
+
+
+def test_a_requeued_job_tells_why(store, campaign_id, worker_id):
+    """The good attempt that was given up is on record like those that were not good."""
+    lease = claim_one(store, worker_id, campaign_id)
+    store.complete(lease)
+    assert store.requeue(campaign_id, [lease.key], "rgb.jpg is missing") == 1
+    (attempt,) = store.attempts(campaign_id)
+    assert (attempt["attempt"], attempt["outcome"], attempt["error"]) == (1, "requeued", "rgb.jpg is missing")
+    assert claim_one(store, worker_id, campaign_id).attempt == 2

@@ -302,6 +302,7 @@ class StoreMachine(RuleBasedStateMachine):
         key = done[pick % len(done)]
         assert self.store.requeue(self.campaign_id, [key, *self.keys(Status.FAILED), "unknown"]) == 1
         job = self.jobs[key]
+        self.history.append((key, job.attempt, "requeued"))
         job.status, job.worker_id, job.failures, job.crashes = Status.PENDING, None, 0, 0
         self.results = [done_key for done_key in self.results if done_key != key]
 

@@ -71,7 +71,7 @@ def assert_uses(plan: str, index: str) -> None:
 def test_the_claim_reads_the_first_entries_of_its_index(store, campaign_id, count):
     """Ready jobs are found in the order of the index: no sort, however many there are."""
     plan = plan_of(
-        store, statements.CLAIM, campaign=campaign_id, worker=NOBODY, count=count, now=1.0
+        store, statements.CLAIM, campaign=campaign_id, worker=NOBODY, session=None, count=count, now=1.0
     )
     assert_uses(plan, "job_ready")
 
@@ -80,13 +80,13 @@ def test_the_claim_reads_the_first_entries_of_its_index(store, campaign_id, coun
 def test_the_claim_keeps_its_plan_when_it_is_prepared(store, campaign_id):
     """PostgreSQL may plan without knowing the values, once a statement has run a few times."""
     claim = statements.CLAIM.replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
-    types = {"campaign": "bigint", "worker": "bigint", "count": "bigint", "now": "float8"}
+    types = {"campaign": "bigint", "worker": "bigint", "session": "bigint", "count": "bigint", "now": "float8"}
     for number, name in enumerate(types, start=1):
         claim = claim.replace(f":{name}", f"${number}")
     with store._write() as cursor:
         cursor.run("SET LOCAL plan_cache_mode = force_generic_plan")
         cursor.run(f"PREPARE claim ({', '.join(types.values())}) AS {claim}")
-        rows = cursor.run(f"EXPLAIN EXECUTE claim ({campaign_id}, {NOBODY}, 1, 1.0)").fetchall()
+        rows = cursor.run(f"EXPLAIN EXECUTE claim ({campaign_id}, {NOBODY}, NULL, 1, 1.0)").fetchall()
         cursor.run("DEALLOCATE claim")
     plan = "\n".join(row[0] for row in rows)
     assert "$1" in plan
