@@ -121,6 +121,19 @@ CREATE TABLE attempt (
     CONSTRAINT attempt_outcome CHECK (outcome IN ('failed', 'crashed', 'released', 'requeued'))
 );
 
+-- What befell the runs rather than a job: pause and resume (the machine failed, and was well again),
+-- browser (one ended and was replaced), clock (the machine slept, or its clock was set), halt, renderer.
+CREATE TABLE event (
+    id INTEGER NOT NULL,
+    campaign_id BIGINT NOT NULL,
+    worker_id BIGINT NOT NULL,
+    ts REAL NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX event_campaign ON event (campaign_id, id);
+
 -- What a done job logged, in the order in which jobs were done.
 CREATE TABLE result (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,

@@ -17,7 +17,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from runner import schema
-from runner.errors import StoreError
+from runner.errors import StoreError, StoreUnavailable
 from runner.host import network_filesystem
 
 __all__ = ["Cursor", "Database"]
@@ -53,12 +53,7 @@ class Database:
         self._engine = _engine(self.url, synchronous)
         self._writes = 0
         try:
-            self._raw = self._engine.raw_connection()
-            self._driver = self._raw.driver_connection
-            if not self.is_sqlite:
-                self._driver.autocommit = True
-            # One for all: each claim or completion would make its own at a cost that can be measured.
-            self._cursor = Cursor(self._driver.cursor(), self.is_sqlite)
+            self._connect()
             self._create_tables()
         except _driver_errors() as error:
             self._engine.dispose()
@@ -66,6 +61,21 @@ class Database:
         except StoreError:
             self.close()
             raise
+
+    def _connect(self) -> None:
+        self._raw = self._engine.raw_connection()
+        self._driver = self._raw.driver_connection
+        if not self.is_sqlite:
+            self._driver.autocommit = True
+        # One for all: each claim or completion would make its own at a cost that can be measured.
+        self._cursor = Cursor(self._driver.cursor(), self.is_sqlite)
+
+    def _writing(self) -> Cursor:
+        """The cursor to write with, of a new connection where the server has dropped the old one."""
+        if not self.is_sqlite and self._driver.closed:
+            self._raw.invalidate()
+            self._connect()
+        return self._cursor
 
     def close(self) -> None:
         """Let go of the database; SQLite folds its write-ahead log into the file."""
@@ -83,13 +93,13 @@ class Database:
         """The one door for writing: a transaction that starts by taking the write lock."""
         with self._lock:
             try:
-                self._cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+                self._writing().run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
                 try:
                     yield self._cursor
                     self._cursor.run("COMMIT")
                 except BaseException:
-                    # SQLite has rolled back by itself when the disk was full.
-                    if not self.is_sqlite or self._driver.in_transaction:
+                    # SQLite has rolled back by itself when the disk was full, and a server that went away, too.
+                    if self._driver.in_transaction if self.is_sqlite else not self._driver.closed:
                         self._cursor.run("ROLLBACK")
                     raise
             except _driver_errors() as error:
@@ -241,12 +251,20 @@ _REASONS = {
 }
 
 
+# What may pass by itself. SQLite says "unable to open" when it is out of file descriptors, too.
+_PASSING = ("disk is full", "is locked", "disk I/O error", "unable to open database file")
+
+
 def _cannot_use(url: sa.URL, error: Exception) -> StoreError:
-    reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+    cause = getattr(error, "orig", None) or error
+    reason = str(cause).strip().split("\n")[0]
+    psycopg = sys.modules.get("psycopg")
+    is_away = psycopg is not None and isinstance(cause, psycopg.OperationalError)
+    kind = StoreUnavailable if is_away or any(part in reason for part in _PASSING) else StoreError
     for part, told in _REASONS.items():
         if part in reason:
             reason = told
-    return StoreError(f"cannot use the database {_shown(url)}: {reason}")
+    return kind(f"cannot use the database {_shown(url)}: {reason}")
 
 
 def _driver_errors() -> tuple[type[Exception], ...]:

@@ -4,6 +4,8 @@ RunnerError                 anything runner itself reports; the message says wha
 ├── UsageError              the command or call cannot be carried out as given
 │   ├── CampaignError       the campaign file or its jobs are not usable
 │   └── StoreError          the database cannot be used
+│       └── StoreUnavailable  for now: full, locked, unreachable (a WorldFault too)
+├── WorldFault              the machine fails, not a job: a run pauses until it is over, and charges nobody
 ├── LeaseLost               the job was taken away from this attempt; nothing was changed
 ├── SessionGone             the browser tab of this session is no longer connected
 ├── FrameError              the picture that came back is not whole, or not what was asked for
@@ -22,7 +24,9 @@ __all__ = [
     "RunnerError",
     "SessionGone",
     "StoreError",
+    "StoreUnavailable",
     "UsageError",
+    "WorldFault",
 ]
 
 
@@ -40,6 +44,14 @@ class CampaignError(UsageError):
 
 class StoreError(UsageError):
     """The database cannot be used."""
+
+
+class WorldFault(RunnerError):
+    """The machine fails, not a job: a run pauses until it is over, and charges nobody."""
+
+
+class StoreUnavailable(StoreError, WorldFault):
+    """The database cannot be used for now: its disk is full, it is locked, or its server is away."""
 
 
 class LeaseLost(RunnerError):

@@ -101,6 +101,14 @@ class Reader(Database):
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def events(self, campaign_id: int) -> list[dict[str, Any]]:
+        """What befell the campaign's runs rather than a job: ts, kind, message, worker_id; oldest first."""
+        event = schema.event
+        columns = (event.c.ts, event.c.kind, event.c.message, event.c.worker_id)
+        query = sa.select(*columns).where(event.c.campaign_id == campaign_id).order_by(event.c.id)
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def failures(self, campaign_id: int) -> list[dict[str, Any]]:
         """Failed jobs: key, error, and the traceback of the last attempt."""
         job, attempt = schema.job, schema.attempt

@@ -48,6 +48,7 @@ def summarize(store: Store, campaign: dict[str, Any]) -> dict[str, Any]:
         "duration_s": _quantiles(durations),
         "attempts": {} if attempts.empty else attempts["outcome"].value_counts().to_dict(),
         "drawn_with": _drawn_with(store, campaign_id),
+        "events": _group_events(store.events(campaign_id)),
         "failures": _group_failures(store.failures(campaign_id)),
         "next": _next_commands(campaign, progress),
     }
@@ -74,6 +75,9 @@ def to_text(summary: dict[str, Any]) -> str:
         if len(counts) > 1:
             told = "; ".join(f"{value} ({count:,})" for value, count in counts.items())
             lines.append(f"  warning   the done jobs differ in {_PARTS[part]}: {told}")
+    for group in summary["events"]:
+        times = "" if group["count"] == 1 else f" ({group['count']:,} times)"
+        lines.append(f"  {group['kind']:<9} {group['message']}{times}")
     for group in summary["failures"]:
         lines += ["", f"  {group['count']:,} failed: {group['reason']}", f"      for example {group['key']}"]
         lines += [f"      | {line}" for line in group["traceback"]]
@@ -131,6 +135,17 @@ def _quantiles(durations: Any) -> dict[str, Any] | None:
         "longest": round(float(longest["duration_s"]), 4),
         "longest_key": str(longest["key"]),
     }
+
+
+def _group_events(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What befell the runs, by kind and message, each with how often and when first and last."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in events:
+        first = {"kind": event["kind"], "message": event["message"], "count": 0, "first_ts": event["ts"]}
+        group = groups.setdefault((event["kind"], event["message"]), first)
+        group["count"] += 1
+        group["last_ts"] = event["ts"]
+    return list(groups.values())
 
 
 def _group_failures(failures: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,14 +12,15 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Iterator
 
 import psutil
 
 from runner.browsers import BrowserPool
 from runner.campaign import Campaign
-from runner.errors import LeaseLost
+from runner.errors import LeaseLost, WorldFault
 from runner.frames import contact_sheet
+from runner.guard import ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
 from runner.job import Place, Progress
 from runner.results import MetricsLog, ResultsFolder
 from runner.store import Store
@@ -98,10 +99,12 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
                 status = asyncio.run(_run(campaign, campaign_id, store, results, log, options))
             else:
                 status = _status_of(progress)
-            log.sync()
+            with _told("the metrics log is brought up to date by the next run"):
+                log.sync()
         finally:
             log.close()
-        _draw_contact_sheet(store, campaign_id, results)
+        with _told("there is no new contact sheet"):
+            _draw_contact_sheet(store, campaign_id, results)
         _say_end(campaign.name, store.progress(campaign_id), status)
         return status
 
@@ -117,7 +120,11 @@ async def _run(
     # Vuer takes most of a second to import; the commands that only read go without it.
     from runner.server import Server
 
-    crew = Crew(campaign, campaign_id, store, results, is_own=lambda name: name.startswith("browser-"))
+    probes = [probe_descriptors, probe_disk(results.folder)]
+    guard = Guard(say, probes)
+    crew = Crew(
+        campaign, campaign_id, store, results, lambda name: name.startswith("browser-"), guard
+    )
     server = Server(_warned_of_changes(crew.work), options.host, options.port)
     pool = BrowserPool(options.sessions, server.link, server.connected, say, options.rasterizer)
     signals = _Signals(crew)
@@ -143,7 +150,7 @@ async def _run(
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(shown, return_exceptions=True)
             await browsers
-    if crew.error:
+    if crew.error and not signals.status:
         raise crew.error
     if store.campaign(campaign_id)["state"] == "cancelled":
         return ExitStatus.STOPPED
@@ -210,6 +217,8 @@ class _Housekeeper:
         self._crew, self._log = crew, log
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="runner-housekeeper", daemon=True)
+        self._clocks = ClockWatch()
+        self._last_beat = time.monotonic()
         self._complained = False
 
     def __enter__(self) -> _Housekeeper:
@@ -219,25 +228,58 @@ class _Housekeeper:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        with contextlib.suppress(WorldFault):
+            self._write_events()
 
     def _keep(self) -> None:
+        try:
+            while not self._wait():
+                self._crew.guard.look(self._keep_jobs, self._write_events, self._sync_log)
+        except Exception as error:
+            self._crew.fail(error)
+
+    def _wait(self) -> bool:
+        """Until the next round; True when it is over."""
+        began = time.monotonic()
+        is_over = self._stop.wait(_HOUSEKEEPING_S)
+        seen = self._clocks.look(overslept_s=time.monotonic() - began - _HOUSEKEEPING_S)
+        if seen:
+            self._crew.guard.note("clock", seen)
+            say(f"{seen}; no job is charged for it")
+        return is_over
+
+    def _keep_jobs(self) -> None:
         crew, store = self._crew, self._crew.store
-        next_beat = time.monotonic()
-        while not self._stop.wait(_HOUSEKEEPING_S):
-            store.promote(crew.campaign_id)
-            if time.monotonic() >= next_beat:
-                next_beat = time.monotonic() + LEASE_S / 6
-                # A lost lease shows at the next claim, which starts a new worker.
-                with contextlib.suppress(LeaseLost):
-                    store.beat(crew.worker_id)
-                store.reap(crew.campaign_id, LEASE_S)
-            try:
-                self._log.sync()
-            except OSError as error:
-                # The database has it all: the log is brought up to date later.
-                if not self._complained:
-                    say(f"the metrics log cannot be written now ({error}); rendering goes on")
-                    self._complained = True
+        store.promote(crew.campaign_id)
+        if crew.guard.fault is None and time.monotonic() < self._last_beat + LEASE_S / 6:
+            return
+        # A lost lease shows at the next claim, which starts a new worker.
+        with contextlib.suppress(LeaseLost):
+            store.beat(crew.worker_id)
+        if time.monotonic() > self._last_beat + LEASE_S / 2:
+            # What held this one up may have held up the others.
+            store.observe_anew()
+        self._last_beat = time.monotonic()
+        store.reap(crew.campaign_id, LEASE_S)
+
+    def _write_events(self) -> None:
+        crew = self._crew
+        events = [crew.guard.events[index] for index in range(len(crew.guard.events))]
+        if events:
+            crew.store.write_events(crew.campaign_id, crew.worker_id, events)
+            for _ in events:
+                crew.guard.events.popleft()
+
+    def _sync_log(self) -> None:
+        try:
+            self._log.sync()
+        except OSError as error:
+            if world_fault(error):
+                raise
+            # The database has it all: the log is brought up to date later.
+            if not self._complained:
+                say(f"the metrics log cannot be written now ({error}); rendering goes on")
+                self._complained = True
 
 
 async def _show_progress(store: Store, campaign_id: int, count_sessions: Callable[[], int]) -> None:
@@ -260,7 +302,10 @@ async def _show_progress(store: Store, campaign_id: int, count_sessions: Callabl
     try:
         while True:
             await asyncio.sleep(0.25)
-            progress = await asyncio.to_thread(store.progress, campaign_id)
+            try:
+                progress = await asyncio.to_thread(store.progress, campaign_id)
+            except WorldFault:
+                continue
             settled = progress.done + progress.failed
             bar.total = progress.total
             bar.set_postfix_str(f"{progress.failed} failed, {count_sessions()} sessions", refresh=False)
@@ -274,9 +319,19 @@ async def _show_progress(store: Store, campaign_id: int, count_sessions: Callabl
                 )
     finally:
         # A last look, so that the bar ends where the campaign does.
-        progress = store.progress(campaign_id)
+        with contextlib.suppress(WorldFault):
+            progress = store.progress(campaign_id)
         bar.update(progress.done + progress.failed - bar.n)
         bar.close()
+
+
+@contextlib.contextmanager
+def _told(consequence: str) -> Iterator[None]:
+    """What the disk refuses at the very end is said, and changes nothing of what was done."""
+    try:
+        yield
+    except OSError as error:
+        say(f"{consequence} ({error})")
 
 
 def _draw_contact_sheet(store: Store, campaign_id: int, results: ResultsFolder) -> None:
@@ -301,7 +356,9 @@ def _say_end(name: str, progress: Progress, status: ExitStatus) -> None:
 def say(line: str) -> None:
     """A message for people: to stderr, around the progress bar."""
     tqdm = sys.modules.get("tqdm")
-    if tqdm is not None and sys.stderr.isatty():
-        tqdm.tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr, flush=True)
+    # The terminal may be gone; the run is not.
+    with contextlib.suppress(OSError):
+        if tqdm is not None and sys.stderr.isatty():
+            tqdm.tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -137,6 +137,18 @@ attempt = sa.Table(
     sa.CheckConstraint("outcome IN ('failed', 'crashed', 'released', 'requeued')", name="attempt_outcome"),
 )
 
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", _id, primary_key=True),
+    sa.Column("campaign_id", sa.BigInteger, nullable=False),
+    sa.Column("worker_id", sa.BigInteger, nullable=False),
+    sa.Column("ts", _ts, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+sa.Index("event_campaign", event.c.campaign_id, event.c.id)
+
 result = sa.Table(
     "result",
     metadata,

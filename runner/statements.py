@@ -44,6 +44,10 @@ INSERT INTO attempt (job_id, attempt, worker_id, session_id, outcome, error, tra
 VALUES (:job, :attempt, :worker, (SELECT session_id FROM job WHERE id = :job), :outcome, :error, :traceback,
         :grab_ts, :now)
 """
+WRITE_EVENT = """
+INSERT INTO event (campaign_id, worker_id, ts, kind, message)
+VALUES (:campaign, :worker, :ts, :kind, :message)
+"""
 COUNT_DONE = "UPDATE campaign SET done = done + :count WHERE id = :campaign"
 COUNT_FAILED = "UPDATE campaign SET failed = failed + :count WHERE id = :campaign"
 COUNT_TOTAL = "UPDATE campaign SET total = total + :count WHERE id = :campaign"

@@ -199,6 +199,10 @@ class Store(Reader):
         self._seen = silent_since
         return taken
 
+    def observe_anew(self) -> None:
+        """Begin anew to watch how long other workers are silent: the observer itself was held up."""
+        self._seen = {}
+
     def _take_from(self, campaign_id: int, worker_id: int, beat: int) -> int:
         with self._write() as cursor:
             # A beat since we looked means that it lives after all.
@@ -209,6 +213,13 @@ class Store(Reader):
                 lease = Lease(job_id, campaign_id, worker_id, attempt, key, {}, *charges_and_times)
                 self._reclaim(cursor, lease, "the runner process died while it held this job")
         return len(held)
+
+    def write_events(self, campaign_id: int, worker_id: int, events: Sequence[tuple[float, str, str]]) -> None:
+        """Record what befell a run rather than a job: (Unix seconds, kind, message), see schema.sql."""
+        with self._write() as cursor:
+            who = {"campaign": campaign_id, "worker": worker_id}
+            for ts, kind, message in events:
+                cursor.run(statements.WRITE_EVENT, who | {"ts": ts, "kind": kind, "message": message})
 
     # -- moves ---------------------------------------------------------------------------------
 
@@ -223,7 +234,7 @@ class Store(Reader):
         """
         with self._lock, self._told_in_one_line():
             # One statement is one transaction.
-            leases = self._claim(self._cursor, worker_id, campaign_id, count, session_id)
+            leases = self._claim(self._writing(), worker_id, campaign_id, count, session_id)
         if not leases:
             self._refuse_lost(worker_id)
         return leases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from importlib.metadata import version
@@ -10,7 +11,8 @@ from typing import Any, Callable, Mapping, Protocol
 
 from runner import __version__
 from runner.campaign import Campaign
-from runner.errors import LeaseLost, SessionGone
+from runner.errors import LeaseLost, SessionGone, WorldFault
+from runner.guard import Guard, world_fault
 from runner.job import Checkpoint, Lease, Provenance
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
@@ -40,6 +42,8 @@ class Crew:
 
     is_own: tells by a session's name whether this run started its browser; only such a browser's
     end is charged to the job it held, for people may close their tabs as they like.
+
+    guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Crew:
         store: Store,
         results: ResultsFolder,
         is_own: Callable[[str], bool],
+        guard: Guard,
     ):
         self.campaign, self.campaign_id = campaign, campaign_id
         self.store, self.results = store, results
@@ -56,6 +61,7 @@ class Crew:
         self.error: Exception | None = None
         self.finished = asyncio.Event()
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.guard = guard
         self._is_own = is_own
         # One thread for the database keeps its waits off the event loop; files are written beside it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
@@ -69,10 +75,16 @@ class Crew:
         if not self.stopping.done():
             self.stopping.set_result(reason)
 
+    def fail(self, error: Exception) -> None:
+        """Something failed that is no job's fault and does not pass: the run stops, and raises it. From any thread."""
+        self.error = self.error or error
+        self.stopping.get_loop().call_soon_threadsafe(self.stop, _one_line(error))
+
     async def stopped(self) -> None:
         """Wait until no session holds a job, then sign off."""
         await self._idle.wait()
-        await self._store(self.store.end_worker, self.worker_id)
+        with contextlib.suppress(WorldFault):
+            await self._store(self.store.end_worker, self.worker_id)
         self._database.shutdown()
         self._writer.shutdown()
 
@@ -86,6 +98,9 @@ class Crew:
             )
             session.set @ self.campaign.make_scene()
             while not (self.stopping.done() or session.closed.done() or session.is_spoiled):
+                if self.guard.fault is not None:
+                    await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
+                    continue
                 lease = await self._claim(session_id)
                 if lease is not None:
                     await self._attempt(session, lease)
@@ -100,8 +115,7 @@ class Crew:
             pass
         except Exception as error:
             # The database or the scene failed, not a job: no session can go on.
-            self.error = error
-            self.stop(_one_line(error))
+            self.fail(error)
         finally:
             self._busy -= 1
             if not self._busy:
@@ -132,8 +146,7 @@ class Crew:
         files = await self._files_of(lease)
         render = asyncio.create_task(self.campaign.render_job(session, files))
         limit_s = self.campaign.policy.timeout_s
-        ends = {render, session.closed, self.stopping}
-        await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        await _wait_for_any({render, session.closed, self.stopping}, limit_s)
         finished = render.done()
         if not finished:
             render.cancel()
@@ -157,6 +170,9 @@ class Crew:
             else:
                 await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))
         except LeaseLost:
+            row = await self._store(self.store.job, lease.campaign_id, lease.key)
+            if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
+                return  # A commit whose answer was lost on the way was written all the same.
             # Another worker has the job now; this attempt's files lie in a folder of their own.
             await self._run(files.abandon)
 
@@ -179,14 +195,43 @@ class Crew:
         await self._store(self.store.complete, lease, outcome)
 
     async def _fail(self, lease: Lease, error: BaseException) -> None:
+        fault = world_fault(error)
+        if fault is not None:
+            self.guard.pause(fault)
+            await self._store(self.store.release, lease, str(fault))
+            return
         text = "".join(traceback.format_exception(error))
         await self._store(self.store.fail, lease, _one_line(error), text)
 
     async def _store(self, verb: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._database, verb, *arguments)
+        """Run one of the store's verbs; while the database is at fault, again and again until it is not."""
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._database, verb, *arguments)
+            except WorldFault as fault:
+                self.guard.pause(fault)
+                while self.guard.fault is not None and not self.stopping.done():
+                    await asyncio.wait({self.stopping}, timeout=_IDLE_S)
+                if self.guard.fault is not None:
+                    raise
 
     async def _run(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+async def _wait_for_any(ends: set[asyncio.Future], limit_s: float) -> None:
+    """Until one of them is done, or limit_s of running time have passed.
+
+    Time in which this process was not let run, or the machine slept, is nobody's time: each turn of
+    the loop counts for a second at most.
+    """
+    spent_s = 0.0
+    while spent_s < limit_s:
+        turn_s = min(1.0, limit_s - spent_s)
+        done, _ = await asyncio.wait(ends, timeout=turn_s, return_when=asyncio.FIRST_COMPLETED)
+        if done:
+            return
+        spent_s += turn_s
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from PIL import Image
@@ -74,6 +75,18 @@ def start(*arguments: object, **options) -> subprocess.Popen:
         env=environment,
         **options,
     )
+
+
+def lines_of(process: subprocess.Popen) -> list[str]:
+    """The messages of a process, growing as they come."""
+    lines: list[str] = []
+
+    def read() -> None:
+        with process.stdout, process.stderr:
+            lines.extend(process.stderr)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
 
 
 def run(*arguments: object, timeout_s: float = 180.0, **options) -> subprocess.CompletedProcess:

@@ -155,6 +155,18 @@ def sqlite_store(tmp_path):
         yield store
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, of 8 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        missing("the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def browser_path() -> str:
     """The browser that tests render with."""

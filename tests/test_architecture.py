@@ -14,7 +14,7 @@ from runner import errors, statements
 PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
-    "errors", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "campaign",
+    "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "campaign",
     "frames", "results", "session", "server", "browsers", "work", "run", "report", "cli",
 ]  # fmt: skip
 PLACES = {
