@@ -117,6 +117,7 @@ class Lease(NamedTuple):
     crashes: int
     created_ts: float
     grab_ts: float
+    session_id: int | None = None
 
     def __str__(self) -> str:
         return f"job {self.key} (attempt {self.attempt})"
@@ -147,6 +148,18 @@ class Outcome:
     artifacts: tuple[Artifact, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     has_checkpoint: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An attempt that had finished on disk, whether or not the database knows; times in Unix seconds."""
+
+    outcome: Outcome
+    attempt: int
+    worker_id: int
+    session_id: int | None
+    grab_ts: float
+    end_ts: float
 
 
 @dataclass(frozen=True)

@@ -232,6 +232,20 @@ class Reader(Database):
         with self.read() as connection:
             return [(row[0], Identity(*row[2:]), row[1]) for row in connection.execute(query)]
 
+    def worker(self, worker_id: int) -> dict[str, Any] | None:
+        """One worker's row; None for an unknown one."""
+        query = sa.select(schema.worker).where(schema.worker.c.id == worker_id)
+        with self.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row)
+
+    def attempt_outcome(self, job_id: int, number: int) -> str | None:
+        """failed, crashed, released or requeued; None for an attempt that is not on record."""
+        attempt = schema.attempt
+        query = sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
+        with self.read() as connection:
+            return connection.execute(query).scalar()
+
     def worker_state(self, worker_id: int) -> str | None:
         """live, ended or lost; None for an unknown worker."""
         query = sa.select(schema.worker.c.state).where(schema.worker.c.id == worker_id)

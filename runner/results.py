@@ -1,41 +1,37 @@
-"""Artifacts on disk, written whole or not at all; and the metrics log that ML-Logger reads.
+"""What jobs produce, on disk: files written whole or not at all, beside a manifest that tells what they are.
 
-The folder of a campaign, RESULTS/CAMPAIGN/, is an ML-Logger prefix:
+    RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
+    RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
+    …/KEY/.result.json                      the attempt's manifest, written last
 
-    parameters.pkl      the campaign's parameters
-    metrics.pkl         one record a done job, in the order in which they were done
-    jobs/0000/KEY/      the files of a job; 0000 counts thousands of jobs, KEY~2 is its second attempt
-
-The database is the truth: a file without a row is never trusted, and metrics.pkl can be written
-anew from the rows at any time.
+The database is the truth: a file without a row is never trusted by itself. The manifest is for the one
+case in which the database knows less than the disk: a power cut took back its last commits, or the
+process was killed between the last file and the commit. See Store.adopt.
 """
 
 from __future__ import annotations
 
-import fcntl
+import dataclasses
 import hashlib
 import io
 import json
 import os
-import pickle
 import shutil
-import threading
 import time
+import unicodedata
 from concurrent.futures import Executor, Future
-from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Callable, Iterable, Iterator
 from urllib.parse import quote
 
 from runner.errors import ArtifactError
 from runner.frames import Frame
-from runner.job import Artifact, Checkpoint, Lease, Outcome
-from runner.store import Store
+from runner.job import Artifact, Checkpoint, Finished, Lease, Outcome, canonical_json
 
-__all__ = ["JobFiles", "MetricsLog", "ResultsFolder"]
+__all__ = ["MANIFEST", "RECORD_FIELDS", "JobFiles", "ResultsFolder"]
 
-# Without a user, importing ML-Logger prints a line to stdout, also from a campaign file (0.10.24).
-os.environ.setdefault("ML_LOGGER_USER", "runner")
-
+MANIFEST = ".result.json"
+_MANIFEST_VERSION = 1
 _JOBS_PER_FOLDER = 1000
 # How often a job of many steps records how far it is, at most.
 RECORD_EVERY_S = 1.0
@@ -45,35 +41,35 @@ RECORD_FIELDS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
 
 
 class ResultsFolder:
-    """RESULTS, and in it the folder of one campaign."""
+    """RESULTS, and in it the folder of one campaign.
 
-    def __init__(self, root: str | Path, campaign_name: str):
+    file_sha256: of the campaign file; what another version of it has left behind is not taken up.
+    """
+
+    def __init__(self, root: str | Path, campaign_name: str, file_sha256: str | None = None):
         self.root = Path(root).absolute()
         self.campaign_name = campaign_name
         self.folder = self.root / campaign_name
+        self._file_sha256 = file_sha256
 
-    def folder_of(self, lease: Lease) -> Path:
+    def folder_of(self, lease: Lease, attempt: int | None = None) -> Path:
         """The folder of one attempt. A late writer of an older attempt cannot touch a newer one's files."""
+        attempt = attempt or lease.attempt
         name = _folder_name(lease.key)
-        if lease.attempt > 1:
-            name = f"{name}~{lease.attempt}"
+        if attempt > 1:
+            name = f"{name}~{attempt}"
         return self.folder / "jobs" / f"{lease.job_id // _JOBS_PER_FOLDER:04d}" / name
 
     def write(self, lease: Lease, name: str, content: bytes, kind: str) -> Artifact:
-        """Write one file durably: temporary name, fsync, rename, fsync of the folder.
+        """Write one file: temporary name, fsync, rename. Its name is on disk for sure after settle.
 
-        Returns its description. Raises ArtifactError for a name that is taken or leaves the folder.
+        Returns its description. Raises ArtifactError for a name that leaves the folder.
         """
         folder = self.folder_of(lease)
         path = folder / checked_name(name)
-        _make_durable_folder(path.parent, self.root)
-        temporary = path.with_name(f".{path.name}.{lease.worker_id:x}.tmp")
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _fsync_folder(path.parent)
+        _make_durable_folder(folder.parent, self.root)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_file(path, content, f"{lease.worker_id:x}")
         return Artifact(
             name=name,
             path=path.relative_to(self.root).as_posix(),
@@ -82,17 +78,93 @@ class ResultsFolder:
             kind=kind,
         )
 
+    def settle(self, lease: Lease, names: Iterable[str]) -> None:
+        """Make sure that the files of these names outlive a power cut: fsync the folders that name them."""
+        folder = self.folder_of(lease)
+        inner = {parent for name in names for parent in PurePosixPath(name).parents}
+        for path in sorted((folder / parent for parent in inner), key=lambda path: -len(path.parts)):
+            _fsync_folder(path)
+        _fsync_folder(folder.parent)
+
+    def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> None:
+        """Write the attempt's manifest, last of all, and make everything outlive a power cut.
+
+        names: of the files that this attempt has written.
+        """
+        manifest = {
+            "version": _MANIFEST_VERSION,
+            "campaign": self.campaign_name,
+            "file_sha256": self._file_sha256,
+            "key": lease.key,
+            "params": lease.params,
+            "attempt": lease.attempt,
+            "worker_id": lease.worker_id,
+            "session_id": lease.session_id,
+            "grab_ts": lease.grab_ts,
+            "end_ts": time.time(),
+            "metrics": dict(outcome.metrics),
+            "artifacts": [dataclasses.asdict(artifact) for artifact in outcome.artifacts],
+        }
+        path = self.folder_of(lease) / MANIFEST
+        _write_file(path, json.dumps(manifest, indent=1).encode(), f"{lease.worker_id:x}")
+        self.settle(lease, [*names, MANIFEST])
+
+    def left_behind(self, lease: Lease) -> Finished | None:
+        """What an attempt at this very job had finished on disk, as its manifest tells; the newest one.
+
+        Looks at this attempt's folder, too: a power cut takes back claims, and their numbers are
+        given out again. None where there is no such manifest, and where its key, params or campaign
+        file differ. Its files are still to be looked at: is_whole.
+        """
+        for attempt in range(lease.attempt, 0, -1):
+            try:
+                manifest = json.loads((self.folder_of(lease, attempt) / MANIFEST).read_bytes())
+                if self._is_of(manifest, lease):
+                    return _finished(manifest)
+            except (OSError, ValueError, KeyError, TypeError):
+                # None there, or none that this version wrote whole.
+                continue
+        return None
+
+    def _is_of(self, manifest: dict[str, Any], lease: Lease) -> bool:
+        same = {
+            "version": _MANIFEST_VERSION,
+            "campaign": self.campaign_name,
+            "file_sha256": self._file_sha256,
+            "key": lease.key,
+        }
+        if any(manifest[name] != value for name, value in same.items()):
+            return False
+        return canonical_json(manifest["params"]) == canonical_json(lease.params)
+
     def discard(self, lease: Lease) -> None:
         """Remove what an attempt that came to nothing has left."""
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
     def is_whole(self, artifact: Artifact) -> bool:
         """Whether the file is there with its size and hash."""
+        return self.fault_of(artifact.path, artifact.size, artifact.sha256) is None
+
+    def fault_of(self, path: str, size: int, sha256: str) -> str | None:
+        """What is wrong with a file, path being relative to RESULTS: missing, changed, or None."""
         try:
-            content = (self.root / artifact.path).read_bytes()
-        except OSError:
-            return False
-        return len(content) == artifact.size and hashlib.sha256(content).hexdigest() == artifact.sha256
+            with open(self.root / path, "rb") as file:
+                if os.fstat(file.fileno()).st_size != size:
+                    return "changed"
+                content = hashlib.sha256()
+                while chunk := file.read(1 << 20):
+                    content.update(chunk)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return "missing"
+        return None if content.hexdigest() == sha256 else "changed"
+
+
+def _finished(manifest: dict[str, Any]) -> Finished:
+    artifacts = tuple(Artifact(**artifact) for artifact in manifest["artifacts"])
+    times = {name: manifest[name] for name in ("grab_ts", "end_ts")}
+    ids = {name: manifest[name] for name in ("attempt", "worker_id", "session_id")}
+    # Steps that were recorded on the way have served.
+    return Finished(outcome=Outcome(artifacts, manifest["metrics"], has_checkpoint=True), **ids, **times)
 
 
 class JobFiles:
@@ -125,6 +197,7 @@ class JobFiles:
         self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
         self._metrics: dict[str, Any] = dict(checkpoint.metrics)
         self._written: dict[str, Future[Artifact]] = {}
+        self._names = _Names(self._kept)
         self._recorded = 0
         self._recording: Future | None = None
         self._next_record = 0.0
@@ -153,24 +226,31 @@ class JobFiles:
         if self._persist is None or self._monotonic() < self._next_record:
             return
         self._next_record = self._monotonic() + RECORD_EVERY_S
-        new = list(self._written.values())[self._recorded :]
+        new = list(self._written.items())[self._recorded :]
         self._recorded = len(self._written)
         step, metrics = self._finished, dict(self._metrics)
-        self._recording = self._persist(
-            lambda: Checkpoint(step, tuple(future.result() for future in new), metrics)
-        )
+
+        def make() -> Checkpoint:
+            artifacts = tuple(future.result() for _, future in new)
+            if new:
+                self._results.settle(self._lease, [name for name, _ in new])
+            return Checkpoint(step, artifacts, metrics)
+
+        self._recording = self._persist(make)
 
     def save(self, name: str, content: Any) -> None:
         """Keep a file under this name: a Frame, bytes, text, a NumPy array, or a dict or list (as JSON).
 
         Arrays go by the name's ending: .npy any array; .png, .jpg, .webp uint8 images of shape
-        (height, width) or (height, width, 3 or 4). The file counts once the job is done.
-        Raises ArtifactError for a name that is taken, leaves the folder, or belies the content.
+        (height, width) or (height, width, 3 or 4); .png also uint16 of shape (height, width). The file
+        counts once the job is done. Raises ArtifactError for a name that is taken (upper and lower case
+        are one, as on some disks), leaves the folder, or belies the content.
         """
-        checked_name(name)
-        if name in self._written:
-            raise ArtifactError(f"job {self.key}: two files were saved as {name!r}; name one differently")
-        data, kind = encode(name, content)
+        data, kind = encode(checked_name(name), content)
+        try:
+            self._names.take(name)
+        except ArtifactError as error:
+            raise ArtifactError(f"job {self.key}: {error}; name one differently") from None
         self._written[name] = self._writer.submit(self._results.write, self._lease, name, data, kind)
 
     def log(self, **metrics: Any) -> None:
@@ -193,15 +273,18 @@ class JobFiles:
             self._metrics[name] = value
 
     def finish(self) -> Outcome:
-        """Wait until all files are on disk; what the attempt hands over. Raises what writing raised."""
+        """Wait until all files are on disk, for good; what the attempt hands over. Raises what writing raised."""
         new = {name: future.result() for name, future in self._written.items()}
         if self._recording is not None:
             self._recording.result()
-        return Outcome(
+        outcome = Outcome(
             artifacts=tuple((self._kept | new).values()),
             metrics=self._metrics,
             has_checkpoint=bool(self._recording or self._finished),
         )
+        if new:
+            self._results.seal(self._lease, outcome, new)
+        return outcome
 
     def abandon(self) -> None:
         """Remove what was written, unless finished steps were recorded: their files are kept for them."""
@@ -213,14 +296,50 @@ class JobFiles:
             self._results.discard(self._lease)
 
 
+class _Names:
+    """The names of one attempt's files; no two of them may meet on any disk.
+
+    kept: names that earlier attempts have used, which this one may use again.
+    """
+
+    def __init__(self, kept: Iterable[str]):
+        self._files = {_folded(name): name for name in kept}
+        self._again = set(self._files.values())
+        self._folders = {parent for file in self._files for parent in _parents(file)}
+
+    def take(self, name: str) -> None:
+        """Raises ArtifactError for a name that is another's, and for a file where a folder is needed."""
+        file = _folded(name)
+        other = self._files.get(file)
+        if other is not None and other not in self._again:
+            same = "two files were saved as" if other == name else f"{other!r} would be one file on some disks with"
+            raise ArtifactError(f"{same} {name!r}")
+        inside = next((self._files[parent] for parent in _parents(file) if parent in self._files), None)
+        if inside is not None or file in self._folders:
+            raise ArtifactError(f"{inside or name!r} cannot be both a file and a folder")
+        self._again.discard(name)
+        self._files[file] = name
+        self._folders.update(_parents(file))
+
+
+def _folded(name: str) -> str:
+    """What disks that ignore case, or compose accents, make of a name."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _parents(name: str) -> list[str]:
+    return [str(parent) for parent in PurePosixPath(name).parents[:-1]]
+
+
 def checked_name(name: str) -> str:
     """The name, if it stays within its folder. Raises ArtifactError."""
     parts = name.split("/") if isinstance(name, str) else []
     bad = (
         not parts
-        or any(part in ("", ".", "..") or part.startswith(".") or len(part) > 200 for part in parts)
-        or "\\" in name
         or not name.isprintable()
+        or any(not part or part.startswith(".") or len(part.encode()) > 200 for part in parts)
+        or "\\" in name
+        or len(name.encode()) > 800
     )
     if bad:
         raise ArtifactError(
@@ -248,7 +367,7 @@ def encode(name: str, content: Any) -> tuple[bytes, str]:
             return json.dumps(content, indent=1).encode(), "application/json"
         except (TypeError, ValueError) as error:
             raise ArtifactError(f"{name!r} cannot be written as JSON: {error}") from None
-    if hasattr(content, "__array__"):
+    if hasattr(content, "__array__") or hasattr(content, "__array_interface__"):
         return _encode_array(name, ending, content)
     raise ArtifactError(
         f"{name!r}: cannot save a {type(content).__name__}; give a frame, bytes, text, an array, "
@@ -267,10 +386,11 @@ def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
         return buffer.getvalue(), "application/x-npy"
     if ending not in _IMAGE_KINDS:
         raise ArtifactError(f"{name!r}: name an array .npy, or .png, .jpg or .webp if it is an image")
-    if array.dtype != np.uint8:
+    is_deep = ending == ".png" and array.dtype == np.uint16 and array.ndim == 2
+    if array.dtype != np.uint8 and not is_deep:
         raise ArtifactError(f"{name!r}: an image needs uint8, not {array.dtype}; use .npy to keep it exactly")
     try:
-        Image.fromarray(array).save(buffer, format=_IMAGE_KINDS[ending].removeprefix("image/"))
+        Image.fromarray(array).save(buffer, format=_IMAGE_KINDS[ending].removeprefix("image/"), quality=95)
     except (TypeError, ValueError, OSError) as error:
         raise ArtifactError(f"{name!r}: an array of shape {array.shape} is no image ({error})") from None
     return buffer.getvalue(), _IMAGE_KINDS[ending]
@@ -298,114 +418,18 @@ def _make_durable_folder(folder: Path, root: Path) -> None:
             _fsync_folder(new.parent)
 
 
+def _write_file(path: Path, content: bytes, owner: str) -> None:
+    temporary = path.with_name(f".{path.name.removeprefix('.')}.{owner}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
 def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-class MetricsLog:
-    """Brings the records of done jobs from the database into metrics.pkl, each once and in order.
-
-    ML-Logger has no lock, no fsync, and cannot read a file with a torn tail (0.10.24 and 0.10.36).
-    So one process at a time appends (a lock file), the database holds up to which result and byte
-    the file is good, and whatever lies behind that byte is cut off before the next append. A file
-    that is too short is written anew. Safe to call from any thread.
-    """
-
-    def __init__(self, store: Store, campaign_id: int, results: ResultsFolder):
-        self._store, self._campaign_id = store, campaign_id
-        self._folder = results.folder
-        self._prefix = results.campaign_name
-        self._logger = _ml_logger(results.root, results.campaign_name)
-        self._path = results.folder / "metrics.pkl"
-        self._lock_file = None
-        self._mutex = threading.Lock()
-
-    def log_params(self, **sections: Mapping[str, Any]) -> None:
-        """Write parameters.pkl anew, so that ML-Logger's read_params shows it; one dict a section."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = f".parameters.{os.getpid()}.tmp"
-        self._logger.log_data(
-            {name: dict(section) for name, section in sections.items()}, temporary, overwrite=True
-        )
-        (self._folder / temporary).replace(self._folder / "parameters.pkl")
-
-    def sync(self, batch: int = 500) -> int:
-        """Append what is new; returns how many records. Another process that holds the lock does it instead."""
-        with self._mutex:
-            if not self._lock():
-                return 0
-            count = 0
-            logged_id, good_bytes = self._repair()
-            while records := self._store.results_after(self._campaign_id, logged_id, batch):
-                logged_id, good_bytes = self._append(records, good_bytes)
-                count += len(records)
-            return count
-
-    def close(self) -> None:
-        """Let another process write the log."""
-        with self._mutex:
-            if self._lock_file:
-                self._lock_file.close()
-                self._lock_file = None
-
-    def _lock(self) -> bool:
-        if self._lock_file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock_file = open(self._folder / ".metrics.lock", "w")
-            try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock_file.close()
-                return False
-            self._lock_file = lock_file
-        return True
-
-    def _repair(self) -> tuple[int, int]:
-        """Make the file and the cursor in the database agree; returns the cursor."""
-        logged_id, good_bytes = self._store.log_cursor(self._campaign_id)
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size < good_bytes:
-            logged_id = good_bytes = 0
-            self._store.write_log_cursor(self._campaign_id, 0, 0)
-        if size > good_bytes:
-            os.truncate(self._path, good_bytes)
-        return logged_id, good_bytes
-
-    def _append(self, rows: list[dict[str, Any]], good_bytes: int) -> tuple[int, int]:
-        content = b"".join(pickle.dumps(record_of(row), protocol=4) for row in rows)
-        self._logger.client.log_buffer(f"{self._prefix}/metrics.pkl", buf=content, overwrite=False)
-        with open(self._path, "rb") as file:
-            os.fdatasync(file.fileno())
-        cursor = rows[-1]["id"], good_bytes + len(content)
-        self._store.write_log_cursor(self._campaign_id, *cursor)
-        return cursor
-
-
-def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One job's record: key, attempt, times (Unix seconds; duration_s in seconds), then params and metrics.
-
-    A param that has the name of one of the record's own columns is found as params/NAME.
-    """
-    record = {
-        "key": row["key"],
-        "attempt": row["attempt"],
-        "grab_ts": row["grab_ts"],
-        "done_ts": row["end_ts"],
-        "duration_s": row["end_ts"] - row["grab_ts"],
-    }
-    for name, value in row["params"].items():
-        record[f"params/{name}" if name in RECORD_FIELDS else name] = value
-    return record | row["metrics"]
-
-
-def _ml_logger(root: Path, prefix: str) -> Any:
-    # Its import fails at a relative root (0.10.24).
-    if not os.path.isabs(os.environ.get("ML_LOGGER_ROOT", "/")):
-        os.environ["ML_LOGGER_ROOT"] = str(root)
-    from ml_logger import ML_Logger
-
-    return ML_Logger(root=str(root), prefix=prefix)

@@ -22,7 +22,8 @@ from runner.errors import LeaseLost, WorldFault
 from runner.frames import contact_sheet
 from runner.guard import ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
 from runner.job import Place, Progress
-from runner.results import MetricsLog, ResultsFolder
+from runner.metrics import MetricsLog
+from runner.results import ResultsFolder
 from runner.store import Store
 from runner.work import Crew
 
@@ -88,7 +89,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         if progress.left and state != "open":
             say(f"{campaign.name} is {state}: 'runner resume {campaign.name}' lets it go on")
             return ExitStatus.STOPPED
-        results = ResultsFolder(options.results, campaign.name)
+        results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
         log = MetricsLog(store, campaign_id, results)
         log.log_params(
             campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
@@ -141,6 +142,8 @@ async def _run(
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             crew.stop("the run was stopped")
             await crew.stopped()
+            if crew.adopted:
+                say(f"{crew.adopted:,} jobs had been finished before a crash, and were not rendered again")
     finally:
         finished.cancel()
         shown.cancel()

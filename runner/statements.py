@@ -30,6 +30,10 @@ COMPLETE = """
 UPDATE job SET status = 'done', end_ts = ?, error = NULL
  WHERE id = ? AND worker_id = ? AND attempt = ? AND status = 'in_progress'
 """
+ADOPT = f"""
+UPDATE job SET status = 'done', grab_ts = :grab_ts, end_ts = :end_ts, session_id = :session, error = NULL
+ WHERE {_FENCE}
+"""
 RELEASE = f"""
 UPDATE job SET status = 'pending', worker_id = NULL, end_ts = :now WHERE {_FENCE}
 """

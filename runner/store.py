@@ -21,6 +21,7 @@ from runner.host import Identity, is_gone, this_process
 from runner.job import (
     Added,
     Checkpoint,
+    Finished,
     Job,
     Lease,
     Outcome,
@@ -251,7 +252,7 @@ class Store(Reader):
         # One text for all: starting the decoder costs more than decoding a job's params.
         params = json.loads("[" + ",".join([row[4] for row in rows]) + "]")
         return [
-            Lease(row[1], campaign_id, worker_id, row[2], row[3], decoded, row[5], row[6], row[7], now)
+            Lease(row[1], campaign_id, worker_id, row[2], row[3], decoded, row[5], row[6], row[7], now, session_id)
             for row, decoded in zip(rows, params)
         ]
 
@@ -309,6 +310,34 @@ class Store(Reader):
             cursor.run(statements.FORGET_STEP_ARTIFACTS, values)
         for artifact in outcome.artifacts:
             cursor.run(statements.WRITE_ARTIFACT, {"job": lease.job_id} | vars(artifact))
+
+    def adopt(self, lease: Lease, finished: Finished) -> bool:
+        """in_progress → done by an earlier attempt that had finished on disk, as the caller has verified.
+
+        Only where the database would have known, had it not been for a crash: this database knows the
+        attempt's worker, whose process is certainly gone without having signed off, and does not know
+        the attempt as one that ended: not as failed, released or requeued. Returns whether the job is
+        done now; else it is still held. Raises LeaseLost.
+        """
+        if not self._is_unknown_end(lease.job_id, finished):
+            return False
+        times = {"grab_ts": finished.grab_ts, "end_ts": finished.end_ts, "session": finished.session_id}
+        with self._write() as cursor:
+            if not self.is_sqlite:
+                cursor.run(statements.LOCK_RESULTS, {"campaign": lease.campaign_id})
+            self._move(cursor, statements.ADOPT, _fence_of(lease) | times, lease)
+            self._write_outcome(cursor, lease, finished.outcome)
+            cursor.run(statements.COUNT_DONE, {"campaign": lease.campaign_id, "count": 1})
+        return True
+
+    def _is_unknown_end(self, job_id: int, finished: Finished) -> bool:
+        worker = self.worker(finished.worker_id)
+        if worker is None or worker["state"] != "lost":
+            return False
+        if not is_gone(Identity(*(worker[name] for name in ("host", "boot", "pid", "pid_start")))):
+            # It may still be at work, and would remove its files once it learns that it lost the job.
+            return False
+        return self.attempt_outcome(job_id, finished.attempt) in (None, "crashed")
 
     def checkpoint(self, lease: Lease, checkpoint: Checkpoint) -> None:
         """Record how far the job has come; the lease goes on. Raises LeaseLost.

@@ -13,7 +13,7 @@ from runner import __version__
 from runner.campaign import Campaign
 from runner.errors import LeaseLost, SessionGone, WorldFault
 from runner.guard import Guard, world_fault
-from runner.job import Checkpoint, Lease, Provenance
+from runner.job import Checkpoint, Finished, Lease, Provenance
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
 
@@ -59,6 +59,7 @@ class Crew:
         self.store, self.results = store, results
         self.worker_id = store.start_worker(campaign_id)
         self.error: Exception | None = None
+        self.adopted = 0
         self.finished = asyncio.Event()
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.guard = guard
@@ -143,7 +144,9 @@ class Crew:
         return leases[0] if leases else None
 
     async def _attempt(self, session: _Session, lease: Lease) -> None:
-        files = await self._files_of(lease)
+        files, left_behind = await self._files_of(lease)
+        if left_behind is not None and await self._adopt(lease, left_behind):
+            return
         render = asyncio.create_task(self.campaign.render_job(session, files))
         limit_s = self.campaign.policy.timeout_s
         await _wait_for_any({render, session.closed, self.stopping}, limit_s)
@@ -176,14 +179,30 @@ class Crew:
             # Another worker has the job now; this attempt's files lie in a folder of their own.
             await self._run(files.abandon)
 
-    async def _files_of(self, lease: Lease) -> JobFiles:
+    async def _adopt(self, lease: Lease, finished: Finished) -> bool:
+        """Take over what an attempt had finished before a crash kept the database from knowing."""
+        if not await self._run(lambda: all(map(self.results.is_whole, finished.outcome.artifacts))):
+            return False
+        try:
+            is_done = await self._store(self.store.adopt, lease, finished)
+        except LeaseLost:
+            return True
+        self.adopted += is_done
+        return is_done
+
+    async def _files_of(self, lease: Lease) -> tuple[JobFiles, Finished | None]:
         def persist(make: Callable[[], Checkpoint]) -> Future:
             return self._database.submit(lambda: self.store.checkpoint(lease, make()))
 
         checkpoint = Checkpoint()
         if lease.attempt > 1:
             checkpoint = await self._store(self.store.checkpoint_of, lease)
-        return await self._run(lambda: JobFiles(lease, self.results, self._writer, checkpoint, persist))
+        return await self._run(
+            lambda: (
+                JobFiles(lease, self.results, self._writer, checkpoint, persist),
+                self.results.left_behind(lease),
+            )
+        )
 
     async def _complete(self, lease: Lease, files: JobFiles) -> None:
         try:

@@ -15,13 +15,13 @@ PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
     "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "campaign",
-    "frames", "results", "session", "server", "browsers", "work", "run", "report", "cli",
+    "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},
     "aiohttp": {"session", "server"},
     "msgpack": {"session", "server"},
-    "ml_logger": {"results"},
+    "ml_logger": {"metrics"},
     "playwright": {"browsers"},
     "sqlalchemy": {"schema", "database", "reader"},
     "sqlite3": {"database"},

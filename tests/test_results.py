@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import random
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 from campaigns import read_metrics
 from conftest import wait_until
+from PIL import Image
 
 from runner.errors import ArtifactError
 from runner.frames import Frame
 from runner.job import Lease, Outcome
-from runner.results import JobFiles, MetricsLog, ResultsFolder, record_of
+from runner.metrics import MetricsLog, record_of
+from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
 from test_frames import picture
 
@@ -44,9 +47,11 @@ def test_each_kind_of_content_is_kept_exactly(files, results):
     frame = Frame(picture("JPEG"))
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     depth = np.linspace(0.0, 1.0, 6, dtype=np.float32).reshape(2, 3)
+    millimetres = np.array([[0, 1], [65535, 300]], np.uint16)
     files.save("rgb.jpg", frame)
     files.save("views/left.png", image)
     files.save("depth.npy", depth)
+    files.save("millimetres.png", millimetres)
     files.save("raw.bin", b"\x00\x01")
     files.save("note.txt", "naïve")
     files.save("pose.json", {"matrix": [1, 2]})
@@ -54,6 +59,7 @@ def test_each_kind_of_content_is_kept_exactly(files, results):
     content = {a.name: (results.root / a.path).read_bytes() for a in outcome.artifacts}
     assert content["rgb.jpg"] == frame.data and content["raw.bin"] == b"\x00\x01"
     assert np.array_equal(Frame(content["views/left.png"]).array, image)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content["millimetres.png"]))), millimetres)
     assert np.array_equal(np.load(results.root / outcome.artifacts[2].path), depth)
     assert content["note.txt"] == "naïve".encode() and b'"matrix"' in content["pose.json"]
     for artifact in outcome.artifacts:
@@ -63,7 +69,7 @@ def test_each_kind_of_content_is_kept_exactly(files, results):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "/etc/passwd", "a/../b", "a//b", ".hidden", "a\\b", "a\nb", "x" * 300]
+    "name", ["", ".", "..", "../x", "/etc/passwd", "a/../b", "a//b", ".hidden", "a\\b", "a\nb", "x" * 300, "ä" * 120, None]
 )
 def test_names_that_leave_the_folder_are_refused(files, name):
     """A file stays below its job's folder, under a name that every system takes."""
@@ -71,11 +77,20 @@ def test_names_that_leave_the_folder_are_refused(files, name):
         files.save(name, b"")
 
 
-def test_a_name_can_be_used_once(files):
-    """Two files under one name would be one file."""
-    files.save("a.txt", "first")
-    with pytest.raises(ArtifactError, match="a.txt"):
-        files.save("a.txt", "second")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a.txt", "a.txt"), ("a.txt", "A.TXT"), ("Views/a", "views/A"), ("\u00e9.txt", "e\u0301.txt"),
+        ("a", "a/b"), ("a/b", "a"), ("A/b/c", "a/B"), ("stra\u00dfe", "STRASSE"),
+    ],
+)  # fmt: skip
+def test_no_two_names_can_meet_on_any_disk(files, first, second):
+    """One name twice, in another case or form, or as file and folder: the second is refused, the first stays."""
+    files.save(first, "first")
+    with pytest.raises(ArtifactError, match=f"job {files.key}"):
+        files.save(second, "second")
+    (artifact,) = files.finish().artifacts
+    assert artifact.name == first and artifact.size == len("first")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +99,8 @@ def test_a_name_can_be_used_once(files):
         ("rgb.png", Frame(picture("JPEG"))),
         ("x.png", np.zeros((2, 2), np.float32)),
         ("x.png", np.zeros((2, 2, 7), np.uint8)),
+        ("x.jpg", np.zeros((2, 2), np.uint16)),
+        ("x.png", np.zeros((2, 2, 3), np.uint16)),
         ("x.dat", np.zeros(3)),
         ("x", object()),
         ("x.json", {"a": object()}),
@@ -229,7 +246,8 @@ def test_a_param_named_like_a_column_is_kept_apart():
 SINK = """
 import sys
 from runner.job import Outcome
-from runner.results import MetricsLog, ResultsFolder
+from runner.metrics import MetricsLog
+from runner.results import ResultsFolder
 from runner.store import Store
 folder = sys.argv[1]
 store = Store(folder + "/runner.db")
