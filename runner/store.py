@@ -381,7 +381,8 @@ class Store(Reader):
         with self._write() as cursor:
             policy = self._policy(cursor, lease.campaign_id)
             spent = lease.failures + 1 >= policy["max_failures"]
-            wait_s = min(policy["backoff_s"] * 2**lease.failures, policy["backoff_max_s"])
+            # Beyond 2**64 a power would only overflow.
+            wait_s = min(policy["backoff_s"] * 2.0 ** min(lease.failures, 64), policy["backoff_max_s"])
             # Jitter spreads the retries of jobs that failed together.
             not_before = None if spent else self.clock() + wait_s * (0.5 + 0.5 * self.jitter())
             return self._set_aside(cursor, lease, "failed", error, traceback, spent, not_before)

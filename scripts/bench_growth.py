@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What the number of jobs costs: a claim in campaigns of 1,000 jobs and more, and adding many at once.
+"""What the number of jobs costs: a claim in campaigns of 1,000 jobs and more, adding many, SQLite's log.
 
-    scripts/bench_growth.py [--most 1e6] [--rounds 9] [--jobs 100] [--add 1e6] [--add-rounds 3] [--json FILE]
+    scripts/bench_growth.py [--most 1e6] [--rounds 9] [--jobs 100] [--add 1e6] [--add-rounds 3]
+                            [--log 1e6] [--json FILE]
 
 Claims: one campaign of each size, all open at once; each round goes through them in shuffled order and
 completes and claims so many jobs one at a time. The ratio is the median of the rounds' ratios to the
@@ -10,13 +11,19 @@ smallest campaign. 1e7 rows need 4 GB of disk and some minutes.
 Adding: Store.add, which checks and encodes params and hashes them into keys, against the driver's
 executemany with all that precomputed: same tables and indexes, same pragmas, transactions of 10,000.
 Both in turn on fresh databases.
+
+The log: the largest size that SQLite's write-ahead log reaches while so many jobs are claimed and
+completed one at a time, and another process reads: first with two snapshots that overlap, so that there
+is no moment without a reader, then, for a tenth of the jobs, with one that is held until the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -116,6 +123,48 @@ def bench_add(folder: Path, count: int, rounds: int) -> dict[str, list[float]]:
     return times
 
 
+def read_overlapping(path: Path, stop) -> None:
+    """Snapshots of 10 ms and more, each opened before the last one is let go, until told to stop."""
+    readers = [sqlite3.connect(path, isolation_level=None) for _ in range(2)]
+    reading, resting = readers
+    while not stop.wait(0.01):
+        resting.execute("BEGIN")
+        resting.execute("SELECT count(*) FROM campaign").fetchone()
+        if reading.in_transaction:
+            reading.execute("COMMIT")
+        reading, resting = resting, reading
+
+
+def read_one_snapshot(path: Path, stop) -> None:
+    """One snapshot until told to stop."""
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM campaign").fetchone()
+    stop.wait()
+
+
+def bench_log(folder: Path, jobs: int, read) -> tuple[int, int]:
+    """The log's largest size in bytes while so many jobs are settled, and its size 10,000 jobs after the reader's end."""
+    campaign = Campaign(folder, jobs + 20_000)
+    path = Path(campaign.store.url.database)
+    log = path.with_name(path.name + "-wal")
+    stop = multiprocessing.Event()
+    reader = multiprocessing.Process(target=read, args=(path, stop))
+    reader.start()
+    largest = 0
+    for _ in range(jobs // 1000):
+        campaign.run(999)
+        largest = max(largest, log.stat().st_size)
+    stop.set()
+    reader.join()
+    for _ in range(10):
+        campaign.run(999)
+    after = log.stat().st_size
+    campaign.store.close()
+    path.unlink()
+    return largest, after
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -127,13 +176,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100, help="jobs of each campaign in each round")
     parser.add_argument("--add", type=float, default=1e6, help="jobs to add at once; 0 leaves adding out")
     parser.add_argument("--add-rounds", type=int, default=3)
+    parser.add_argument(
+        "--log", type=float, default=0, help="jobs to settle while others read; 0, the default, leaves it out"
+    )
     parser.add_argument("--folder", default=".", help="the disk to measure")
     parser.add_argument("--json", help="write every round's figures to this file")
     arguments = parser.parse_args()
     if arguments.rounds * (arguments.jobs + 1) > SMALLEST:
         parser.error(f"--rounds times --jobs must stay below {SMALLEST}, the smallest campaign's jobs")
 
-    claims, adds = {}, {}
+    claims, adds, logs = {}, {}, {}
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.folder) as folder:
         if arguments.most:
             claims = bench_claims(Path(folder), int(arguments.most), arguments.rounds, arguments.jobs)
@@ -147,8 +199,17 @@ def main() -> None:
             for name, times in adds.items():
                 ratio = statistics.median(raw / time for time, raw in zip(times, adds["raw"]))
                 print(f"{name:12}{arguments.add / statistics.median(times):20,.0f}{ratio:9.2f}")
+        if arguments.log:
+            print(f"\n{'readers':12}{'jobs settled':>14}{'largest log, MB':>17}{'when they left':>16}")
+            for name, read, jobs in [
+                ("overlapping", read_overlapping, int(arguments.log)),
+                ("one, held", read_one_snapshot, int(arguments.log / 10)),
+            ]:
+                logs[name] = bench_log(Path(folder), jobs, read)
+                largest, after = logs[name]
+                print(f"{name:12}{jobs:14,}{largest / 1e6:17,.0f}{after / 1e6:16,.0f}")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps({"claim_us": claims, "add_s": adds}, indent=1))
+        Path(arguments.json).write_text(json.dumps({"claim_us": claims, "add_s": adds, "log_bytes": logs}, indent=1))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
+from runner.job import Policy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -35,15 +36,43 @@ def test_every_command_is_in_the_readme_with_help_and_an_example():
         assert all(param.help for param in command.params if param.param_type_name == "option")
 
 
-def test_the_diagram_names_the_stores_moves():
-    """Each arrow is a method of the store; each has a line that says who makes it."""
-    from runner.store import Store
+def moves_of(store) -> set[tuple[str, str, str]]:
+    """(from, to, move) of every move that the store makes, each made once and read from the row."""
+    campaign_id = store.add_campaign("moves", Policy(max_failures=2, max_crashes=2, backoff_s=0.0))
+    worker_id = store.start_worker(campaign_id)
+    seen = set()
 
-    arrows = re.findall(r"^    \S+ --> \S+: (.*)$", README, re.MULTILINE)
-    moves = {move for arrow in arrows for move in arrow.split(", ")}
+    def make(move, call):
+        before = store.job(campaign_id, "job")
+        call()
+        after = store.job(campaign_id, "job")
+        seen.add((before["status"] if before else "[*]", after["status"], move))
+
+    def claim():
+        store.promote(campaign_id)
+        leases.extend(store.claim(worker_id, campaign_id))
+
+    leases = []
+    make("add", lambda: store.add(campaign_id, [("job", {})]))
+    for settle in ["release", "fail", "fail", "retry", "reclaim", "reclaim", "retry", "complete", "requeue"]:
+        if settle in ("retry", "requeue"):
+            make(settle, lambda: getattr(store, settle)(campaign_id, ["job"]))
+        else:
+            make("claim", claim)
+            reason = ["why"] if settle in ("fail", "reclaim") else []
+            make(settle, lambda: getattr(store, settle)(leases[-1], *reason))
+    return seen
+
+
+def test_the_diagram_shows_the_stores_moves(sqlite_store):
+    """Each arrow is what the rows show of a move, from where to where; each move has a line that says who makes it."""
+    arrows = re.findall(r"^    (\S+) --> (\S+): (.*)$", README, re.MULTILINE)
+    drawn = {(before, after, move) for before, after, moves in arrows for move in moves.split(", ")}
+    assert drawn == moves_of(sqlite_store)
     life = README.split("## A job's life")[1].split("## ")[0]
-    assert moves == set(re.findall(r"^\| (\w+) \| ", life, re.MULTILINE)) - {"move"}
-    assert all(callable(getattr(Store, move)) for move in moves)
+    lines = [[cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")]
+    told = {(cells[2] or "[*]", after, cells[1]) for cells in lines[1:] for after in cells[3].split(", ")}
+    assert drawn == told
 
 
 def test_the_changelog_names_the_version():

@@ -16,6 +16,7 @@ from conftest import wait_until
 
 from runner import JobQueue
 from runner.errors import LeaseLost, StoreError
+from runner.store import Store
 
 
 @pytest.fixture
@@ -166,6 +167,24 @@ def test_a_task_cancelled_while_it_claims_keeps_no_job(queue, monkeypatch):
     asyncio.run(main())
     assert [job["status"] for job in queue.store.jobs(1)] == ["pending"]
     assert [attempt["outcome"] for attempt in queue.store.attempts(1)] == ["released"]
+
+
+def test_a_process_that_was_suspended_goes_on_with_what_is_left(queue, database_url, monotonic, monkeypatch):
+    """Silent for longer than the lease, it loses what it held, and its next take makes it a worker again."""
+    queue.extend([("lost", {}), ("next", {"n": 1})])
+    _, late_done, _ = queue.take()
+    monkeypatch.setattr(queue.store, "beat", lambda worker_id: None)
+    with Store(database_url, monotonic=monotonic) as other:
+        other.reap(1, lease_s=10.0)
+        monotonic.now += 11.0
+        assert other.reap(1, lease_s=10.0) == 1
+    job, mark_done, _ = queue.take()
+    # The job that was taken away comes last.
+    assert job["key"] == "next"
+    mark_done()
+    with pytest.raises(LeaseLost):
+        late_done()
+    assert queue["lost"]["status"] is None
 
 
 def test_filling_a_queue_again_adds_nothing(queue):

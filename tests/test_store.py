@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import threading
+import time
 
 import pytest
 
@@ -120,6 +122,45 @@ def test_a_failure_waits_longer_each_time_and_is_set_aside_at_the_limit(
     assert store.progress(campaign_id) == Progress(5, 0, 1, len(others))
     assert store.jobs(campaign_id)[0]["error"] == "boom"
     assert [row["outcome"] for row in store.attempts(campaign_id)] == ["failed"] * 3
+
+
+def test_a_job_may_fail_as_often_as_one_likes(store, clock):
+    """The wait stays at its cap, also where doubling it on would be no number any more."""
+    campaign_id, _ = store.submit("stubborn", [{}], Policy(max_failures=5000, backoff_s=1.0, backoff_max_s=60.0))
+    lease = claim_one(store, store.start_worker(campaign_id), campaign_id)
+    with store._write() as cursor:
+        cursor.run("UPDATE job SET failures = 4000")
+    assert store.fail(lease._replace(failures=4000), "boom") == Status.PENDING
+    assert store.jobs(campaign_id)[0]["not_before_ts"] == clock.now + 60.0
+
+
+def test_wall_clocks_that_jump_by_a_day_lose_nothing(database_url):
+    """Three workers whose clocks are a day apart and jump between the moves do each job once."""
+    day_s = 86_400.0
+    chance = random.Random(3)
+    clocks = [lambda: time.time() + chance.choice((-day_s, 0.0, day_s)) for _ in range(3)]
+    stores = [Store(database_url, clock=clock) for clock in clocks]
+    campaign_id, _ = stores[0].submit("jumps", [{"n": n} for n in range(60)], POLICY)
+    crew = [(store, store.start_worker(campaign_id)) for store in stores]
+    done = []
+    while stores[0].progress(campaign_id).left:
+        store, worker_id = chance.choice(crew)
+        for lease in store.claim(worker_id, campaign_id, count=2):
+            if lease.failures == 0 and chance.random() < 0.3:
+                store.fail(lease, "unlucky")
+            elif chance.random() < 0.2:
+                store.release(lease)
+            else:
+                store.complete(lease, Outcome())
+                done.append(lease.key)
+        store.beat(worker_id)
+        # Each sees the others' jobs, beats and waits by its own clock.
+        assert store.reap(campaign_id, lease_s=30.0) == 0
+        store.promote(campaign_id)
+    assert len(done) == len(set(done)) == 60
+    assert [record["key"] for record in stores[1].results_after(campaign_id, 0, 100)] == done
+    for store in stores:
+        store.close()
 
 
 def test_a_clock_set_back_does_not_make_a_job_wait_for_ever(store, campaign_id, worker_id, clock):
