@@ -20,8 +20,8 @@ _RASTERIZERS = ("auto", "egl", "swiftshader", "native")
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
 _EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed; 2 usage, or a file
-that cannot be used; 3 stopped: paused, cancelled, or no browser could be
-kept at work; 4 there are no jobs; 8
+that cannot be used; 3 stopped: paused, cancelled, halted, or no browser
+could be started; 4 there are no jobs; 8
 unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
 
 
@@ -69,6 +69,18 @@ def _settings(_ctx: Any, _param: Any, values: tuple[str, ...]) -> dict[str, str]
     return dict(value.split("=", 1) for value in values)
 
 
+def _share(_ctx: Any, _param: Any, value: str) -> float | None:
+    if value == "never":
+        return None
+    try:
+        share = float(value.removesuffix("%")) / 100
+    except ValueError:
+        share = 0.0
+    if not (value.endswith("%") and 0.0 < share <= 1.0):
+        raise click.BadParameter(f"write a share such as 20%, or never, not {value!r}")
+    return share
+
+
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--example", type=click.Choice(_EXAMPLES), default="orbit", show_default=True, help="What to start from.")
@@ -101,8 +113,9 @@ def init(file: Path, example: str) -> None:
 @click.option("--host", default="localhost", show_default=True, help="Where to listen; another address than loopback lets other machines in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]")
 @click.option("--rasterizer", type=click.Choice(_RASTERIZERS), default="auto", show_default=True, help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), Chromium's own SwiftShader, or Chromium's choice.")
+@click.option("--halt", metavar="SHARE|never", default="20%", show_default=True, callback=_share, help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.")
 @click.pass_context
-def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str) -> None:
+def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str, halt: float | None) -> None:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 
     Its jobs are added by their keys, so the same command can be given again at any time.
@@ -121,6 +134,7 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
         host=host,
         port=port,
         rasterizer=rasterizer,
+        halt_share=halt,
     )
     ctx.exit(run_campaign(campaign, options))
 

@@ -101,6 +101,15 @@ class Reader(Database):
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def attempts_taken_from(self, worker_id: int, error: str) -> list[tuple[int, int]]:
+        """The worker's attempts that were charged as crashed with that error: job id and number."""
+        attempt = schema.attempt
+        query = sa.select(attempt.c.job_id, attempt.c.attempt).where(
+            attempt.c.worker_id == worker_id, attempt.c.outcome == "crashed", attempt.c.error == error
+        )
+        with self.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
     def events(self, campaign_id: int) -> list[dict[str, Any]]:
         """What befell the campaign's runs rather than a job: ts, kind, message, worker_id; oldest first."""
         event = schema.event

@@ -20,7 +20,7 @@ from runner.browsers import BrowserPool
 from runner.campaign import Campaign
 from runner.errors import LeaseLost, WorldFault
 from runner.frames import contact_sheet
-from runner.guard import ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
+from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
 from runner.job import Place, Progress
 from runner.metrics import MetricsLog
 from runner.results import ResultsFolder
@@ -55,6 +55,7 @@ class RunOptions:
     sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
     host, port: where the server listens; port 0 takes a free one.
     rasterizer: what the browsers draw with, or 'auto'.
+    halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     """
 
     sessions: int
@@ -63,6 +64,7 @@ class RunOptions:
     host: str = "localhost"
     port: int = 0
     rasterizer: str = "auto"
+    halt_share: float | None = 0.2
 
 
 def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
@@ -124,7 +126,13 @@ async def _run(
     probes = [probe_descriptors, probe_disk(results.folder)]
     guard = Guard(say, probes)
     crew = Crew(
-        campaign, campaign_id, store, results, lambda name: name.startswith("browser-"), guard
+        campaign,
+        campaign_id,
+        store,
+        results,
+        lambda name: name.startswith("browser-"),
+        guard,
+        Breaker(options.halt_share),
     )
     server = Server(_warned_of_changes(crew.work), options.host, options.port)
     pool = BrowserPool(options.sessions, server.link, server.connected, say, options.rasterizer)
@@ -155,6 +163,12 @@ async def _run(
             await browsers
     if crew.error and not signals.status:
         raise crew.error
+    if crew.halted and not signals.status:
+        say(
+            f"halted: {crew.halted}. None of them was charged. Mend it and give the same command again, "
+            "or add '--halt never' to render what can be rendered"
+        )
+        return ExitStatus.STOPPED
     if store.campaign(campaign_id)["state"] == "cancelled":
         return ExitStatus.STOPPED
     return signals.status or _status_of(store.progress(campaign_id))

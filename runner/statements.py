@@ -48,6 +48,17 @@ INSERT INTO attempt (job_id, attempt, worker_id, session_id, outcome, error, tra
 VALUES (:job, :attempt, :worker, (SELECT session_id FROM job WHERE id = :job), :outcome, :error, :traceback,
         :grab_ts, :now)
 """
+OUTCOME_OF = """
+SELECT outcome, job.status FROM attempt JOIN job ON job.id = attempt.job_id
+ WHERE job_id = :job AND attempt.attempt = :attempt AND outcome IN ('failed', 'crashed')
+"""
+UNCHARGE_ATTEMPT = "UPDATE attempt SET outcome = 'released' WHERE job_id = :job AND attempt = :attempt"
+UNCHARGE_JOB = """
+UPDATE job
+   SET failures = failures - :failures, crashes = crashes - :crashes, not_before_ts = NULL,
+       status = CASE WHEN status = 'failed' THEN 'pending' ELSE status END
+ WHERE id = :job AND status <> 'done' AND failures >= :failures AND crashes >= :crashes
+"""
 WRITE_EVENT = """
 INSERT INTO event (campaign_id, worker_id, ts, kind, message)
 VALUES (:campaign, :worker, :ts, :kind, :message)

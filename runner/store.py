@@ -37,6 +37,9 @@ from runner.reader import Reader
 __all__ = ["Store"]
 
 
+_DEAD = "the runner process died while it held this job"
+
+
 class Store(Reader):
     """A campaign database and all moves of its jobs.
 
@@ -212,7 +215,7 @@ class Store(Reader):
             held = cursor.run(statements.HELD_BY, {"worker": worker_id}).fetchall()
             for job_id, attempt, key, *charges_and_times in held:
                 lease = Lease(job_id, campaign_id, worker_id, attempt, key, {}, *charges_and_times)
-                self._reclaim(cursor, lease, "the runner process died while it held this job")
+                self._reclaim(cursor, lease, _DEAD)
         return len(held)
 
     def write_events(self, campaign_id: int, worker_id: int, events: Sequence[tuple[float, str, str]]) -> None:
@@ -435,6 +438,33 @@ class Store(Reader):
         return dict(zip(("max_failures", "max_crashes", "backoff_s", "backoff_max_s"), row)) | {
             "campaign": campaign_id
         }
+
+    def uncharge(self, campaign_id: int, attempts: Sequence[tuple[int, int]]) -> int:
+        """Take back what attempts, named by job id and number, were charged with: it was not the jobs' doing.
+
+        A job that they had made failed is pending again. Returns how many attempts that were.
+        """
+        count = 0
+        with self._write() as cursor:
+            for job_id, attempt in attempts:
+                values: dict[str, Any] = {"job": job_id, "attempt": attempt}
+                found = cursor.run(statements.OUTCOME_OF, values).fetchall()
+                if not found:
+                    continue
+                outcome, status = found[0]
+                values |= {"failures": int(outcome == "failed"), "crashes": int(outcome == "crashed")}
+                changed = cursor.run(statements.UNCHARGE_JOB, values).rowcount
+                cursor.run(statements.UNCHARGE_ATTEMPT, values)
+                if changed and status == "failed":
+                    cursor.run(statements.COUNT_FAILED, {"campaign": campaign_id, "count": -1})
+                count += 1
+        return count
+
+    def come_back(self, worker_id: int, campaign_id: int) -> int:
+        """A worker that was declared lost lives after all: its jobs are uncharged, and it is given a new id."""
+        with self._lock:
+            self.uncharge(campaign_id, self.attempts_taken_from(worker_id, _DEAD))
+            return self.start_worker(campaign_id)
 
     def promote(self, campaign_id: int) -> int:
         """Make waiting jobs ready whose time has come; returns how many.

@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Protocol
 from runner import __version__
 from runner.campaign import Campaign
 from runner.errors import LeaseLost, SessionGone, WorldFault
-from runner.guard import Guard, world_fault
+from runner.guard import Breaker, Guard, world_fault
 from runner.job import Checkpoint, Finished, Lease, Provenance
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
@@ -43,6 +43,7 @@ class Crew:
     is_own: tells by a session's name whether this run started its browser; only such a browser's
     end is charged to the job it held, for people may close their tabs as they like.
 
+    breaker: tells when so many attempts fail that the run is halted, and those are charged to nobody.
     guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
     """
 
@@ -54,6 +55,7 @@ class Crew:
         results: ResultsFolder,
         is_own: Callable[[str], bool],
         guard: Guard,
+        breaker: Breaker,
     ):
         self.campaign, self.campaign_id = campaign, campaign_id
         self.store, self.results = store, results
@@ -63,6 +65,8 @@ class Crew:
         self.finished = asyncio.Event()
         self.stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.guard = guard
+        self.halted = ""
+        self._breaker = breaker
         self._is_own = is_own
         # One thread for the database keeps its waits off the event loop; files are written beside it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
@@ -139,7 +143,7 @@ class Crew:
             leases = await self._store(self.store.claim, self.worker_id, self.campaign_id, 1, session_id)
         except LeaseLost:
             # This process was suspended for longer than the lease: it goes on as a new worker.
-            self.worker_id = await self._store(self.store.start_worker, self.campaign_id)
+            self.worker_id = await self._store(self.store.come_back, self.worker_id, self.campaign_id)
             return None
         return leases[0] if leases else None
 
@@ -164,12 +168,14 @@ class Crew:
                 await self._store(self.store.release, lease, self.stopping.result())
             elif session.closed.done() or isinstance(error, SessionGone):
                 reason = f"{session.name}: {session.closed.result() if session.closed.done() else error}"
-                move = self.store.reclaim if self._is_own(session.name) else self.store.release
-                await self._store(move, lease, reason)
+                if self._is_own(session.name):
+                    await self._charge(self.store.reclaim, lease, reason)
+                else:
+                    await self._store(self.store.release, lease, reason)
             elif not finished:
                 # The page may still be busy with it.
                 session.is_spoiled = True
-                await self._store(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
+                await self._charge(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
             else:
                 await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))
         except LeaseLost:
@@ -207,11 +213,14 @@ class Crew:
     async def _complete(self, lease: Lease, files: JobFiles) -> None:
         try:
             outcome = await self._run(files.finish)
-        except OSError as error:
+        except LeaseLost:
+            raise
+        except Exception as error:
             await self._run(files.abandon)
             await self._fail(lease, error)
             return
         await self._store(self.store.complete, lease, outcome)
+        self._breaker.add(lease.job_id, lease.attempt)
 
     async def _fail(self, lease: Lease, error: BaseException) -> None:
         fault = world_fault(error)
@@ -220,7 +229,17 @@ class Crew:
             await self._store(self.store.release, lease, str(fault))
             return
         text = "".join(traceback.format_exception(error))
-        await self._store(self.store.fail, lease, _one_line(error), text)
+        await self._charge(self.store.fail, lease, _one_line(error), text)
+
+    async def _charge(self, move: Callable[..., Any], lease: Lease, error: str, *more: str) -> None:
+        """Charge the job, unless this is one failure too many: then the run halts, and none of them counts."""
+        await self._store(move, lease, error, *more)
+        reason = self._breaker.add(lease.job_id, lease.attempt, error)
+        if reason and not self.halted:
+            self.halted = reason
+            self.guard.note("halt", reason)
+            await self._store(self.store.uncharge, self.campaign_id, self._breaker.charged())
+            self.stop(f"halted: {reason}")
 
     async def _store(self, verb: Callable[..., Any], *arguments: Any) -> Any:
         """Run one of the store's verbs; while the database is at fault, again and again until it is not."""

@@ -11,7 +11,7 @@ import pytest
 from conftest import Clock
 
 from runner.errors import StoreUnavailable, WorldFault
-from runner.guard import ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
+from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
 from runner.store import Store
 
 
@@ -132,3 +132,18 @@ def test_a_process_that_was_stopped_is_seen():
     """A wait that took much longer than meant."""
     watch = ClockWatch(Clock(0.0), Clock(0.0))
     assert "not let run for 300 s" in watch.look(overslept_s=300.0)
+
+
+def test_the_breaker_trips_at_its_share_of_different_jobs():
+    """Ten jobs that fail alike trip 20 % of 50, after any number of good ones; one bad job never does."""
+    for good in (0, 5, 200):
+        breaker = Breaker(0.2)
+        assert not any(breaker.add(job, 1) for job in range(good))
+        reasons = [breaker.add(1000 + job, 1, "ValueError: no cup.obj") for job in range(10)]
+        assert reasons[:9] == [""] * 9
+        assert "all with ValueError: no cup.obj" in reasons[9]
+        assert breaker.charged() == [(1000 + job, 1) for job in range(10)]
+    one_bad_job, never, sparse = Breaker(0.2), Breaker(None), Breaker(0.2)
+    assert not any(one_bad_job.add(7, attempt, "ValueError: no") for attempt in range(1, 100))
+    assert not any(never.add(job, 1, "ValueError: no") for job in range(100))
+    assert not any(sparse.add(job, 1, "ValueError: no" if job % 6 == 0 else "") for job in range(600))

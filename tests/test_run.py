@@ -159,6 +159,25 @@ def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
     assert_whole(tmp_path, 5)
 
 
+def test_a_bad_scene_halts_the_run_and_charges_nobody(tmp_path):
+    """When the first jobs all fail alike the run ends with 3 and says why; '--halt never' goes on."""
+    body = 'if job.params["number"] < 90: raise ValueError("no such mesh: cup.obj")'
+    file = write_colors(tmp_path, 100, body, ", max_failures=1")
+    halted = run("run", file)
+    assert halted.returncode == 3, halted.stderr
+    assert "ValueError: no such mesh: cup.obj" in halted.stderr and "--halt never" in halted.stderr
+    with Store(tmp_path / "runner.db") as store:
+        jobs = store.jobs(1)
+        assert {row["status"] for row in jobs} == {"pending"}
+        assert not any(row["failures"] or row["crashes"] for row in jobs)
+        assert store.progress(1).failed == 0
+        assert len(store.attempts(1)) < 20
+    assert "halt " in run("report", "--db", tmp_path / "runner.db").stdout
+    assert run("run", file, "--halt", "some").returncode == 2
+    onwards = run("run", file, "--halt", "never")
+    assert onwards.returncode == 1 and "10 of 100 jobs are done, 90 failed" in onwards.stderr
+
+
 def test_an_attempt_that_takes_too_long_is_a_failure(tmp_path):
     """The time limit ends the attempt, says so, and the session goes on with the next job."""
     body = 'job.params["number"] == 1 and await asyncio.sleep(60)'

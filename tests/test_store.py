@@ -385,3 +385,60 @@ def test_a_requeued_job_tells_why(store, campaign_id, worker_id):
     (attempt,) = store.attempts(campaign_id)
     assert (attempt["attempt"], attempt["outcome"], attempt["error"]) == (1, "requeued", "rgb.jpg is missing")
     assert claim_one(store, worker_id, campaign_id).attempt == 2
+
+
+def test_uncharged_attempts_cost_their_jobs_nothing(store):
+    """What was charged by mistake is taken back: budgets, statuses and counters are as before."""
+    campaign_id = store.add_campaign("c", Policy(max_failures=1, max_crashes=2))
+    store.add(campaign_id, [{"n": n} for n in range(4)])
+    worker_id = store.start_worker(campaign_id)
+    failed, crashed, done, other = store.claim(worker_id, campaign_id, 4)
+    store.fail(failed, "ValueError: no")
+    store.reclaim(crashed, "its browser died")
+    store.complete(done)
+    store.fail(other, "ValueError: its own")
+    assert store.progress(campaign_id).failed == 2
+    attempts = [(lease.job_id, lease.attempt) for lease in (failed, crashed, done)]
+    assert store.uncharge(campaign_id, attempts) == 2
+    assert store.uncharge(campaign_id, attempts) == 0
+    rows = {row["id"]: row for row in store.jobs(campaign_id)}
+    assert [rows[lease.job_id]["status"] for lease in (failed, crashed, done, other)] == [
+        "pending", "pending", "done", "failed"
+    ]  # fmt: skip
+    assert not any(rows[lease.job_id]["failures"] or rows[lease.job_id]["crashes"] for lease in (failed, crashed))
+    assert (store.progress(campaign_id).failed, store.progress(campaign_id).done) == (1, 1)
+    assert {row["outcome"] for row in store.attempts(campaign_id) if row["job_id"] != other.job_id} == {"released"}
+
+
+def test_a_worker_that_was_only_silent_costs_its_jobs_nothing(store, monotonic):
+    """A machine that slept through its lease takes back what its jobs were charged with, and goes on."""
+    campaign_id = store.add_campaign("c")
+    store.add(campaign_id, [{"n": n} for n in range(2)])
+    elsewhere = dataclasses.replace(this_process(), host="another")
+    worker_id = store.start_worker(campaign_id, elsewhere)
+    slept, died = store.claim(worker_id, campaign_id, 2)
+    store.reclaim(died, "its browser died")
+    store.reap(campaign_id, 60.0)
+    monotonic.now += 61.0
+    assert store.reap(campaign_id, 60.0) == 1
+    with pytest.raises(LeaseLost):
+        store.claim(worker_id, campaign_id, 0)
+    again = store.come_back(worker_id, campaign_id)
+    assert again != worker_id
+    crashes = {row["id"]: row["crashes"] for row in store.jobs(campaign_id)}
+    assert crashes == {slept.job_id: 0, died.job_id: 1}
+    assert len(store.claim(again, campaign_id, 2)) == 2
+
+
+def test_an_observer_that_was_held_up_calls_nobody_dead(store, monotonic):
+    """Silence counts from when it could look again: a locked database or a sleep held up everyone."""
+    campaign_id = store.add_campaign("c")
+    store.add(campaign_id, [{"n": 1}])
+    worker_id = store.start_worker(campaign_id, dataclasses.replace(this_process(), host="another"))
+    store.claim(worker_id, campaign_id)
+    store.reap(campaign_id, 60.0)
+    monotonic.now += 300.0
+    store.observe_anew()
+    assert store.reap(campaign_id, 60.0) == 0
+    monotonic.now += 60.0
+    assert store.reap(campaign_id, 60.0) == 1
