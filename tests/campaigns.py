@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 from PIL import Image
 
 from runner.store import Store
@@ -60,6 +62,21 @@ def number_in(picture: Path) -> int:
     return sum(round((channel - 15) / 15) << shift for channel, shift in zip(pixel, (0, 4, 8)))
 
 
+# What a test started; it is ended when the test is.
+STARTED: list[subprocess.Popen] = []
+
+
+def end_all() -> None:
+    """End whatever start() started and a test that failed has left."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+            process.communicate()
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "runner", *map(str, arguments)]
 
@@ -67,7 +84,7 @@ def command(*arguments: object) -> list[str]:
 def start(*arguments: object, **options) -> subprocess.Popen:
     """Start `runner ARGUMENTS` in a process group of its own, its output kept."""
     environment = os.environ | {"NO_COLOR": "1"}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command(*arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -75,6 +92,8 @@ def start(*arguments: object, **options) -> subprocess.Popen:
         env=environment,
         **options,
     )
+    STARTED.append(process)
+    return process
 
 
 def lines_of(process: subprocess.Popen) -> list[str]:

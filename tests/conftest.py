@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from campaigns import end_all
 from runner.store import Store
 
 IN_CI = os.environ.get("CI") == "true"
@@ -153,6 +154,13 @@ def sqlite_store(tmp_path):
     """An empty store in a SQLite file."""
     with Store(tmp_path / "test.db") as store:
         yield store
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    """What a failed test has started does not run on into the next."""
+    yield
+    end_all()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import contextlib
 import os
 import random
 import signal
@@ -195,8 +196,9 @@ def test_a_browser_that_is_killed_is_replaced(tmp_path):
     process = start("run", file, "-n", "1")
     wait_until(lambda: done_count(tmp_path) >= 3, "the first done jobs")
     for child in browsers_of(process):
-        if "--type=" not in " ".join(child.cmdline()) and "chrom" in child.name():
-            child.kill()
+        with contextlib.suppress(psutil.Error):
+            if "--type=" not in " ".join(child.cmdline()) and "chrom" in child.name():
+                child.kill()
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 0, messages
     assert "browser-1 ended" in messages
