@@ -9,9 +9,13 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # The queue brings SQLAlchemy with it, which a campaign file has no need of.
+    # Both bring SQLAlchemy with them, which a campaign file has no need of.
     if name == "JobQueue":
         from runner.queue import JobQueue
 
         return JobQueue
+    if name == "open":
+        from runner.table import open_database
+
+        return open_database
     raise AttributeError(f"module 'runner' has no attribute {name!r}")

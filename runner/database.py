@@ -146,24 +146,29 @@ class Database:
                 )
 
     def _create_tables(self) -> None:
+        """Make the tables where there are none, and refuse those of another version."""
         with self._engine.connect() as connection:
-            if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7266737)")
-            if sa.inspect(connection).has_table("schema_version"):
-                version = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
-                connection.rollback()
-                if version != schema.VERSION:
-                    raise StoreError(
-                        f"{_shown(self.url)} was written by another version of runner (schema "
-                        f"{version}, this one knows {schema.VERSION}): install that version, or "
-                        "name another database with --db"
-                    )
-                return
-            schema.metadata.create_all(connection)
-            connection.execute(schema.schema_version.insert(), {"version": schema.VERSION})
-            connection.commit()
+            version = self._version(connection)
+            if version is None:
+                # Two processes may find none at the same time: the lock lets one make them.
+                lock = "BEGIN IMMEDIATE" if self.is_sqlite else "SELECT pg_advisory_xact_lock(7266737)"
+                connection.exec_driver_sql(lock)
+                version = self._version(connection)
+            if version is None:
+                version = schema.VERSION
+                schema.metadata.create_all(connection)
+                connection.execute(schema.schema_version.insert(), {"version": version})
+                connection.commit()
+        if version != schema.VERSION:
+            raise StoreError(
+                f"{_shown(self.url)} was written by another version of runner (schema {version}, this one "
+                f"knows {schema.VERSION}): install that version, or name another database with --db"
+            )
+
+    def _version(self, connection: sa.Connection) -> int | None:
+        if not sa.inspect(connection).has_table("schema_version"):
+            return None
+        return connection.execute(sa.select(schema.schema_version.c.version)).scalar()
 
 
 class Cursor:

@@ -60,6 +60,42 @@ class Reader(Database):
             rows = connection.execute(query.order_by(schema.job.c.id)).mappings().fetchall()
         return [dict(row) | {"params": json.loads(row["params"])} for row in rows]
 
+    def rows_after(
+        self, campaign_id: int, after: int, count: int, status: Status | None = None
+    ) -> list[dict[str, Any]]:
+        """The next `count` jobs behind the id `after`, in the order they were added, with what they came to.
+
+        Each has the columns of its row, params and metrics decoded, the browser and renderer of the tab that drew
+        it (None where none is on record), and artifacts: the files of a done job as dicts, by name.
+        """
+        job, result, session, artifact = schema.job, schema.result, schema.session, schema.artifact
+        # The + 0 keeps SQLite from finding the campaign's jobs by key and sorting them all for each call.
+        here = (job.c.campaign_id + 0 == campaign_id) & (job.c.id > after)
+        if status is not None:
+            here &= job.c.status == status.value
+        query = (
+            sa.select(job, result.c.metrics, session.c.browser, session.c.renderer)
+            .outerjoin(result, result.c.job_id == job.c.id)
+            .outerjoin(session, session.c.id == job.c.session_id)
+            .where(here)
+            .order_by(job.c.id)
+            .limit(count)
+        )
+        with self.read() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+            files = {row["id"]: [] for row in rows if row["status"] == Status.DONE.value}
+            if files:
+                span = artifact.c.job_id.between(min(files), max(files))
+                for file in connection.execute(sa.select(artifact).where(span)).mappings():
+                    if file["job_id"] in files:
+                        files[file["job_id"]].append(dict(file))
+        for row in rows:
+            row["params"] = json.loads(row["params"])
+            row["metrics"] = json.loads(row["metrics"] or "{}")
+            # By Python's order of text, which is that of no database's locale.
+            row["artifacts"] = sorted(files.get(row["id"], []), key=lambda file: file["name"])
+        return rows
+
     def job(self, campaign_id: int, key: str) -> dict[str, Any] | None:
         """One job's row by its key, params decoded; None where there is none."""
         job = schema.job

@@ -15,7 +15,8 @@ PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
     "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "campaign",
-    "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report", "cli",
+    "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report", "table",
+    "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},
@@ -26,10 +27,12 @@ PLACES = {
     "sqlalchemy": {"schema", "database", "reader"},
     "sqlite3": {"database"},
     "psycopg": {"database"},
-    "PIL": {"frames", "results"},
+    "PIL": {"frames", "results", "export"},
     "click": {"cli"},
-    "tqdm": {"run"},
-    "pandas": {"report"},
+    "tqdm": {"run", "export"},
+    "pandas": {"report", "table"},
+    "pyarrow": {"export"},
+    "imageio": {"export"},
 }
 
 
@@ -97,3 +100,5 @@ def test_errors_are_one_tree():
 def test_the_public_names():
     """What `from runner import …` promises."""
     assert runner.__all__ == ["Campaign", "Job", "JobQueue", "RunnerError"]
+    # Not among them, so that `from runner import *` does not hide Python's own.
+    assert callable(runner.open)

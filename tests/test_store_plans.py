@@ -133,6 +133,13 @@ def test_jobs_of_one_status_are_found_by_it(store, campaign_id):
     assert_uses(plans_of(store, lambda: store.jobs(campaign_id, Status.FAILED)), "job_failed")
 
 
+def test_reading_on_behind_a_job_reads_no_job_twice(store, campaign_id):
+    """Rows are taken up where the last ones ended: the whole is read once, however it is cut."""
+    plan = plans_of(store, lambda: store.rows_after(campaign_id, JOBS // 2, 10))
+    assert "TEMP B-TREE" not in plan and "Sort" not in plan, plan
+    assert re.search(r"SEARCH job USING INTEGER PRIMARY KEY|Index Scan using job_pkey on job", plan), plan
+
+
 def seconds_for(call) -> float:
     began = time.perf_counter()
     call()
