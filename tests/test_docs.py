@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.machinery
 import importlib.util
 import os
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from runner.cli import main
-from runner.job import Policy
+from runner.host import this_process
+from runner.job import Finished, Outcome, Policy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -40,6 +42,8 @@ def moves_of(store) -> set[tuple[str, str, str]]:
     """(from, to, move) of every move that the store makes, each made once and read from the row."""
     campaign_id = store.add_campaign("moves", Policy(max_failures=2, max_crashes=2, backoff_s=0.0))
     worker_id = store.start_worker(campaign_id)
+    dead_id = store.start_worker(campaign_id, dataclasses.replace(this_process(), pid_start="0"))
+    store.reap(campaign_id, lease_s=60.0)
     seen = set()
 
     def make(move, call):
@@ -54,13 +58,13 @@ def moves_of(store) -> set[tuple[str, str, str]]:
 
     leases = []
     make("add", lambda: store.add(campaign_id, [("job", {})]))
-    for settle in ["release", "fail", "fail", "retry", "reclaim", "reclaim", "retry", "complete", "requeue"]:
-        if settle in ("retry", "requeue"):
-            make(settle, lambda: getattr(store, settle)(campaign_id, ["job"]))
-        else:
+    by_operator = {"retry", "requeue"}
+    arguments = {"fail": ["why"], "reclaim": ["why"], "adopt": [Finished(Outcome(), 99, dead_id, None, 1.0, 2.0)]}
+    for move in "release fail fail retry reclaim reclaim retry complete requeue adopt".split():
+        if move not in by_operator:
             make("claim", claim)
-            reason = ["why"] if settle in ("fail", "reclaim") else []
-            make(settle, lambda: getattr(store, settle)(leases[-1], *reason))
+        target = [campaign_id, ["job"]] if move in by_operator else [leases[-1], *arguments.get(move, [])]
+        make(move, lambda: getattr(store, move)(*target))
     return seen
 
 
