@@ -8,14 +8,18 @@ import inspect
 import re
 import sys
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterator, Mapping
 
-from runner.errors import CampaignError, RunnerError
+from runner.assets import AssetFolder
+from runner.errors import AssetError, CampaignError, RunnerError
 from runner.job import Policy
 
 __all__ = ["Campaign", "load_campaign"]
 
+# What a campaign's relative paths start from: its file's folder, while that is being loaded.
+_folder: ContextVar[Path | str] = ContextVar("folder", default="")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -27,6 +31,9 @@ class Campaign:
     max_crashes: a job is set aside after its browser or process died under it this many times.
     timeout_s: limit of one attempt, in seconds.
     backoff_s: wait before the second attempt, in seconds; doubles with each failure.
+    assets: the folder whose files scenes may load by `campaign.asset(name)`; relative to the campaign file.
+    settle_s: wait before each picture, in seconds, for scenes that go on changing when all is loaded, as
+    splats do, which sort themselves after they were first drawn.
 
     Three decorated functions make it whole:
 
@@ -46,6 +53,8 @@ class Campaign:
         max_crashes: int = 3,
         timeout_s: float = 60.0,
         backoff_s: float = 1.0,
+        assets: str | Path | None = None,
+        settle_s: float = 0.0,
     ):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise CampaignError(
@@ -56,6 +65,7 @@ class Campaign:
             ("max_crashes", max_crashes, 1),
             ("timeout_s", timeout_s, 0.1),
             ("backoff_s", backoff_s, 0.0),
+            ("settle_s", settle_s, 0.0),
         ]:
             if not isinstance(value, (int, float)) or not value >= least:
                 raise CampaignError(f"campaign {name!r}: {what} must be at least {least}, got {value!r}")
@@ -66,6 +76,8 @@ class Campaign:
             timeout_s=timeout_s,
             backoff_s=backoff_s,
         )
+        self.settle_s = settle_s
+        self.assets = None if assets is None else AssetFolder(Path(_folder.get(), assets))
         self.file: Path | None = None
         self.file_sha256: str | None = None
         self.settings: dict[str, str] = {}
@@ -87,6 +99,19 @@ class Campaign:
             )
         return self._take("render", function)
 
+    def asset(self, name: str) -> str:
+        """The URL of a file in the campaign's assets folder, for a scene element to load.
+
+        name: its path below that folder. The URL changes whenever the file does, so call this where the
+        element is made; a folder's URL may be gone on from: campaign.asset("robot") + "/urdf/robot.urdf".
+        Raises AssetError when there is no such file, or it must not be given out.
+        """
+        if self.assets is None:
+            raise AssetError(
+                f"campaign {self.name!r} has no assets folder: name one, as in Campaign(…, assets=\"meshes\")"
+            )
+        return self.assets.url(name)
+
     def _take(self, role: str, function: Callable) -> Callable:
         if role in self._functions:
             raise CampaignError(f"campaign {self.name!r} has two {role} functions")
@@ -94,7 +119,8 @@ class Campaign:
         return function
 
     def check(self) -> None:
-        """Raise CampaignError when a function is missing or a setting fits none of them."""
+        """Raise CampaignError when a function or the assets folder is missing, or a setting fits nothing."""
+        self._check_assets()
         for role in ("jobs", "scene", "render"):
             if role not in self._functions:
                 raise CampaignError(
@@ -107,6 +133,19 @@ class Campaign:
             raise CampaignError(
                 f"campaign {self.name!r} has no setting {name!r}; it has: {choice} "
                 "(the keyword arguments of its jobs and scene functions)"
+            )
+
+    def _check_assets(self) -> None:
+        if self.assets is None:
+            return
+        folder = self.assets.folder.resolve()
+        if not folder.is_dir():
+            raise CampaignError(f"campaign {self.name!r}: assets: there is no folder {folder}")
+        if self.file is not None and self.file.resolve().is_relative_to(folder):
+            # The database and the results change all the time, and are for nobody's browser.
+            raise CampaignError(
+                f"campaign {self.name!r}: assets must be a folder of their own, but the campaign file "
+                f"lies in {folder} too: put what the scenes load into a subfolder"
             )
 
     def _settable(self, role: str) -> list[str]:
@@ -160,6 +199,7 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
     # A campaign may import what lies beside it, as a script would.
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
+    folder = _folder.set(path.parent)
     try:
         exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
@@ -169,6 +209,8 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         raise
     except (Exception, SystemExit) as error:
         raise CampaignError(f"{_where(error, path)}") from error
+    finally:
+        _folder.reset(folder)
     found = {id(value): value for value in vars(module).values() if isinstance(value, Campaign)}
     if len(found) != 1:
         count = "no Campaign" if not found else f"{len(found)} Campaigns"

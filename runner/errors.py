@@ -3,6 +3,7 @@
 RunnerError                 anything runner itself reports; the message says what to do next
 ├── UsageError              the command or call cannot be carried out as given
 │   ├── CampaignError       the campaign file or its jobs are not usable
+│   ├── AssetError          a file that a scene should load is not there, or must not be given out
 │   └── StoreError          the database cannot be used
 │       └── StoreUnavailable  for now: full, locked, unreachable (a WorldFault too)
 ├── WorldFault              the machine fails, not a job: a run pauses until it is over, and charges nobody
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 __all__ = [
     "ArtifactError",
+    "AssetError",
     "BrowserError",
     "CampaignError",
     "FrameError",
@@ -40,6 +42,10 @@ class UsageError(RunnerError):
 
 class CampaignError(UsageError):
     """The campaign file or its jobs are not usable."""
+
+
+class AssetError(UsageError):
+    """A file that a scene should load is not there, or must not be given out."""
 
 
 class StoreError(UsageError):

@@ -5,10 +5,12 @@
 // binary one:
 //   {type: "grab", reply, fence, wait_s}   hold the request until the scene holds this fence and is
 //                                          ready; give up after wait_s
+//   {type: "ready", reply, fence, wait_s}  say when it is, without a picture
 //   {type: "bye"}                          the run ended: do not reconnect
 // and hears:
 //   {type: "hello", ok, reason, versions, browser, renderer}  once, after INIT: whether this client can
 //                                          be watched; the browser's user agent and its WebGL renderer
+//   {type: "ready", reply}                 the scene is ready
 //   {type: "refused", reply, reason}       instead of a picture that would be wrong
 //
 // A fence is an invisible element that the server puts into the scene after a batch of updates; its
@@ -17,7 +19,7 @@
 (() => {
   "use strict";
   const FENCE = "__fence"; // session.py puts it there
-  const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000;
+  const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
   const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
   const MODELS = /^(Obj|Fbx|Stl|Dae|Ply|Pcd|Glb|Bvh|Urdf)$/;
 
@@ -135,8 +137,17 @@
   let taken = null;
   window.setTimeout = function (f, ms, ...args) {
     if (taken && typeof f === "function" && !ms) { taken.push(() => f(...args)); return 0; }
-    return realTimeout(f, ms, ...args);
+    const id = realTimeout(f, ms, ...args);
+    if (ms > 10 && ms <= 300) nextTurn(() => showAtOnce(id, f));
+    return id;
   };
+  // React holds a finished commit back for up to 300 ms after a stand-in was shown, lest the screen
+  // flickers; root.timeoutHandle is then the timer that makes the commit. No camera need wait for it.
+  function showAtOnce(id, commit) {
+    for (const root of roots.keys()) {
+      if (root.timeoutHandle === id) { clearTimeout(id); commit(); return; }
+    }
+  }
 
   // ---- What the scene still lacks.
   let fenceObject = null;
@@ -219,7 +230,7 @@
   class Line {
     constructor(socket) {
       Object.assign(this, { socket, queue: [], announced: null, heard: false, dead: "", busy: false, flight: "" });
-      Object.assign(this, { isReady: false, checking: false, woken: false, bornAt: now(), since: 0 });
+      Object.assign(this, { isReady: false, checking: false, woken: false, bornAt: now(), since: 0, loadingSince: 0 });
       this.timer = realInterval(() => this.step(), 100); // for limits only: the hooks drive the rest
       const versions = { three: window.__THREE__ };
       for (const info of renderers.values()) versions[info.rendererPackageName] = info.version;
@@ -235,11 +246,14 @@
     receive(data) {
       if (typeof data === "string") {
         const message = JSON.parse(data);
-        if (message.type === "grab") this.announced = message; else this.socket.isOver = true;
-        return;
+        if (message.type === "grab") this.announced = message;
+        if (message.type === "bye") this.socket.isOver = true;
+        if (message.type !== "ready") return;
+        this.queue.push({ data: null, grab: message });
+      } else {
+        this.queue.push({ data, grab: this.announced });
+        this.announced = null;
       }
-      this.queue.push({ data, grab: this.announced });
-      this.announced = null;
       if (!this.woken) { this.woken = true; nextTurn(() => { this.woken = false; this.step(); }); }
     }
     // Hand messages to the client; then(how many subscribers the last had), when all of them have run.
@@ -278,7 +292,7 @@
           if (first.grab) this.refuse(first.grab, this.dead);
         } else if (this.flight) { // nothing moves until the picture is on its way
           return;
-        } else if (!this.heard) { // what is sent before the client listens is lost: try until it is heard
+        } else if (!this.heard && first.data) { // what is sent before the client listens is lost: try until it is heard
           if (now() - this.bornAt > START_LIMIT_MS) { this.dead = "the client does not listen to scene messages"; continue; }
           this.deliver([first], (subscribers) => {
             if (!subscribers) return;
@@ -286,6 +300,8 @@
             this.queue.shift();
             this.step();
           });
+          return;
+        } else if (!first.grab && this.mustLoadFirst()) {
           return;
         } else if (!first.grab) { // all that wait at once, so that React renders once
           const end = this.queue.findIndex((message) => message.grab);
@@ -295,6 +311,12 @@
           return;
         }
       }
+    }
+    // The client lets an earlier load that ends late replace a later one: let each end before the next begins.
+    mustLoadFirst() {
+      if (!loads.size) { this.loadingSince = 0; return false; }
+      this.loadingSince = this.loadingSince || now();
+      return now() - this.loadingSince < LOAD_LIMIT_MS;
     }
     // Move the picture request that is next by one step; whether there may be more to do at once.
     grab(message) {
@@ -316,6 +338,12 @@
         return false;
       }
       if (wrong.length) { this.queue.shift(); this.refuse(grab, wrong.join("; ")); return true; }
+      if (grab.type === "ready") {
+        this.queue.shift();
+        this.since = 0;
+        this.say({ type: "ready", reply: grab.reply });
+        return true;
+      }
       drawn = [];
       this.deliver([message], () => {
         const seen = drawn;

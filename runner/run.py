@@ -134,7 +134,7 @@ async def _run(
         guard,
         Breaker(options.halt_share),
     )
-    server = Server(_warned_of_changes(crew.work), options.host, options.port)
+    server = Server(_warned_of_changes(crew.work), options.host, options.port, campaign.assets)
     pool = BrowserPool(options.sessions, server.link, server.connected, say, options.rasterizer)
     signals = _Signals(crew)
     await server.start()

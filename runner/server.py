@@ -1,4 +1,4 @@
-"""The guarded Vuer server: gives out the web client and nothing else, and lets in who has the run's token.
+"""The guarded Vuer server: gives out the web client and the campaign's assets, and lets in who has the run's token.
 
 Vuer's own server (0.1.6) gives any file of the machine to whoever asks, and any web page may connect
 to it. This one serves a fixed list of files and speaks the same protocol on its websocket.
@@ -17,6 +17,7 @@ import msgpack
 import vuer
 from aiohttp import WSMsgType, web
 
+from runner.assets import AssetFolder, open_asset
 from runner.errors import UsageError
 from runner.session import Session
 
@@ -30,19 +31,34 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _QUERY = {"hideUI": "true", "frameloop": "never"}
 
 
+# Nothing is kept by the browser, whose cache would only grow; a page that is opened from there has no rights.
+_ASSET_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
 class Server:
     """Serves the client on host:port and hands each tab that connects to `work`.
 
     work: called with the Session of each tab; the tab is closed when it returns.
     host: an address of this machine; anything but loopback lets other machines in, with the token.
     port: 0 takes a free one.
+    assets: whose files are given out as well, each under the URL that it makes for them.
     """
 
-    def __init__(self, work: Callable[[Session], Awaitable[None]], host: str = "localhost", port: int = 0):
+    def __init__(
+        self,
+        work: Callable[[Session], Awaitable[None]],
+        host: str = "localhost",
+        port: int = 0,
+        assets: AssetFolder | None = None,
+    ):
         self.host, self.port = host, port
         self.token = secrets.token_urlsafe(24)
         self.sessions: set[Session] = set()
-        self._work = work
+        self._work, self._assets = work, assets
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._files = {
@@ -101,9 +117,14 @@ class Server:
         if request.path == "/":
             return web.Response(text=self._page, content_type="text/html", headers={"Cache-Control": "no-store"})
         file = self._files.get(request.path)
-        if file is None:
+        if file is not None:
+            return web.FileResponse(file)
+        asset = self._assets and await asyncio.to_thread(self._assets.find, request.path)
+        if asset is None:
             raise web.HTTPNotFound()
-        return web.FileResponse(file)
+        # Not web.FileResponse, which gives cup.obj.gz for cup.obj where both are there.
+        body = await asyncio.to_thread(open_asset, asset, request.path)
+        return web.Response(body=body, headers=_ASSET_HEADERS)
 
     def _refuse_strangers(self, request: web.Request) -> None:
         """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""

@@ -25,6 +25,8 @@ __all__ = ["Session"]
 _STICKY = ("fov", "near", "far", "width", "height", "downsample")
 _KNOWN = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
 _FENCE = "__fence"
+# The client's loaders look at a model's src only: another text or material file under the same key is ignored.
+_MODEL_SOURCES = ("text", "buff", "mtl")
 _BRANCHES = ("nodes", "children", "rawChildren", "htmlChildren", "bgChildren")
 
 
@@ -39,6 +41,7 @@ class Session(SceneOps):
     name: which tab this is, for people. client: what the page said of itself: versions of its parts.
     browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
     of two renderers differ.
+    settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
     before it can be trusted again.
     """
@@ -49,6 +52,7 @@ class Session(SceneOps):
         self.browser = self.renderer = ""
         self.refused = ""
         self.is_spoiled = False
+        self.settle_s = 0.0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
         self._outbox: deque[bytes | str] = deque()
@@ -58,6 +62,7 @@ class Session(SceneOps):
         self._sending = asyncio.Lock()
         self._replies: dict[str, asyncio.Future[dict]] = {}
         self._cameras: dict[str, dict[str, Any]] = {}
+        self._models: dict[str, dict[str, Any]] = {}
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -68,20 +73,26 @@ class Session(SceneOps):
         message = event._serialize()
         for node in _nodes(message.get("data")):
             if node.get("tag") == "CameraView":
-                self._complete_camera(node)
+                self._complete_camera(node, is_whole=message["etype"] != "UPDATE")
+            elif any(name in node for name in _MODEL_SOURCES):
+                self._refuse_ignored_model(node)
         self._post(message)
         self._fenced = False
 
-    def _complete_camera(self, node: dict[str, Any]) -> None:
-        """Ask for exactly width × height pixels, and refuse what the client would silently ignore."""
+    def _complete_camera(self, node: dict[str, Any], is_whole: bool) -> None:
+        """Ask for exactly width × height pixels, and refuse what the client would silently ignore.
+
+        is_whole: what the element does not name takes its default, where an update leaves it as it is.
+        """
         key = node.get("key")
         known = self._cameras.get(key)
-        if known is None:
+        if known is None or is_whole:
             # The client halves the size unless told otherwise, and draws its cameras as gizmos.
-            node.setdefault("downsample", 1)
+            node.setdefault("downsample", known["downsample"] if known else 1)
             node.setdefault("showCamera", False)
             node.setdefault("stream", "ondemand")
             node.setdefault("monitor", False)
+        if known is None:
             self._cameras[key] = {name: node.get(name) for name in _STICKY}
             return
         for name in _STICKY:
@@ -91,6 +102,17 @@ class Session(SceneOps):
                     "because Vuer's client keeps the first value it saw for a key; "
                     "add a camera under another key instead"
                 )
+
+    def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
+        key, sources = node.get("key"), {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
+        known = self._models.setdefault(key, sources)
+        if known != sources and known["src"] == sources["src"]:
+            raise FrameError(
+                f"element {key!r}: its {', '.join(n for n in sources if sources[n] != known[n])} cannot change, "
+                "because Vuer's client goes on showing what it loaded first; give its file by src, or "
+                "remove it and add one under another key instead"
+            )
+        self._models[key] = sources
 
     def _post(self, message: dict[str, Any]) -> None:
         # The client reads times in whole milliseconds.
@@ -139,7 +161,10 @@ class Session(SceneOps):
         """
         key = self._camera(key)
         options = {} if quality is None else {"quality": quality}
-        value = await self._request(GrabRender(key=key, **options), wait_s)
+        if self.settle_s:
+            await self._request(wait_s, GrabRender(key=key, **options))
+            await asyncio.sleep(self.settle_s)
+        value = await self._request(wait_s, GrabRender(key=key, **options))
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
         frame = await asyncio.to_thread(Frame, value["frame"])
@@ -151,6 +176,14 @@ class Session(SceneOps):
             )
         return frame
 
+    async def ready(self, *, wait_s: float = 30.0) -> None:
+        """Return when everything sent before is in the scene, with all that it loads; takes no picture.
+
+        wait_s: how long that may take. Raises FrameError when it takes longer or something cannot be
+        loaded; SessionGone when the tab is gone.
+        """
+        await self._request(wait_s)
+
     def _camera(self, key: str | None) -> str:
         if key is None and len(self._cameras) == 1:
             return next(iter(self._cameras))
@@ -159,9 +192,9 @@ class Session(SceneOps):
             raise FrameError(f"no camera {key!r} in the scene; there is: {known}")
         return key
 
-    async def _request(self, event: GrabRender, wait_s: float) -> Any:
-        """Ask for a picture behind all that was sent, and wait for the reply with the request's own id."""
-        reply_type = f"{event.etype}_RESPONSE@{event.uuid}"
+    async def _request(self, wait_s: float, event: GrabRender | None = None) -> Any:
+        """Ask for readiness behind all that was sent, and for a picture then; wait for that request's reply."""
+        reply_type = f"{event.etype}_RESPONSE@{event.uuid}" if event else f"READY@{uuid4()}"
         reply = self._replies[reply_type] = asyncio.get_running_loop().create_future()
         try:
             if not self._fenced:
@@ -169,9 +202,11 @@ class Session(SceneOps):
                 node = {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
                 self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
                 self._fenced = True
-            announcement = {"type": "grab", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
+            kind = "grab" if event else "ready"
+            announcement = {"type": kind, "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
             self._outbox.append(json.dumps(announcement))
-            self._post(event._serialize())
+            if event:
+                self._post(event._serialize())
             await self.flush()
             return await reply
         finally:
@@ -199,7 +234,11 @@ class Session(SceneOps):
                 self.close(self.refused)
             return bool(message.get("ok"))
         reply = self._replies.get(message.get("reply"))
-        if reply is not None and not reply.done():
+        if reply is None or reply.done():
+            return False
+        if message.get("type") == "ready":
+            reply.set_result(None)
+        else:
             # What could not be loaded stays missing for as long as the page lives.
             self.is_spoiled = True
             reply.set_exception(FrameError(str(message.get("reason"))))

@@ -31,6 +31,7 @@ class _Session(Protocol):
     client: Mapping[str, Any]
     closed: asyncio.Future[str]
     is_spoiled: bool
+    settle_s: float
     set: Any
 
 
@@ -101,6 +102,7 @@ class Crew:
             session_id = await self._store(
                 self.store.start_session, self.worker_id, self.campaign_id, self._provenance(session)
             )
+            session.settle_s = self.campaign.settle_s
             session.set @ self.campaign.make_scene()
             while not (self.stopping.done() or session.closed.done() or session.is_spoiled):
                 if self.guard.fault is not None:

@@ -14,9 +14,9 @@ from runner import errors, statements
 PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
-    "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "campaign",
-    "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report", "table",
-    "cli",
+    "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
+    "campaign", "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report",
+    "table", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},

@@ -23,7 +23,11 @@ class Tab:
         self.websocket = websocket
 
     async def hello(self, **more):
-        await self.websocket.send_str(json.dumps({"type": "hello", "ok": True, "versions": {}} | more))
+        await self.say({"type": "hello", "ok": True, "versions": {}} | more)
+
+    async def say(self, message):
+        """Speak as the page script does."""
+        await self.websocket.send_str(json.dumps(message))
 
     async def next(self):
         """The next message: a dict with etype, or a text message with type."""

@@ -1,0 +1,288 @@
+"""A campaign's own files: each under a URL that changes with it, nothing else is given out, what fails is named."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from campaigns import run
+from test_server import Tab, with_server, with_tab  # noqa: F401
+from test_frames import picture
+
+from runner.assets import AssetFolder
+from runner.campaign import Campaign, load_campaign
+from runner.errors import AssetError, CampaignError, FrameError
+from runner.store import Store
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+import check_frames  # noqa: E402
+
+
+@pytest.fixture
+def meshes(tmp_path) -> Path:
+    """A folder with a picture, a model of two files, something hidden, and a secret beside the folder."""
+    folder = tmp_path / "meshes"
+    (folder / "cup" / "parts").mkdir(parents=True)
+    (folder / "cup" / "cup.obj").write_text("mtllib parts/cup.mtl")
+    (folder / "cup" / "parts" / "cup.mtl").write_text("newmtl m")
+    (folder / "wood.png").write_bytes(picture("PNG"))
+    (folder / "ä b#?%.png").write_bytes(picture("PNG"))
+    (folder / ".hidden.png").write_text("hidden")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("hidden")
+    (tmp_path / "secret.png").write_text("secret")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced", "same size and time"])
+@pytest.mark.parametrize("name", ["wood.png", "cup/cup.obj"])
+def test_a_changed_file_has_another_url(meshes, name, how):
+    """However a file changes, whoever asks for it by its name gets what it is now, and other files stay."""
+    assets = AssetFolder(meshes)
+    file = meshes / ("cup/parts/cup.mtl" if name.endswith(".obj") else name)
+    before, other = assets.url(name), assets.url("ä b#?%.png")
+    assert assets.url(name) == before
+    stat, content = file.stat(), file.read_bytes()
+    if how == "in place":
+        file.write_bytes(content + b" ")
+    elif how == "replaced":
+        (meshes / "new").write_bytes(content + b" ")
+        os.replace(meshes / "new", file)
+    else:
+        file.write_bytes(content[::-1])
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert assets.url(name) != before
+    assert assets.url("ä b#?%.png") == other
+
+
+def test_a_file_that_changed_since_is_not_given_out_under_its_old_url(meshes):
+    """A job that asked for one picture must not show another."""
+    assets = AssetFolder(meshes)
+    url = assets.url("wood.png")
+    assert assets.find(url) == meshes / "wood.png"
+    (meshes / "wood.png").write_bytes(b"other")
+    assert assets.find(url) is None
+
+
+def test_what_a_model_names_beside_it_is_found(meshes):
+    """Relative names within a model lead to URLs of the same version, and so do folders'."""
+    assets = AssetFolder(meshes)
+    for url in (assets.url("cup/cup.obj").rsplit("/", 1)[0], assets.url("cup")):
+        assert assets.find(f"{url}/parts/cup.mtl") == meshes / "cup" / "parts" / "cup.mtl"
+        assert assets.find(f"{url}/parts") is None
+    assert assets.find(assets.url(".") + "/wood.png") == meshes / "wood.png"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.png", "cup/../../secret.png", "/etc/passwd", "{folder}/wood.png", ".hidden.png", ".git/config",
+        "..", "cup/../wood.png", "out.png", "out/secret.png", "loop.png", "nowhere.png", "wood.png\0.png",
+    ],
+)  # fmt: skip
+def test_other_files_are_refused(meshes, name):
+    """No way out of the folder, neither by name nor by link, and nothing hidden, asked for or reached by URL."""
+    (meshes / "out.png").symlink_to(meshes.parent / "secret.png")
+    (meshes / "out").symlink_to(meshes.parent)
+    (meshes / "loop.png").symlink_to(meshes / "loop.png")
+    assets = AssetFolder(meshes)
+    name = name.format(folder=meshes)
+    with pytest.raises(AssetError, match="asset "):
+        assets.url(name)
+    assert assets.find(f"{assets.url('.')}/{name}") is None
+    assert assets.find(f"{assets.url('.')}//{name}") is None
+
+
+def test_a_url_is_good_for_what_it_was_made_for_only(meshes):
+    """A version opens its own file or folder; a guessed one nothing."""
+    assets = AssetFolder(meshes)
+    version = assets.url("cup/cup.obj").split("/")[2]
+    assert assets.find(f"/files/{version}/cup/cup.obj")
+    assert assets.find(f"/files/{version}/wood.png") is None
+    for path in ("/files", "/files/", "/files//wood.png", "/files/0/wood.png", "/other/0/wood.png", "/", ""):
+        assert assets.find(path) is None
+    assert AssetFolder(meshes).find(assets.url("wood.png")) is None
+
+
+def test_the_server_gives_out_assets_and_nothing_kept(meshes):
+    """The file's own bytes, whatever its name or its packed neighbour, under URLs of this run, uncached."""
+    (meshes / "wood.png.gz").write_bytes(b"another file")
+    assets = AssetFolder(meshes)
+
+    async def play(server, client):
+        base = f"http://localhost:{server.port}"
+        for name in ("wood.png", "ä b#?%.png", "cup/cup.obj"):
+            async with client.get(base + assets.url(name), headers={"Accept-Encoding": "gzip"}) as answer:
+                assert await answer.read() == (meshes / name).read_bytes()
+                assert answer.headers["Cache-Control"] == "no-store"
+        root = assets.url(".")
+        statuses = []
+        for path in ("/wood.pn", "/.hidden.png", "/%2e%2e/secret.png", "//etc/passwd", "/..%2fsecret.png"):
+            from yarl import URL
+
+            async with client.get(URL(base + root + path, encoded=True)) as answer:
+                statuses.append(answer.status)
+        return statuses
+
+    assert with_server(play, assets=assets) == [404] * 5
+
+
+def test_without_an_assets_folder_nothing_is_served(meshes):
+    """A campaign that names no folder gives out no file, and says how to name one."""
+
+    async def play(server, client):
+        async with client.get(f"http://localhost:{server.port}{AssetFolder(meshes).url('wood.png')}") as answer:
+            return answer.status
+
+    assert with_server(play) == 404
+    with pytest.raises(AssetError, match='assets="meshes"'):
+        Campaign("plain").asset("wood.png")
+
+
+WHOLE = """
+from runner import Campaign
+campaign = Campaign("whole", assets={assets!r})
+URL = {early}
+@campaign.jobs
+def jobs(): return [{{}}]
+@campaign.scene
+def scene(): pass
+@campaign.render
+async def render(session, job): pass
+"""
+
+
+def test_assets_are_beside_the_campaign_file(meshes, tmp_path, monkeypatch):
+    """The folder is relative to the campaign file, wherever the command is given, also on the file's top level."""
+    monkeypatch.chdir("/")
+    file = tmp_path / "whole.py"
+    file.write_text(WHOLE.format(assets="meshes", early='campaign.asset("wood.png")'))
+    campaign = load_campaign(file)
+    assert campaign.assets.find(unquote(campaign.asset("wood.png"))) == meshes / "wood.png"
+
+
+@pytest.mark.parametrize(("assets", "message"), [("none", "there is no folder"), (".", "a folder of their own")])
+def test_an_unusable_assets_folder_is_said_at_once(tmp_path, assets, message):
+    """Before the first browser starts: a folder that is not there, or one that holds the campaign itself."""
+    file = tmp_path / "whole.py"
+    file.write_text(WHOLE.format(assets=assets, early="None"))
+    with pytest.raises(CampaignError, match=message):
+        load_campaign(file)
+
+
+def test_ready_comes_behind_everything_sent_before_and_brings_no_picture():
+    """session.ready() is the readiness of a grab, alone."""
+    from vuer.schemas import Sphere
+
+    seen = []
+
+    async def render(session):
+        session.update @ Sphere(key="ball")
+        return await session.ready(wait_s=7)
+
+    async def play(tab):
+        while not seen or seen[-1].get("type") != "ready":
+            seen.append(await tab.next())
+        await tab.say({"type": "ready", "reply": seen[-1]["reply"]})
+
+    assert with_tab(render, play) is None
+    assert [m.get("etype", m.get("type")) for m in seen] == ["SET", "UPDATE", "UPSERT", "ready"]
+    assert seen[-1]["fence"] == seen[-2]["data"]["nodes"][0]["userData"]["n"] and seen[-1]["wait_s"] == 7
+
+
+def test_settling_drops_a_first_picture():
+    """With settle_s the scene is drawn once, left alone, and only then is the picture taken that counts."""
+    requests = []
+
+    async def render(session):
+        session.settle_s = 0.05
+        return await session.grab("ego")
+
+    async def play(tab):
+        for kind in ("PNG", "JPEG"):
+            requests.append((await tab.until_grab())[-1])
+            await tab.answer(requests[-1], {"frame": picture(kind)})
+
+    assert with_tab(render, play).kind == "image/jpeg" and len(requests) == 2
+
+
+def test_a_model_that_the_client_would_not_load_again_is_refused():
+    """Another text under the same key is ignored by Vuer's client: no silent wrong picture."""
+    from vuer.schemas import Obj
+
+    async def render(session):
+        session.upsert @ Obj(key="cup", text="v 0 0 0")
+        session.upsert @ Obj(key="cup", text="v 0 0 0", position=[0, 0, 1])
+        session.upsert @ Obj(key="cup", src="/files/1/cup.obj")
+        session.upsert @ Obj(key="cup", text="v 0 0 0")
+        session.upsert @ Obj(key="cup", text="v 1 1 1")
+
+    with pytest.raises(FrameError, match="element 'cup': its text cannot change"):
+        with_tab(render, lambda tab: asyncio.sleep(10))
+
+
+MISSING = '''
+from pathlib import Path
+from vuer.schemas import CameraView, Glb, Obj, Plane, Scene, Urdf
+from runner import Campaign
+
+campaign = Campaign("missing", max_failures=1, assets="assets")
+KINDS = ["plane", "obj", "mtl", "glb", "bin", "urdf", "mesh"]
+
+@campaign.jobs
+def jobs():
+    for kind in KINDS:
+        yield kind, {"kind": kind}
+        yield f"after {kind}", {"kind": None}
+
+@campaign.scene
+def scene():
+    return Scene(rawChildren=[CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 3])])
+
+@campaign.render
+async def render(session, job):
+    kind, gone = job.params["kind"], campaign.asset("here") + "/gone"
+    plane = dict(args=[4, 3], materialType="basic")
+    if kind == "plane":
+        session.upsert @ Plane(key="plane", **plane, material={"map": gone + ".png"})
+    elif kind in ("obj", "glb", "urdf"):
+        session.upsert @ {"obj": Obj, "glb": Glb, "urdf": Urdf}[kind](key=kind, src=f"{gone}.{kind}")
+    elif kind:
+        name = {"mtl": "a/model.obj", "bin": "b/model.gltf", "mesh": "c/model.urdf"}[kind]
+        tag = {"mtl": Obj, "bin": Glb, "mesh": Urdf}[kind]
+        session.upsert @ tag(key=kind, src=campaign.asset(name))
+    else:
+        session.upsert @ Plane(key="plane", **plane, material={"color": "#ff0000"})
+    if kind in ("plane", "obj"):
+        await session.ready()
+    frame = await session.grab()
+    assert tuple(frame.array[24, 32]) == (254, 0, 0), frame.array[24, 32]
+    job.save("rgb.jpg", frame)
+'''
+
+
+def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
+    """A 404 of a texture, a model, or a part of a model is the job's reason, with the URL; the next job is not touched."""
+    assets = tmp_path / "assets"
+    for name, kind, part in [("a", "obj", "model.mtl"), ("b", "gltf", "model.bin"), ("c", "urdf", "model.glb")]:
+        (assets / name / "parts").mkdir(parents=True)
+        check_frames.WRITE[kind](assets / name, 1)
+        (assets / name / "parts" / part).unlink()
+    (assets / "here").mkdir()
+    file = tmp_path / "missing.py"
+    file.write_text(MISSING)
+    end = run("run", file, "-n", "1")
+    with Store(tmp_path / "runner.db") as store:
+        errors = {row["key"]: row["error"] for row in store.jobs(1)}
+    assert end.returncode == 1, end.stderr
+    missing = {
+        "plane": "here/gone.png", "obj": "here/gone.obj", "mtl": "a/parts/model.mtl", "glb": "here/gone.glb",
+        "bin": "b/parts/model.bin", "urdf": "here/gone.urdf", "mesh": "c/parts/model.glb",
+    }  # fmt: skip
+    for kind, path in missing.items():
+        assert errors[f"after {kind}"] is None, errors
+        assert "could not load" in errors[kind] and f"/{path}" in errors[kind], errors[kind]

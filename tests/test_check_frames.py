@@ -1,0 +1,47 @@
+"""Colour-coded jobs in nine kinds of scene: no frame shows another job, while browsers are killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_assets import check_frames
+
+SCRIPT = str(Path(check_frames.__file__))
+
+pytestmark = pytest.mark.usefixtures("browser_path")
+
+
+def test_no_frame_shows_another_job_while_browsers_are_killed():
+    """Nine kinds of scene in two sessions; the browser's processes are killed at random: none wrong, all done."""
+    command = [sys.executable, SCRIPT, "--frames", "270", "--sessions", "2", "--kills", "3"]
+    end = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert end.returncode == 0, end.stdout + end.stderr
+    assert [line.split()[-4:-2] for line in end.stdout.splitlines() if line.startswith("all")] == [["270", "0"]]
+
+
+def test_the_check_sees_a_wrong_frame(tmp_path, capsys):
+    """The measure can fail: a stored frame that shows another number is found and counted."""
+    run = check_frames.Run(check_frames.write_campaign(tmp_path, 4, 0, ["one update"]), 1, by_hand=False)
+    assert run.end() == 0
+    rows, is_right = check_frames.check(tmp_path, ["one update"])
+    assert (rows, is_right) == ([("one update", 4, 0, 0, 0)], True)
+    first, second = sorted((tmp_path / "results").rglob("rgb.jpg"))[:2]
+    first.write_bytes(second.read_bytes())
+    rows, is_right = check_frames.check(tmp_path, ["one update"])
+    assert (rows, is_right) == ([("one update", 4, 1, 0, 0)], False)
+    assert "WRONG" in capsys.readouterr().err
+
+
+def test_each_number_has_its_colour(tmp_path):
+    """Every number is told apart from all others, also after JPEG; a half-changed picture is no number's."""
+    for number in [*range(0, check_frames.NUMBERS, 61), check_frames.NUMBERS - 1]:
+        image = Image.new("RGB", (64, 48), check_frames.levels_of(number))
+        image.save(tmp_path / "x.jpg", quality=95)
+        assert check_frames.numbers_in(tmp_path / "x.jpg") == {number}
+    image.paste(check_frames.levels_of(7), (0, 0, 32, 48))
+    image.save(tmp_path / "x.png")
+    assert check_frames.numbers_in(tmp_path / "x.png") == {7, check_frames.NUMBERS - 1}
