@@ -17,6 +17,8 @@ from runner.errors import RunnerError, UsageError
 
 # As runner.browsers has them, which takes long to import.
 _RASTERIZERS = ("auto", "egl", "swiftshader", "native")
+# As runner.export has them.
+_FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "nerfstudio", "mp4", "sheet")
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
 _EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed; 2 usage, or a file
@@ -215,6 +217,43 @@ def retry(campaign: str | None, db: str | None, failed: bool, error: str | None,
             ]
             count = store.retry(row["id"], chosen)
             click.echo(f"{row['name']}: {count:,} jobs are pending again", err=True)
+
+
+@main.command()
+@click.argument("format", type=click.Choice(_FORMATS))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("campaign", required=False)
+@_database_option
+@click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the files are. [default: where the last run put them]")
+@click.option("--image", metavar="PATTERN", help="Which of a job's files are its pictures, as rgb*. [default: all images]")
+@click.option("--fps", type=click.FloatRange(0.1, 1000), default=24.0, metavar="N", show_default=True, help="Pictures a second in mp4.")
+@click.option("--matrix", metavar="PARAM", default="matrix", show_default=True, help="The param with the camera's pose, for nerfstudio: 16 floats, column-major.")
+@click.option("--fov", type=click.FloatRange(0, 180, min_open=True, max_open=True), metavar="DEGREES", help="Vertical field of view, for nerfstudio, of jobs without a param fov.")
+@click.option("--allow-incomplete", is_flag=True, help="Leave out jobs that are not done or whose files are not whole.")
+def export(format: str, target: Path, campaign: str | None, db: str | None, results: Path | None, image: str | None, fps: float, matrix: str, fov: float | None, allow_incomplete: bool) -> None:
+    """Write the done jobs, their files verified, to TARGET in a FORMAT that other tools read.
+
+    parquet, csv and jsonl: a row for each job. sheet: a JPEG with small pictures. mp4: a video of them.
+    imagefolder: a folder for Hugging Face datasets. webdataset: a folder of tar shards. nerfstudio: a
+    folder with transforms.json and images.
+
+    Example: runner export parquet orbit.parquet
+    """
+    from runner.export import ExportOptions
+    from runner.export import export as write
+    from runner.table import open_database
+
+    options = ExportOptions(image=image, fps=fps, matrix=matrix, fov_deg=fov, allow_incomplete=allow_incomplete)
+    with open_database(db or "runner.db") as campaigns:
+        if campaign is None and len(campaigns) == 1:
+            (campaign,) = campaigns
+        if campaign not in campaigns:
+            known = ", ".join(campaigns) or "none"
+            raise UsageError(f"name a campaign of the database after the target; it has: {known}")
+        root = results or campaigns[campaign].results or Path("results")
+        exported = write(campaigns[campaign], root, format, target, options)
+    left_out = f", {exported.left_out:,} left out" if exported.left_out else ""
+    click.echo(f"wrote {target}: {exported.jobs:,} jobs{left_out}", err=True)
 
 
 def _state_command(name: str, state: str, text: str) -> None:

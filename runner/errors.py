@@ -4,6 +4,7 @@ RunnerError                 anything runner itself reports; the message says wha
 ├── UsageError              the command or call cannot be carried out as given
 │   ├── CampaignError       the campaign file or its jobs are not usable
 │   ├── AssetError          a file that a scene should load is not there, or must not be given out
+│   ├── ExportError         the jobs cannot be exported like this; nothing was written
 │   └── StoreError          the database cannot be used
 │       └── StoreUnavailable  for now: full, locked, unreachable (a WorldFault too)
 ├── WorldFault              the machine fails, not a job: a run pauses until it is over, and charges nobody
@@ -21,6 +22,7 @@ __all__ = [
     "AssetError",
     "BrowserError",
     "CampaignError",
+    "ExportError",
     "FrameError",
     "LeaseLost",
     "RunnerError",
@@ -46,6 +48,10 @@ class CampaignError(UsageError):
 
 class AssetError(UsageError):
     """A file that a scene should load is not there, or must not be given out."""
+
+
+class ExportError(UsageError):
+    """The jobs cannot be exported like this; nothing was written."""
 
 
 class StoreError(UsageError):

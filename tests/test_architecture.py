@@ -16,7 +16,7 @@ PACKAGE = Path(runner.__file__).parent
 LAYERS = [
     "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
     "campaign", "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report",
-    "table", "cli",
+    "table", "export", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},

@@ -11,7 +11,6 @@ import runner
 from runner import table
 from runner.errors import StoreError
 from runner.job import Artifact, Outcome, Policy, Provenance
-from runner.store import Store
 
 FILE = Artifact("rgb.jpg", "orbit/jobs/0000/a/rgb.jpg", 12, "ab" * 32, "image/jpeg")
 
