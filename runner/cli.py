@@ -64,6 +64,15 @@ def _database_option(command: Any) -> Any:
     )(command)
 
 
+def _log_root_option(command: Any) -> Any:
+    return click.option(
+        "--log-root",
+        metavar="ROOT",
+        help="Copy the metrics log there, too: a folder, http:// or https:// of an ML-Logger server, "
+        "s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+    )(command)
+
+
 def _settings(_ctx: Any, _param: Any, values: tuple[str, ...]) -> dict[str, str]:
     for value in values:
         if "=" not in value:
@@ -116,8 +125,9 @@ def init(file: Path, example: str) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]")
 @click.option("--rasterizer", type=click.Choice(_RASTERIZERS), default="auto", show_default=True, help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), Chromium's own SwiftShader, or Chromium's choice.")
 @click.option("--halt", metavar="SHARE|never", default="20%", show_default=True, callback=_share, help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.")
+@_log_root_option
 @click.pass_context
-def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str, halt: float | None) -> None:
+def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str, halt: float | None, log_root: str | None) -> None:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 
     Its jobs are added by their keys, so the same command can be given again at any time.
@@ -137,8 +147,43 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
         port=port,
         rasterizer=rasterizer,
         halt_share=halt,
+        log_root=log_root,
     )
     ctx.exit(run_campaign(campaign, options))
+
+
+@main.command()
+@click.argument("campaign", required=False)
+@_database_option
+@click.option("--rebuild", is_flag=True, help="Write the whole folder anew from the database.")
+@_log_root_option
+def log(campaign: str | None, db: str | None, rebuild: bool, log_root: str | None) -> None:
+    """Bring ML-Logger's files in the results folder up to date with the database; a run does so by itself.
+
+    Example: runner log orbit --rebuild
+    """
+    from runner.metrics import MetricsLog
+    from runner.mirror import LogMirror
+    from runner.results import ResultsFolder
+
+    with _existing_store(db) as store:
+        for row in _chosen(store, campaign):
+            if row["results"] is None:
+                raise UsageError(f"{row['name']} has no results folder: its jobs were done by a JobQueue")
+            metrics = MetricsLog(store, row["id"], ResultsFolder(row["results"], row["name"]))
+            mirror = LogMirror(metrics, log_root, lambda line: click.echo(line, err=True)) if log_root else None
+            try:
+                count = metrics.rebuild() if rebuild else metrics.sync()
+                if count is None:
+                    raise UsageError(f"a run is writing the log of {row['name']} now; try again when it has ended")
+                click.echo(f"{row['name']}: {count:,} records written to {metrics.folder}", err=True)
+                if mirror:
+                    mirror.copy()
+                    click.echo(f"{row['name']}: copied to {log_root}", err=True)
+            except OSError as error:
+                raise UsageError(f"the log of {row['name']} cannot be written: {error}") from None
+            finally:
+                metrics.close()
 
 
 @main.command()

@@ -1,14 +1,17 @@
-"""The metrics log of a campaign, brought from the database into the folder that ML-Logger reads.
+"""The folder that ML-Logger reads: parameters and one record a done job, brought from the database.
 
     parameters.pkl      the campaign's parameters
     metrics.pkl         one record a done job, in the order in which they were done
+    .charts.yml         what ML-Logger's dashboard shows; yours once it is there
+    README.md           what lies where; yours once it is there
 
-The database is the truth: both can be written anew from its rows at any time.
+The database is the truth: all of it can be written anew from its rows at any time.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pickle
 import threading
@@ -23,6 +26,22 @@ __all__ = ["MetricsLog", "record_of"]
 # Without a user, importing ML-Logger prints a line to stdout, also from a campaign file (0.10.24).
 os.environ.setdefault("ML_LOGGER_USER", "runner")
 
+METRICS = "metrics.pkl"
+PARAMETERS = "parameters.pkl"
+# The dashboard's own format: a chart of each number, pictures by a pattern (ml-dash 0.3).
+_CHARTS = """\
+charts:
+- {yKey: duration_s, xKey: done_ts}
+- {type: image, glob: contact_sheet.jpg}
+"""
+_README = """\
+# %(name)s
+
+Written by runner. `parameters.pkl` and `metrics.pkl` are ML-Logger's:
+`ML_Logger(root=…, prefix="%(name)s").read_params()` and `.read_metrics()`. The files of each job are in
+`jobs/`, in a folder named by its key; `contact_sheet.jpg` shows up to 100 of the pictures.
+"""
+
 
 class MetricsLog:
     """Brings the records of done jobs from the database into metrics.pkl, each once and in order.
@@ -35,21 +54,29 @@ class MetricsLog:
 
     def __init__(self, store: Store, campaign_id: int, results: ResultsFolder):
         self._store, self._campaign_id = store, campaign_id
-        self._folder = results.folder
-        self._prefix = results.campaign_name
-        self._logger = _ml_logger(results.root, results.campaign_name)
-        self._path = results.folder / "metrics.pkl"
+        self.folder, self.prefix = results.folder, results.campaign_name
+        self._root = results.root
+        self._path = self.folder / METRICS
+        self._client: Any = None
         self._lock_file = None
         self._mutex = threading.Lock()
+        # How often the file was begun anew: who copies it must then begin anew, too.
+        self.edition = 0
 
     def log_params(self, **sections: Mapping[str, Any]) -> None:
-        """Write parameters.pkl anew, so that ML-Logger's read_params shows it; one dict a section."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = f".parameters.{os.getpid()}.tmp"
-        self._logger.log_data(
-            {name: dict(section) for name, section in sections.items()}, temporary, overwrite=True
+        """Record the campaign's parameters, one dict of JSON values a section, for read_params to show."""
+        self._store.write_parameters(
+            self._campaign_id, {name: dict(section) for name, section in sections.items()}
         )
-        (self._folder / temporary).replace(self._folder / "parameters.pkl")
+        self.write_params()
+
+    def write_params(self) -> None:
+        """Write parameters.pkl anew from the database, and the files beside it that are not there yet."""
+        parameters = self._store.campaign(self._campaign_id)["parameters"]
+        self._write(PARAMETERS, pickle.dumps(json.loads(parameters or "{}"), protocol=4))
+        for name, text in ((".charts.yml", _CHARTS), ("README.md", _README % {"name": self.prefix})):
+            if not (self.folder / name).exists():
+                self._write(name, text.encode())
 
     def sync(self, batch: int = 500) -> int:
         """Append what is new; returns how many records. Another process that holds the lock does it instead."""
@@ -63,6 +90,32 @@ class MetricsLog:
                 count += len(records)
             return count
 
+    def rebuild(self) -> int | None:
+        """Write all of it anew from the database; returns how many records, None while another process writes it."""
+        with self._mutex:
+            if not self._lock():
+                return None
+            self._store.write_log_cursor(self._campaign_id, 0, 0)
+        self.write_params()
+        return self.sync()
+
+    def read(self, start: int, most_bytes: int) -> tuple[int, bytes]:
+        """The edition of metrics.pkl, and whole records from its byte `start` on, about most_bytes at most.
+
+        Nothing while another process writes the log.
+        """
+        with self._mutex:
+            _, good_bytes = self._store.log_cursor(self._campaign_id)
+            if self._lock_file is None or start >= good_bytes or not self._path.exists():
+                return self.edition, b""
+            with open(self._path, "rb") as file:
+                file.seek(start)
+                while file.tell() < min(good_bytes, start + most_bytes):
+                    pickle.load(file)
+                end = file.tell()
+                file.seek(start)
+                return self.edition, file.read(end - start)
+
     def close(self) -> None:
         """Let another process write the log."""
         with self._mutex:
@@ -72,8 +125,8 @@ class MetricsLog:
 
     def _lock(self) -> bool:
         if self._lock_file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock_file = open(self._folder / ".metrics.lock", "w")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock_file = open(self.folder / ".metrics.lock", "w")
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -89,18 +142,28 @@ class MetricsLog:
         if size < good_bytes:
             logged_id = good_bytes = 0
             self._store.write_log_cursor(self._campaign_id, 0, 0)
+        if size and not good_bytes:
+            self.edition += 1
         if size > good_bytes:
             os.truncate(self._path, good_bytes)
         return logged_id, good_bytes
 
     def _append(self, rows: list[dict[str, Any]], good_bytes: int) -> tuple[int, int]:
         content = b"".join(pickle.dumps(record_of(row), protocol=4) for row in rows)
-        self._logger.client.log_buffer(f"{self._prefix}/metrics.pkl", buf=content, overwrite=False)
+        if self._client is None:
+            self._client = ml_logger(self._root, self.prefix).client
+        self._client.log_buffer(f"{self.prefix}/{METRICS}", buf=content, overwrite=False)
         with open(self._path, "rb") as file:
             os.fdatasync(file.fileno())
         cursor = rows[-1]["id"], good_bytes + len(content)
         self._store.write_log_cursor(self._campaign_id, *cursor)
         return cursor
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{name.removeprefix('.')}.{os.getpid()}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(self.folder / name)
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +183,8 @@ def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return record | row["metrics"]
 
 
-def _ml_logger(root: Path, prefix: str) -> Any:
+def ml_logger(root: Path, prefix: str) -> Any:
+    """An ML_Logger of a folder."""
     # Its import fails at a relative root (0.10.24).
     if not os.path.isabs(os.environ.get("ML_LOGGER_ROOT", "/")):
         os.environ["ML_LOGGER_ROOT"] = str(root)

@@ -18,11 +18,12 @@ import psutil
 
 from runner.browsers import BrowserPool
 from runner.campaign import Campaign
-from runner.errors import LeaseLost, WorldFault
+from runner.errors import LeaseLost, RunnerError, UsageError, WorldFault
 from runner.frames import contact_sheet
 from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
 from runner.job import Place, Progress
 from runner.metrics import MetricsLog
+from runner.mirror import LogMirror
 from runner.results import ResultsFolder
 from runner.store import Store
 from runner.work import Crew
@@ -65,6 +66,7 @@ class RunOptions:
     port: int = 0
     rasterizer: str = "auto"
     halt_share: float | None = 0.2
+    log_root: str | None = None
 
 
 def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
@@ -93,10 +95,20 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
             return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
         log = MetricsLog(store, campaign_id, results)
-        log.log_params(
-            campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
-            settings=campaign.settings,
-        )
+        mirror = LogMirror(log, options.log_root, say) if options.log_root else None
+        try:
+            log.log_params(
+                campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
+                settings=campaign.settings,
+            )
+        except OSError as error:
+            if world_fault(error) is None:
+                raise UsageError(
+                    f"cannot write in {results.folder} ({(error.strerror or str(error)).lower()}): "
+                    "name another folder with --results"
+                ) from None
+        if mirror:
+            mirror.start()
         try:
             if progress.left:
                 status = asyncio.run(_run(campaign, campaign_id, store, results, log, options))
@@ -104,6 +116,8 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
                 status = _status_of(progress)
             with _told("the metrics log is brought up to date by the next run"):
                 log.sync()
+            if mirror:
+                mirror.close()
         finally:
             log.close()
         with _told("there is no new contact sheet"):
@@ -290,7 +304,7 @@ class _Housekeeper:
     def _sync_log(self) -> None:
         try:
             self._log.sync()
-        except OSError as error:
+        except Exception as error:
             if world_fault(error):
                 raise
             # The database has it all: the log is brought up to date later.
@@ -347,7 +361,9 @@ def _told(consequence: str) -> Iterator[None]:
     """What the disk refuses at the very end is said, and changes nothing of what was done."""
     try:
         yield
-    except OSError as error:
+    except RunnerError:
+        raise
+    except Exception as error:
         say(f"{consequence} ({error})")
 
 

@@ -15,8 +15,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
+from typing import Iterator
 
-from runner import results
 from runner.job import Lease
 from runner.results import JobFiles, ResultsFolder
 
@@ -82,14 +82,21 @@ def rates(contenders: dict, content: bytes, chunk: int, rounds: int, writer: Thr
     return {name: median(values) for name, values in seen.items()}
 
 
-def listing_rate(folder: Path) -> tuple[int, float]:
-    """How many files there are, and files per second of going through all of them with their sizes."""
-    began = time.perf_counter()
-    count = sum(1 for path in walk(folder) if path.stat().st_size)
-    return count, count / (time.perf_counter() - began)
+def listing_rates(folders: dict, rounds: int = 3) -> tuple[int, dict]:
+    """How many files runner has, and files per second of going through each folder with their sizes, once read."""
+    seen = {name: [] for name in folders}
+    counts = {}
+    for turn in range(rounds + 1):
+        for name, folder in folders.items():
+            began = time.perf_counter()
+            count = sum(1 for entry in walk(folder) if entry.stat().st_size)
+            if turn:
+                seen[name].append(count / (time.perf_counter() - began))
+            counts[name] = count
+    return counts["runner"], {name: median(values) for name, values in seen.items()}
 
 
-def walk(folder) -> os.DirEntry:
+def walk(folder) -> Iterator[os.DirEntry]:
     for entry in os.scandir(folder):
         if entry.is_dir(follow_symlinks=False):
             yield from walk(entry.path)
@@ -111,26 +118,30 @@ def main() -> None:
         with ThreadPoolExecutor(4) as writer:
             contenders = {
                 "runner": Runner(folder / "runner"),
-                "runner, no manifest": Runner(folder / "bare", has_manifest=False),
                 "plain": Plain(folder / "plain"),
+                "runner, no manifest": Runner(folder / "bare", has_manifest=False),
             }
+            folders = {name: folder / name for name in ("runner", "plain")}
             first = rates(contenders, content, options.chunk, options.rounds, writer)
-            few, first_listing = listing_rate(folder / "runner")
-            real, results.os.fsync = os.fsync, lambda _descriptor: None
+            few, first_listing = listing_rates(folders)
+            real, os.fsync = os.fsync, lambda _descriptor: None
             fill = options.jobs - contenders["runner"].number - options.chunk * options.rounds
-            for contender in contenders.values():
-                contender.write(b"x", max(0, fill), writer)
-            results.os.fsync = real
+            for name in folders:
+                contenders[name].write(b"x", max(0, fill), writer)
+            os.fsync = real
             os.sync()
             last = rates(contenders, content, options.chunk, options.rounds, writer)
-            many, last_listing = listing_rate(folder / "runner")
+            many, last_listing = listing_rates(folders)
         widest = max(len(os.listdir(path)) for path in (folder / "runner/bench/jobs").iterdir())
         print(f"{contenders['runner'].number:,} jobs with {len(FILES)} files each; folders hold at most {widest:,} entries")
-        print("jobs per second, as ratios     at the start    at the end    end / start")
+        print("jobs written per second, as ratios to plain     at the start    at the end    end to start")
         for name in contenders:
             start, end = first[name] / first["plain"], last[name] / last["plain"]
-            print(f"  {name:<28}{start:>12.2f}{end:>14.2f}{last[name] / first[name]:>15.2f}")
-        print(f"listing, files per second: among {many:,} files {last_listing / first_listing:.2f} of among {few:,}")
+            print(f"  {name:<40}{start:>18.2f}{end:>14.2f}{last[name] / first[name]:>16.2f}")
+        print(f"files listed per second, of {few:,} and of {many:,}")
+        for name in folders:
+            start, end = first_listing[name] / first_listing["plain"], last_listing[name] / last_listing["plain"]
+            print(f"  {name:<40}{start:>18.2f}{end:>14.2f}{last_listing[name] / first_listing[name]:>16.2f}")
     finally:
         shutil.rmtree(folder)
 

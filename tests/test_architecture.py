@@ -15,14 +15,14 @@ PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
     "errors", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
-    "campaign", "frames", "results", "metrics", "session", "server", "browsers", "work", "run", "report",
+    "campaign", "frames", "results", "metrics", "mirror", "session", "server", "browsers", "work", "run", "report",
     "table", "export", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},
     "aiohttp": {"session", "server"},
     "msgpack": {"session", "server"},
-    "ml_logger": {"metrics"},
+    "ml_logger": {"metrics", "mirror"},
     "playwright": {"browsers"},
     "sqlalchemy": {"schema", "database", "reader"},
     "sqlite3": {"database"},

@@ -1,29 +1,21 @@
-"""Files are whole or not there; the metrics log holds each done job once, whatever happens to it."""
+"""Files are whole or not there, under names that no disk confuses."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
-import pickle
-import random
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from campaigns import read_metrics
 from conftest import wait_until
 from PIL import Image
 
 from runner.errors import ArtifactError
 from runner.frames import Frame
-from runner.job import Lease, Outcome
-from runner.metrics import MetricsLog, record_of
+from runner.job import Lease
 from runner.results import JobFiles, ResultsFolder
-from runner.store import Store
 from test_frames import picture
 
 
@@ -147,145 +139,6 @@ def test_any_key_names_one_folder_inside(results, key):
     assert folder.parent.parent.name == "jobs" and len(os.fsencode(folder.name)) < 255
     assert folder != results.folder_of(lease_of(key=key + "x")) or len(key) == 200
     assert results.folder_of(lease_of(key="a", attempt=2)) != results.folder_of(lease_of(key="a~2"))
-
-
-def complete_jobs(store, campaign_id, count, start=0):
-    store.add(campaign_id, ({"n": n} for n in range(start, start + count)))
-    worker_id = store.start_worker(campaign_id)
-    for lease in store.claim(worker_id, campaign_id, count=count):
-        store.complete(lease, Outcome((), {"twice": 2 * lease.params["n"]}))
-    store.end_worker(worker_id)
-
-
-@pytest.fixture
-def log(store, results):
-    campaign_id = store.add_campaign("night")
-    complete_jobs(store, campaign_id, 20)
-    log = MetricsLog(store, campaign_id, results)
-    yield log
-    log.close()
-
-
-def assert_logged(results, count):
-    metrics = read_metrics(results.root, "night")
-    assert list(metrics["n"]) == list(range(count))
-    assert list(metrics["twice"]) == [2 * n for n in range(count)]
-
-
-def test_ml_logger_reads_one_record_a_done_job(log, store, results):
-    """read_metrics shows params, metrics, key, attempt and times; read_params the campaign's own."""
-    assert log.sync() == 20
-    assert log.sync() == 0
-    assert_logged(results, 20)
-    complete_jobs(store, 1, 5, start=20)
-    assert log.sync() == 5
-    assert_logged(results, 25)
-    metrics = read_metrics(results.root, "night")
-    assert {"key", "attempt", "grab_ts", "done_ts", "duration_s"} <= set(metrics.columns)
-    log.log_params(campaign={"name": "night"}, settings={"count": "5"})
-    log.log_params(campaign={"name": "night"}, settings={})
-    from ml_logger import ML_Logger
-
-    assert ML_Logger(root=str(results.root), prefix="night").read_params("campaign.name") == "night"
-
-
-@pytest.mark.parametrize("damage", ["torn", "garbage", "short", "gone", "empty"])
-def test_a_damaged_log_is_mended(log, store, results, damage):
-    """ML-Logger cannot read a file with a torn tail; the database knows what belongs there."""
-    log.sync()
-    path = results.folder / "metrics.pkl"
-    whole = path.read_bytes()
-    if damage == "torn":
-        path.write_bytes(whole + pickle.dumps({"n": 20, "text": "x" * 500})[:-7])
-    elif damage == "garbage":
-        path.write_bytes(whole + b"\x80\x04garbage")
-    elif damage == "short":
-        path.write_bytes(whole[:-3])
-    elif damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(b"")
-    complete_jobs(store, 1, 3, start=20)
-    log.sync()
-    assert_logged(results, 23)
-
-
-def test_a_second_process_leaves_the_log_to_the_first(log, store, results):
-    """Two writers make the file unreadable: the lock lets one in."""
-    log.sync()
-    other = MetricsLog(store, 1, results)
-    complete_jobs(store, 1, 3, start=20)
-    assert other.sync() == 0
-    log.close()
-    assert other.sync() == 3
-    other.close()
-    assert_logged(results, 23)
-
-
-def test_a_requeued_job_is_logged_once(log, store, results):
-    """When a done job is rendered again, its old record goes."""
-    log.sync()
-    key = store.jobs(1)[3]["key"]
-    store.requeue(1, [key])
-    worker_id = store.start_worker(1)
-    store.complete(store.claim(worker_id, 1)[0], Outcome((), {"twice": 6}))
-    log.sync()
-    metrics = read_metrics(results.root, "night")
-    assert sorted(metrics["n"]) == list(range(20))
-    assert dict(zip(metrics["n"], metrics["attempt"]))[3] == 2
-
-
-def test_a_param_named_like_a_column_is_kept_apart():
-    """Nothing hides anything."""
-    row = {"key": "k", "attempt": 1, "grab_ts": 1.0, "end_ts": 3.0, "params": {"key": 5, "x": 1}, "metrics": {}}
-    assert record_of(row) == {
-        "key": "k", "attempt": 1, "grab_ts": 1.0, "done_ts": 3.0, "duration_s": 2.0, "params/key": 5, "x": 1,
-    }  # fmt: skip
-
-
-SINK = """
-import sys
-from runner.job import Outcome
-from runner.metrics import MetricsLog
-from runner.results import ResultsFolder
-from runner.store import Store
-folder = sys.argv[1]
-store = Store(folder + "/runner.db")
-campaign_id = store.add_campaign("night")
-log = MetricsLog(store, campaign_id, ResultsFolder(folder + "/results", "night"))
-worker_id = store.start_worker(campaign_id)
-store.reap(campaign_id, 60.0)
-while leases := store.claim(worker_id, campaign_id, count=3):
-    for lease in leases:
-        store.complete(lease, Outcome((), {"pad": "x" * 3000}))
-    log.sync()
-    print("synced", flush=True)
-"""
-
-
-def test_kills_at_random_moments_leave_each_record_once(tmp_path):
-    """SIGKILL the process that feeds the log again and again; in the end the log is exact."""
-    with Store(tmp_path / "runner.db") as store:
-        campaign_id = store.add_campaign("night")
-        store.add(campaign_id, ({"n": n} for n in range(1500)))
-    chance = random.Random(11)
-    for _ in range(12):
-        process = subprocess.Popen([sys.executable, "-c", SINK, str(tmp_path)], stdout=subprocess.PIPE)
-        for _ in range(chance.randrange(1, 30)):
-            if not process.stdout.readline():
-                break
-        process.send_signal(signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
-    results = ResultsFolder(tmp_path / "results", "night")
-    with Store(tmp_path / "runner.db") as store:
-        store.reap(campaign_id, 60.0)
-        log = MetricsLog(store, campaign_id, results)
-        log.sync()
-        log.close()
-        done = {row["key"] for row in store.jobs(campaign_id) if row["status"] == "done"}
-    metrics = read_metrics(results.root, "night")
-    assert len(metrics) == len(done) > 12 and set(metrics["key"]) == done
 
 
 def test_wait_until_says_what_it_waited_for():
