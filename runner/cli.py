@@ -21,8 +21,8 @@ _RASTERIZERS = ("auto", "egl", "swiftshader", "native")
 _FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "nerfstudio", "mp4", "sheet")
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
-_EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed; 2 usage, or a file
-that cannot be used; 3 stopped: paused, cancelled, halted, or no browser
+_EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed
+(verify: damage was found); 2 usage, or a file that cannot be used; 3 stopped: paused, cancelled, halted, or no browser
 could be started; 4 there are no jobs; 8
 unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
 
@@ -150,6 +150,40 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
         log_root=log_root,
     )
     ctx.exit(run_campaign(campaign, options))
+
+
+@main.command()
+@click.argument("campaign", required=False)
+@_database_option
+@click.option("--fix", is_flag=True, help="Requeue the jobs hit, remove temporary files, and mend the metrics log.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign.")
+@click.pass_context
+def verify(ctx: click.Context, campaign: str | None, db: str | None, fix: bool, as_json: bool) -> None:
+    """Compare every done job's files with their sizes and hashes, and the metrics log with the database.
+
+    Lists what is missing, changed, orphaned (no row names it) or temporary (its writer died), and exits
+    with 1 when a done job's file or the log is not as it was recorded.
+
+    Example: runner verify orbit --fix
+    """
+    from tqdm import tqdm
+
+    from runner import verify as verification
+
+    found = []
+    with _existing_store(db) as store:
+        rows = [row for row in _chosen(store, campaign) if row["results"] is not None]
+        with tqdm(total=sum(store.count_files(row["id"]) for row in rows), unit="file", disable=None) as bar:
+            for row in rows:
+                found.append(verification.verify(store, row, bar.update))
+        if fix:
+            for row, findings in zip(rows, found):
+                verification.fix(store, row, findings)
+    if as_json:
+        click.echo(json.dumps([findings.to_json() for findings in found], indent=1))
+    else:
+        click.echo("\n".join(verification.to_text(findings) for findings in found), nl=False)
+    ctx.exit(0 if all(findings.is_well for findings in found) else 1)
 
 
 @main.command()

@@ -99,6 +99,26 @@ class MetricsLog:
         self.write_params()
         return self.sync()
 
+    def is_exact(self) -> bool:
+        """Whether metrics.pkl holds, up to where it was written, the very records of the database."""
+        logged_id, good_bytes = self._store.log_cursor(self._campaign_id)
+        after = 0
+        try:
+            with open(self._path, "rb") as file:
+                while rows := self._store.results_after(self._campaign_id, after, 1000):
+                    for row in rows:
+                        if row["id"] > logged_id:
+                            return file.tell() == good_bytes
+                        if pickle.load(file) != record_of(row):
+                            return False
+                    after = rows[-1]["id"]
+                return file.tell() == good_bytes
+        except FileNotFoundError:
+            return good_bytes == 0
+        except Exception:
+            # What pickle makes of damaged bytes may raise anything.
+            return False
+
     def read(self, start: int, most_bytes: int) -> tuple[int, bytes]:
         """The edition of metrics.pkl, and whole records from its byte `start` on, about most_bytes at most.
 

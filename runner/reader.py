@@ -186,6 +186,41 @@ class Reader(Database):
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def files_between(
+        self, campaign_id: int, first_id: int, last_id: int
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Of the campaign's jobs with these ids: their id, key, status and attempt; and all their files."""
+        job, artifact = schema.job, schema.artifact
+        mine = (job.c.campaign_id == campaign_id, job.c.id >= first_id, job.c.id <= last_id)
+        jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
+        files = (
+            sa.select(artifact, job.c.key, job.c.status)
+            .join(job, job.c.id == artifact.c.job_id)
+            .where(*mine, artifact.c.job_id >= first_id, artifact.c.job_id <= last_id)
+            .order_by(artifact.c.job_id, artifact.c.name)
+        )
+        with self.read() as connection:
+            return tuple([dict(row) for row in connection.execute(query).mappings()] for query in (jobs, files))
+
+    def count_files(self, campaign_id: int) -> int:
+        """How many files the campaign's done jobs have."""
+        job, artifact = schema.job, schema.artifact
+        query = (
+            sa.select(sa.func.count())
+            .select_from(artifact)
+            .join(job, job.c.id == artifact.c.job_id)
+            .where(job.c.campaign_id == campaign_id, job.c.status == "done")
+        )
+        with self.read() as connection:
+            return connection.execute(query).scalar()
+
+    def last_job_id(self, campaign_id: int) -> int:
+        """The highest id of the campaign's jobs; 0 where it has none."""
+        job = schema.job
+        with self.read() as connection:
+            query = sa.select(sa.func.max(job.c.id)).where(job.c.campaign_id == campaign_id)
+            return connection.execute(query).scalar() or 0
+
     def sample_pictures(self, campaign_id: int, every: int, limit: int) -> list[str]:
         """Paths of pictures, one a job, of every so many done jobs."""
         job, artifact = schema.job, schema.artifact

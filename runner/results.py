@@ -28,11 +28,11 @@ from runner.errors import ArtifactError
 from runner.frames import Frame
 from runner.job import Artifact, Checkpoint, Finished, Lease, Outcome, canonical_json
 
-__all__ = ["MANIFEST", "RECORD_FIELDS", "JobFiles", "ResultsFolder"]
+__all__ = ["JOBS_PER_FOLDER", "MANIFEST", "RECORD_FIELDS", "JobFiles", "ResultsFolder"]
 
 MANIFEST = ".result.json"
 _MANIFEST_VERSION = 1
-_JOBS_PER_FOLDER = 1000
+JOBS_PER_FOLDER = 1000
 # How often a job of many steps records how far it is, at most.
 RECORD_EVERY_S = 1.0
 _IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
@@ -54,11 +54,14 @@ class ResultsFolder:
 
     def folder_of(self, lease: Lease, attempt: int | None = None) -> Path:
         """The folder of one attempt. A late writer of an older attempt cannot touch a newer one's files."""
-        attempt = attempt or lease.attempt
-        name = _folder_name(lease.key)
+        return self.attempt_folder(lease.job_id, lease.key, attempt or lease.attempt)
+
+    def attempt_folder(self, job_id: int, key: str, attempt: int) -> Path:
+        """The folder of one attempt at the job of that id and key."""
+        name = _folder_name(key)
         if attempt > 1:
             name = f"{name}~{attempt}"
-        return self.folder / "jobs" / f"{lease.job_id // _JOBS_PER_FOLDER:04d}" / name
+        return self.folder / "jobs" / f"{job_id // JOBS_PER_FOLDER:04d}" / name
 
     def write(self, lease: Lease, name: str, content: bytes, kind: str) -> Artifact:
         """Write one file: temporary name, fsync, rename. Its name is on disk for sure after settle.

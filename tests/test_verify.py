@@ -1,0 +1,168 @@
+"""`runner verify` finds what is not as recorded, and --fix brings disk and rows together again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from campaigns import assert_whole, read_metrics, run, write_colors
+
+from runner.host import this_process
+from runner.job import Place
+from runner.metrics import MetricsLog
+from runner.results import MANIFEST, JobFiles, ResultsFolder
+from runner.store import Store
+from runner.verify import fix, verify
+
+
+class Night:
+    """A campaign of done jobs, each with a picture and a table of depths."""
+
+    def __init__(self, store, root, count=6):
+        self.store, self.root = store, root
+        self.results = ResultsFolder(root, "night")
+        self.id = store.add_campaign("night", place=Place(results=str(root)))
+        store.add(self.id, [(f"job{n}", {"n": n}) for n in range(count)])
+        self.worker_id = store.start_worker(self.id)
+        with ThreadPoolExecutor(2) as writer:
+            for lease in store.claim(self.worker_id, self.id, count):
+                files = JobFiles(lease, self.results, writer)
+                files.save("rgb.bin", b"picture %d" % lease.params["n"])
+                files.save("views/depth.bin", b"depth %d" % lease.params["n"])
+                files.log(psnr=30.0 + lease.params["n"])
+                store.complete(lease, files.finish())
+        self.log = MetricsLog(store, self.id, self.results)
+        self.log.sync()
+        self.log.close()
+
+    def path(self, n, name="rgb.bin"):
+        return self.root / "night/jobs/0000" / f"job{n}" / name
+
+    def verify(self):
+        return verify(self.store, self.store.campaign(self.id))
+
+
+@pytest.fixture
+def night(store, tmp_path):
+    return Night(store, tmp_path / "results")
+
+
+def test_a_whole_campaign_is_well(night):
+    """Nothing is said of files that are as they were recorded; manifests are nobody's orphans."""
+    findings = night.verify()
+    assert findings.is_well and (findings.jobs, findings.files) == (6, 12)
+    assert not (findings.orphaned or findings.temporary)
+
+
+def test_each_kind_of_damage_is_named(night):
+    """Missing, changed in size, changed in content, orphaned and temporary: each by its path."""
+    night.path(0).unlink()
+    night.path(1).write_bytes(b"picture")
+    night.path(2, "views/depth.bin").write_bytes(b"DEPTH 2")
+    night.path(3, "notes.txt").write_text("mine")
+    night.path(4, f".rgb.bin.{77:x}.tmp").write_bytes(b"pic")
+    (night.results.folder / "jobs/0007").mkdir()
+    (night.results.folder / "jobs/0007/stray").write_bytes(b"")
+    findings = night.verify()
+    assert not findings.is_well
+    assert [hit["path"] for hit in findings.missing] == ["night/jobs/0000/job0/rgb.bin"]
+    assert [(hit["key"], hit["name"]) for hit in findings.changed] == [("job1", "rgb.bin"), ("job2", "views/depth.bin")]
+    assert findings.orphaned == ["night/jobs/0000/job3/notes.txt", "night/jobs/0007/stray"]
+    assert findings.temporary == [f"night/jobs/0000/job4/.rgb.bin.{77:x}.tmp"]
+
+
+def test_fix_requeues_the_jobs_hit_and_no_others(night):
+    """Changed and orphaned files stay, for they may be somebody's; temporary ones go; the log is right again."""
+    night.path(0).unlink()
+    night.path(1).write_bytes(b"edited by hand")
+    night.path(3, "notes.txt").write_text("mine")
+    temporary = night.path(4, f".rgb.bin.{77:x}.tmp")
+    temporary.write_bytes(b"pic")
+    findings = night.verify()
+    fix(night.store, night.store.campaign(night.id), findings)
+    assert (findings.requeued, findings.removed) == (2, 1)
+    statuses = {row["key"]: row["status"] for row in night.store.jobs(night.id)}
+    assert [key for key, status in statuses.items() if status == "pending"] == ["job0", "job1"]
+    assert not night.path(0).parent.exists() and not temporary.exists()
+    assert night.path(1).read_bytes() == b"edited by hand" and night.path(3, "notes.txt").exists()
+    reasons = {row["key"]: row["error"] for row in night.store.attempts(night.id)}
+    assert reasons == {"job0": "rgb.bin is missing", "job1": "rgb.bin is changed"}
+    assert sorted(read_metrics(night.root, "night")["n"]) == [2, 3, 4, 5]
+    again = night.verify()
+    assert again.is_well and again.orphaned == [
+        "night/jobs/0000/job1/rgb.bin", "night/jobs/0000/job3/notes.txt"
+    ]  # fmt: skip
+
+
+def test_a_disk_that_is_not_mounted_is_not_taken_for_lost_work(night):
+    """Where the whole folder is gone, --fix changes nothing."""
+    from runner.errors import UsageError
+
+    night.results.folder.rename(night.root / "elsewhere")
+    findings = night.verify()
+    assert len(findings.missing) == 12
+    with pytest.raises(UsageError, match="is its disk mounted"):
+        fix(night.store, night.store.campaign(night.id), findings)
+    assert night.store.progress(night.id).done == 6
+
+
+@pytest.mark.parametrize("damage", ["flipped", "short", "gone"])
+def test_a_log_that_is_not_what_the_database_says_is_found(night, damage):
+    """A byte that changed amid metrics.pkl is seen by no reader; here it is, and mended."""
+    path = night.results.folder / "metrics.pkl"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[content.index(b"job3") + 3] ^= 1
+    path.write_bytes(content[:-1] if damage == "short" else content)
+    if damage == "gone":
+        path.unlink()
+    findings = night.verify()
+    assert not findings.is_log_exact and not findings.is_well
+    fix(night.store, night.store.campaign(night.id), findings)
+    assert night.verify().is_well
+
+
+def test_what_is_being_written_is_neither_orphaned_nor_temporary(night):
+    """A run may go on meanwhile; and what a crash left finished waits to be taken over."""
+    store = night.store
+    store.add(night.id, [("at work", {"n": 8}), ("crashed", {"n": 9})])
+    gone = dataclasses.replace(this_process(), pid_start="of an earlier process")
+    dead = store.start_worker(night.id, gone)
+    at_work, crashed = store.claim(night.worker_id, night.id)[0], store.claim(dead, night.id)[0]
+    with ThreadPoolExecutor(1) as writer:
+        for lease in (at_work, crashed):
+            files = JobFiles(lease, night.results, writer)
+            files.save("rgb.bin", b"x")
+            files.finish()
+    store.reap(night.id, lease_s=60.0)
+    folder = night.results.folder_of(at_work)
+    (folder / MANIFEST).unlink()
+    (folder / f".depth.bin.{night.worker_id:x}.tmp").write_bytes(b"")
+    findings = night.verify()
+    assert findings.is_well and not (findings.orphaned or findings.temporary)
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_verify_fix_and_run_make_a_damaged_campaign_whole(tmp_path):
+    """The commands that the report names, on a campaign whose results were damaged behind its back."""
+    file = write_colors(tmp_path, count=8)
+    assert run("run", file).returncode == 0
+    database = tmp_path / "runner.db"
+    well = run("verify", "--db", database)
+    assert well.returncode == 0 and "8 files of 8 done jobs: all are whole" in well.stdout and well.stderr == ""
+    pictures = sorted((tmp_path / "results/colors/jobs").rglob("rgb.jpg"))
+    pictures[0].unlink()
+    pictures[1].write_bytes(pictures[2].read_bytes())
+    end = run("verify", "--json", "--db", database)
+    (findings,) = json.loads(end.stdout)
+    assert end.returncode == 1 and len(findings["missing"]) == len(findings["changed"]) == 1
+    fixed = run("verify", "colors", "--fix", "--db", database)
+    assert fixed.returncode == 1 and "2 jobs requeued" in fixed.stdout
+    again = run("run", file)
+    assert again.returncode == 0 and "6 done, 0 failed, 2 left" in again.stderr
+    assert_whole(tmp_path, 8)
+    assert run("verify", "--db", database).returncode == 0
+    with Store(database) as store:
+        assert [row["outcome"] for row in store.attempts(1)] == ["requeued", "requeued"]
