@@ -47,9 +47,10 @@ class Database:
     def __init__(self, database: str | Path, *, synchronous: str = "NORMAL"):
         self.url = _url(database)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.file = Path(self.url.database) if self.is_sqlite else None
         self._lock = threading.RLock()
         if self.is_sqlite:
-            _refuse_network_filesystem(Path(self.url.database))
+            _refuse_network_filesystem(self.file)
         self._engine = _engine(self.url, synchronous)
         self._writes = 0
         try:

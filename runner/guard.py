@@ -10,6 +10,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Callable
 
+from runner.disk import size_text
 from runner.errors import WorldFault
 
 __all__ = ["Breaker", "ClockWatch", "Guard", "Probe", "probe_descriptors", "probe_disk", "world_fault"]
@@ -52,7 +53,7 @@ def probe_disk(folder: Path, least_bytes: int = 0) -> Probe:
         folder.mkdir(parents=True, exist_ok=True)
         there = os.statvfs(folder)
         if there.f_bavail * there.f_frsize < least_bytes:
-            raise WorldFault(f"the disk of {folder} has less than {least_bytes >> 20} MiB left: make room on it")
+            raise WorldFault(f"the disk of {folder} has less than {size_text(least_bytes)} left: make room on it")
         file = folder / f".probe.{os.getpid()}.tmp"
         try:
             with open(file, "wb") as opened:

@@ -214,6 +214,24 @@ class Reader(Database):
         with self.read() as connection:
             return connection.execute(query).scalar()
 
+    def recent_files_bytes(self, campaign_id: int, sample: int = 1000) -> tuple[int, int]:
+        """How many of the jobs done last were looked at, and what their files take in blocks of 4 KiB, in bytes."""
+        result, artifact = schema.result, schema.artifact
+        recent = (
+            sa.select(result.c.job_id)
+            .where(result.c.campaign_id == campaign_id)
+            .order_by(result.c.id.desc())
+            .limit(sample)
+            .subquery()
+        )
+        blocks = sa.func.sum((artifact.c.size + 4095) // 4096)
+        query = sa.select(sa.func.count(recent.c.job_id.distinct()), sa.func.coalesce(blocks, 0)).select_from(
+            recent.outerjoin(artifact, artifact.c.job_id == recent.c.job_id)
+        )
+        with self.read() as connection:
+            jobs, count = connection.execute(query).one()
+            return jobs, int(count) * 4096
+
     def last_job_id(self, campaign_id: int) -> int:
         """The highest id of the campaign's jobs; 0 where it has none."""
         job = schema.job

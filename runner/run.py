@@ -18,6 +18,7 @@ import psutil
 
 from runner.browsers import BrowserPool
 from runner.campaign import Campaign
+from runner.disk import forecast
 from runner.errors import LeaseLost, RunnerError, UsageError, WorldFault
 from runner.frames import contact_sheet
 from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
@@ -34,6 +35,7 @@ LEASE_S = 60.0
 _HOUSEKEEPING_S = 0.5
 _PLAIN_LINE_EVERY_S = 10.0
 _SHEET_TILES = 100
+_FORECAST_AFTER = 20
 
 
 class ExitStatus(IntEnum):
@@ -67,6 +69,7 @@ class RunOptions:
     rasterizer: str = "auto"
     halt_share: float | None = 0.2
     log_root: str | None = None
+    min_free_bytes: int = 0
 
 
 def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
@@ -137,7 +140,10 @@ async def _run(
     # Vuer takes most of a second to import; the commands that only read go without it.
     from runner.server import Server
 
-    probes = [probe_descriptors, probe_disk(results.folder)]
+    folders = [results.folder]
+    if store.file is not None:
+        folders.append(store.file.parent)
+    probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
     guard = Guard(say, probes)
     crew = Crew(
         campaign,
@@ -154,7 +160,7 @@ async def _run(
     await server.start()
     if not options.sessions:
         say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
-    keeper = _Housekeeper(crew, log)
+    keeper = _Housekeeper(crew, log, options.min_free_bytes)
     browsers = asyncio.create_task(pool.run() if options.sessions else asyncio.Event().wait())
     finished = asyncio.create_task(crew.finished.wait())
     shown = asyncio.create_task(_show_progress(store, campaign_id, lambda: len(server.sessions)))
@@ -244,8 +250,9 @@ class _Housekeeper:
     A thread, so that a render function that blocks the event loop is not taken for dead.
     """
 
-    def __init__(self, crew: Crew, log: MetricsLog):
-        self._crew, self._log = crew, log
+    def __init__(self, crew: Crew, log: MetricsLog, min_free_bytes: int):
+        self._crew, self._log, self._min_free_bytes = crew, log, min_free_bytes
+        self._has_forecast = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="runner-housekeeper", daemon=True)
         self._clocks = ClockWatch()
@@ -253,6 +260,8 @@ class _Housekeeper:
         self._complained = False
 
     def __enter__(self) -> _Housekeeper:
+        with contextlib.suppress(WorldFault, OSError):
+            self._tell_forecast()
         self._thread.start()
         return self
 
@@ -265,7 +274,7 @@ class _Housekeeper:
     def _keep(self) -> None:
         try:
             while not self._wait():
-                self._crew.guard.look(self._keep_jobs, self._write_events, self._sync_log)
+                self._crew.guard.look(self._keep_jobs, self._write_events, self._sync_log, self._tell_forecast)
         except Exception as error:
             self._crew.fail(error)
 
@@ -300,6 +309,15 @@ class _Housekeeper:
             crew.store.write_events(crew.campaign_id, crew.worker_id, events)
             for _ in events:
                 crew.guard.events.popleft()
+
+    def _tell_forecast(self) -> None:
+        """What the jobs left will take on the disk, once a few are done that tell."""
+        crew = self._crew
+        progress = None if self._has_forecast else crew.store.progress(crew.campaign_id)
+        if progress is not None and progress.done >= _FORECAST_AFTER:
+            self._has_forecast = True
+            jobs, files_bytes = crew.store.recent_files_bytes(crew.campaign_id)
+            say(forecast(crew.results.folder, progress.left, files_bytes / max(1, jobs), self._min_free_bytes))
 
     def _sync_log(self) -> None:
         try:

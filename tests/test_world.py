@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,7 +26,7 @@ def assert_nobody_was_charged(folder) -> None:
 def test_a_full_disk_pauses_the_campaign(small_disk):
     """Database and results on a disk that fills up: a pause, no charge, and the end of it when there is room."""
     file = write_colors(small_disk, 120)
-    process = start("run", file)
+    process = start("run", file, "--min-free", 0)
     lines = lines_of(process)
     wait_until(lambda: done_count(small_disk) >= 5, "the first done jobs")
     filler = small_disk / "filler"
@@ -40,6 +41,57 @@ def test_a_full_disk_pauses_the_campaign(small_disk):
     assert_nobody_was_charged(small_disk)
     report = run("report", "--db", small_disk / "runner.db")
     assert "pause " in report.stdout and "full" in report.stdout
+
+
+@pytest.mark.parametrize("what", ["database", "results"])
+def test_a_full_disk_under_a_part_pauses_the_campaign_too(tmp_path, small_disk, what):
+    """Only the database, or only the files and the log, on the disk that fills up: the same pause."""
+    file = write_colors(tmp_path, 120)
+    database, results = tmp_path / "runner.db", tmp_path / "results"
+    if what == "database":
+        database = small_disk / "runner.db"
+    else:
+        results = small_disk / "results"
+        (tmp_path / "results").symlink_to(results)
+    process = start("run", file, "--min-free", 0, "--db", database, "--results", results)
+    lines = lines_of(process)
+    wait_until(lambda: done_count(database.parent) >= 5, "the first done jobs")
+    with open(small_disk / "filler", "wb", buffering=0) as opened, pytest.raises(OSError):
+        while True:
+            opened.write(bytes(4096))
+    wait_until(lambda: "paused, no job is charged" in "".join(lines), "the pause")
+    (small_disk / "filler").unlink()
+    assert process.wait(timeout=120) == 0, "".join(lines)
+    if what == "database":
+        (tmp_path / "runner.db").symlink_to(database)
+    assert_whole(tmp_path, 120)
+    assert_nobody_was_charged(tmp_path)
+
+
+def in_progress(folder) -> int:
+    with Store(folder / "runner.db") as store:
+        return store.progress(1).in_progress
+
+
+def test_less_room_than_the_floor_pauses_the_campaign(tmp_path, small_disk):
+    """--min-free stops before the disk is full, says so, and goes on by itself; the forecast had warned."""
+    count = 300
+    file = write_colors(tmp_path, count)
+    results = small_disk / "results"
+    (tmp_path / "results").symlink_to(results)
+    (small_disk / "filler").write_bytes(bytes(2 << 20))
+    process = start("run", file, "--min-free", "4M", "--results", results)
+    lines = lines_of(process)
+    wait_until(lambda: "the run will pause until you make room" in "".join(lines), "the forecast", 120)
+    (small_disk / "more").write_bytes(bytes(3 << 20))
+    wait_until(lambda: "has less than 4.0 MiB left" in "".join(lines), "the pause", 120)
+    wait_until(lambda: in_progress(tmp_path) == 0, "the jobs in flight to end")
+    assert done_count(tmp_path) < count and shutil.disk_usage(small_disk).free > 0
+    for name in ("filler", "more"):
+        (small_disk / name).unlink()
+    assert process.wait(timeout=120) == 0, "".join(lines)
+    assert_whole(tmp_path, count)
+    assert_nobody_was_charged(tmp_path)
 
 
 def test_a_locked_database_holds_the_campaign_up(tmp_path):
