@@ -158,14 +158,15 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
 @main.command()
 @click.argument("campaign", required=False)
 @_database_option
-@click.option("--fix", is_flag=True, help="Requeue the jobs hit, remove temporary files, and mend the metrics log.")
+@click.option("--fix", is_flag=True, help="Requeue the jobs hit, remove left-over files, and mend the metrics log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign.")
 @click.pass_context
 def verify(ctx: click.Context, campaign: str | None, db: str | None, fix: bool, as_json: bool) -> None:
     """Compare every done job's files with their sizes and hashes, and the metrics log with the database.
 
-    Lists what is missing, changed, orphaned (no row names it) or temporary (its writer died), and exits
-    with 1 when a done job's file or the log is not as it was recorded.
+    Lists what is missing, changed or unreadable, and what was left over: abandoned and temporary files of
+    attempts that came to nothing, and orphaned ones, which no row names. Exits with 1 when a done job's
+    file or the log is not as it was recorded.
 
     Example: runner verify orbit --fix
     """
@@ -176,6 +177,8 @@ def verify(ctx: click.Context, campaign: str | None, db: str | None, fix: bool, 
     found = []
     with _existing_store(db) as store:
         rows = [row for row in _chosen(store, campaign) if row["results"] is not None]
+        if not rows:
+            raise UsageError("there is no results folder to look at: the jobs were done by a JobQueue")
         with tqdm(total=sum(store.count_files(row["id"]) for row in rows), unit="file", disable=None) as bar:
             for row in rows:
                 found.append(verification.verify(store, row, bar.update))

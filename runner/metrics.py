@@ -174,7 +174,7 @@ class MetricsLog:
             self._client = ml_logger(self._root, self.prefix).client
         self._client.log_buffer(f"{self.prefix}/{METRICS}", buf=content, overwrite=False)
         with open(self._path, "rb") as file:
-            os.fdatasync(file.fileno())
+            getattr(os, "fdatasync", os.fsync)(file.fileno())
         cursor = rows[-1]["id"], good_bytes + len(content)
         self._store.write_log_cursor(self._campaign_id, *cursor)
         return cursor

@@ -188,9 +188,10 @@ class Reader(Database):
 
     def files_between(
         self, campaign_id: int, first_id: int, last_id: int
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Of the campaign's jobs with these ids: their id, key, status and attempt; and all their files."""
-        job, artifact = schema.job, schema.artifact
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Of the campaign's jobs with these ids: id, key, status and attempt; all their files; and the
+        attempts (job_id, attempt, outcome) that ended otherwise than well."""
+        job, artifact, attempt = schema.job, schema.artifact, schema.attempt
         mine = (job.c.campaign_id == campaign_id, job.c.id >= first_id, job.c.id <= last_id)
         jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
         files = (
@@ -199,8 +200,15 @@ class Reader(Database):
             .where(*mine, artifact.c.job_id >= first_id, artifact.c.job_id <= last_id)
             .order_by(artifact.c.job_id, artifact.c.name)
         )
+        ended = (
+            sa.select(attempt.c.job_id, attempt.c.attempt, attempt.c.outcome)
+            .join(job, job.c.id == attempt.c.job_id)
+            .where(*mine, attempt.c.job_id >= first_id, attempt.c.job_id <= last_id)
+        )
         with self.read() as connection:
-            return tuple([dict(row) for row in connection.execute(query).mappings()] for query in (jobs, files))
+            return tuple(
+                [dict(row) for row in connection.execute(query).mappings()] for query in (jobs, files, ended)
+            )
 
     def count_files(self, campaign_id: int) -> int:
         """How many files the campaign's done jobs have."""

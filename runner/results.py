@@ -145,11 +145,11 @@ class ResultsFolder:
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
     def is_whole(self, artifact: Artifact) -> bool:
-        """Whether the file is there with its size and hash."""
+        """Whether the file is there, can be read, and has its size and hash."""
         return self.fault_of(artifact.path, artifact.size, artifact.sha256) is None
 
     def fault_of(self, path: str, size: int, sha256: str) -> str | None:
-        """What is wrong with a file, path being relative to RESULTS: missing, changed, or None."""
+        """What is wrong with a file, path being relative to RESULTS: missing, changed, unreadable, or None."""
         try:
             with open(self.root / path, "rb") as file:
                 if os.fstat(file.fileno()).st_size != size:
@@ -159,6 +159,8 @@ class ResultsFolder:
                     content.update(chunk)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return "missing"
+        except OSError:
+            return "unreadable"
         return None if content.hexdigest() == sha256 else "changed"
 
 

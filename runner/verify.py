@@ -26,9 +26,10 @@ _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{1,16})\.tmp")
 class Findings:
     """What was found of one campaign; paths are relative to its results folder's parent, RESULTS.
 
-    missing, changed, unreadable: files of done jobs, as dicts with path, key and name. orphaned: files
-    that no row names. temporary: files that were being written when their writer died. is_log_exact:
-    whether metrics.pkl holds the records of the database. requeued, removed: what fix did.
+    missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
+    of attempts that came to nothing, as kills leave them. temporary: files that were being written when
+    their writer died. orphaned: other files that no row names. is_log_exact: whether metrics.pkl holds
+    the records of the database. requeued, removed: what fix did.
     """
 
     campaign: str
@@ -39,6 +40,7 @@ class Findings:
     changed: list[dict[str, str]] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     is_log_exact: bool = True
     requeued: int = 0
@@ -97,15 +99,12 @@ def _verify_shard(
 ) -> None:
     # The disk first: what a run writes meanwhile is then known to the rows, not the other way round.
     there = {path.relative_to(results.root).as_posix() for path in _files_below(folder)}
-    jobs, files = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
+    jobs, files, ended = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
     findings.jobs += sum(job["status"] == "done" for job in jobs)
     done = [file for file in files if file["status"] == "done"]
 
     def fault_of(file: dict[str, Any]) -> str | None:
-        try:
-            return results.fault_of(file["path"], file["size"], file["sha256"])
-        except OSError:
-            return "unreadable"
+        return results.fault_of(file["path"], file["size"], file["sha256"])
 
     for file, fault in zip(done, pool.map(fault_of, done)):
         findings.files += 1
@@ -115,6 +114,7 @@ def _verify_shard(
             getattr(findings, fault).append(hit)
     known = {file["path"] for file in files}
     kept = _kept_folders(results, jobs, known)
+    fruitless = _fruitless_folders(results, jobs, ended, known)
     at_work = {f"{id:x}" for id, process, _ in store.live_workers(campaign_id) if not is_gone(process)}
     for path in sorted(there - known):
         temporary = _TEMPORARY.fullmatch(path.rsplit("/", 1)[-1])
@@ -122,7 +122,21 @@ def _verify_shard(
             if temporary[1] not in at_work:
                 findings.temporary.append(path)
         elif _attempt_folder(path) not in kept[path.endswith(f"/{MANIFEST}")] and (results.root / path).exists():
-            findings.orphaned.append(path)
+            kind = findings.abandoned if _attempt_folder(path) in fruitless else findings.orphaned
+            kind.append(path)
+
+
+def _fruitless_folders(
+    results: ResultsFolder, jobs: list[dict[str, Any]], ended: list[dict[str, Any]], known: set[str]
+) -> set[str]:
+    """Folders of attempts that came to nothing, and of which no file is kept."""
+    keys = {job["id"]: job["key"] for job in jobs}
+    folders = {
+        results.attempt_folder(attempt["job_id"], keys[attempt["job_id"]], attempt["attempt"])
+        for attempt in ended
+        if attempt["outcome"] != "requeued"
+    }
+    return {folder.relative_to(results.root).as_posix() for folder in folders} - set(map(_attempt_folder, known))
 
 
 def _kept_folders(
@@ -137,7 +151,7 @@ def _kept_folders(
             # What a crash left finished waits for the job's turn.
             if is_current or job["status"] in ("pending", "in_progress") and (folder / MANIFEST).exists():
                 in_flight.add(folder.relative_to(results.root).as_posix())
-    return in_flight, in_flight | {_attempt_folder(path) for path in known}
+    return in_flight, in_flight | set(map(_attempt_folder, known))
 
 
 def _attempt_folder(path: str) -> str:
@@ -167,7 +181,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def fix(store: Store, campaign: dict[str, Any], findings: Findings) -> None:
-    """Requeue the jobs whose files are missing or changed, remove temporary files, write the log anew.
+    """Requeue the jobs whose files are missing or changed, remove what is abandoned or temporary, mend the log.
 
     Whole files of a requeued job are removed: they will be rendered again. Changed and orphaned ones
     stay where they are, for they may be somebody's. Raises UsageError when the whole folder is gone.
@@ -182,25 +196,31 @@ def fix(store: Store, campaign: dict[str, Any], findings: Findings) -> None:
     changed = {hit["path"] for hit in findings.changed}
     for key, reason in hits.items():
         job = store.job(campaign["id"], key)
-        _, files = store.files_between(campaign["id"], job["id"], job["id"])
+        _, files, _ = store.files_between(campaign["id"], job["id"], job["id"])
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1
             for path in {file["path"] for file in files} - changed:
                 (root / path).unlink(missing_ok=True)
             for folder in {_attempt_folder(file["path"]) for file in files}:
                 (root / folder / MANIFEST).unlink(missing_ok=True)
-                for parent, _folders, _names in os.walk(root / folder, topdown=False):
-                    with contextlib.suppress(OSError):
-                        os.rmdir(parent)
-    for path in findings.temporary:
+                _remove_empty(root / folder)
+    for path in (*findings.abandoned, *findings.temporary):
         (root / path).unlink(missing_ok=True)
         findings.removed += 1
+    for folder in set(map(_attempt_folder, findings.abandoned)):
+        _remove_empty(root / folder)
     if hits or not findings.is_log_exact:
         log = MetricsLog(store, campaign["id"], ResultsFolder(campaign["results"], campaign["name"]))
         try:
             log.rebuild()
         finally:
             log.close()
+
+
+def _remove_empty(folder: Path) -> None:
+    for parent, _folders, _names in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(parent)
 
 
 def to_text(findings: Findings, limit: int = 20) -> str:
@@ -210,13 +230,13 @@ def to_text(findings: Findings, limit: int = 20) -> str:
     lines = [f"{findings.campaign}: {looked_at}: {f'{hit:,} are not as recorded' if hit else 'all are whole'}"]
     if not findings.is_log_exact:
         lines.append(f"  {METRICS} does not hold what the database does")
-    for kind in ("missing", "changed", "unreadable", "orphaned", "temporary"):
+    for kind in ("missing", "changed", "unreadable", "orphaned", "abandoned", "temporary"):
         paths = [hit if isinstance(hit, str) else hit["path"] for hit in getattr(findings, kind)]
         lines += [f"  {kind:<11}{path}" for path in paths[:limit]]
         if len(paths) > limit:
             lines.append(f"  {kind:<11}… and {len(paths) - limit:,} more (--json lists all)")
     if findings.requeued or findings.removed:
-        lines.append(f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} temporary files removed")
-    elif not findings.is_well or findings.temporary:
+        lines.append(f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} left-over files removed")
+    elif not findings.is_well or findings.abandoned or findings.temporary:
         lines.append(f"  next       runner verify {findings.campaign} --fix")
     return "\n".join(lines) + "\n"

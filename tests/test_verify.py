@@ -10,7 +10,7 @@ import pytest
 from campaigns import assert_whole, read_metrics, run, write_colors
 
 from runner.host import this_process
-from runner.job import Place
+from runner.job import Checkpoint, Place
 from runner.metrics import MetricsLog
 from runner.results import MANIFEST, JobFiles, ResultsFolder
 from runner.store import Store
@@ -94,6 +94,26 @@ def test_fix_requeues_the_jobs_hit_and_no_others(night):
     assert again.is_well and again.orphaned == [
         "night/jobs/0000/job1/rgb.bin", "night/jobs/0000/job3/notes.txt"
     ]  # fmt: skip
+
+
+def test_what_a_killed_attempt_left_is_removed(night):
+    """Kills leave files of attempts that came to nothing; --fix makes room, and keeps what steps have recorded."""
+    store = night.store
+    store.add(night.id, [("killed", {"n": 8}), ("stepped", {"n": 9})])
+    gone = dataclasses.replace(this_process(), pid_start="of an earlier process")
+    dead = store.start_worker(night.id, gone)
+    killed, stepped = store.claim(dead, night.id, 2)
+    for lease in (killed, stepped):
+        night.results.write(lease, "views/rgb.bin", b"x", "x")
+    kept = night.results.write(stepped, "0.bin", b"kept", "x")
+    store.checkpoint(stepped, Checkpoint(1, (kept,)))
+    store.reap(night.id, lease_s=60.0)
+    findings = night.verify()
+    assert findings.is_well and findings.abandoned == ["night/jobs/0000/killed/views/rgb.bin"]
+    assert findings.orphaned == ["night/jobs/0000/stepped/views/rgb.bin"]
+    fix(store, store.campaign(night.id), findings)
+    assert not night.results.folder_of(killed).exists() and night.results.is_whole(kept)
+    assert night.verify().abandoned == []
 
 
 def test_a_disk_that_is_not_mounted_is_not_taken_for_lost_work(night):
