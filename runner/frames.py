@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from runner.errors import FrameError
 
@@ -15,42 +15,83 @@ if TYPE_CHECKING:
 # What the last bytes of a whole file are. Pillow alone takes a JPEG that was cut off for whole.
 # JPEG: EOI marker, ITU-T T.81 B.1.1.3. PNG: IEND chunk with its CRC, ISO/IEC 15948 11.2.5.
 _TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+RAW = "image/x-raw-rgba"
+_RAW_MAGIC = b"RGBA"
+_BLANK_LEVELS = 2
 _KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 
 
 class Frame:
     """One picture, exactly as the browser sent it, decoded once to be sure that it is whole.
 
-    data: the file's bytes. kind: its media type. width, height: pixels.
-    Raises FrameError when the bytes are not a whole JPEG, PNG or WebP picture.
+    data: the file's bytes. kind: its media type; RAW for bare pixels, which have no file of their own.
+    width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
+    suspicion: why the picture may be wrong though it is whole; empty for most.
+    Raises FrameError when the bytes are not a whole JPEG, PNG, WebP or raw picture.
     """
 
-    def __init__(self, data: bytes):
+    def __init__(self, data: bytes, depth: bytes | None = None, depth_range: tuple[float, float] | None = None):
         from PIL import Image
 
         self.data = bytes(data)
         try:
-            image = Image.open(io.BytesIO(self.data), formats=tuple(_KINDS))
-            self.kind = _KINDS[image.format]
-            _refuse_cut_off(self.data, image.format)
-            image.load()
+            if self.data[:4] == _RAW_MAGIC:
+                self.kind, image = RAW, _raw_image(self.data)
+            else:
+                image = Image.open(io.BytesIO(self.data), formats=tuple(_KINDS))
+                self.kind = _KINDS[image.format]
+                _refuse_cut_off(self.data, image.format)
+                image.load()
         except (OSError, SyntaxError, ValueError) as error:
             raise FrameError(
                 f"the browser sent {len(self.data)} bytes that are not a whole picture ({error})"
             ) from None
         self.width, self.height = image.size
         self._image = image
+        self._depth, self._depth_range = depth, depth_range
+        ranges = image.getextrema() if len(image.getbands()) > 1 else [image.getextrema()]
+        if len(ranges) == 4 and ranges[3] == (255, 255):
+            self._image = image.convert("RGB")
+        is_blank = all(high - low <= _BLANK_LEVELS for low, high in ranges[:3])
+        self.suspicion = "nearly one colour all over" if is_blank else ""
 
     @cached_property
     def array(self) -> np.ndarray:
-        """The pixels: uint8, shape (height, width, 3), RGB (4 channels where the picture has alpha)."""
+        """The pixels: uint8, shape (height, width, 3), RGB (4 channels where it is not opaque)."""
         import numpy as np
 
         mode = "RGBA" if "A" in self._image.getbands() else "RGB"
         return np.asarray(self._image.convert(mode))
 
+    @cached_property
+    def depth(self) -> np.ndarray | None:
+        """Distance from the camera's plane in metres: float32, shape (height, width); inf where nothing is.
+
+        Steps of (far - near) / 2**24, on top of the rounding of a 32-bit depth buffer.
+        """
+        if self._depth is None:
+            return None
+        import numpy as np
+
+        digits = np.asarray(_raw_image(self._depth)).astype(np.uint32)
+        number = digits[..., 0] << 16 | digits[..., 1] << 8 | digits[..., 2]
+        near, far = self._depth_range
+        metres = near + number / 2.0**24 * (far - near)
+        return np.where(number == 0xFFFFFF, np.inf, metres).astype(np.float32)
+
     def __repr__(self) -> str:
         return f"<Frame {self.width}x{self.height} {self.kind}, {len(self.data)} bytes>"
+
+
+def _raw_image(data: bytes) -> Any:
+    """The page script's bare pixels: 'RGBA', width and height (little-endian, 32 bits), rows from the top."""
+    from PIL import Image
+
+    width, height = (int.from_bytes(data[i : i + 4], "little") for i in (4, 8))
+    if len(data) != 12 + 4 * width * height:
+        raise ValueError(f"{width}x{height} pixels need {12 + 4 * width * height} bytes")
+    # Opaque by the client's own rendering.
+    return Image.frombuffer("RGBA", (width, height), data[12:], "raw", "RGBA", 0, 1).convert("RGB")
 
 
 def _refuse_cut_off(data: bytes, image_format: str) -> None:

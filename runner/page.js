@@ -3,8 +3,12 @@
 //
 // The server announces each picture request by a text message, sent right before the client's own
 // binary one:
-//   {type: "grab", reply, fence, wait_s}   hold the request until the scene holds this fence and is
-//                                          ready; give up after wait_s
+//   {type: "grab", reply, fence, wait_s, format, camera, depth}
+//                                          hold the request until the scene holds this fence and is
+//                                          ready; give up after wait_s. The picture is to be of this
+//                                          format: jpeg, png, webp or raw. camera: the name of the
+//                                          three.js object and the lens it is to have; depth: whether it
+//                                          renders depth
 //   {type: "ready", reply, fence, wait_s}  say when it is, without a picture
 //   {type: "bye"}                          the run ended: do not reconnect
 // and hears:
@@ -21,6 +25,13 @@
   const FENCE = "__fence"; // session.py puts it there
   const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
   const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
+  const PLAIN = /[?&]plain=true/.test(location.search); // for comparing: the canvas is encoded as the client does
+  const CHATTER = ["Updated tree:", "scale", "movalble"];
+  const DEPTH_OF_CLIENT = "gl_FragColor.rgb = 1.0 - vec3( depth );";
+  // The largest number is for where nothing is.
+  const DEPTH_IN_24_BITS = `
+    float d = texture2D( tDepth, vUv ).x < 1.0 ? min( depth, 0.99999988 ) : 0.99999994;
+    gl_FragColor.rgb = floor( fract( d * vec3( 1.0, 256.0, 65536.0 ) ) * 256.0 ) / 255.0;`;
   const MODELS = /^(Obj|Fbx|Stl|Dae|Ply|Pcd|Glb|Bvh|Urdf)$/;
 
   // A turn of the event loop without the 4 ms that browsers add to nested timers.
@@ -114,23 +125,95 @@
     return String(name);
   }
 
-  // ---- Whether a camera drew when it was asked, and whether its context was alive.
-  let drawn = null;
+  // ---- Pictures. The client reads a camera's pixels, throws them away, and has the canvas read and
+  // encoded once more. Here the pixels it has read are encoded, in a worker; these are the same pixels.
+  let shot = null; // what the picture request that is being handed to the client leads to
+  const lastRead = new WeakMap(), requestOf = new WeakMap(); // by canvas
   for (const Context of [window.WebGL2RenderingContext, window.WebGLRenderingContext]) {
     if (!Context) continue;
     const read = Context.prototype.readPixels;
-    Context.prototype.readPixels = function () {
-      if (drawn) drawn.push(!this.isContextLost());
-      return read.apply(this, arguments);
+    Context.prototype.readPixels = function (x, y, width, height, format, type, pixels) {
+      const result = read.apply(this, arguments);
+      if (shot) {
+        shot.seen.push(!this.isContextLost());
+        requestOf.set(this.canvas, shot.grab);
+      }
+      const isWhole = !x && !y && width === this.canvas.width && height === this.canvas.height;
+      if (isWhole && pixels instanceof Uint8Array) lastRead.set(this.canvas, { width, height, pixels });
+      return result;
+    };
+    // Depth in 24 bits instead of 8: red, green and blue are the digits of a number to the base 256.
+    const compile = Context.prototype.shaderSource;
+    Context.prototype.shaderSource = function (shader, source) {
+      return compile.call(this, shader, source.includes(DEPTH_OF_CLIENT) ? source.replace(DEPTH_OF_CLIENT, DEPTH_IN_24_BITS) : source);
     };
   }
 
+  // The worker gets rows from the bottom up, as WebGL reads them.
+  function encoder() {
+    self.onmessage = async ({ data: { id, pixels, width, height, type, quality } }) => {
+      try {
+        const image = new ImageData(width, height), row = 4 * width;
+        for (let y = 0; y < height; y++) {
+          image.data.set(pixels.subarray((height - 1 - y) * row, (height - y) * row), y * row);
+        }
+        let bytes;
+        if (type === "raw") {
+          bytes = new Uint8Array(12 + image.data.length);
+          bytes.set([82, 71, 66, 65]); // "RGBA", then width and height as little-endian 32 bits
+          new DataView(bytes.buffer).setUint32(4, width, true);
+          new DataView(bytes.buffer).setUint32(8, height, true);
+          bytes.set(image.data, 12);
+          bytes = bytes.buffer;
+        } else {
+          const canvas = new OffscreenCanvas(width, height);
+          canvas.getContext("2d", { alpha: false, willReadFrequently: true }).putImageData(image, 0, 0);
+          const blob = await canvas.convertToBlob({ type, quality });
+          if (blob.type !== type) throw new Error(`this browser cannot write ${type}`);
+          bytes = await blob.arrayBuffer();
+        }
+        self.postMessage({ id, bytes }, [bytes]);
+      } catch (error) {
+        self.postMessage({ id, error: String(error) });
+      }
+    };
+  }
+  const encodings = new Map();
+  let encodingWorker = null, lastEncoding = 0;
+  function encodeInWorker(read, type, quality) {
+    if (!encodingWorker) {
+      encodingWorker = new Worker(URL.createObjectURL(new Blob([`(${encoder})()`], { type: "text/javascript" })));
+      encodingWorker.onmessage = ({ data: { id, bytes, error } }) => {
+        const { done, failed } = encodings.get(id);
+        encodings.delete(id);
+        if (error) failed(new Error(error)); else done({ arrayBuffer: () => Promise.resolve(bytes) });
+      };
+    }
+    return new Promise((done, failed) => {
+      const id = ++lastEncoding;
+      encodings.set(id, { done, failed });
+      encodingWorker.postMessage({ id, type, quality, ...read }, [read.pixels.buffer]);
+    });
+  }
+  const TYPES = { jpeg: "image/jpeg", png: "image/png", webp: "image/webp", raw: "raw" };
   const encode = window.OffscreenCanvas && OffscreenCanvas.prototype.convertToBlob;
-  if (encode) OffscreenCanvas.prototype.convertToBlob = function () {
-    const picture = encode.apply(this, arguments);
-    if (drawn) picture.catch((error) => { if (line) line.noPicture(`the camera gave no picture: ${error}`); });
+  if (encode) OffscreenCanvas.prototype.convertToBlob = function (options) {
+    const read = lastRead.get(this), grab = requestOf.get(this);
+    if (!grab) return encode.apply(this, arguments);
+    lastRead.delete(this);
+    const isDepth = grab.isDepth; // a camera's second picture
+    grab.isDepth = true;
+    const type = isDepth ? "raw" : TYPES[grab.format];
+    // WebP is lossless at quality 1.
+    const quality = type === "image/jpeg" ? options.quality : 1;
+    const picture = PLAIN || !read ? encode.call(this, { type, quality }) : encodeInWorker(read, type, quality);
+    picture.catch((error) => { if (line) line.noPicture(grab, `the camera gave no picture: ${error}`); });
     return picture;
   };
+
+  // The client tells the console about each rendering; what reads the console costs more than the picture.
+  const realLog = console.log;
+  console.log = function (first) { if (!CHATTER.includes(first)) realLog.apply(this, arguments); };
 
   // ---- The client hands each message to its subscribers by setTimeout(f, 0): take these, to run them in order.
   const realTimeout = window.setTimeout.bind(window), realInterval = window.setInterval.bind(window);
@@ -152,15 +235,29 @@
   // ---- What the scene still lacks.
   let fenceObject = null;
   function fenceInScene() {
-    if (!(fenceObject && fenceObject.parent)) {
-      fenceObject = null;
-      for (const [root, state] of roots) {
-        if (!state.isScene) continue;
-        const store = root.containerInfo && root.containerInfo.getState && root.containerInfo.getState();
-        fenceObject = (store && store.scene && store.scene.getObjectByName(FENCE)) || fenceObject;
-      }
-    }
+    if (!(fenceObject && fenceObject.parent)) fenceObject = objectInScene(FENCE);
     return fenceObject ? fenceObject.userData.n : 0;
+  }
+  function objectInScene(name) {
+    for (const [root, state] of roots) {
+      if (!state.isScene) continue;
+      const store = root.containerInfo && root.containerInfo.getState && root.containerInfo.getState();
+      const object = store && store.scene && store.scene.getObjectByName(name);
+      if (object) return object;
+    }
+    return null;
+  }
+  // The client keeps the lens that a camera first had; nothing else sets it after that.
+  const cameras = new Map();
+  function setLens({ name, ...lens }) {
+    let camera = cameras.get(name);
+    if (!camera || !camera.parent) cameras.set(name, camera = objectInScene(name));
+    if (!camera) return;
+    let isNew = false;
+    for (const [part, value] of Object.entries(lens)) {
+      if (camera[part] !== value) { camera[part] = value; isNew = true; }
+    }
+    if (isNew) camera.updateProjectionMatrix();
   }
   const keyOf = (fiber) => {
     for (; fiber; fiber = fiber.return) if (fiber.memoizedProps && fiber.memoizedProps._key) return fiber.memoizedProps._key;
@@ -344,12 +441,18 @@
         this.say({ type: "ready", reply: grab.reply });
         return true;
       }
-      drawn = [];
+      setLens(grab.camera);
+      shot = { grab, seen: [] };
       this.deliver([message], () => {
-        const seen = drawn;
-        drawn = null;
+        const { seen } = shot;
+        shot = null;
         if (seen.includes(false)) { this.queue.shift(); this.refuse(grab, "the camera's WebGL context was lost"); }
-        else if (seen.length) { this.queue.shift(); this.flight = grab.reply; this.since = 0; }
+        else if (seen.length) {
+          this.queue.shift();
+          this.since = 0;
+          // The pixels are in hand, but for depth, which is read when the first picture is encoded.
+          if (grab.depth || PLAIN) this.flight = grab.reply;
+        }
         else if (now() - this.since < CAMERA_LIMIT_MS) return; // it may be mounted later; the hooks or the timer try again
         else { this.queue.shift(); this.refuse(grab, "no camera of that key answers"); }
         this.step();
@@ -357,11 +460,9 @@
       return false;
     }
     refuse(grab, reason) { this.since = 0; this.isReady = false; this.say({ type: "refused", reply: grab.reply, reason }); }
-    noPicture(reason) {
-      if (!this.flight) return;
-      const reply = this.flight;
-      this.flight = "";
-      this.refuse({ reply }, reason);
+    noPicture(grab, reason) {
+      if (this.flight === grab.reply) this.flight = "";
+      this.refuse(grab, reason);
       this.step();
     }
     sent(data) { if (this.flight && contains(data, this.flight)) { this.flight = ""; this.step(); } }

@@ -25,7 +25,7 @@ from typing import Any, Callable, Iterable, Iterator
 from urllib.parse import quote
 
 from runner.errors import ArtifactError
-from runner.frames import Frame
+from runner.frames import RAW, Frame
 from runner.job import Artifact, Checkpoint, Finished, Lease, Outcome, canonical_json
 
 __all__ = ["JOBS_PER_FOLDER", "MANIFEST", "RECORD_FIELDS", "JobFiles", "ResultsFolder"]
@@ -357,6 +357,8 @@ def checked_name(name: str) -> str:
 def encode(name: str, content: Any) -> tuple[bytes, str]:
     """The bytes to store and their media type. Raises ArtifactError where name and content disagree."""
     ending = os.path.splitext(name)[1].lower()
+    if isinstance(content, Frame) and content.kind == RAW:
+        return _encode_array(name, ending, content.array)
     if isinstance(content, Frame):
         expected = _IMAGE_KINDS.get(ending)
         if expected != content.kind:
@@ -391,14 +393,29 @@ def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
         return buffer.getvalue(), "application/x-npy"
     if ending not in _IMAGE_KINDS:
         raise ArtifactError(f"{name!r}: name an array .npy, or .png, .jpg or .webp if it is an image")
+    if ending == ".png" and array.dtype in (np.float32, np.float64) and array.ndim == 2:
+        array = _millimetres(array)
     is_deep = ending == ".png" and array.dtype == np.uint16 and array.ndim == 2
     if array.dtype != np.uint8 and not is_deep:
         raise ArtifactError(f"{name!r}: an image needs uint8, not {array.dtype}; use .npy to keep it exactly")
     try:
-        Image.fromarray(array).save(buffer, format=_IMAGE_KINDS[ending].removeprefix("image/"), quality=95)
+        options = {"quality": 95} if ending != ".webp" else {"lossless": True}
+        Image.fromarray(array).save(buffer, format=_IMAGE_KINDS[ending].removeprefix("image/"), **options)
     except (TypeError, ValueError, OSError) as error:
         raise ArtifactError(f"{name!r}: an array of shape {array.shape} is no image ({error})") from None
     return buffer.getvalue(), _IMAGE_KINDS[ending]
+
+
+def _millimetres(depth: Any) -> Any:
+    """Depth in metres as a 16-bit image in millimetres, 0 where nothing is, or nothing nearer than 65.535 m.
+
+    So ROS has it (REP 118), and most readers of depth images.
+    """
+    import numpy as np
+
+    millimetres = np.round(depth * 1000.0)
+    known = np.isfinite(millimetres) & (millimetres > 0) & (millimetres <= 65535)
+    return np.where(known, millimetres, 0).astype(np.uint16)
 
 
 def _folder_name(key: str) -> str:

@@ -16,18 +16,17 @@ from aiohttp import web
 from vuer.events import GrabRender, ServerEvent
 from vuer.server import SceneOps
 
+from runner.cameras import BRANCHES, Cameras
 from runner.errors import FrameError, SessionGone
 from runner.frames import Frame
 
 __all__ = ["Session"]
 
-# The client keeps the first value of these for a key for as long as the page lives.
-_STICKY = ("fov", "near", "far", "width", "height", "downsample")
+_FORMATS = ("jpeg", "png", "webp", "raw")
 _KNOWN = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
 _FENCE = "__fence"
 # The client's loaders look at a model's src only: another text or material file under the same key is ignored.
 _MODEL_SOURCES = ("text", "buff", "mtl")
-_BRANCHES = ("nodes", "children", "rawChildren", "htmlChildren", "bgChildren")
 
 
 class Session(SceneOps):
@@ -43,7 +42,8 @@ class Session(SceneOps):
     of two renderers differ.
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
-    before it can be trusted again.
+    before it can be trusted again. late_replies: pictures that came after nobody waited for them any
+    more, and were dropped.
     """
 
     def __init__(self, socket: web.WebSocketResponse, name: str):
@@ -53,6 +53,7 @@ class Session(SceneOps):
         self.refused = ""
         self.is_spoiled = False
         self.settle_s = 0.0
+        self.late_replies = 0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
         self._outbox: deque[bytes | str] = deque()
@@ -61,47 +62,23 @@ class Session(SceneOps):
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
         self._replies: dict[str, asyncio.Future[dict]] = {}
-        self._cameras: dict[str, dict[str, Any]] = {}
+        self._cameras = Cameras()
+        self._last_data: dict[str, bytes] = {}
         self._models: dict[str, dict[str, Any]] = {}
 
     # -- sending -------------------------------------------------------------------------------
 
     def __matmul__(self, event: ServerEvent) -> None:
-        """Send one of Vuer's events, after everything sent before. Raises FrameError, SessionGone."""
+        """Send one of Vuer's events, after everything sent before. Raises SessionGone."""
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
         message = event._serialize()
         for node in _nodes(message.get("data")):
-            if node.get("tag") == "CameraView":
-                self._complete_camera(node, is_whole=message["etype"] != "UPDATE")
-            elif any(name in node for name in _MODEL_SOURCES):
+            if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
-        self._post(message)
+        for translated in self._cameras.translate(message):
+            self._post(translated)
         self._fenced = False
-
-    def _complete_camera(self, node: dict[str, Any], is_whole: bool) -> None:
-        """Ask for exactly width × height pixels, and refuse what the client would silently ignore.
-
-        is_whole: what the element does not name takes its default, where an update leaves it as it is.
-        """
-        key = node.get("key")
-        known = self._cameras.get(key)
-        if known is None or is_whole:
-            # The client halves the size unless told otherwise, and draws its cameras as gizmos.
-            node.setdefault("downsample", known["downsample"] if known else 1)
-            node.setdefault("showCamera", False)
-            node.setdefault("stream", "ondemand")
-            node.setdefault("monitor", False)
-        if known is None:
-            self._cameras[key] = {name: node.get(name) for name in _STICKY}
-            return
-        for name in _STICKY:
-            if name in node and node[name] != known[name]:
-                raise FrameError(
-                    f"camera {key!r}: {name} cannot change from {known[name]} to {node[name]}, "
-                    "because Vuer's client keeps the first value it saw for a key; "
-                    "add a camera under another key instead"
-                )
 
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key, sources = node.get("key"), {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
@@ -147,32 +124,53 @@ class Session(SceneOps):
     # -- grabbing ------------------------------------------------------------------------------
 
     async def grab(
-        self, key: str | None = None, *, quality: float | None = None, wait_s: float = 30.0
-    ) -> Frame:
+        self, *keys: str, format: str = "jpeg", quality: float | None = None, wait_s: float = 30.0
+    ) -> Any:
         """A picture by the camera of that key, of everything sent before; decoded and checked.
 
-        key: of a CameraView in the scene; may be left out where there is only one.
-        quality: of the JPEG, above 0 and up to 1 (the default, without chroma subsampling).
+        keys: of CameraViews in the scene; may be left out where there is only one. Several keys give
+        a tuple of frames, in their order, all of the same state of the scene.
+        format: 'jpeg', 'png' or 'webp' (both lossless), or 'raw' for the pixels themselves, which
+        costs least where only frame.array is used, or where the browser is on this machine.
+        quality: of a JPEG, above 0 and up to 1 (the default, without chroma subsampling).
         wait_s: how long the scene may take to be ready, with all that it loads.
 
-        Waits for the picture itself as long as the job's time limit allows. Raises FrameError when
-        the scene does not get ready, or the picture is not whole or not of the camera's size;
-        SessionGone when the tab is gone.
+        A camera with renderDepth=True gives frame.depth too. Waits for the picture itself as long as
+        the job's time limit allows. Raises FrameError when the scene does not get ready, or the
+        picture is not whole or not of the camera's size; SessionGone when the tab is gone.
         """
-        key = self._camera(key)
-        options = {} if quality is None else {"quality": quality}
+        if format not in _FORMATS:
+            raise FrameError(f"no picture format {format!r}; there is: {', '.join(_FORMATS)}")
+        found = [self._cameras.find(key) for key in keys or (None,)]
         if self.settle_s:
-            await self._request(wait_s, GrabRender(key=key, **options))
+            await self._request([self._picture(key, format, quality) for key in found], wait_s)
             await asyncio.sleep(self.settle_s)
-        value = await self._request(wait_s, GrabRender(key=key, **options))
+        values = await self._request([self._picture(key, format, quality) for key in found], wait_s)
+        frames = [await asyncio.to_thread(self._frame, key, value) for key, value in zip(found, values)]
+        for key, frame in zip(found, frames):
+            if frame.data == self._last_data.get(key):
+                frame.suspicion = frame.suspicion or "the same bytes as the frame before"
+            self._last_data[key] = frame.data
+        return tuple(frames) if len(keys) > 1 else frames[0]
+
+    def _picture(self, key: str, format: str, quality: float | None) -> tuple[GrabRender, dict[str, Any]]:
+        """The client's own request, and what the page script is told of it."""
+        options = {} if quality is None else {"quality": quality}
+        lens, has_depth = self._cameras.lens(key), self._cameras.depth_range(key) is not None
+        told = {"format": format, "camera": lens, "depth": has_depth}
+        return GrabRender(key=self._cameras.inner_key(key), **options), told
+
+    def _frame(self, key: str, value: Any) -> Frame:
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
-        frame = await asyncio.to_thread(Frame, value["frame"])
-        asked = self._cameras[key]["width"], self._cameras[key]["height"]
-        if None not in asked and asked != (frame.width, frame.height):
+        depth = value.get("depthFrame")
+        frame = Frame(value["frame"], depth, self._cameras.depth_range(key))
+        asked = self._cameras.size(key)
+        if asked != (frame.width, frame.height):
             raise FrameError(
                 f"camera {key!r}: asked for {asked[0]}x{asked[1]} pixels, the browser sent "
-                f"{frame.width}x{frame.height} (its aspect must lie between 1:10 and 10:1)"
+                f"{frame.width}x{frame.height} (width:height must lie between 1:10 and 10:1, and "
+                "be (right - left):(top - bottom) for an orthographic camera)"
             )
         return frame
 
@@ -182,43 +180,46 @@ class Session(SceneOps):
         wait_s: how long that may take. Raises FrameError when it takes longer or something cannot be
         loaded; SessionGone when the tab is gone.
         """
-        await self._request(wait_s)
+        await self._request([], wait_s)
 
-    def _camera(self, key: str | None) -> str:
-        if key is None and len(self._cameras) == 1:
-            return next(iter(self._cameras))
-        if key not in self._cameras:
-            known = ", ".join(map(repr, self._cameras)) or "none"
-            raise FrameError(f"no camera {key!r} in the scene; there is: {known}")
-        return key
-
-    async def _request(self, wait_s: float, event: GrabRender | None = None) -> Any:
-        """Ask for readiness behind all that was sent, and for a picture then; wait for that request's reply."""
-        reply_type = f"{event.etype}_RESPONSE@{event.uuid}" if event else f"READY@{uuid4()}"
-        reply = self._replies[reply_type] = asyncio.get_running_loop().create_future()
-        try:
-            if not self._fenced:
-                self._fence += 1
-                node = {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
-                self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
-                self._fenced = True
-            kind = "grab" if event else "ready"
-            announcement = {"type": kind, "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
+    async def _request(self, pictures: list[tuple[GrabRender, dict[str, Any]]], wait_s: float) -> list[Any]:
+        """Ask for pictures behind all that was sent, or for readiness alone; wait for the requests' own replies."""
+        replies: dict[str, asyncio.Future[dict]] = {}
+        if not self._fenced:
+            self._fence += 1
+            node = {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
+            self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
+            self._fenced = True
+        for event, told in pictures:
+            reply_type = f"{event.etype}_RESPONSE@{event.uuid}"
+            replies[reply_type] = asyncio.get_running_loop().create_future()
+            announcement = {"type": "grab", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
+            self._outbox.append(json.dumps(announcement | told))
+            self._post(event._serialize())
+        if not pictures:
+            reply_type = f"READY@{uuid4()}"
+            replies[reply_type] = asyncio.get_running_loop().create_future()
+            announcement = {"type": "ready", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
             self._outbox.append(json.dumps(announcement))
-            if event:
-                self._post(event._serialize())
+        self._replies |= replies
+        try:
             await self.flush()
-            return await reply
+            return await asyncio.gather(*replies.values())
         finally:
-            del self._replies[reply_type]
+            for reply_type, reply in replies.items():
+                reply.cancel()
+                del self._replies[reply_type]
 
     # -- receiving -----------------------------------------------------------------------------
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take a message of the client: the reply to one of this session's requests, or something to ignore."""
-        reply = self._replies.get(message.get("etype"))
+        kind = message.get("etype")
+        reply = self._replies.get(kind)
         if reply is not None and not reply.done():
             reply.set_result(message.get("value"))
+        elif isinstance(kind, str) and kind.startswith("GRAB_RENDER_RESPONSE@"):
+            self.late_replies += 1
 
     def receive_text(self, text: str) -> bool:
         """Take a message of the page script; True when it says that the page is there and can be watched."""
@@ -274,7 +275,7 @@ def _nodes(data: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(data, dict):
         if "tag" in data:
             yield data
-        for branch in _BRANCHES:
+        for branch in BRANCHES:
             if branch in data:
                 yield from _nodes(data[branch])
 

@@ -15,8 +15,8 @@ PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
     "errors", "disk", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
-    "campaign", "frames", "results", "metrics", "mirror", "verify", "session", "server", "browsers", "work", "run",
-    "report", "table", "export", "cli",
+    "campaign", "frames", "results", "metrics", "mirror", "verify", "cameras", "session", "server", "browsers",
+    "work", "run", "report", "table", "export", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},

@@ -191,15 +191,22 @@ def test_a_tab_that_goes_is_noticed_by_who_waits_for_it():
         with_tab(render, play)
 
 
-def test_what_the_client_would_ignore_is_refused():
-    """A camera's intrinsics stick to its key in Vuer's client: no silent wrong picture."""
+def test_a_picture_that_comes_too_late_is_dropped_and_counted():
+    """A reply that nobody waits for any more is never taken for another request's."""
 
     async def render(session):
-        session.update @ CameraView(key="ego", width=64, position=[0, 0, 1])
-        session.update @ CameraView(key="ego", fov=20)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(session.grab("ego"), 0.2)
+        frame = await session.grab("ego", format="png")
+        return frame.kind, session.late_replies
 
-    with pytest.raises(FrameError, match="fov cannot change"):
-        with_tab(render, lambda tab: asyncio.sleep(10))
+    async def play(tab):
+        first = (await tab.until_grab())[-1]
+        second = (await tab.until_grab())[-1]
+        await tab.answer(first, {"frame": picture("JPEG")})
+        await tab.answer(second, {"frame": picture("PNG")})
+
+    assert with_tab(render, play) == ("image/png", 1)
 
 
 def test_a_camera_that_is_not_there_is_said_at_once():

@@ -1,0 +1,344 @@
+"""Frames a second: the loop of Vuer's tutorial, this runner with 1, 2 and 3 sessions, and plain three.js.
+
+Every contender renders the same scene at true 320x240 pixels, in the same browser with the same
+rasteriser, interleaved round by round; each frame is checked to be its own job's. What counts are the
+ratios. The tutorial's loop is what Vuer's documentation shows: its own server, an 800x600 window, an
+update, a short sleep, a grab. The ceiling is what the same three.js objects give in that browser
+without any of it: set the scene, draw, read back, encode as JPEG.
+
+    scripts/bench_render.py [--rounds N] [--seconds S] [--only NAME …] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from PIL import Image
+
+WIDTH, HEIGHT = 320, 240
+LEVELS = ("10", "80", "f0")
+CODES = len(LEVELS) ** 3
+
+SCENE = '''
+from vuer.schemas import CameraView, DefaultScene, Sphere
+
+LEVELS = ("10", "80", "f0")
+
+def ball(number):
+    color = "#" + "".join(LEVELS[number // 3**place % 3] for place in range(3))
+    turn = [0, 0.1 * number, 0]
+    return Sphere(key="ball", args=[1, 32, 32], rotation=turn, material={"color": color})
+
+def scene():
+    camera = CameraView(key="ego", stream="ondemand", monitor=False, showCamera=False, downsample=1,
+                        width=320, height=240, fov=50, position=[0, 0, 3])
+    return DefaultScene(ball(0), rawChildren=[camera])
+'''
+
+TUTORIAL = SCENE + '''
+import sys, time, json, threading
+from asyncio import sleep
+from pathlib import Path
+from vuer import Vuer
+
+folder, port = Path(sys.argv[1]), int(sys.argv[2])
+app = Vuer(host="localhost", port=port, queries=dict(grid=False))
+times = open(folder / "times", "w", buffering=1)
+
+@app.spawn(start=True)
+async def main(proxy):
+    proxy.set @ scene()
+    await sleep(2.0)
+    number = 0
+    while True:
+        proxy.update @ ball(number)
+        await sleep(0.02)
+        result = await proxy.grab_render(downsample=1, key="ego", ttl=30.0)
+        (folder / f"{number}.jpg").write_bytes(result.value["frame"])
+        print(number, time.time(), file=times)
+        number += 1
+'''
+
+CAMPAIGN = SCENE + '''
+from runner import Campaign
+
+campaign = Campaign("bench")
+
+@campaign.jobs
+def jobs():
+    for number in range(100000):
+        yield str(number), {"number": number}
+
+campaign.scene(scene)
+
+@campaign.render
+async def render(session, job):
+    session.update @ ball(job.params["number"])
+    job.save("rgb.jpg", await session.grab("ego"))
+'''
+
+# The same objects in the same three.js, taken from the client's own scene.
+CEILING = """
+async ([width, height, seconds]) => {
+  const { scene, gl } = await window.__bench_store();
+  const Renderer = gl.constructor;
+  const renderer = new Renderer({ canvas: new OffscreenCanvas(width, height), antialias: false });
+  renderer.setSize(width, height, false);
+  let camera = null, ball = null;
+  scene.traverse((o) => {
+    if (o.isPerspectiveCamera && o.parent && !camera) camera = o;
+    if (o.isMesh && o.geometry.type === "SphereGeometry") ball = o;
+  });
+  camera.aspect = width / height; camera.updateProjectionMatrix();
+  const context = renderer.getContext(), pixels = new Uint8Array(4 * width * height);
+  const end = performance.now() + 1000 * seconds;
+  let frames = 0, start = 0;
+  while (performance.now() < end) {
+    ball.rotation.y = 0.1 * frames;
+    ball.material.color.setRGB(frames % 3 / 3, 0.5, 0.5);
+    renderer.render(scene, camera);
+    context.readPixels(0, 0, width, height, context.RGBA, context.UNSIGNED_BYTE, pixels);
+    await (await renderer.domElement.convertToBlob({ type: "image/jpeg", quality: 1 })).arrayBuffer();
+    if (++frames === 10) start = performance.now();
+  }
+  return (frames - 10) / ((performance.now() - start) / 1000);
+}
+"""
+
+SWIFTSHADER = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+EGL = ("--use-angle=gl-egl", "--ignore-gpu-blocklist")
+COMMON = ("--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update")
+
+
+class Usage:
+    """CPU seconds and memory of a process and all below it, by kind: server or browser."""
+
+    def __init__(self, root: int):
+        self.root = psutil.Process(root)
+
+    def read(self) -> dict[str, float]:
+        found = {"server_cpu_s": 0.0, "browser_cpu_s": 0.0, "memory_mb": 0.0}
+        for process in [self.root, *self.root.children(recursive=True)]:
+            try:
+                times, memory = process.cpu_times(), process.memory_full_info()
+                is_browser = "chrom" in process.name()
+            except psutil.Error:
+                continue
+            found["browser_cpu_s" if is_browser else "server_cpu_s"] += times.user + times.system
+            found["memory_mb"] += memory.pss / 1e6
+        return found
+
+
+def result_of(times: list[float], before: dict, after: dict) -> dict[str, float]:
+    frames = len(times) - 1
+    return {
+        "frames": frames,
+        "frames_per_s": frames / (times[-1] - times[0]),
+        "server_ms": 1000 * (after["server_cpu_s"] - before["server_cpu_s"]) / frames,
+        "browser_ms": 1000 * (after["browser_cpu_s"] - before["browser_cpu_s"]) / frames,
+        "memory_mb": after["memory_mb"],
+    }
+
+
+def measure(root: int, read_times, warm_up: int, seconds: float) -> dict[str, float]:
+    """Let it warm up for some frames, then count frames, CPU and memory for so many seconds."""
+    usage, deadline = Usage(root), time.monotonic() + 120
+    while len(read_times()) < warm_up:
+        if time.monotonic() > deadline:
+            raise SystemExit("no frames came within 120 s")
+        time.sleep(0.2)
+    start, before = time.time(), usage.read()
+    time.sleep(seconds)
+    end, after = time.time(), usage.read()
+    return result_of([t for t in read_times() if start <= t <= end], before, after)
+
+
+def check(picture: Path, number: int) -> bool:
+    """Whether the ball in the picture has the job's colours: each channel low, middle or high."""
+    with Image.open(picture) as image:
+        if image.size != (WIDTH, HEIGHT):
+            return False
+        pixels = list(image.convert("RGB").crop((140, 60, 180, 180)).get_flattened_data())
+    means = [statistics.fmean(pixel[channel] for pixel in pixels) for channel in range(3)]
+    seen = [0 if mean < 30 else 1 if mean < 87 else 2 for mean in means]
+    return seen == [number // 3**place % 3 for place in range(3)]
+
+
+def run_tutorial(folder: Path, flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+    """The tutorial's loop: Vuer's server in a process, one tab of 800x600."""
+    from playwright.sync_api import sync_playwright
+
+    from runner.browsers import find_browser
+
+    script = folder / "tutorial.py"
+    script.write_text(TUTORIAL)
+    port = 18000 + os.getpid() % 1000
+    server = subprocess.Popen([sys.executable, script, folder, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def times():
+        file = folder / "times"
+        return [float(line.split()[1]) for line in file.read_text().splitlines() if " " in line] if file.exists() else []
+
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=find_browser(), args=[*flags, *COMMON])
+            page = browser.new_page(viewport={"width": 800, "height": 600})
+            url = f"http://localhost:{port}?ws=ws://localhost:{port}&grid=False"
+            for _ in range(100):
+                try:
+                    page.goto(url)
+                    break
+                except Exception:
+                    time.sleep(0.2)
+            found = measure(os.getpid(), times, 5, seconds)
+            browser.close()
+    finally:
+        server.kill()
+        server.wait()
+    pictures = {int(file.stem): file for file in folder.glob("*.jpg")}
+    found["wrong"] = sum(not check(file, number) for number, file in pictures.items() if number < len(times()))
+    return found
+
+
+def run_ours(folder: Path, sessions: int, flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+    """`runner run` itself: database, checks, files, log and all."""
+    import sqlite3
+
+    (folder / "bench.py").write_text(CAMPAIGN)
+    rasterizer = "egl" if flags == EGL else "swiftshader"
+    command = [sys.executable, "-m", "runner", "run", folder / "bench.py", "--sessions", str(sessions)]
+    command += ["--rasterizer", rasterizer]
+    log = open(folder / "log", "w")
+    process = subprocess.Popen(command, stderr=log)
+
+    def rows():
+        if not (folder / "runner.db").exists():
+            return []
+        with sqlite3.connect(folder / "runner.db", timeout=60) as database:
+            try:
+                return database.execute("SELECT end_ts, key FROM job WHERE status = 'done' ORDER BY end_ts").fetchall()
+            except sqlite3.OperationalError:
+                return []
+
+    try:
+        found = measure(process.pid, lambda: [row[0] for row in rows()], 40, seconds)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    done = [int(key) for _, key in rows()]
+    found["wrong"] = sum(not check(picture_of(folder, number), number) for number in done)
+    return found
+
+
+def picture_of(folder: Path, number: int) -> Path:
+    (found,) = folder.glob(f"results/bench/jobs/*/{number}/rgb.jpg")
+    return found
+
+
+def run_ceiling(folder: Path, flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+    """Plain three.js in a tab that a session has furnished."""
+    return asyncio.run(_ceiling(flags, seconds))
+
+
+async def _ceiling(flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+    from playwright.async_api import async_playwright
+
+    from runner.browsers import find_browser
+    from runner.server import Server
+
+    namespace: dict = {}
+    exec(SCENE, namespace)
+    furnished = asyncio.Event()
+
+    async def work(session):
+        session.set @ namespace["scene"]()
+        await session.grab("ego")
+        furnished.set()
+        await session.closed
+
+    server = Server(work)
+    await server.start()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_browser(), args=[*flags, *COMMON])
+        page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        await page.add_init_script(FIND_STORE)
+        await page.goto(server.link("bench"))
+        await furnished.wait()
+        before = Usage(os.getpid()).read()
+        rate = await page.evaluate(CEILING, [WIDTH, HEIGHT, seconds])
+        after = Usage(os.getpid()).read()
+        await browser.close()
+    await server.stop()
+    frames = rate * seconds
+    return {
+        "frames": int(frames), "frames_per_s": rate, "wrong": 0, "server_ms": 0.0,
+        "browser_ms": 1000 * (after["browser_cpu_s"] - before["browser_cpu_s"]) / frames,
+        "memory_mb": after["memory_mb"],
+    }
+
+
+# React's hook for developer tools tells of the scene's root; the page script keeps what was there.
+FIND_STORE = """
+(() => {
+  let root = null;
+  window.__REACT_DEVTOOLS_GLOBAL_HOOK__ = { supportsFiber: true, renderers: new Map(),
+    onCommitFiberRoot(id, r) { if (r.containerInfo && r.containerInfo.getState) root = r; } };
+  window.__bench_store = () => root.containerInfo.getState();
+})();
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each contender in each round")
+    parser.add_argument("--only", action="append", help="part of a contender's name; the tutorial's is always there")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    contenders = {"tutorial, SwiftShader": lambda f, s: run_tutorial(f, SWIFTSHADER, s)}
+    for name, flags in (("SwiftShader", SWIFTSHADER), ("EGL", EGL)):
+        if name == "EGL":
+            contenders["tutorial, EGL"] = lambda f, s: run_tutorial(f, EGL, s)
+        for sessions in (1, 2, 3):
+            contenders[f"runner, {sessions} sessions, {name}"] = (
+                lambda f, s, n=sessions, g=flags: run_ours(f, n, g, s))
+        contenders[f"plain three.js, {name}"] = lambda f, s, g=flags: run_ceiling(f, g, s)
+    if arguments.only:
+        contenders = {name: run for name, run in contenders.items()
+                      if any(part in name for part in arguments.only)}
+    results: dict[str, list[dict]] = {name: [] for name in contenders}
+    for number in range(arguments.rounds):
+        for name, run in contenders.items():
+            with tempfile.TemporaryDirectory(prefix="bench_render") as folder:
+                found = run(Path(folder), arguments.seconds)
+            results[name].append(found)
+            print(f"round {number + 1}: {name}: {found['frames_per_s']:.1f} frames/s", file=sys.stderr)
+    base = statistics.median(r["frames_per_s"] for r in next(iter(results.values())))
+    rows = [
+        {"contender": name, "ratio": statistics.median(r["frames_per_s"] for r in runs) / base}
+        | {key: statistics.median(r[key] for r in runs) for key in ("frames_per_s", "server_ms", "browser_ms", "memory_mb")}
+        | {"frames": sum(r["frames"] for r in runs), "wrong": sum(r["wrong"] for r in runs)}
+        for name, runs in results.items()
+    ]
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"{'':34}{'ratio':>7}{'frames/s':>10}{'server ms':>11}{'browser ms':>12}{'MB':>7}{'frames':>8}{'wrong':>7}")
+    for row in rows:
+        print(f"{row['contender']:34}{row['ratio']:7.1f}{row['frames_per_s']:10.1f}{row['server_ms']:11.2f}"
+              f"{row['browser_ms']:12.1f}{row['memory_mb']:7.0f}{row['frames']:8d}{row['wrong']:7d}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Pictures of the real client in a real browser: formats, depth, lenses, several cameras, large frames."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+from playwright.async_api import async_playwright
+from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, Scene, Sphere
+
+from runner.browsers import RASTERIZERS, find_browser
+from runner.server import Server
+
+pytestmark = pytest.mark.usefixtures("browser_path")
+
+
+def in_pages(*renders, query=""):
+    """Run each render(session) in a page of its own, one after the other; returns what they returned."""
+
+    async def main():
+        waiting, outcomes = list(renders), []
+        finished = asyncio.Event()
+
+        async def work(session):
+            try:
+                outcomes.append(await waiting[len(outcomes)](session))
+            except BaseException as error:
+                outcomes.append(error)
+                raise
+            finally:
+                finished.set()
+
+        server = Server(work)
+        await server.start()
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=find_browser(), args=[*RASTERIZERS["swiftshader"], "--force-device-scale-factor=1"]
+            )
+            for _ in renders:
+                finished.clear()
+                page = await browser.new_page(viewport={"width": 320, "height": 240})
+                await page.goto(server.link("browser-1") + query)
+                await asyncio.wait_for(finished.wait(), 120)
+                await page.close()
+            await browser.close()
+        await server.stop()
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return outcomes
+
+    return asyncio.run(main())
+
+
+def lit_scene(*cameras):
+    """Something lit, something transparent, something in the way of something."""
+    return Scene(
+        HemisphereLight(key="light", intensity=2),
+        Sphere(key="ball", args=[0.7, 32, 32], position=[0.3, 0, 0], material={"color": "#d04020"}),
+        Box(key="glass", args=[1, 1, 1], position=[-0.4, 0.2, 0.6],
+            material={"color": "#20c060", "transparent": True, "opacity": 0.4}),
+        Plane(key="wall", args=[6, 6], position=[0, 0, -2], material={"color": "#8090e0"}),
+        rawChildren=list(cameras),
+    )  # fmt: skip
+
+
+def test_every_format_holds_the_pixels_of_the_stock_client():
+    """PNG, WebP and raw are equal to the pixel, to each other and to what the client's own canvas encodes."""
+
+    async def render(session):
+        session.set @ lit_scene(CameraView(key="ego", width=200, height=150, position=[0, 0, 4]))
+        found = {name: await session.grab("ego", format=name) for name in ("png", "webp", "raw", "jpeg")}
+        return found | {"half": await session.grab("ego", quality=0.5)}
+
+    (found,) = in_pages(render)
+    (plain,) = in_pages(render_plain(render), query="&plain=true")
+    stock = plain["png"].array
+    assert stock.std() > 20
+    assert stock.shape == (150, 200, 3)
+    for name in ("png", "webp", "raw"):
+        assert np.array_equal(found[name].array, stock), name
+    assert found["jpeg"].data == plain["jpeg"].data and found["half"].data == plain["half"].data
+    assert len(found["half"].data) < len(found["jpeg"].data)
+
+
+def render_plain(render):
+    """The same, for a page that encodes its canvas itself, which cannot give raw pixels."""
+
+    class Plain:
+        def __init__(self, session):
+            self._session, self.set = session, session.set
+
+        async def grab(self, key, format="jpeg", **options):
+            return await self._session.grab(key, format="png" if format == "raw" else format, **options)
+
+    return lambda session: render(Plain(session))
+
+
+def test_depth_is_right_to_a_millimetre_at_twenty_metres():
+    """frame.depth is the distance from the camera's plane in metres; inf where nothing is."""
+    distances = [0.5, 1.0, 3.7, 10.0, 19.9, 20.0]
+
+    async def render(session):
+        camera = CameraView(key="ego", width=64, height=48, near=0.1, far=25, renderDepth=True, position=[0, 0, 0])
+        wall = Plane(key="wall", args=[8, 100], position=[0, 0, -1])
+        session.set @ Scene(wall, rawChildren=[camera])
+        frames = []
+        for distance in distances:
+            session.update @ Plane(key="wall", args=[0.5 * distance, 100], position=[0, 0, -distance])
+            frames.append(await session.grab("ego", format="png"))
+        return frames
+
+    (frames,) = in_pages(render)
+    for frame, distance in zip(frames, distances):
+        assert frame.depth.shape == (48, 64) and frame.depth.dtype == np.float32
+        assert abs(frame.depth[24, 32] - distance) < 0.001, (frame.depth[24, 32], distance)
+        assert np.isinf(frame.depth[24, 0])
+
+
+def test_what_a_job_asks_of_a_camera_is_in_its_picture():
+    """Random size, lens, kind and pose under one key, in one page, give the pixels of fresh cameras."""
+    choose = random.Random(4)
+
+    def asked():
+        near = choose.choice([0.05, 0.1, 2.5])
+        common = {
+            "width": choose.choice([64, 96, 131]), "height": choose.choice([48, 80]),
+            "near": near, "far": choose.choice([4.2, 8.0, 50.0]),
+            "position": [choose.uniform(-1, 1), choose.uniform(-1, 1), choose.uniform(3, 5)],
+            "rotation": [0, choose.uniform(-0.2, 0.2), choose.uniform(-1, 1)],
+        }  # fmt: skip
+        if choose.random() < 0.25:
+            wide = common["width"] / common["height"]
+            return common | {"ctype": "orthographic", "top": 1.5, "bottom": -0.5, "left": -1.5 * wide, "right": 0.5 * wide}
+        return common | {"ctype": "perspective", "fov": choose.uniform(15, 100)}
+
+    jobs = [asked() for _ in range(24)]
+
+    async def one_key(session):
+        session.set @ lit_scene(CameraView(key="ego", **jobs[0]))
+        frames = []
+        for job in jobs:
+            session.update @ CameraView(key="ego", **job)
+            frames.append(await session.grab("ego", format="png"))
+        return frames
+
+    async def fresh_keys(session):
+        session.set @ lit_scene()
+        frames = []
+        for number, job in enumerate(jobs):
+            session.upsert(CameraView(key=f"fresh{number}", **job), to="rawChildren")
+            frames.append(await session.grab(f"fresh{number}", format="png"))
+            session.remove @ f"fresh{number}"
+        return frames
+
+    mine, fresh = in_pages(one_key, fresh_keys)
+    for job, frame, other in zip(jobs, mine, fresh):
+        assert (frame.width, frame.height) == (job["width"], job["height"])
+        assert np.array_equal(frame.array, other.array), job
+    assert len({frame.data for frame in mine}) == len(jobs)
+
+
+def test_a_camera_inside_a_group_keeps_its_place_when_its_size_changes():
+    """Another size makes another camera inside the page, in the same group."""
+
+    async def render(session):
+        camera = CameraView(key="ego", width=64, height=48, position=[0, 0, 4])
+        session.set @ lit_scene()
+        session.upsert(Group(camera, key="mount", position=[0.5, 0, 0]), to="children")
+        before = await session.grab("ego", format="png")
+        session.update @ CameraView(key="ego", width=128, height=96)
+        await session.grab("ego", format="png")
+        session.update @ CameraView(key="ego", width=64, height=48)
+        return before, await session.grab("ego", format="png")
+
+    ((before, after),) = in_pages(render)
+    assert np.array_equal(before.array, after.array)
+
+
+def test_several_cameras_show_one_state_of_the_scene():
+    """grab("left", "right") gives a frame of each, in order, from the same moment."""
+
+    async def render(session):
+        cameras = [
+            CameraView(key=name, width=64, height=48, position=[x, 0, 4]) for name, x in (("left", -1), ("right", 1))
+        ]
+        session.set @ lit_scene(*cameras)
+        pairs = []
+        for level in range(8):
+            color = f"#{level * 32 + 16:02x}0000"
+            session.update @ Plane(key="wall", args=[60, 60], position=[0, 0, -2], materialType="basic", material={"color": color})
+            pairs.append(await session.grab("left", "right", format="png"))
+        return pairs
+
+    (pairs,) = in_pages(render)
+    for level, (left, right) in enumerate(pairs):
+        assert left.array[0, 0, 0] == right.array[0, 0, 0] == level * 32 + 16
+        assert not np.array_equal(left.array, right.array)
+
+
+def test_frames_of_many_megabytes_arrive_whole():
+    """A 4K picture comes back, as PNG and as 33 MB of raw pixels."""
+
+    async def render(session):
+        session.set @ lit_scene(CameraView(key="ego", width=3840, height=2160, position=[0, 0, 4]))
+        return await session.grab("ego", format="raw"), await session.grab("ego", format="png")
+
+    ((raw, png),) = in_pages(render)
+    assert (raw.width, raw.height) == (png.width, png.height) == (3840, 2160)
+    assert np.array_equal(raw.array, png.array) and raw.array.std() > 20
+
+
+def test_pictures_that_may_be_wrong_are_marked():
+    """One colour all over, or the same bytes as before, is kept but said."""
+
+    async def render(session):
+        session.set @ Scene(rawChildren=[CameraView(key="ego", width=64, height=48, position=[0, 0, 4])])
+        blank = await session.grab("ego")
+        session.set @ lit_scene(CameraView(key="ego", width=64, height=48, position=[0, 0, 4]))
+        return blank, await session.grab("ego"), await session.grab("ego")
+
+    ((blank, good, repeated),) = in_pages(render)
+    assert "one colour" in blank.suspicion
+    assert good.suspicion == ""
+    assert "same bytes" in repeated.suspicion
