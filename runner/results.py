@@ -247,8 +247,9 @@ class JobFiles:
         """Keep a file under this name: a Frame, bytes, text, a NumPy array, or a dict or list (as JSON).
 
         Arrays go by the name's ending: .npy any array; .png, .jpg, .webp uint8 images of shape
-        (height, width) or (height, width, 3 or 4); .png also uint16 of shape (height, width). The file
-        counts once the job is done. Raises ArtifactError for a name that is taken (upper and lower case
+        (height, width) or (height, width, 3 or 4); .png also uint16 of shape (height, width), and
+        floats of that shape, which are depth in metres: kept in millimetres, 16 bits, 0 where nothing
+        is. The file counts once the job is done. Raises ArtifactError for a name that is taken (upper and lower case
         are one, as on some disks), leaves the folder, or belies the content.
         """
         data, kind = encode(checked_name(name), content)

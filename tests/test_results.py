@@ -89,7 +89,8 @@ def test_no_two_names_can_meet_on_any_disk(files, first, second):
     ("name", "content"),
     [
         ("rgb.png", Frame(picture("JPEG"))),
-        ("x.png", np.zeros((2, 2), np.float32)),
+        ("x.png", np.zeros((2, 2, 3), np.float32)),
+        ("x.jpg", np.zeros((2, 2), np.float32)),
         ("x.png", np.zeros((2, 2, 7), np.uint8)),
         ("x.jpg", np.zeros((2, 2), np.uint16)),
         ("x.png", np.zeros((2, 2, 3), np.uint16)),
@@ -145,3 +146,24 @@ def test_wait_until_says_what_it_waited_for():
     """The helper of these tests fails with a message, and does not hang."""
     with pytest.raises(pytest.fail.Exception, match="pigs to fly"):
         wait_until(lambda: False, "pigs to fly", timeout_s=0.1)
+
+
+def test_depth_is_kept_in_millimetres(files, results):
+    """A float image of shape (height, width) is metres: a 16-bit PNG holds millimetres, 0 where nothing is."""
+    files.save("depth.png", np.array([[0.0015, 19.9994], [np.inf, 70.0]], np.float32))
+    (artifact,) = files.finish().artifacts
+    with Image.open(results.root / artifact.path) as image:
+        assert np.asarray(image).tolist() == [[2, 19999], [0, 0]]
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.webp", "x.npy"])
+def test_raw_pixels_are_kept_in_the_format_that_the_name_tells(files, results, name):
+    """A raw frame has no file of its own: .png and .webp are lossless, .npy is the array."""
+    pixels = np.random.default_rng(1).integers(0, 255, (3, 5, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    frame = Frame(b"RGBA" + (5).to_bytes(4, "little") + (3).to_bytes(4, "little") + pixels.tobytes())
+    files.save(name, frame)
+    (artifact,) = files.finish().artifacts
+    path = results.root / artifact.path
+    kept = np.load(path) if name.endswith(".npy") else np.asarray(Image.open(path).convert("RGB"))
+    assert np.array_equal(kept, pixels[..., :3])
