@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Iterable, Iterator
+from typing import BinaryIO, Iterator
 from urllib.parse import quote, urljoin, urlsplit
 
 from runner.errors import AssetError
@@ -16,6 +16,8 @@ from runner.errors import AssetError
 __all__ = ["AssetFolder", "open_asset"]
 
 _PREFIX = "files"
+# Versions of folders that are known at a time; the oldest are forgotten.
+_MOST_FOLDERS = 10_000
 # All that these are made of lies within the file itself; any other model may name files beside it.
 _SELF_CONTAINED = frozenset(
     ".png .jpg .jpeg .webp .gif .bmp .hdr .exr .ktx2 .glb .stl .ply .pcd .bvh .splat .ksplat .spz .sog".split()
@@ -29,7 +31,8 @@ class AssetFolder:
     name would go on showing its old self. Here the URL holds a version: of the file itself where it is
     self-contained (pictures, .glb, .stl, .ply …), otherwise (.obj, .gltf, .urdf, a folder …) of the
     folder with all below it, so that relative names within a model resolve to the right files.
-    A version is made of names, sizes, times and inode numbers; no content is read.
+    A version is made of names, sizes, times and inode numbers; no content is read. A file that has changed
+    since its URL was made is not given out under it.
 
     Hidden files, and files outside the folder by whatever way ('..', links), are never given out.
     """
@@ -37,7 +40,7 @@ class AssetFolder:
     def __init__(self, folder: Path):
         self.folder = folder
         self._salt = secrets.token_bytes(16)
-        self._folders: dict[str, PurePosixPath] = {}
+        self._folders: dict[str, tuple[PurePosixPath, dict[Path, int]]] = {}
 
     def url(self, name: str) -> str:
         """The address of a file or folder, named by its path below this folder: '/files/VERSION/cup.obj'.
@@ -48,11 +51,15 @@ class AssetFolder:
         path = PurePosixPath(name)
         file = self._resolve(path)
         if not file.is_dir() and path.suffix.lower() in _SELF_CONTAINED:
-            version = self._version(path, [file])
+            version = self._version(path, {file: _mark(file)})
         else:
             scope = path if file.is_dir() else path.parent
-            version = self._version(scope, _files_below(self.folder / scope))
-            self._folders[version] = scope
+            marks = {file: _mark(file) for file in _files_below(self._resolve(scope))}
+            version = self._version(scope, marks)
+            self._folders.pop(version, None)
+            self._folders[version] = scope, marks
+            if len(self._folders) > _MOST_FOLDERS:
+                del self._folders[next(iter(self._folders))]
         return quote("/".join(["", _PREFIX, version, *path.parts]))
 
     def find(self, url_path: str) -> Path | None:
@@ -63,14 +70,15 @@ class AssetFolder:
         version, path = parts[2], PurePosixPath(parts[3])
         try:
             file = self._resolve(path)
-            scope = self._folders.get(version)
-            if scope is None:
-                is_known = secrets.compare_digest(version.encode(), self._version(path, [file]).encode())
+            if version in self._folders:
+                scope, marks = self._folders[version]
+                is_same = path.is_relative_to(scope) and marks.get(file) == _mark(file)
             else:
-                is_known = path.is_relative_to(scope) and file.is_relative_to(self._resolve(scope))
+                asked = self._version(path, {file: _mark(file)})
+                is_same = secrets.compare_digest(version.encode(), asked.encode())
         except AssetError:
             return None
-        return file if is_known and file.is_file() else None
+        return file if is_same and file.is_file() else None
 
     def _resolve(self, path: PurePosixPath) -> Path:
         """Where that path leads, links followed. Raises AssetError when nowhere, or out of the folder."""
@@ -85,18 +93,22 @@ class AssetFolder:
             raise AssetError(f"asset {str(path)!r}: a link that leads out of {self.folder}: put the file inside")
         return file
 
-    def _version(self, scope: PurePosixPath, files: Iterable[Path]) -> str:
+    def _version(self, scope: PurePosixPath, marks: dict[Path, int]) -> str:
         # The salt makes it a secret: who was not given the address cannot ask for the file.
         digest = hashlib.blake2b(str(scope).encode(), digest_size=16, key=self._salt)
-        for file in files:
-            try:
-                stat = file.stat()
-            except OSError:  # a link to nowhere or to itself, or just removed
-                continue
-            # ctime moves also where the time of modification is kept, as by `cp -p` and rsync.
-            marks = (str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            digest.update(repr(marks).encode())
+        for file, mark in marks.items():
+            digest.update(f"\0{file}\0{mark}".encode())
         return digest.hexdigest()
+
+
+def _mark(file: Path) -> int:
+    """A number that differs when the file does; 0 for a link to nowhere."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return 0
+    # ctime moves also where the time of modification is kept, as by `cp -p` and rsync.
+    return hash((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 def open_asset(file: Path, url_path: str) -> BinaryIO:

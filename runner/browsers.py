@@ -190,13 +190,14 @@ class BrowserPool:
             if session is None:
                 reason = ended.result() if ended.done() else f"no connection within {_CONNECT_S:.0f} s"
                 raise BrowserError(f"{name}: {reason}")
-            while session is not None:
-                if session.refused:
-                    raise BrowserError(f"{name}: {session.refused}")
+            if session.refused:
+                raise BrowserError(f"{name}: {session.refused}")
+            # A page that worked may be refused later: without WebGL, once the GPU process has died.
+            while session is not None and not session.refused:
                 reason = await asyncio.shield(session.closed)
                 # A page that lost its connection, or was told to, loads itself anew.
                 session = await self._connection(name, ended, _RECONNECT_S)
-            return ended.result() if ended.done() else reason
+            return ended.result() if ended.done() else session.refused if session else reason
         except Error as error:
             raise BrowserError(f"{name}: {error.message.strip().splitlines()[0]}") from None
         finally:

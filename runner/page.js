@@ -129,17 +129,22 @@
   // encoded once more. Here the pixels it has read are encoded, in a worker; these are the same pixels.
   let shot = null; // what the picture request that is being handed to the client leads to
   const lastRead = new WeakMap(), requestOf = new WeakMap(); // by canvas
+  const MARK = crypto.getRandomValues(new Uint8Array(16));
   for (const Context of [window.WebGL2RenderingContext, window.WebGLRenderingContext]) {
     if (!Context) continue;
     const read = Context.prototype.readPixels;
     Context.prototype.readPixels = function (x, y, width, height, format, type, pixels) {
+      // Of a GPU process that died just now the context learns later; pixels that stay as they were tell at once.
+      const canTell = (shot || requestOf.has(this.canvas)) && pixels instanceof Uint8Array && pixels.length >= MARK.length;
+      if (canTell) pixels.set(MARK);
       const result = read.apply(this, arguments);
+      const isLost = this.isContextLost() || (canTell && MARK.every((byte, i) => pixels[i] === byte));
       if (shot) {
-        shot.seen.push(!this.isContextLost());
+        shot.seen.push(!isLost);
         requestOf.set(this.canvas, shot.grab);
       }
       const isWhole = !x && !y && width === this.canvas.width && height === this.canvas.height;
-      if (isWhole && pixels instanceof Uint8Array) lastRead.set(this.canvas, { width, height, pixels });
+      if (isWhole && pixels instanceof Uint8Array) lastRead.set(this.canvas, { width, height, pixels, isLost });
       return result;
     };
     // Depth in 24 bits instead of 8: red, green and blue are the digits of a number to the base 256.
@@ -206,7 +211,12 @@
     const type = isDepth ? "raw" : TYPES[grab.format];
     // WebP is lossless at quality 1.
     const quality = type === "image/jpeg" ? options.quality : 1;
-    const picture = PLAIN || !read ? encode.call(this, { type, quality }) : encodeInWorker(read, type, quality);
+    const context = this.getContext("webgl2") || this.getContext("webgl");
+    const encoded = PLAIN || !read ? encode.call(this, { type, quality }) : encodeInWorker(read, type, quality);
+    const picture = encoded.then((blob) => {
+      if ((read && read.isLost) || (context && context.isContextLost())) throw new Error("its WebGL context was lost");
+      return blob;
+    });
     picture.catch((error) => { if (line) line.noPicture(grab, `the camera gave no picture: ${error}`); });
     return picture;
   };
@@ -332,10 +342,13 @@
       const versions = { three: window.__THREE__ };
       for (const info of renderers.values()) versions[info.rendererPackageName] = info.version;
       const missing = ["three", "react-dom", "@react-three/fiber"].filter((name) => !versions[name]);
+      const renderer = rendererName();
       if (missing.length) this.dead = `this page's ${missing.join(", ")} cannot be watched`;
+      // Chromium offers no WebGL to a site under which its GPU process has died, until the browser is started anew.
+      else if (!renderer) this.dead = "this browser offers no WebGL, or none any more: start it anew";
       this.say({
         type: "hello", ok: !this.dead, reason: this.dead, versions,
-        browser: navigator.userAgent, renderer: rendererName(),
+        browser: navigator.userAgent, renderer,
       });
     }
     say(message) { if (this.socket.readyState === 1) this.socket.sendText(JSON.stringify(message)); }

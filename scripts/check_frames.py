@@ -5,8 +5,8 @@
 
 Each job's number is in the colours of what it shows. `runner run` renders them as it would any campaign,
 while browser processes are SIGKILLed at random moments. Every stored frame is then read back and its number
-compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in plain Chromium windows of
-two tabs each, as a person would. Exit status 1 when a frame is wrong or a job is not done.
+compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain Chromium windows, and
+again in a new one for each that was killed, as a person would. Exit status 1 when a frame is wrong or a job is not done.
 
 --long: N jobs of one update each in one session; prints the rate and the memory of each process as it goes.
 """
@@ -235,11 +235,11 @@ async def show_points(campaign, session, variant, number, attempt):
 
 async def show_texture(campaign, session, variant, number, attempt):
     folder = campaign.assets.folder
-    name = f"{number}-{attempt}.png" if variant == "new file" else f"{session.name}.png"
+    name = f"{number}-{attempt}.png" if variant == "new file" else f"{id(session)}.png"
     file = folder / name
     if variant == "replaced file":
-        write_texture(folder / f"{session.name}.part", number)
-        os.replace(folder / f"{session.name}.part", file)
+        write_texture(folder / f"{id(session)}.part", number)
+        os.replace(folder / f"{id(session)}.part", file)
     else:
         write_texture(file, number)
     session.upsert @ whole("texture", {"map": campaign.asset(name)})
@@ -250,7 +250,7 @@ async def show_model(campaign, session, variant, number, attempt):
     from vuer.schemas import Glb, Obj, Urdf
 
     kind, age = variant.split()
-    name = f"{number}-{attempt}" if age == "new" else session.name
+    name = f"{number}-{attempt}" if age == "new" else str(id(session))
     folder = campaign.assets.folder / name
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     WRITE[kind](folder, number)
@@ -393,7 +393,7 @@ class Run:
                 self.link = line.strip()
             print(line, end="", file=sys.stderr, flush=True)
 
-    def open_window(self, tabs: int) -> None:
+    def open_window(self) -> None:
         """A browser as a person starts it, but headless, with a profile of its own and software WebGL."""
         from runner.browsers import find_browser
 
@@ -401,7 +401,7 @@ class Run:
         flags = ["--headless=new", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run"]
         if os.geteuid() == 0:
             flags.append("--no-sandbox")
-        command = [find_browser(), *flags, f"--user-data-dir={profile}", *[self.link] * tabs]
+        command = [find_browser(), *flags, f"--user-data-dir={profile}", self.link]
         quiet = subprocess.DEVNULL
         self.windows.append(subprocess.Popen(command, stdout=quiet, stderr=quiet))
 
@@ -449,7 +449,12 @@ def type_of(process: psutil.Process) -> str:
     return types[0] if types else "browser"
 
 
-def kill_at(run: Run, marks: list[int], sessions: int, chance: random.Random) -> Counter:
+VICTIMS = ("browser", "renderer", "gpu-process")
+
+
+def kill_at(
+    run: Run, marks: list[int], sessions: int, chance: random.Random, victim: str | None = None
+) -> Counter:
     """SIGKILL a browser, a renderer or a GPU process whenever that many jobs are done; what was killed."""
     killed: Counter = Counter()
     for mark in [*marks, None]:
@@ -457,13 +462,12 @@ def kill_at(run: Run, marks: list[int], sessions: int, chance: random.Random) ->
             if run.by_hand and run.link:
                 # A person opens another window when one has gone.
                 run.windows = [window for window in run.windows if window.poll() is None]
-                if len(run.windows) < (sessions + 1) // 2:
-                    run.open_window(tabs=2)
+                if len(run.windows) < sessions:
+                    run.open_window()
             time.sleep(0.2)
         if run.process.poll() is not None or mark is None:
             break
-        kinds = ("browser", "gpu-process") if run.by_hand else ("browser", "renderer", "gpu-process")
-        wanted = chance.choice(kinds)
+        wanted = victim or chance.choice(VICTIMS if not run.by_hand else ("browser",))
         victims = [process for process in run.browser_processes() if type_of(process) == wanted]
         if victims:
             chance.choice(victims).kill()
@@ -502,14 +506,20 @@ def check(folder: Path, kinds: list[str]) -> tuple[list[tuple], bool]:
 
 
 def check_frames(
-    folder: Path, frames: int, sessions: int, kills: int, seed: int, by_hand: bool, kinds: list[str]
-) -> bool:
+    folder: Path, frames: int, sessions: int, kills: int, seed: int, by_hand: bool, kinds: list[str],
+    victim: str | None,
+) -> bool:  # fmt: skip
     """Render, kill, read back, print; whether all frames are right."""
     chance = random.Random(seed)
     marks = sorted(chance.randrange(frames) for _ in range(kills))
     began = time.monotonic()
     run = Run(write_campaign(folder, frames, seed, kinds), sessions, by_hand)
-    killed = kill_at(run, marks, sessions, chance)
+    try:
+        killed = kill_at(run, marks, sessions, chance, victim)
+    except BaseException:
+        run.process.terminate()
+        run.end()
+        raise
     status = run.end()
     took_s = time.monotonic() - began
     rows, is_right = check(folder, kinds)
@@ -555,6 +565,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=900)
     parser.add_argument("--sessions", type=int, default=2)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--victim", choices=VICTIMS, help="kill only these processes")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--by-hand", action="store_true")
     parser.add_argument("--kind", action="append", choices=list(VARIANTS), help="only these kinds")
@@ -571,7 +582,7 @@ def main() -> int:
         else:
             is_right = check_frames(
                 folder, options.frames, options.sessions, options.kills, seed, options.by_hand,
-                options.kind or list(VARIANTS),
+                options.kind or list(VARIANTS), options.victim,
             )  # fmt: skip
     finally:
         if options.keep is None:

@@ -62,10 +62,12 @@ def test_a_changed_file_has_another_url(meshes, name, how):
 def test_a_file_that_changed_since_is_not_given_out_under_its_old_url(meshes):
     """A job that asked for one picture must not show another."""
     assets = AssetFolder(meshes)
-    url = assets.url("wood.png")
-    assert assets.find(url) == meshes / "wood.png"
+    wood, part = assets.url("wood.png"), assets.url("cup/cup.obj").replace("cup.obj", "parts/cup.mtl")
+    other = part.replace("parts/cup.mtl", "cup.obj")
+    assert assets.find(wood) == meshes / "wood.png" and assets.find(part) and assets.find(other)
     (meshes / "wood.png").write_bytes(b"other")
-    assert assets.find(url) is None
+    (meshes / "cup" / "parts" / "cup.mtl").write_bytes(b"other")
+    assert assets.find(wood) is None and assets.find(part) is None and assets.find(other)
 
 
 def test_what_a_model_names_beside_it_is_found(meshes):
