@@ -113,9 +113,10 @@ class _Rows:
         if self.left_out and not options.allow_incomplete:
             undone = self.left_out - len(faults)
             reasons = [f"{undone:,} are not done"] * (undone > 0) + faults[:3] + ["…"] * (len(faults) > 3)
+            mend = f"requeue what is not whole with 'runner verify {self.name} --fix', " if faults else ""
             raise ExportError(
-                f"{campaign.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. "
-                "Run the campaign until they are done, or leave them out with --allow-incomplete"
+                f"{self.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. To go "
+                f"on, {mend}run the campaign until all are done, or leave these out with --allow-incomplete"
             )
         if not self.count:
             raise ExportError(f"{campaign.name}: there is no done job to export")
