@@ -1,17 +1,25 @@
-"""The headless browsers that a run starts itself (Playwright): found, started, watched and replaced."""
+"""One headless browser (Playwright): found, started in a folder and process group of its own, watched, ended."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import shutil
 import sys
+import tempfile
+import time
+from collections import deque
 from pathlib import Path
-from typing import Any, Awaitable, Callable
+from typing import Any, Callable, NamedTuple
+
+import psutil
 
 from runner.errors import BrowserError
+from runner.host import Identity, is_gone, this_process
 
-__all__ = ["RASTERIZERS", "BrowserPool", "find_browser"]
+__all__ = ["RASTERIZERS", "Browser", "Ended", "Launcher", "end_orphans", "find_browser"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
@@ -38,9 +46,14 @@ _RENDERER = """() => {
   const info = gl && gl.getExtension("WEBGL_debug_renderer_info");
   return gl ? gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER) : "";
 }"""
-_CONNECT_S = 60.0
-_RECONNECT_S = 15.0
-_GIVE_UP_AFTER = 3
+# What WebGL names where no GPU draws.
+_SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
+_FOLDER = "runner-browsers-"
+_OWNER = "owner.json"
+_CLOSE_S, _DYING_S = 5.0, 0.5
+# A Unix socket's path may hold 104 bytes (macOS; Linux 108), and Chromium's adds up to 46 to its temporary folder.
+_LONGEST_TMPDIR = 58
+_CONSOLE_LINES = 20
 
 
 def find_browser() -> str:
@@ -85,31 +98,148 @@ def _playwright_browser() -> str | None:
     return None
 
 
-class BrowserPool:
-    """Keeps `count` headless browsers at work, each with one tab, and replaces those that end.
+class Ended(NamedTuple):
+    """How a browser or its tab ended; is_crash: it died, rather than was closed or led away."""
 
-    link: gives the address for a tab of that name.
-    connected: waits for the session of that name and returns it; it has a `closed` future.
-    say: takes a line for people.
-    rasterizer: one of RASTERIZERS, or 'auto' for the best that works here; pictures of two of them
-    differ in some pixels.
+    reason: str
+    is_crash: bool
+
+
+class Browser:
+    """A headless browser with one tab.
+
+    Everything it writes lies in its folder, whose path is in the command line of each of its
+    processes: so they are found again, whoever started them.
+
+    ended: done when the browser or its tab is. console: the last lines that the page has printed.
     """
 
-    def __init__(
-        self,
-        count: int,
-        link: Callable[[str], str],
-        connected: Callable[[str], Awaitable[Any]],
-        say: Callable[[str], None],
-        rasterizer: str = "auto",
-    ):
-        self._count, self._link, self._connected, self._say = count, link, connected, say
-        self._path = find_browser() if count else ""
-        self._playwright: Any = None
-        self._rasterizer = rasterizer
+    def __init__(self, context: Any, folder: Path):
+        self.folder = folder
+        self.console: deque[str] = deque(maxlen=_CONSOLE_LINES)
+        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.page = context.pages[0]
+        self._context = context
+        self._process = next((one for one in _processes_in(folder) if "--type=" not in _command(one)), None)
+        self._address = ""
+        context.on("close", lambda _: self.end("the browser died", is_crash=True))
+        self.page.on("crash", lambda _: self.end("its tab crashed", is_crash=True))
+        self.page.on("close", lambda _: self._on_page_closed())
+        self.page.on("framenavigated", self._on_navigated)
+        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"[:500]))
+        self.page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"[:500]))
 
-    async def run(self) -> None:
-        """Keep the browsers at work until cancelled. Raises BrowserError when they cannot be started."""
+    def end(self, reason: str, is_crash: bool = False) -> None:
+        """Tell that it is over; the first who says why is believed."""
+        if not self.ended.done():
+            self.ended.set_result(Ended(reason, is_crash))
+
+    def _on_page_closed(self) -> None:
+        # A browser that dies closes its tabs on the way.
+        self.look()
+        asyncio.get_running_loop().call_later(_DYING_S, self._tell_of_closed_tab)
+
+    def _tell_of_closed_tab(self) -> None:
+        self.look()
+        self.end("its tab was closed")
+
+    def look(self) -> None:
+        """See for oneself whether it lives: a driver that died with it tells nothing."""
+        if not _is_alive(self._process):
+            self.end("the browser died", is_crash=True)
+
+    def _on_navigated(self, frame: Any) -> None:
+        if self._address and frame == self.page.main_frame and not frame.url.startswith(self._address):
+            self.end(f"its page went to {frame.url:.100}")
+
+    async def open(self, url: str) -> None:
+        """Load the page. Raises BrowserError."""
+        from playwright.async_api import Error
+
+        try:
+            await self.page.goto(url, wait_until="commit")
+        except Error as error:
+            raise BrowserError(_first_line(error)) from None
+        self._address = url.split("?")[0]
+
+    async def renderer(self) -> str:
+        """What draws, as WebGL names it; '' where there is no WebGL."""
+        from playwright.async_api import Error
+
+        try:
+            return await self.page.evaluate(_RENDERER)
+        except Error:
+            return ""
+
+    async def answers(self, limit_s: float) -> bool:
+        """Whether the page's own thread does anything within that time."""
+        from playwright.async_api import Error
+
+        try:
+            await asyncio.wait_for(self.page.evaluate("1"), limit_s)
+        except Error:
+            # It loads itself anew, or is gone, which `ended` tells.
+            return True
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def stands_still(self) -> bool:
+        """Whether one of its processes was stopped (SIGSTOP, a debugger)."""
+        return any(_status(one) == psutil.STATUS_STOPPED for one in self._tree())
+
+    def memory_bytes(self) -> int:
+        """What its processes hold, shared pages by their share (Linux); elsewhere counted in full."""
+        total = 0
+        for one in self._tree():
+            with contextlib.suppress(psutil.Error):
+                facts = one.memory_full_info()
+                total += getattr(facts, "pss", facts.rss)
+        return total
+
+    def _tree(self) -> list[psutil.Process]:
+        if self._process is None:
+            return []
+        with contextlib.suppress(psutil.Error):
+            return [self._process, *self._process.children(recursive=True)]
+        return []
+
+    async def close(self) -> None:
+        """End it, whatever state it is in, and remove its folder."""
+        from playwright.async_api import Error
+
+        if not self.ended.done():
+            self.end("it was closed")
+            with contextlib.suppress(Error, asyncio.TimeoutError):
+                await asyncio.wait_for(self._context.close(), _CLOSE_S)
+        await asyncio.to_thread(_end_folder, self.folder)
+
+
+class Launcher:
+    """Starts browsers by way of Playwright's driver: a process that they all depend on, and that may die too.
+
+    folder: where the browsers have their folders; made by start, removed by stop.
+    """
+
+    def __init__(self) -> None:
+        self.path = find_browser()
+        self.folder = Path()
+        self._playwright: Any = None
+        self._alive = self._started = 0
+        self._restarting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Make the folder and start the driver. Raises BrowserError."""
+        self.folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
+        (self.folder / _OWNER).write_text(json.dumps(vars(this_process())))
+        await self._start_driver()
+
+    async def stop(self) -> None:
+        """End the driver, and what is left of its browsers."""
+        await self._stop_driver()
+        await asyncio.to_thread(_end_folder, self.folder)
+
+    async def _start_driver(self) -> None:
         from playwright.async_api import async_playwright
 
         try:
@@ -119,119 +249,147 @@ class BrowserPool:
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
                 "bare Debian 'apt-get install libatomic1' gives it what it misses"
             ) from error
-        self._rasterizer = await self._choose_rasterizer()
-        slots = [asyncio.create_task(self._keep_one(slot)) for slot in range(1, self._count + 1)]
-        try:
-            await asyncio.gather(*slots)
-        finally:
-            for slot in slots:
-                slot.cancel()
-            await asyncio.gather(*slots, return_exceptions=True)
-            await self._playwright.stop()
 
-    async def _choose_rasterizer(self) -> str:
-        """The first that has WebGL here. Raises BrowserError when none has."""
-        best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
-        choice = best if self._rasterizer == "auto" else (self._rasterizer,)
-        for name in choice:
-            renderer = await self._probe(name)
-            # Where EGL does not work, Chromium may take SwiftShader without a word.
-            if renderer and not (name == "egl" and "SwiftShader" in renderer):
-                self._say(f"rendering with {renderer} (--rasterizer {name})")
-                return name
-        raise BrowserError(
-            f"{self._path} has no WebGL ({', '.join(choice)} tried), and nothing can be rendered without it: "
-            "'--rasterizer swiftshader' works wherever Chromium does; on Debian, 'apt-get install libegl1 "
-            "libgl1-mesa-dri' adds the faster 'egl'"
-        )
+    async def _stop_driver(self) -> None:
+        # A driver that was killed answers with whatever breaks first.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._playwright.stop(), _CLOSE_S)
 
-    async def _probe(self, rasterizer: str) -> str:
-        """What draws with these flags, as WebGL names it; nothing where there is no WebGL."""
+    async def launch(self, rasterizer: str) -> Browser:
+        """Start a browser with an empty tab. Raises BrowserError."""
         from playwright.async_api import Error
 
-        browser = await self._launch(rasterizer)
         try:
-            page = await browser.new_page()
-            return await page.evaluate(_RENDERER)
-        except Error:
-            return ""
-        finally:
-            await _close(browser)
-
-    async def _keep_one(self, slot: int) -> None:
-        fruitless = start = 0
-        while True:
-            start += 1
-            name = f"browser-{slot}" if start == 1 else f"browser-{slot}.{start}"
-            try:
-                reason = await self._one_life(name)
-                fruitless = 0
-            except BrowserError as error:
-                fruitless += 1
-                reason = str(error)
-                if fruitless >= _GIVE_UP_AFTER:
-                    raise
-            self._say(f"{name} ended ({reason}); starting another")
-
-    async def _one_life(self, name: str) -> str:
-        """Start one browser, see its page connect, and wait for its end; returns why it ended."""
-        from playwright.async_api import Error
-
-        browser = await self._launch(self._rasterizer)
-        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        browser.on("disconnected", lambda _: ended.done() or ended.set_result("the browser died"))
-        try:
-            page = await browser.new_page(viewport={"width": 320, "height": 240})
-            page.on("crash", lambda _: ended.done() or ended.set_result("its tab crashed"))
-            await page.goto(self._link(name), wait_until="commit")
-            if not await page.evaluate("!!document.createElement('canvas').getContext('webgl2')"):
-                raise BrowserError(f"{self._path} has no WebGL, and nothing can be rendered without it")
-            session = await self._connection(name, ended, _CONNECT_S)
-            if session is None:
-                reason = ended.result() if ended.done() else f"no connection within {_CONNECT_S:.0f} s"
-                raise BrowserError(f"{name}: {reason}")
-            if session.refused:
-                raise BrowserError(f"{name}: {session.refused}")
-            # A page that worked may be refused later: without WebGL, once the GPU process has died.
-            while session is not None and not session.refused:
-                reason = await asyncio.shield(session.closed)
-                # A page that lost its connection, or was told to, loads itself anew.
-                session = await self._connection(name, ended, _RECONNECT_S)
-            return ended.result() if ended.done() else session.refused if session else reason
+            return await self._launch(rasterizer)
         except Error as error:
-            raise BrowserError(f"{name}: {error.message.strip().splitlines()[0]}") from None
-        finally:
-            await _close(browser)
-
-    async def _launch(self, rasterizer: str) -> Any:
-        from playwright.async_api import Error
-
+            reason = _first_line(error)
+        async with self._restarting:
+            if not self._alive:
+                # Then it may be the driver that died, and its browsers with it.
+                await self._stop_driver()
+                await self._start_driver()
         try:
-            return await self._playwright.chromium.launch(
-                executable_path=self._path,
+            return await self._launch(rasterizer)
+        except Error:
+            raise BrowserError(f"{self.path} did not start ({reason}): {_HOW_TO_GET_ONE}") from None
+
+    async def _launch(self, rasterizer: str) -> Browser:
+        self._started += 1
+        folder = self.folder / str(self._started)
+        try:
+            for part in ("profile", "tmp", "config"):
+                (folder / part).mkdir(parents=True)
+        except OSError as error:
+            raise BrowserError(f"a browser's folder cannot be made: {error}") from error
+        places = {"XDG_CONFIG_HOME": str(folder / "config")}
+        if len(str(folder / "tmp")) <= _LONGEST_TMPDIR:
+            places["TMPDIR"] = str(folder / "tmp")
+        try:
+            context = await self._playwright.chromium.launch_persistent_context(
+                str(folder / "profile"),
+                executable_path=self.path,
                 args=[*RASTERIZERS[rasterizer], *_FLAGS],
+                env=os.environ | places,
+                viewport={"width": 320, "height": 240},
                 handle_sigint=False,
                 handle_sigterm=False,
                 handle_sighup=False,
             )
-        except Error as error:
-            reason = error.message.strip().split("\n")[0]
-            raise BrowserError(f"{self._path} did not start ({reason}): {_HOW_TO_GET_ONE}") from None
+        except BaseException:
+            await asyncio.to_thread(_end_folder, folder)
+            raise
+        browser = Browser(context, folder)
+        self._alive += 1
+        browser.ended.add_done_callback(self._on_ended)
+        return browser
 
-    async def _connection(self, name: str, ended: asyncio.Future, limit_s: float) -> Any | None:
-        """The session of the page of that name; None when the browser ended first, or the time."""
-        connected = asyncio.ensure_future(self._connected(name))
-        await asyncio.wait({connected, ended}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        if connected.done():
-            return connected.result()
-        connected.cancel()
-        return None
+    def _on_ended(self, _ended: asyncio.Future) -> None:
+        self._alive -= 1
+
+    async def choose_rasterizer(self, wanted: str, require_gpu: bool, say: Callable[[str], None]) -> str:
+        """The first of the best rasterizers here that has WebGL, or the one that is wanted; says which.
+
+        Raises BrowserError when none has, and when a GPU is required and none draws.
+        """
+        best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
+        choice = best if wanted == "auto" else (wanted,)
+        for name in choice:
+            browser = await self.launch(name)
+            try:
+                renderer = await browser.renderer()
+            finally:
+                await browser.close()
+            is_software = any(part in renderer.lower() for part in _SOFTWARE)
+            # Where EGL does not work, Chromium may take SwiftShader without a word.
+            if renderer and not (name == "egl" and "SwiftShader" in renderer):
+                if is_software and require_gpu:
+                    raise BrowserError(
+                        f"no GPU draws here, only {renderer}: check its driver and that this user may open "
+                        "/dev/dri (groups video and render), or leave out --require-gpu"
+                    )
+                kind = "in software, no GPU was found: " if is_software else "with the GPU: "
+                say(f"rendering {kind}{renderer} (--rasterizer {name})")
+                return name
+        raise BrowserError(
+            f"{self.path} has no WebGL ({', '.join(choice)} tried), and nothing can be rendered without it: "
+            "'--rasterizer swiftshader' works wherever Chromium does; on Debian, 'apt-get install libegl1 "
+            "libgl1-mesa-dri' adds the faster 'egl'"
+        )
 
 
-async def _close(browser: Any) -> None:
-    from playwright.async_api import Error
+def end_orphans() -> int:
+    """End what is left of the browsers of runners that are gone, and remove their folders; returns how many folders."""
+    count = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        try:
+            is_mine = folder.stat().st_uid == os.getuid()
+            owner = Identity(**json.loads((folder / _OWNER).read_text()))
+            is_left = is_gone(owner)
+        except (OSError, ValueError, TypeError):
+            # Killed before it could write who it is; a living one does so at once.
+            is_left = folder.exists() and time.time() - folder.stat().st_mtime > 3600.0
+        if is_mine and is_left:
+            _end_folder(folder)
+            count += 1
+    return count
 
+
+def _end_folder(folder: Path) -> None:
+    """Kill all processes that work in the folder, and remove it."""
+    while found := _processes_in(folder):
+        for one in found:
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+        psutil.wait_procs(found, timeout=1.0)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _processes_in(folder: Path) -> list[psutil.Process]:
+    own = os.getpid()
+    return [
+        one
+        for one in psutil.process_iter()
+        if f"{folder}/" in _command(one) and one.pid != own and _is_alive(one)
+    ]
+
+
+def _command(process: psutil.Process) -> str:
     try:
-        await asyncio.wait_for(browser.close(), 10.0)
-    except (Error, asyncio.TimeoutError):
-        pass
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _status(process: psutil.Process) -> str:
+    try:
+        return process.status()
+    except psutil.Error:
+        return psutil.STATUS_DEAD
+
+
+def _is_alive(process: psutil.Process | None) -> bool:
+    return process is not None and process.is_running() and _status(process) != psutil.STATUS_ZOMBIE
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -124,11 +124,14 @@ def init(file: Path, example: str) -> None:
 @click.option("--host", default="localhost", show_default=True, help="Where to listen; another address than loopback lets other machines in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]")
 @click.option("--rasterizer", type=click.Choice(_RASTERIZERS), default="auto", show_default=True, help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), Chromium's own SwiftShader, or Chromium's choice.")
+@click.option("--require-gpu", is_flag=True, help="Refuse to render in software.")
+@click.option("--recycle-after", type=click.IntRange(1), default=5000, show_default=True, metavar="JOBS", help="Replace a browser after so many jobs.")
+@click.option("--browser-memory", type=click.IntRange(256), default=3072, show_default=True, metavar="MIB", help="Replace a browser that has grown larger, between two jobs.")
 @click.option("--halt", metavar="SHARE|never", default="20%", show_default=True, callback=_share, help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.")
 @_log_root_option
 @click.option("--min-free", metavar="SIZE", default="256M", show_default=True, help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.")
 @click.pass_context
-def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str, halt: float | None, log_root: str | None, min_free: str) -> None:
+def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str, require_gpu: bool, recycle_after: int, browser_memory: int, halt: float | None, log_root: str | None, min_free: str) -> None:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 
     Its jobs are added by their keys, so the same command can be given again at any time.
@@ -136,6 +139,7 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
     Example: runner run orbit.py --sessions 2
     """
     from runner.disk import parse_size
+    from runner.pool import Limits
     from runner.run import RunOptions, run_campaign
     from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
 
@@ -148,6 +152,8 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
         host=host,
         port=port,
         rasterizer=rasterizer,
+        require_gpu=require_gpu,
+        limits=Limits(renders=recycle_after, memory_bytes=browser_memory << 20),
         halt_share=halt,
         log_root=log_root,
         min_free_bytes=parse_size(min_free),

@@ -15,7 +15,8 @@
 //   {type: "hello", ok, reason, versions, browser, renderer}  once, after INIT: whether this client can
 //                                          be watched; the browser's user agent and its WebGL renderer
 //   {type: "ready", reply}                 the scene is ready
-//   {type: "refused", reply, reason}       instead of a picture that would be wrong
+//   {type: "refused", reply, reason, isLost}  instead of a picture that would be wrong; isLost: the
+//                                          browser cannot draw any more, which is not the job's doing
 //
 // A fence is an invisible element that the server puts into the scene after a batch of updates; its
 // number shows that all of them have arrived. Ready means: the fence is there, React (19.2) has no
@@ -129,6 +130,7 @@
   // encoded once more. Here the pixels it has read are encoded, in a worker; these are the same pixels.
   let shot = null; // what the picture request that is being handed to the client leads to
   const lastRead = new WeakMap(), requestOf = new WeakMap(); // by canvas
+  const LOST = "the camera's WebGL context was lost";
   const MARK = crypto.getRandomValues(new Uint8Array(16));
   for (const Context of [window.WebGL2RenderingContext, window.WebGLRenderingContext]) {
     if (!Context) continue;
@@ -213,11 +215,14 @@
     const quality = type === "image/jpeg" ? options.quality : 1;
     const context = this.getContext("webgl2") || this.getContext("webgl");
     const encoded = PLAIN || !read ? encode.call(this, { type, quality }) : encodeInWorker(read, type, quality);
+    const isLost = () => (read && read.isLost) || (context && context.isContextLost());
     const picture = encoded.then((blob) => {
-      if ((read && read.isLost) || (context && context.isContextLost())) throw new Error("its WebGL context was lost");
+      if (isLost()) throw new Error(LOST);
       return blob;
     });
-    picture.catch((error) => { if (line) line.noPicture(grab, `the camera gave no picture: ${error}`); });
+    picture.catch((error) => {
+      if (line) line.noPicture(grab, isLost() ? LOST : `the camera gave no picture: ${error}`, Boolean(isLost()));
+    });
     return picture;
   };
 
@@ -459,7 +464,7 @@
       this.deliver([message], () => {
         const { seen } = shot;
         shot = null;
-        if (seen.includes(false)) { this.queue.shift(); this.refuse(grab, "the camera's WebGL context was lost"); }
+        if (seen.includes(false)) { this.queue.shift(); this.refuse(grab, LOST, true); }
         else if (seen.length) {
           this.queue.shift();
           this.since = 0;
@@ -472,10 +477,13 @@
       });
       return false;
     }
-    refuse(grab, reason) { this.since = 0; this.isReady = false; this.say({ type: "refused", reply: grab.reply, reason }); }
-    noPicture(grab, reason) {
+    refuse(grab, reason, isLost = false) {
+      this.since = 0; this.isReady = false;
+      this.say({ type: "refused", reply: grab.reply, reason, isLost });
+    }
+    noPicture(grab, reason, isLost) {
       if (this.flight === grab.reply) this.flight = "";
-      this.refuse(grab, reason);
+      this.refuse(grab, reason, isLost);
       this.step();
     }
     sent(data) { if (this.flight && contains(data, this.flight)) { this.flight = ""; this.step(); } }

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from typing import Any, Awaitable, Callable, Iterator
 
 import psutil
 
-from runner.browsers import BrowserPool
 from runner.campaign import Campaign
 from runner.disk import forecast
 from runner.errors import LeaseLost, RunnerError, UsageError, WorldFault
@@ -25,6 +25,7 @@ from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_di
 from runner.job import Place, Progress
 from runner.metrics import MetricsLog
 from runner.mirror import LogMirror
+from runner.pool import BrowserPool, Limits
 from runner.results import ResultsFolder
 from runner.store import Store
 from runner.work import Crew
@@ -36,6 +37,8 @@ _HOUSEKEEPING_S = 0.5
 _PLAIN_LINE_EVERY_S = 10.0
 _SHEET_TILES = 100
 _FORECAST_AFTER = 20
+# Below that a browser cannot keep its profile.
+_LEAST_TEMPORARY_BYTES = 32 << 20
 
 
 class ExitStatus(IntEnum):
@@ -58,6 +61,7 @@ class RunOptions:
     sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
     host, port: where the server listens; port 0 takes a free one.
     rasterizer: what the browsers draw with, or 'auto'.
+    require_gpu: refuse to render in software. limits: when a browser has done enough.
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     """
 
@@ -67,6 +71,8 @@ class RunOptions:
     host: str = "localhost"
     port: int = 0
     rasterizer: str = "auto"
+    require_gpu: bool = False
+    limits: Limits = Limits()
     halt_share: float | None = 0.2
     log_root: str | None = None
     min_free_bytes: int = 0
@@ -145,23 +151,19 @@ async def _run(
         folders.append(store.file.parent)
     probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
     guard = Guard(say, probes)
-    crew = Crew(
-        campaign,
-        campaign_id,
-        store,
-        results,
-        lambda name: name.startswith("browser-"),
-        guard,
-        Breaker(options.halt_share),
+    pool = BrowserPool(
+        options.sessions, say, guard, options.rasterizer, options.require_gpu, options.limits
     )
+    if options.sessions:
+        guard.probes += [pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
+    crew = Crew(campaign, campaign_id, store, results, pool, guard, Breaker(options.halt_share))
     server = Server(_warned_of_changes(crew.work), options.host, options.port, campaign.assets)
-    pool = BrowserPool(options.sessions, server.link, server.connected, say, options.rasterizer)
     signals = _Signals(crew)
     await server.start()
     if not options.sessions:
         say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
     keeper = _Housekeeper(crew, log, options.min_free_bytes)
-    browsers = asyncio.create_task(pool.run() if options.sessions else asyncio.Event().wait())
+    browsers = asyncio.create_task(pool.run(server.link, server.connected))
     finished = asyncio.create_task(crew.finished.wait())
     shown = asyncio.create_task(_show_progress(store, campaign_id, lambda: len(server.sessions)))
     try:

@@ -242,7 +242,8 @@ class Session(SceneOps):
         else:
             # What could not be loaded stays missing for as long as the page lives.
             self.is_spoiled = True
-            reply.set_exception(FrameError(str(message.get("reason"))))
+            kind = SessionGone if message.get("isLost") else FrameError
+            reply.set_exception(kind(str(message.get("reason"))))
         return False
 
     def changed_parts(self) -> dict[str, str]:

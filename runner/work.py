@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import traceback
+from collections import Counter
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, Callable, Mapping, Protocol
@@ -14,12 +16,14 @@ from runner.campaign import Campaign
 from runner.errors import LeaseLost, SessionGone, WorldFault
 from runner.guard import Breaker, Guard, world_fault
 from runner.job import Checkpoint, Finished, Lease, Provenance
+from runner.pool import BrowserPool
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
 
 __all__ = ["Crew"]
 
 _IDLE_S = 0.1
+_SHUTDOWN_S = 0.5
 
 
 class _Session(Protocol):
@@ -41,9 +45,8 @@ class Crew:
     The loop itself is never cancelled: a claim that has begun is always settled. Only the user's
     render is, when its time is up, its tab is gone, or the run stops.
 
-    is_own: tells by a session's name whether this run started its browser; only such a browser's
-    end is charged to the job it held, for people may close their tabs as they like.
-
+    pool: the browsers that this run started. Only the death of one of them is charged to the job it held,
+    for people may close their tabs as they like; but a job that loses its tab again and again is charged.
     breaker: tells when so many attempts fail that the run is halted, and those are charged to nobody.
     guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
     """
@@ -54,7 +57,7 @@ class Crew:
         campaign_id: int,
         store: Store,
         results: ResultsFolder,
-        is_own: Callable[[str], bool],
+        pool: BrowserPool,
         guard: Guard,
         breaker: Breaker,
     ):
@@ -68,7 +71,8 @@ class Crew:
         self.guard = guard
         self.halted = ""
         self._breaker = breaker
-        self._is_own = is_own
+        self._pool = pool
+        self._tabs_lost: Counter[int] = Counter()
         # One thread for the database keeps its waits off the event loop; files are written beside it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
         self._writer: Executor = ThreadPoolExecutor(4, thread_name_prefix="runner-files")
@@ -104,7 +108,7 @@ class Crew:
             )
             session.settle_s = self.campaign.settle_s
             session.set @ self.campaign.make_scene()
-            while not (self.stopping.done() or session.closed.done() or session.is_spoiled):
+            while not (self.stopping.done() or self._is_over(session)):
                 if self.guard.fault is not None:
                     await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
                     continue
@@ -127,6 +131,9 @@ class Crew:
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
+
+    def _is_over(self, session: _Session) -> bool:
+        return session.closed.done() or session.is_spoiled or bool(self._pool.retired(session.name))
 
     def _provenance(self, session: _Session) -> Provenance:
         return Provenance(
@@ -153,6 +160,7 @@ class Crew:
         files, left_behind = await self._files_of(lease)
         if left_behind is not None and await self._adopt(lease, left_behind):
             return
+        began = time.monotonic()
         render = asyncio.create_task(self.campaign.render_job(session, files))
         limit_s = self.campaign.policy.timeout_s
         await _wait_for_any({render, session.closed, self.stopping}, limit_s)
@@ -161,31 +169,53 @@ class Crew:
             render.cancel()
             await asyncio.wait({render})
         error = None if render.cancelled() else render.exception()
+        is_done: bool | None = None
         try:
             if finished and error is None and not render.cancelled():
-                await self._complete(lease, files)
-                return
-            await self._run(files.abandon)
-            if self.stopping.done():
-                await self._store(self.store.release, lease, self.stopping.result())
-            elif session.closed.done() or isinstance(error, SessionGone):
-                reason = f"{session.name}: {session.closed.result() if session.closed.done() else error}"
-                if self._is_own(session.name):
-                    await self._charge(self.store.reclaim, lease, reason)
-                else:
-                    await self._store(self.store.release, lease, reason)
-            elif not finished:
-                # The page may still be busy with it.
-                session.is_spoiled = True
-                await self._charge(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
+                is_done = await self._complete(lease, files)
             else:
-                await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))
+                await self._run(files.abandon)
+                if self.stopping.done():
+                    await self._store(self.store.release, lease, self.stopping.result())
+                elif session.closed.done() or isinstance(error, SessionGone):
+                    await self._lose_tab(session, lease, error)
+                elif not finished:
+                    # The page may still be busy with it.
+                    session.is_spoiled = True
+                    await self._charge(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
+                    is_done = False
+                else:
+                    is_done = await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))
         except LeaseLost:
             row = await self._store(self.store.job, lease.campaign_id, lease.key)
             if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
                 return  # A commit whose answer was lost on the way was written all the same.
             # Another worker has the job now; this attempt's files lie in a folder of their own.
             await self._run(files.abandon)
+        if is_done is not None:
+            self._pool.settled(session.name, lease.job_id, is_done, time.monotonic() - began)
+
+    async def _lose_tab(self, session: _Session, lease: Lease, error: BaseException | None) -> None:
+        """The tab went away under the job: a crash where its browser died; else nobody's fault, to a limit."""
+        reason = session.closed.result() if session.closed.done() else str(error)
+        if not session.closed.done():
+            # The page is there, but cannot draw any more.
+            session.is_spoiled = True
+            self._pool.retire(session.name, reason)
+        end = await self._pool.end_of(session.name) if session.closed.done() else None
+        if end is not None and end.is_crash:
+            # What ends the browser may end this process too, a moment later: a shutdown, systemd, a terminal.
+            await asyncio.wait({self.stopping}, timeout=_SHUTDOWN_S)
+        self._tabs_lost[lease.job_id] += 1
+        times = self._tabs_lost[lease.job_id]
+        if self.stopping.done():
+            await self._store(self.store.release, lease, self.stopping.result())
+        elif end is not None and end.is_crash:
+            await self._charge(self.store.reclaim, lease, f"crash: {end.reason}")
+        elif times >= self.campaign.policy.max_crashes:
+            await self._charge(self.store.reclaim, lease, f"crash: its tab was lost {times} times")
+        else:
+            await self._store(self.store.release, lease, f"{session.name}: {end.reason if end else reason}")
 
     async def _adopt(self, lease: Lease, finished: Finished) -> bool:
         """Take over what an attempt had finished before a crash kept the database from knowing."""
@@ -212,26 +242,28 @@ class Crew:
             )
         )
 
-    async def _complete(self, lease: Lease, files: JobFiles) -> None:
+    async def _complete(self, lease: Lease, files: JobFiles) -> bool | None:
+        """Whether the job is done now; None where neither it nor the browser is to blame."""
         try:
             outcome = await self._run(files.finish)
         except LeaseLost:
             raise
         except Exception as error:
             await self._run(files.abandon)
-            await self._fail(lease, error)
-            return
+            return await self._fail(lease, error)
         await self._store(self.store.complete, lease, outcome)
         self._breaker.add(lease.job_id, lease.attempt)
+        return True
 
-    async def _fail(self, lease: Lease, error: BaseException) -> None:
+    async def _fail(self, lease: Lease, error: BaseException) -> bool | None:
         fault = world_fault(error)
         if fault is not None:
             self.guard.pause(fault)
             await self._store(self.store.release, lease, str(fault))
-            return
+            return None
         text = "".join(traceback.format_exception(error))
         await self._charge(self.store.fail, lease, _one_line(error), text)
+        return False
 
     async def _charge(self, move: Callable[..., Any], lease: Lease, error: str, *more: str) -> None:
         """Charge the job, unless this is one failure too many: then the run halts, and none of them counts."""

@@ -1,0 +1,273 @@
+"""Everything that a browser can die of, with real browsers: seen, survived, named, and charged to whom it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+from campaigns import assert_whole, write_colors
+
+from runner import run as run_module
+from runner.browsers import Browser
+from runner.campaign import load_campaign
+from runner.pool import BrowserPool, Limits
+from runner.run import RunOptions, run_campaign
+from runner.store import Store
+
+pytestmark = pytest.mark.usefixtures("browser_path")
+
+# Lets a test take the contexts of a page away, as a driver's reset does.
+REMEMBER_CONTEXTS = """
+window.__contexts = [];
+for (const Canvas of [HTMLCanvasElement, OffscreenCanvas]) {
+  const real = Canvas.prototype.getContext;
+  Canvas.prototype.getContext = function () {
+    const context = real.apply(this, arguments);
+    if (context && context.getExtension) window.__contexts.push(context);
+    return context;
+  };
+}
+"""
+LOSE_CONTEXTS = "window.__contexts.forEach((gl) => gl.getExtension('WEBGL_lose_context')?.loseContext())"
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    """Run a campaign in this process while deed(pool) lays hands on its browsers; returns the exit status."""
+
+    def run_it(deed, count=120, policy="", body="pass", **options) -> int:
+        troubles = []
+
+        class Haunted(BrowserPool):
+            async def run(self, link, connected):
+                real_launch = self._launcher.launch
+
+                async def launch(rasterizer):
+                    browser = await real_launch(rasterizer)
+                    await browser.page.add_init_script(REMEMBER_CONTEXTS)
+                    return browser
+
+                self._launcher.launch = launch
+
+                async def haunt():
+                    try:
+                        await deed(self)
+                    except Exception as error:
+                        troubles.append(error)
+
+                haunting = asyncio.create_task(haunt())
+                try:
+                    await super().run(link, connected)
+                finally:
+                    haunting.cancel()
+                    await asyncio.gather(haunting, return_exceptions=True)
+
+        monkeypatch.setattr(run_module, "BrowserPool", Haunted)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        file = write_colors(tmp_path, count, body, policy)
+        settings = {"sessions": 1} | options
+        try:
+            status = run_campaign(
+                load_campaign(file, {}),
+                RunOptions(database=str(tmp_path / "runner.db"), results=tmp_path / "results", **settings),
+            )
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if troubles:
+            raise troubles[0]
+        return status
+
+    return run_it
+
+
+async def until(fact, what: str, limit_s: float = 60.0):
+    """Wait until fact() is true, and return it."""
+    for _ in range(int(limit_s / 0.02)):
+        value = fact()
+        if value:
+            return value
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"waited {limit_s:.0f} s in vain for {what}")
+
+
+def done_in(folder) -> int:
+    with contextlib.closing(sqlite3.connect(folder / "runner.db")) as connection:
+        return connection.execute("SELECT done FROM campaign").fetchone()[0]
+
+
+def processes(browser: Browser, kind: str = "") -> list[psutil.Process]:
+    """The browser's processes of that kind; its first one for ''."""
+    found = [one for one in browser._tree() if f"--type={kind}" in " ".join(one.cmdline())]
+    return found if kind else [browser._process]
+
+
+async def nothing(pool):
+    """Let the night be quiet."""
+
+
+def kill(kind: str = ""):
+    async def deed(pool, browser):
+        for one in processes(browser, kind):
+            one.kill()
+
+    return deed
+
+
+def stop(kind: str = ""):
+    async def deed(pool, browser):
+        for one in processes(browser, kind) if kind else browser._tree():
+            one.suspend()
+
+    return deed
+
+
+def evaluate(script: str):
+    async def deed(pool, browser):
+        # Some of these never answer.
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(browser.page.evaluate(script), 0.5)
+
+    return deed
+
+
+async def close_tab(pool, browser):
+    await browser.page.close()
+
+
+async def cut_websocket(pool, browser):
+    for session in pool._connected.__self__.sessions:
+        session._socket._req.transport.abort()
+
+
+async def kill_driver(pool, browser):
+    for one in psutil.Process().children():
+        if "playwright" in " ".join(one.cmdline()):
+            one.kill()
+
+
+# What happens, how the report names it ('' where the browser goes on), what the job in flight is charged with.
+DEATHS = {
+    "browser killed": (kill(), "the browser died", "crashed"),
+    "renderer killed": (kill("renderer"), "its tab crashed", "crashed"),
+    # Between two pictures its contexts are restored, and nothing was lost.
+    "gpu process killed": (kill("gpu-process"), "WebGL|", "released"),
+    "driver killed": (kill_driver, "the browser died", "crashed"),
+    "browser stopped": (stop(), "it stood still", "released"),
+    "renderer stopped": (stop("renderer"), "it stood still", "released"),
+    "tab closed": (close_tab, "its tab was closed", "released"),
+    "context lost": (evaluate(LOSE_CONTEXTS), "WebGL context was lost", "released"),
+    "page led away": (evaluate("location.href = 'about:blank'"), "its page went to about:blank", "released"),
+    "websocket cut": (cut_websocket, "", "released"),
+    "error loop": (evaluate("setInterval(() => { throw new Error('again') }, 0)"), "", None),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_death_is_survived_named_and_charged_to_whom_it_should_be(tmp_path, night, death):
+    """The job in flight goes back, the browser is replaced, the campaign goes on, and the report names it."""
+    deed, name, charge = DEATHS[death]
+    before = []
+
+    async def haunt(pool):
+        await until(lambda: done_in(tmp_path) >= 5, "the first done jobs")
+        life = pool._lives["browser-1"]
+        await deed(pool, life.browser)
+        before.append(done_in(tmp_path))
+        if name and not name.endswith("|"):
+            await until(life.browser.ended.done, "the end of the browser", 20)
+
+    assert night(haunt) == 0
+    assert_whole(tmp_path, 120)
+    assert before[0] < 120, "it came too late"
+    with Store(tmp_path / "runner.db") as store:
+        events = [event["message"] for event in store.events(1) if event["kind"] == "browser"]
+        outcomes = {row["outcome"] for row in store.attempts(1)}
+        charges = sum(row["failures"] + row["crashes"] for row in store.jobs(1))
+    assert len(events) in ({0, 1} if name.endswith("|") else {bool(name)}), events
+    assert all(name.removesuffix("|") in event for event in events), events
+    assert outcomes <= {charge}
+    assert charges <= (charge == "crashed")
+
+
+def test_a_page_that_hangs_is_replaced(tmp_path, night):
+    """An endless loop in the page costs its job an attempt's time, and no more than that."""
+    async def haunt(pool):
+        await until(lambda: done_in(tmp_path) >= 5, "the first done jobs")
+        await evaluate("for (;;) {}")(pool, pool._lives["browser-1"].browser)
+
+    assert night(haunt, policy=", timeout_s=4") == 0
+    assert_whole(tmp_path, 120)
+    with Store(tmp_path / "runner.db") as store:
+        assert [event["message"] for event in store.events(1)] == ["its page stood still"]
+        assert [row["error"] for row in store.attempts(1)] == ["TimeoutError: no end after 4 s"]
+
+
+def test_a_browser_is_recycled_after_so_many_renders(tmp_path, night):
+    """Between two jobs: no attempt ends badly, and each browser renders no more than that."""
+    assert night(nothing, limits=Limits(renders=50)) == 0
+    assert_whole(tmp_path, 120)
+    with Store(tmp_path / "runner.db") as store:
+        assert [event["message"] for event in store.events(1)] == ["it has rendered 50 jobs"] * 2
+        assert store.attempts(1) == []
+
+
+def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night):
+    """Memory is looked at every few seconds, and acted upon between two jobs."""
+    body = 'await asyncio.sleep(0.1)'
+    assert night(nothing, count=120, body=body, limits=Limits(memory_bytes=1 << 20)) == 0
+    with Store(tmp_path / "runner.db") as store:
+        assert "it has grown to" in store.events(1)[0]["message"]
+        assert store.attempts(1) == []
+
+
+def test_a_job_that_kills_its_browser_is_set_aside(tmp_path, night):
+    """A poison job is failed after three crashes, however they are spread; all others are done."""
+    async def haunt(pool):
+        while True:
+            with contextlib.closing(sqlite3.connect(tmp_path / "runner.db")) as connection:
+                poison = connection.execute(
+                    "SELECT 1 FROM job WHERE status = 'in_progress' AND params LIKE '%:7}'"
+                ).fetchone()
+            for life in pool._lives.values():
+                if poison and not life.browser.ended.done() and pool._lives:
+                    for one in processes(life.browser):
+                        one.kill()
+            await asyncio.sleep(0.05)
+
+    body = 'if job.params["number"] == 7: await asyncio.sleep(60)'
+    assert night(haunt, count=40, body=body) == 1
+    with Store(tmp_path / "runner.db") as store:
+        (failed,) = [row for row in store.jobs(1) if row["status"] != "done"]
+        assert (failed["status"], failed["crashes"], failed["params"]) == ("failed", 3, {"number": 7})
+        assert failed["error"].startswith("crash: ")
+
+
+def test_nothing_is_left_behind(tmp_path, night, monkeypatch):
+    """At the end no process and no folder of the browsers is left, also of those that were killed."""
+    # In a short path, as temporary folders have: Chromium's sockets lie in it.
+    temporary = Path(tempfile.mkdtemp())
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    seen = []
+
+    async def haunt(pool):
+        await until(lambda: done_in(tmp_path) >= 5, "the first done jobs")
+        seen.extend(pool._lives["browser-1"].browser._tree())
+        (folder,) = temporary.iterdir()
+        assert (folder / "1").exists() is False, "the one that was probed"
+        assert list(folder.glob("*/profile")) and list(folder.glob("*/tmp/*"))
+        await kill()(pool, pool._lives["browser-1"].browser)
+        await until(lambda: "browser-1.2" in pool._lives, "the next browser")
+        await until(lambda: done_in(tmp_path) >= 40, "more jobs")
+        seen.extend(pool._lives["browser-1.2"].browser._tree())
+
+    assert night(haunt) == 0
+    assert len(seen) > 10
+    assert not psutil.wait_procs(seen, timeout=10)[1]
+    temporary.rmdir()
