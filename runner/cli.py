@@ -316,7 +316,7 @@ def retry(campaign: str | None, db: str | None, failed: bool, error: str | None,
 @click.argument("campaign", required=False)
 @_database_option
 @click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the files are. [default: where the last run put them]")
-@click.option("--image", metavar="PATTERN", help="Which of a job's files are its pictures, as rgb*. [default: all images]")
+@click.option("--image", metavar="PATTERN", help="Which of a job's files are its pictures, as rgb*. [default: all; mp4, sheet and nerfstudio ask where there are several]")
 @click.option("--fps", type=click.FloatRange(0.1, 1000), default=24.0, metavar="N", show_default=True, help="Pictures a second in mp4.")
 @click.option("--matrix", metavar="PARAM", default="matrix", show_default=True, help="The param with the camera's pose, for nerfstudio: 16 floats, column-major.")
 @click.option("--fov", type=click.FloatRange(0, 180, min_open=True, max_open=True), metavar="DEGREES", help="Vertical field of view, for nerfstudio, of jobs without a param fov.")

@@ -44,7 +44,8 @@ _SHEET_TILES = 100
 class ExportOptions:
     """Choices of an export.
 
-    image: which of a job's files are its pictures, a pattern such as "rgb*"; None: all images.
+    image: which of a job's files are its pictures, a pattern such as "rgb*"; None: all images, where
+    that is one a job or the format keeps them apart.
     fps: pictures a second, for mp4.
     matrix: the param that holds the camera's pose, for nerfstudio.
     fov_deg: vertical field of view in degrees of jobs without a param fov, for nerfstudio.
@@ -160,6 +161,14 @@ class _Rows:
         """The job's pictures, by name."""
         images = [file for file in row["artifacts"] if file["kind"].startswith("image/")]
         return [file for file in images if fnmatch(file["name"], self.options.image or "*")]
+
+    def chosen(self, row: Row, at_most: int | None = None) -> list[dict[str, Any]]:
+        """The job's pictures where colour and depth must not be mixed up: of several, one must have said which."""
+        pictures = self.pictures(row)
+        if len(pictures) > 1 and self.options.image is None or len(pictures) > (at_most or len(pictures)):
+            names = ", ".join(picture["name"] for picture in pictures[:3])
+            raise ExportError(f"job {row['key']} has {len(pictures)} pictures ({names}): choose with --image PATTERN")
+        return pictures
 
     def content(self, file: dict[str, Any]) -> bytes:
         """The bytes of a file, still those that were verified."""
@@ -284,12 +293,9 @@ def _write_nerfstudio(rows: _Rows, target: Path) -> None:
     with _new_folder(target) as folder:
         (folder / "images").mkdir()
         for number, row in enumerate(rows):
-            pictures = rows.pictures(row)
-            if len(pictures) > 1:
-                names = ", ".join(picture["name"] for picture in pictures[:3])
-                raise ExportError(f"job {row['key']} has {len(pictures)} pictures ({names}): choose one with --image")
-            content = rows.content(pictures[0])
-            name = f"images/frame_{number + 1:05d}{PurePosixPath(pictures[0]['name']).suffix.lower()}"
+            (picture,) = rows.chosen(row, at_most=1)
+            content = rows.content(picture)
+            name = f"images/frame_{number + 1:05d}{PurePosixPath(picture['name']).suffix.lower()}"
             (folder / name).write_bytes(content)
             with Image.open(io.BytesIO(content)) as image:
                 intrinsics = _intrinsics(row, rows.options, *image.size)
@@ -355,7 +361,7 @@ def _write_mp4(rows: _Rows, target: Path) -> None:
         )  # fmt: skip
         with video:
             for row in rows:
-                for picture in rows.pictures(row):
+                for picture in rows.chosen(row):
                     with Image.open(io.BytesIO(rows.content(picture))) as image:
                         size = size or image.size
                         if image.size != size:
@@ -369,7 +375,7 @@ def _write_mp4(rows: _Rows, target: Path) -> None:
 def _write_sheet(rows: _Rows, target: Path) -> None:
     """A JPEG of up to 100 jobs' first pictures, evenly spread."""
     every = -(-rows.count // _SHEET_TILES)
-    pictures = [rows.pictures(row)[0] for row in islice(rows, 0, None, every)]
+    pictures = [rows.chosen(row)[0] for row in islice(rows, 0, None, every)]
     with _replacing(target) as temporary:
         contact_sheet([rows.root / picture["path"] for picture in pictures], temporary)
 

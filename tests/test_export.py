@@ -56,7 +56,7 @@ def jpeg(number: int, size=(WIDTH, HEIGHT)) -> bytes:
 class Made:
     """A campaign whose jobs were rendered, all but the last `left`, by hand."""
 
-    def __init__(self, folder: Path, left: int = 0, depth: bool = True, size=lambda number: (WIDTH, HEIGHT)):
+    def __init__(self, folder: Path, left: int = 0, layer: str = "layers/depth.npy", size=lambda number: (WIDTH, HEIGHT)):
         self.folder, self.database, self.root = folder, folder / "runner.db", folder / "results"
         with Store(self.database) as store, ThreadPoolExecutor(2) as writer:
             campaign_id, _ = store.submit("orbit", [(key, params(n)) for n, key in enumerate(KEYS)], Policy())
@@ -65,8 +65,7 @@ class Made:
                 number = lease.params["n"]
                 job = JobFiles(lease, ResultsFolder(self.root, "orbit"), writer)
                 job.save("rgb.jpg", jpeg(number, size(number)))
-                if depth:
-                    job.save("layers/depth.npy", np.full((3, 2), number, dtype=np.float32))
+                job.save(layer, np.full((3, 2), number, dtype=np.float32 if layer.endswith(".npy") else np.uint8))
                 job.log(mean=float("nan") if number == 1 else number / 2, sharp=True)
                 store.complete(lease, job.finish())
             store.end_worker(worker_id)
@@ -315,6 +314,19 @@ def test_a_job_without_a_picture_is_a_hole_among_pictures(made):
     with pytest.raises(ExportError, match="test-0: no picture depth"):
         made.export("imagefolder", "images", image="depth*")
     assert len(list((made.export("imagefolder", "images", image="rgb*") / "train").glob("*.jpg"))) == COUNT
+
+
+@pytest.mark.parametrize("format", ["mp4", "sheet", "nerfstudio"])
+def test_colour_and_depth_are_not_mixed_up(tmp_path, format):
+    """Where a job has several pictures, one says which; a pattern may still mean all of them."""
+    made = Made(tmp_path, layer="depth.jpg")
+    with pytest.raises(ExportError, match=r"2 pictures \(depth.jpg, rgb.jpg\): choose with --image"):
+        made.export(format, TARGETS[format], fov_deg=50.0)
+    assert made.export(format, TARGETS[format], fov_deg=50.0, image="rgb*").exists()
+    if format == "nerfstudio":
+        with pytest.raises(ExportError, match="2 pictures"):
+            made.export(format, "both", fov_deg=50.0, image="*")
+    assert len(list((made.export("imagefolder", "images") / "train").glob("*.jpg"))) == 2 * COUNT
 
 
 def test_a_folder_that_is_there_is_not_touched_and_a_file_is_replaced_whole(made, monkeypatch):
