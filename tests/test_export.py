@@ -56,7 +56,9 @@ def jpeg(number: int, size=(WIDTH, HEIGHT)) -> bytes:
 class Made:
     """A campaign whose jobs were rendered, all but the last `left`, by hand."""
 
-    def __init__(self, folder: Path, left: int = 0, layer: str = "layers/depth.npy", size=lambda number: (WIDTH, HEIGHT)):
+    def __init__(
+        self, folder: Path, left: int = 0, layer: str = "layers/depth.npy", size=lambda number: (WIDTH, HEIGHT)
+    ):
         self.folder, self.database, self.root = folder, folder / "runner.db", folder / "results"
         with Store(self.database) as store, ThreadPoolExecutor(2) as writer:
             campaign_id, _ = store.submit("orbit", [(key, params(n)) for n, key in enumerate(KEYS)], Policy())
@@ -65,7 +67,8 @@ class Made:
                 number = lease.params["n"]
                 job = JobFiles(lease, ResultsFolder(self.root, "orbit"), writer)
                 job.save("rgb.jpg", jpeg(number, size(number)))
-                job.save(layer, np.full((3, 2), number, dtype=np.float32 if layer.endswith(".npy") else np.uint8))
+                dtype = np.float32 if layer.endswith(".npy") else np.uint8
+                job.save(layer, np.full((3, 2), number, dtype=dtype))
                 job.log(mean=float("nan") if number == 1 else number / 2, sharp=True)
                 store.complete(lease, job.finish())
             store.end_worker(worker_id)
@@ -387,6 +390,7 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(tmp_path):
     made = Made(tmp_path, left=1)
     refused = run("export", "csv", tmp_path / "t.csv", "--db", made.database)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--allow-incomplete" in refused.stderr
-    done = run("export", "csv", tmp_path / "t.csv", "orbit", "--db", made.database, "--results", made.root, "--allow-incomplete")
+    places = ["--db", made.database, "--results", made.root]
+    done = run("export", "csv", tmp_path / "t.csv", "orbit", *places, "--allow-incomplete")
     assert done.returncode == 0 and "4 jobs, 1 left out" in done.stderr and done.stdout == ""
     assert len(pd.read_csv(tmp_path / "t.csv")) == 4
