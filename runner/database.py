@@ -10,6 +10,7 @@ import re
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
@@ -23,9 +24,8 @@ from runner.host import network_filesystem
 __all__ = ["Cursor", "Database"]
 
 _PRAGMAS = (
-    "journal_mode = WAL",
-    "synchronous = {synchronous}",
     "busy_timeout = {busy_timeout_ms}",
+    "synchronous = {synchronous}",
     "journal_size_limit = {largest_log}",
     "cache_size = -65536",
 )
@@ -238,8 +238,24 @@ def _engine(url: sa.URL, synchronous: str) -> sa.Engine:
     def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in _PRAGMAS:
             connection.execute("PRAGMA " + pragma.format(**values))
+        _use_log(connection)
 
     return engine
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Write-ahead mode. SQLite does not wait for another's lock here, whatever the timeout: ask for it instead."""
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        time.sleep(0.01)
 
 
 def _shown(url: sa.URL) -> str:

@@ -230,7 +230,9 @@ class _Signals:
         self._crew, self._loop = crew, asyncio.get_running_loop()
         self.status: ExitStatus | None = None
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            # Under nohup, and in a shell's background, what is ignored stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if self.status is not None:

@@ -101,6 +101,18 @@ def test_a_locked_database_is_unavailable_and_then_goes_on(tmp_path):
         assert store.add_campaign("a") == 1
 
 
+def test_a_database_that_is_being_made_elsewhere_is_waited_for(tmp_path):
+    """Another program's lock on a new file, at the moment it is opened, costs time and nothing else."""
+    other = sqlite3.connect(tmp_path / "test.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(1.0, lambda: other.execute("ROLLBACK"))
+    release.start()
+    with Store(tmp_path / "test.db") as store:
+        assert store.add_campaign("a") == 1
+    release.join()
+    other.close()
+
+
 def test_a_server_that_drops_its_connections_is_unavailable_and_then_goes_on(postgres_url):
     """PostgreSQL restarted, or the network gone for a while: the store connects again by itself."""
     import psycopg
