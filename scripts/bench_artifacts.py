@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Measure how files of jobs are written and listed: beside plain durable writes, and as they grow in number.
 
-All contenders take turns, in chunks of jobs, so that they meet the same disk in the same minutes; what is
-printed are ratios. Between the first and the last chunks the folder is filled without waiting for the disk.
+The contenders take turns, a few jobs each, so that they meet the same disk in the same second; what is printed
+is the median of the ratios in each turn. Plain durable writes go to a new folder in each turn, and so cost the
+same at any time: runner's ratio to them at the end beside that at the start tells what growth costs. Between
+the two the folder is filled without waiting for the disk.
 
     scripts/bench_artifacts.py --jobs 100000 --folder FOLDER_ON_THE_DISK_TO_MEASURE
 """
@@ -44,56 +46,58 @@ class Runner:
 
 
 class Plain:
-    """The least that outlives a power cut: write, fsync, rename, and fsync of the folder; all in one folder."""
+    """The least that outlives a power cut: write, fsync, rename, and fsync of the folder; a new one each turn."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.number = 0
-        folder.mkdir(parents=True)
+        self.turns = 0
 
     def write(self, content: bytes, count: int, _writer: ThreadPoolExecutor) -> None:
-        for _ in range(count):
-            self.number += 1
+        self.turns += 1
+        folder = self.folder / str(self.turns)
+        folder.mkdir(parents=True)
+        for number in range(count):
             for name in FILES:
-                path = self.folder / f"{self.number:032x}-{name}"
+                path = folder / f"{number:032x}-{name}"
                 temporary = path.with_suffix(".tmp")
                 with open(temporary, "wb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(path)
-            descriptor = os.open(self.folder, os.O_RDONLY)
+            descriptor = os.open(folder, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
 
 
-def rate(contender, content: bytes, count: int, writer: ThreadPoolExecutor) -> float:
+def seconds(act, *arguments) -> float:
     began = time.perf_counter()
-    contender.write(content, count, writer)
-    return count / (time.perf_counter() - began)
+    act(*arguments)
+    return time.perf_counter() - began
 
 
-def rates(contenders: dict, content: bytes, chunk: int, rounds: int, writer: ThreadPoolExecutor) -> dict:
-    """Jobs per second of each, the median over rounds in which they take turns."""
-    seen = {name: [] for name in contenders}
+def write_ratios(contenders: dict, content: bytes, chunk: int, rounds: int, writer: ThreadPoolExecutor) -> dict:
+    """Jobs a second of each contender to those of plain."""
+    ratios = {name: [] for name in contenders if name != "plain"}
     for _ in range(rounds):
-        for name, contender in contenders.items():
-            seen[name].append(rate(contender, content, chunk, writer))
-    return {name: median(values) for name, values in seen.items()}
+        times = {name: seconds(contender.write, content, chunk, writer) for name, contender in contenders.items()}
+        for name in ratios:
+            ratios[name].append(times["plain"] / times[name])
+    return {name: median(values) for name, values in ratios.items()}
 
 
-def listing_rates(folders: dict, rounds: int = 3) -> tuple[int, dict]:
-    """How many files runner has, and files per second of going through each folder with their sizes, once read."""
-    seen = {name: [] for name in folders}
-    counts = {}
-    for turn in range(rounds + 1):
-        for name, folder in folders.items():
+def listing_ratio(folder: Path, reference: Path, rounds: int = 5) -> tuple[int, float]:
+    """How many files the folder has, and its files a second, with their sizes, to those of the reference."""
+    ratios = []
+    for _ in range(rounds + 1):
+        rates = []
+        for each in (folder, reference):
             began = time.perf_counter()
-            count = sum(1 for entry in walk(folder) if entry.stat().st_size)
-            if turn:
-                seen[name].append(count / (time.perf_counter() - began))
-            counts[name] = count
-    return counts["runner"], {name: median(values) for name, values in seen.items()}
+            count = sum(1 for entry in walk(each) if entry.stat().st_size)
+            rates.append((count, count / (time.perf_counter() - began)))
+        ratios.append(rates[0][1] / rates[1][1])
+    # The first time the folders are read from the disk.
+    return rates[0][0], median(ratios[1:])
 
 
 def walk(folder) -> Iterator[os.DirEntry]:
@@ -118,30 +122,25 @@ def main() -> None:
         with ThreadPoolExecutor(4) as writer:
             contenders = {
                 "runner": Runner(folder / "runner"),
-                "plain": Plain(folder / "plain"),
                 "runner, no manifest": Runner(folder / "bare", has_manifest=False),
+                "plain": Plain(folder / "plain"),
             }
-            folders = {name: folder / name for name in ("runner", "plain")}
-            first = rates(contenders, content, options.chunk, options.rounds, writer)
-            few, first_listing = listing_rates(folders)
+            first = write_ratios(contenders, content, options.chunk, options.rounds, writer)
+            shutil.copytree(folder / "runner", folder / "reference")
+            few, first_listing = listing_ratio(folder / "runner", folder / "reference")
             real, os.fsync = os.fsync, lambda _descriptor: None
             fill = options.jobs - contenders["runner"].number - options.chunk * options.rounds
-            for name in folders:
-                contenders[name].write(b"x", max(0, fill), writer)
+            contenders["runner"].write(b"x", max(0, fill), writer)
             os.fsync = real
             os.sync()
-            last = rates(contenders, content, options.chunk, options.rounds, writer)
-            many, last_listing = listing_rates(folders)
+            last = write_ratios(contenders, content, options.chunk, options.rounds, writer)
+            many, last_listing = listing_ratio(folder / "runner", folder / "reference")
         widest = max(len(os.listdir(path)) for path in (folder / "runner/bench/jobs").iterdir())
         print(f"{contenders['runner'].number:,} jobs with {len(FILES)} files each; folders hold at most {widest:,} entries")
-        print("jobs written per second, as ratios to plain     at the start    at the end    end to start")
-        for name in contenders:
-            start, end = first[name] / first["plain"], last[name] / last["plain"]
-            print(f"  {name:<40}{start:>18.2f}{end:>14.2f}{last[name] / first[name]:>16.2f}")
-        print(f"files listed per second, of {few:,} and of {many:,}")
-        for name in folders:
-            start, end = first_listing[name] / first_listing["plain"], last_listing[name] / last_listing["plain"]
-            print(f"  {name:<40}{start:>18.2f}{end:>14.2f}{last_listing[name] / first_listing[name]:>16.2f}")
+        print("jobs written a second, as ratios to plain durable writes    at the start    at the end")
+        for name, ratio in first.items():
+            print(f"  {name:<54}{ratio:>16.2f}{last[name]:>14.2f}")
+        print(f"files listed a second among {many:,}, to those among {few:,}: {last_listing / first_listing:.2f}")
     finally:
         shutil.rmtree(folder)
 
