@@ -140,8 +140,10 @@ CREATE TABLE result (
     campaign_id BIGINT NOT NULL,
     job_id BIGINT NOT NULL,
     metrics TEXT NOT NULL,                      -- JSON object of numbers, strings, booleans and nulls
+    suspicion TEXT,                             -- why a picture of it may be wrong though it is whole
     UNIQUE (job_id)
 );
+CREATE INDEX result_suspicion ON result (campaign_id, job_id) WHERE suspicion IS NOT NULL;
 
 -- A file of a done job, or of a finished step. Written, flushed to disk and renamed before its row is.
 CREATE TABLE artifact (

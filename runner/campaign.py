@@ -55,6 +55,7 @@ class Campaign:
         backoff_s: float = 1.0,
         assets: str | Path | None = None,
         settle_s: float = 0.0,
+        on_suspect: str = "keep",
     ):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise CampaignError(
@@ -69,12 +70,17 @@ class Campaign:
         ]:
             if not isinstance(value, (int, float)) or not value >= least:
                 raise CampaignError(f"campaign {name!r}: {what} must be at least {least}, got {value!r}")
+        if on_suspect not in ("keep", "retry", "fail"):
+            raise CampaignError(
+                f"campaign {name!r}: on_suspect must be 'keep', 'retry' or 'fail', got {on_suspect!r:.100}"
+            )
         self.name = name
         self.policy = Policy(
             max_failures=max_failures,
             max_crashes=max_crashes,
             timeout_s=timeout_s,
             backoff_s=backoff_s,
+            on_suspect=on_suspect,
         )
         self.settle_s = settle_s
         self.assets = None if assets is None else AssetFolder(Path(_folder.get(), assets))

@@ -29,6 +29,9 @@ class Policy:
     backoff_s: wait before the second attempt, in seconds; doubles with each failure.
     backoff_max_s: the longest such wait, in seconds.
     timeout_s: limit of one attempt, in seconds.
+    on_suspect: what becomes of a job with a picture that may be wrong (all of one colour, or the same
+    bytes as the one before): 'keep' marks it, 'retry' tries again and marks it if the last attempt is
+    no better, 'fail' counts it as a failure.
     """
 
     max_failures: int = 3
@@ -36,6 +39,7 @@ class Policy:
     backoff_s: float = 1.0
     backoff_max_s: float = 600.0
     timeout_s: float = 60.0
+    on_suspect: str = "keep"
 
 
 def canonical_json(params: Mapping[str, Any]) -> str:
@@ -143,11 +147,13 @@ class Outcome:
     """What a finished attempt hands over: its files and its metrics (numbers, strings, booleans, None).
 
     has_checkpoint: the job has kept a checkpoint, which goes when it is done.
+    suspicion: which of its pictures may be wrong though they are whole, and why; empty for most.
     """
 
     artifacts: tuple[Artifact, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     has_checkpoint: bool = False
+    suspicion: str = ""
 
 
 @dataclass(frozen=True)

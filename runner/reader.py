@@ -166,6 +166,18 @@ class Reader(Database):
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
+    def suspects(self, campaign_id: int) -> list[tuple[str, str]]:
+        """(key, suspicion) of the done jobs with a picture that may be wrong, in the order they were added."""
+        job, result = schema.job, schema.result
+        query = (
+            sa.select(job.c.key, result.c.suspicion)
+            .join(job, job.c.id == result.c.job_id)
+            .where(result.c.campaign_id == campaign_id, result.c.suspicion.is_not(None))
+            .order_by(job.c.id)
+        )
+        with self.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
     def done_times(self, campaign_id: int) -> list[tuple[str, float, float]]:
         """(key, grab_ts, end_ts) of the done jobs."""
         job = schema.job

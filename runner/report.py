@@ -49,6 +49,7 @@ def summarize(store: Store, campaign: dict[str, Any]) -> dict[str, Any]:
         "attempts": {} if attempts.empty else attempts["outcome"].value_counts().to_dict(),
         "drawn_with": _drawn_with(store, campaign_id),
         "events": _group_events(store.events(campaign_id)),
+        "suspects": [{"key": key, "reason": reason} for key, reason in store.suspects(campaign_id)],
         "failures": _group_failures(store.failures(campaign_id)),
         "next": _next_commands(campaign, progress),
     }
@@ -78,6 +79,12 @@ def to_text(summary: dict[str, Any]) -> str:
     for group in summary["events"]:
         times = "" if group["count"] == 1 else f" ({group['count']:,} times)"
         lines.append(f"  {group['kind']:<9} {group['message']}{times}")
+    if summary["suspects"]:
+        first = summary["suspects"][0]
+        lines.append(
+            f"  suspect   pictures of {len(summary['suspects']):,} done jobs may be wrong; "
+            f"for example {first['key']} ({first['reason']}); --json lists all"
+        )
     for group in summary["failures"]:
         lines += ["", f"  {group['count']:,} failed: {group['reason']}", f"      for example {group['key']}"]
         lines += [f"      | {line}" for line in group["traceback"]]

@@ -106,6 +106,7 @@ class ResultsFolder:
             "grab_ts": lease.grab_ts,
             "end_ts": time.time(),
             "metrics": dict(outcome.metrics),
+            "suspicion": outcome.suspicion,
             "artifacts": [dataclasses.asdict(artifact) for artifact in outcome.artifacts],
         }
         path = self.folder_of(lease) / MANIFEST
@@ -169,7 +170,7 @@ def _finished(manifest: dict[str, Any]) -> Finished:
     times = {name: manifest[name] for name in ("grab_ts", "end_ts")}
     ids = {name: manifest[name] for name in ("attempt", "worker_id", "session_id")}
     # Steps that were recorded on the way have served.
-    return Finished(outcome=Outcome(artifacts, manifest["metrics"], has_checkpoint=True), **ids, **times)
+    return Finished(outcome=Outcome(artifacts, manifest["metrics"], True, manifest["suspicion"]), **ids, **times)
 
 
 class JobFiles:
@@ -201,6 +202,7 @@ class JobFiles:
         self._finished = checkpoint.step
         self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
         self._metrics: dict[str, Any] = dict(checkpoint.metrics)
+        self._suspicions: list[str] = []
         self._written: dict[str, Future[Artifact]] = {}
         self._names = _Names(self._kept)
         self._recorded = 0
@@ -253,11 +255,18 @@ class JobFiles:
         are one, as on some disks), leaves the folder, or belies the content.
         """
         data, kind = encode(checked_name(name), content)
+        if isinstance(content, Frame) and content.suspicion:
+            self._suspicions.append(f"{name}: {content.suspicion}")
         try:
             self._names.take(name)
         except ArtifactError as error:
             raise ArtifactError(f"job {self.key}: {error}; name one differently") from None
         self._written[name] = self._writer.submit(self._results.write, self._lease, name, data, kind)
+
+    @property
+    def suspicion(self) -> str:
+        """Which of the frames saved may be wrong though they are whole, and why; empty for most jobs."""
+        return "; ".join(self._suspicions[:5])
 
     def log(self, **metrics: Any) -> None:
         """Keep metrics for this job's record: numbers, strings, booleans or None, by name.
@@ -287,6 +296,7 @@ class JobFiles:
             artifacts=tuple((self._kept | new).values()),
             metrics=self._metrics,
             has_checkpoint=bool(self._recording or self._finished),
+            suspicion=self.suspicion,
         )
         if new:
             self._results.seal(self._lease, outcome, new)

@@ -156,8 +156,10 @@ result = sa.Table(
     sa.Column("campaign_id", sa.BigInteger, nullable=False),
     sa.Column("job_id", sa.BigInteger, nullable=False, unique=True),
     sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("suspicion", sa.Text),
     sqlite_autoincrement=True,
 )
+_partial_index("result_suspicion", result.c.campaign_id, result.c.job_id, where="suspicion IS NOT NULL")
 
 artifact = sa.Table(
     "artifact",

@@ -59,6 +59,7 @@ class Session(SceneOps):
         self._outbox: deque[bytes | str] = deque()
         self._fence = 0
         self._fenced = True
+        self._has_fence = False
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
         self._replies: dict[str, asyncio.Future[dict]] = {}
@@ -76,9 +77,15 @@ class Session(SceneOps):
         for node in _nodes(message.get("data")):
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
-        for translated in self._cameras.translate(message):
+        messages = self._cameras.translate(message)
+        self._has_fence &= message["etype"] != "SET"
+        # An update takes the fence along: putting it in by itself has React render once more.
+        self._fenced = self._has_fence and len(messages) == 1 and message["etype"] == "UPDATE"
+        if self._fenced:
+            message["data"]["nodes"].append(self._next_fence())
+        for translated in messages:
             self._post(translated)
-        self._fenced = False
+        self.is_spoiled |= self._cameras.is_worn
 
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key, sources = node.get("key"), {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
@@ -90,6 +97,11 @@ class Session(SceneOps):
                 "remove it and add one under another key instead"
             )
         self._models[key] = sources
+
+    def _next_fence(self) -> dict[str, Any]:
+        """The invisible element that shows, by its number, that all that was sent up to it is in the scene."""
+        self._fence += 1
+        return {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
 
     def _post(self, message: dict[str, Any]) -> None:
         # The client reads times in whole milliseconds.
@@ -186,10 +198,9 @@ class Session(SceneOps):
         """Ask for pictures behind all that was sent, or for readiness alone; wait for the requests' own replies."""
         replies: dict[str, asyncio.Future[dict]] = {}
         if not self._fenced:
-            self._fence += 1
-            node = {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
+            node = self._next_fence()
             self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
-            self._fenced = True
+            self._fenced = self._has_fence = True
         for event, told in pictures:
             reply_type = f"{event.etype}_RESPONSE@{event.uuid}"
             replies[reply_type] = asyncio.get_running_loop().create_future()

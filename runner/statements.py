@@ -70,7 +70,7 @@ COUNT_TOTAL = "UPDATE campaign SET total = total + :count WHERE id = :campaign"
 # first, the lock makes completing transactions of one campaign take turns.
 LOCK_RESULTS = "SELECT pg_advisory_xact_lock(:campaign)"
 WRITE_RESULT = """
-INSERT INTO result (campaign_id, job_id, metrics) VALUES (:campaign, :job, :metrics)
+INSERT INTO result (campaign_id, job_id, metrics, suspicion) VALUES (:campaign, :job, :metrics, :suspicion)
 """
 WRITE_ARTIFACT = """
 INSERT INTO artifact (job_id, name, path, size, sha256, kind)

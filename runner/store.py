@@ -307,7 +307,7 @@ class Store(Reader):
     def _write_outcome(self, cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
         metrics = json.dumps(dict(outcome.metrics), separators=(",", ":"))
         values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics}
-        cursor.run(statements.WRITE_RESULT, values)
+        cursor.run(statements.WRITE_RESULT, values | {"suspicion": outcome.suspicion or None})
         if outcome.has_checkpoint:
             cursor.run(statements.FORGET_CHECKPOINT, values)
             cursor.run(statements.FORGET_STEP_ARTIFACTS, values)
