@@ -89,29 +89,42 @@ async def render(session, job):
     job.save("rgb.jpg", await session.grab("ego"))
 '''
 
-# The same objects in the same three.js, taken from the client's own scene.
+# The same objects in the same three.js, taken from the client's own scene. Encoding in a worker, two
+# pictures at a time, is the fastest way that was found.
 CEILING = """
 async ([width, height, seconds]) => {
+  const encode = async ({ data: pixels }) => {
+    const canvas = new OffscreenCanvas(WIDTH, HEIGHT);
+    const image = new ImageData(new Uint8ClampedArray(pixels.buffer), WIDTH, HEIGHT);
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(image, 0, 0);
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 1 });
+    const bytes = await blob.arrayBuffer();
+    postMessage(bytes, [bytes]);
+  };
+  const code = `onmessage = ${encode}`.replaceAll("WIDTH", width).replaceAll("HEIGHT", height);
+  const worker = new Worker(URL.createObjectURL(new Blob([code])));
+  let encoded = 0, wake = null;
+  worker.onmessage = () => { encoded++; if (wake) wake(); };
+
   const { scene, gl } = await window.__bench_store();
-  const Renderer = gl.constructor;
-  const renderer = new Renderer({ canvas: new OffscreenCanvas(width, height), antialias: false });
+  const renderer = new gl.constructor({ canvas: new OffscreenCanvas(width, height), antialias: false });
   renderer.setSize(width, height, false);
   let camera = null, ball = null;
   scene.traverse((o) => {
-    if (o.isPerspectiveCamera && o.parent && !camera) camera = o;
+    if (o.isPerspectiveCamera && o.name === "__camera:ego") camera = o;
     if (o.isMesh && o.geometry.type === "SphereGeometry") ball = o;
   });
-  camera.aspect = width / height; camera.updateProjectionMatrix();
-  const context = renderer.getContext(), pixels = new Uint8Array(4 * width * height);
-  const end = performance.now() + 1000 * seconds;
+  const context = renderer.getContext(), end = performance.now() + 1000 * seconds;
   let frames = 0, start = 0;
   while (performance.now() < end) {
     ball.rotation.y = 0.1 * frames;
     ball.material.color.setRGB(frames % 3 / 3, 0.5, 0.5);
     renderer.render(scene, camera);
+    const pixels = new Uint8Array(4 * width * height);
     context.readPixels(0, 0, width, height, context.RGBA, context.UNSIGNED_BYTE, pixels);
-    await (await renderer.domElement.convertToBlob({ type: "image/jpeg", quality: 1 })).arrayBuffer();
+    worker.postMessage(pixels, [pixels.buffer]);
     if (++frames === 10) start = performance.now();
+    while (frames - encoded >= 2) await new Promise((resolve) => { wake = resolve; });
   }
   return (frames - 10) / ((performance.now() - start) / 1000);
 }
