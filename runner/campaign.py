@@ -34,6 +34,8 @@ class Campaign:
     assets: the folder whose files scenes may load by `campaign.asset(name)`; relative to the campaign file.
     settle_s: wait before each picture, in seconds, for scenes that go on changing when all is loaded, as
     splats do, which sort themselves after they were first drawn.
+    on_suspect: what becomes of a job with a picture all of one colour, or of the same bytes as the one before:
+    'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a failure.
 
     Three decorated functions make it whole:
 

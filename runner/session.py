@@ -80,7 +80,7 @@ class Session(SceneOps):
         messages = self._cameras.translate(message)
         self._has_fence &= message["etype"] != "SET"
         # An update takes the fence along: putting it in by itself has React render once more.
-        self._fenced = self._has_fence and len(messages) == 1 and message["etype"] == "UPDATE"
+        self._fenced = self._has_fence and message["etype"] == "UPDATE" and messages == [message]
         if self._fenced:
             message["data"]["nodes"].append(self._next_fence())
         for translated in messages:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, Protocol
 
 from runner import __version__
 from runner.campaign import Campaign
-from runner.errors import LeaseLost, SessionGone, WorldFault
+from runner.errors import FrameError, LeaseLost, SessionGone, WorldFault
 from runner.guard import Breaker, Guard, world_fault
 from runner.job import Checkpoint, Finished, Lease, Provenance
 from runner.pool import BrowserPool
@@ -23,6 +23,8 @@ from runner.store import Store
 __all__ = ["Crew"]
 
 _IDLE_S = 0.1
+# Attempts of one tab that may be on their way to disk while the next is rendered.
+_SETTLING_AT_ONCE = 3
 _SHUTDOWN_S = 0.5
 
 
@@ -102,6 +104,7 @@ class Crew:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
         self._busy += 1
         self._idle.clear()
+        settling: set[asyncio.Task] = set()
         try:
             session_id = await self._store(
                 self.store.start_session, self.worker_id, self.campaign_id, self._provenance(session)
@@ -114,7 +117,9 @@ class Crew:
                     continue
                 lease = await self._claim(session_id)
                 if lease is not None:
-                    await self._attempt(session, lease)
+                    settling |= await self._attempt(session, lease)
+                await _until_at_most(settling, _SETTLING_AT_ONCE if lease else 0)
+                if lease is not None:
                     continue
                 row = await self._store(self.store.campaign, self.campaign_id)
                 if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
@@ -128,6 +133,9 @@ class Crew:
             # The database or the scene failed, not a job: no session can go on.
             self.fail(error)
         finally:
+            for end in await asyncio.gather(*settling, return_exceptions=True):
+                if isinstance(end, Exception):
+                    self.fail(end)
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
@@ -156,10 +164,11 @@ class Crew:
             return None
         return leases[0] if leases else None
 
-    async def _attempt(self, session: _Session, lease: Lease) -> None:
+    async def _attempt(self, session: _Session, lease: Lease) -> set[asyncio.Task]:
+        """Render the job; settles what came of it, or returns the task that does so while the tab goes on."""
         files, left_behind = await self._files_of(lease)
         if left_behind is not None and await self._adopt(lease, left_behind):
-            return
+            return set()
         began = time.monotonic()
         render = asyncio.create_task(self.campaign.render_job(session, files))
         limit_s = self.campaign.policy.timeout_s
@@ -168,6 +177,24 @@ class Crew:
         if not finished:
             render.cancel()
             await asyncio.wait({render})
+        rendered_s = time.monotonic() - began
+        if finished and not render.cancelled() and render.exception() is None:
+            # The files' way to disk is no reason for the tab to wait.
+            return {asyncio.create_task(self._settle(session, lease, files, render, finished, rendered_s))}
+        await self._settle(session, lease, files, render, finished, rendered_s)
+        return set()
+
+    async def _settle(
+        self,
+        session: _Session,
+        lease: Lease,
+        files: JobFiles,
+        render: asyncio.Task,
+        finished: bool,
+        rendered_s: float,
+    ) -> None:
+        """Make the move that the attempt's end calls for."""
+        limit_s = self.campaign.policy.timeout_s
         error = None if render.cancelled() else render.exception()
         is_done: bool | None = None
         try:
@@ -193,7 +220,7 @@ class Crew:
             # Another worker has the job now; this attempt's files lie in a folder of their own.
             await self._run(files.abandon)
         if is_done is not None:
-            self._pool.settled(session.name, lease.job_id, is_done, time.monotonic() - began)
+            self._pool.settled(session.name, lease.job_id, is_done, rendered_s)
 
     async def _lose_tab(self, session: _Session, lease: Lease, error: BaseException | None) -> None:
         """The tab went away under the job: a crash where its browser died; else nobody's fault, to a limit."""
@@ -244,6 +271,11 @@ class Crew:
 
     async def _complete(self, lease: Lease, files: JobFiles) -> bool | None:
         """Whether the job is done now; None where neither it nor the browser is to blame."""
+        is_last = lease.failures + 1 >= self.campaign.policy.max_failures
+        on_suspect = self.campaign.policy.on_suspect
+        if files.suspicion and (on_suspect == "fail" or on_suspect == "retry" and not is_last):
+            await self._run(files.abandon)
+            return await self._fail(lease, FrameError(f"the picture may be wrong: {files.suspicion}"))
         try:
             outcome = await self._run(files.finish)
         except LeaseLost:
@@ -289,6 +321,17 @@ class Crew:
 
     async def _run(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, function)
+
+
+async def _until_at_most(tasks: set[asyncio.Task], count: int) -> None:
+    """Take those that have ended out of the set, and wait while it holds more. Raises what they raised."""
+    while True:
+        for task in [task for task in tasks if task.done()]:
+            tasks.discard(task)
+            task.result()
+        if len(tasks) <= count:
+            return
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _wait_for_any(ends: set[asyncio.Future], limit_s: float) -> None:

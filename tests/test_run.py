@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import contextlib
+import json
 import os
 import random
 import signal
@@ -293,3 +294,18 @@ def test_the_best_rasterizer_that_works_is_chosen_and_named(tmp_path, browser_pa
     assert done.returncode == 0, done.stderr
     assert f"(--rasterizer {'egl' if has_egl else 'swiftshader'})" in done.stderr
     assert_whole(tmp_path, 2)
+
+
+@pytest.mark.parametrize("on_suspect", ["keep", "retry", "fail"])
+def test_a_suspect_picture_is_kept_retried_or_failed_as_the_campaign_says(tmp_path, on_suspect):
+    """A picture all of one colour is marked; retry tries again first, fail counts it as a failure."""
+    policy = f', on_suspect="{on_suspect}", max_failures=2, backoff_s=0.0'
+    file = write_colors(tmp_path, count=2, policy=policy)
+    done = run("run", file, "--sessions", 1, "--halt", "never")
+    report = json.loads(run("report", "--db", tmp_path / "runner.db", "--json").stdout)[0]
+    assert done.returncode == (1 if on_suspect == "fail" else 0), done.stderr
+    assert report["failed"] == (2 if on_suspect == "fail" else 0)
+    assert report["attempts"].get("failed", 0) == {"keep": 0, "retry": 2, "fail": 4}[on_suspect]
+    assert len(report["suspects"]) == (0 if on_suspect == "fail" else 2)
+    reasons = report["suspects"] or report["failures"]
+    assert all("one colour" in row["reason"] for row in reasons)
