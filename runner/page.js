@@ -289,9 +289,14 @@
   };
   // Fiber tags: 0 a function component, 1 a class component, 5 an object of the scene, 13 Suspense.
   function look(root, state) {
-    state.waiting = []; state.errors = [];
+    state.waiting = []; state.errors = []; state.held = new Set();
     const top = root.current;
     for (let fiber = top; ;) {
+      if (fiber.tag === 5) {
+        for (const value of Object.values(fiber.memoizedProps || {})) {
+          if (value && (value.isTexture ? !value.isRenderTargetTexture : value.isObject3D)) state.held.add(value);
+        }
+      }
       if (fiber.tag === 13 && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
       else if (isEmptyModel(fiber)) state.waiting.push(keyOf(fiber));
       else if (fiber.tag === 1 && fiber.memoizedState && fiber.memoizedState.didCatch) {
@@ -305,6 +310,31 @@
       fiber = fiber.sibling;
     }
   }
+  // The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
+  // longer holds are taken off it, but for the latest; three uploads anew what is shown again.
+  const SPARES = 8;
+  const uploaded = new Set(); // the longest unused first
+  function freeUnused() {
+    const held = new Set();
+    for (const state of roots.values()) for (const thing of state.held || []) held.add(thing);
+    for (const thing of held) { uploaded.delete(thing); uploaded.add(thing); }
+    for (const thing of uploaded) {
+      if (held.has(thing) || uploaded.size - held.size <= SPARES) return;
+      uploaded.delete(thing);
+      if (thing.isTexture) thing.dispose(); else freeModel(thing);
+    }
+  }
+  function freeModel(model) {
+    model.traverse((part) => {
+      if (part.geometry && part.geometry.dispose) part.geometry.dispose();
+      for (const material of [].concat(part.material || [])) {
+        for (const value of Object.values(material)) {
+          if (value && value.isTexture && !value.isRenderTargetTexture) value.dispose();
+        }
+        material.dispose();
+      }
+    });
+  }
   // What is still to come, and, once nothing moves any more, what went wrong.
   function inspect(fence) {
     const pending = [], wrong = [];
@@ -317,7 +347,7 @@
     if (pending.length) return { pending, wrong };
     for (const [root, state] of roots) {
       if (!state.isScene) continue;
-      if (state.unseen) { look(root, state); state.unseen = false; }
+      if (state.unseen) { look(root, state); state.unseen = false; freeUnused(); }
       pending.push(...state.waiting);
       wrong.push(...state.errors);
     }

@@ -1,14 +1,15 @@
 """Render colour-coded jobs in nine kinds of scene, kill browsers meanwhile, and see that no frame shows another job.
 
     python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep FOLDER]
-    python scripts/check_frames.py --long N
+    python scripts/check_frames.py --long N [--kind KIND]
 
 Each job's number is in the colours of what it shows. `runner run` renders them as it would any campaign,
 while browser processes are SIGKILLed at random moments. Every stored frame is then read back and its number
 compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain Chromium windows, and
 again in a new one for each that was killed, as a person would. Exit status 1 when a frame is wrong or a job is not done.
 
---long: N jobs of one update each in one session; prints the rate and the memory of each process as it goes.
+--long: N jobs in one session, of one update each unless a kind is named; prints the rate and the memory of
+each process as it goes.
 """
 
 from __future__ import annotations
@@ -532,9 +533,9 @@ def check_frames(
     return is_right and status == 0
 
 
-def run_long(folder: Path, frames: int) -> bool:
-    """One session, one update a job; a line every 20th part of the way."""
-    run = Run(write_campaign(folder, frames, 0, ["one update"]), sessions=1, by_hand=False)
+def run_long(folder: Path, frames: int, kinds: list[str]) -> bool:
+    """Jobs of those kinds in one session; a line every 20th part of the way."""
+    run = Run(write_campaign(folder, frames, 0, kinds), sessions=1, by_hand=False)
     print(f"{'frames':>8}{'frames/s':>10}{'runner':>9}{'renderer':>10}{'gpu':>7}{'browser':>9}   resident MB")
     last_done, last_s, rates = 0, time.monotonic(), []
     for part in range(1, 21):
@@ -557,7 +558,7 @@ def run_long(folder: Path, frames: int) -> bool:
     status = run.end()
     if len(rates) > 4:
         print(f"rate of the last quarter to that of the second: {sum(rates[-5:]) / sum(rates[5:10]):.2f}")
-    return status == 0 and check(folder, ["one update"])[1]
+    return status == 0 and check(folder, kinds)[1]
 
 
 def main() -> int:
@@ -578,7 +579,7 @@ def main() -> int:
     folder = folder.resolve()
     try:
         if options.long:
-            is_right = run_long(folder, options.long)
+            is_right = run_long(folder, options.long, options.kind or ["one update"])
         else:
             is_right = check_frames(
                 folder, options.frames, options.sessions, options.kills, seed, options.by_hand,

@@ -288,3 +288,86 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
     for kind, path in missing.items():
         assert errors[f"after {kind}"] is None, errors
         assert "could not load" in errors[kind] and f"/{path}" in errors[kind], errors[kind]
+
+
+TURNS = '''
+import sys
+sys.path.insert(0, {scripts!r})
+from check_frames import make_scene, whole, write_texture
+from vuer.schemas import Glb
+from runner import Campaign
+
+campaign = Campaign("turns", assets="assets")
+
+@campaign.jobs
+def jobs():
+    for turn in range({turns}):
+        yield {{"turn": turn, "number": 300 * (turn % {files})}}
+
+@campaign.scene
+def scene():
+    return make_scene()
+
+@campaign.render
+async def render(session, job):
+    turn, number = job.params["turn"], job.params["number"]
+    if turn:
+        session.remove @ [f"{{kind}}-{{turn - 1}}" for kind in ("texture", "model")]
+    file = campaign.assets.folder / f"{{number}}.png"
+    if not file.exists():
+        write_texture(file, number, size={size})
+    session.upsert @ whole(f"texture-{{turn}}", {{"map": campaign.asset(file.name)}})
+    job.save("texture.png", await session.grab("home", format="png"))
+    session.upsert @ Glb(key=f"model-{{turn}}", src=campaign.asset(f"{{number}}/model.glb"), position=[0, 0, 0.1])
+    session.remove @ f"texture-{{turn}}"
+    job.save("model.png", await session.grab("home", format="png"))
+'''
+
+
+def write_turns(folder: Path, turns: int, files: int, size: int) -> Path:
+    """A campaign whose jobs show a texture and then a model, of `files` different ones, in turns."""
+    for index in range(files):
+        (folder / "assets" / str(300 * index)).mkdir(parents=True)
+        check_frames.write_glb(folder / "assets" / str(300 * index), 300 * index)
+    file = folder / "turns.py"
+    scripts = str(Path(check_frames.__file__).parent)
+    file.write_text(TURNS.format(scripts=scripts, turns=turns, files=files, size=size))
+    return file
+
+
+def test_what_was_taken_off_the_gpu_is_shown_again_as_it_was(tmp_path, browser_path):
+    """Textures and models that come back after many others look as they did at first."""
+    end = run("run", write_turns(tmp_path, turns=26, files=13, size=64), "-n", "1")
+    assert end.returncode == 0, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        jobs = {row["key"]: row["params"] for row in store.jobs(1)}
+        artifacts = store.artifacts(1)
+    assert len(artifacts) == 52
+    for row in artifacts:
+        number = jobs[row["key"]]["number"]
+        assert check_frames.numbers_in(tmp_path / "results" / row["path"]) == {number}, row
+
+
+def test_textures_of_the_past_leave_the_gpu(tmp_path, browser_path):
+    """Vuer's client would keep each for ever: 5 MB for one of 1024 by 1024 pixels. Memory does not grow with them."""
+    import time
+
+    import psutil
+
+    campaign = write_turns(tmp_path, turns=40, files=13, size=1024)
+    campaign.write_text(campaign.read_text().replace('f"{number}.png"', 'f"{turn}.png"'))
+    going = check_frames.Run(campaign, sessions=1, by_hand=False)
+    sizes = {}
+    while going.process.poll() is None:
+        done = going.done()
+        for process in going.browser_processes():
+            try:
+                if done and check_frames.type_of(process) == "gpu-process":
+                    sizes[done] = process.memory_info().rss / 1e6
+            except psutil.Error:
+                pass
+        time.sleep(0.05)
+    assert going.end() == 0
+    early = min(size for done, size in sizes.items() if done >= 12)
+    late = max(size for done, size in sizes.items() if done >= 32)
+    assert late - early < 50, sizes  # 20 textures are 112 MB
