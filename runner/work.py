@@ -75,6 +75,7 @@ class Crew:
         self._breaker = breaker
         self._pool = pool
         self._tabs_lost: Counter[int] = Counter()
+        self._looking = asyncio.Lock()
         # One thread for the database keeps its waits off the event loop; files are written beside it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
         self._writer: Executor = ThreadPoolExecutor(4, thread_name_prefix="runner-files")
@@ -116,17 +117,14 @@ class Crew:
                     await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
                     continue
                 lease = await self._claim(session_id)
+                if lease is None:
+                    await _until_at_most(settling, 0)
+                    lease = await self._look_for_work(session, session_id)
                 if lease is not None:
                     settling |= await self._attempt(session, lease)
-                await _until_at_most(settling, _SETTLING_AT_ONCE if lease else 0)
-                if lease is not None:
-                    continue
-                row = await self._store(self.store.campaign, self.campaign_id)
-                if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
-                    self.finished.set()
+                    await _until_at_most(settling, _SETTLING_AT_ONCE)
+                elif self.finished.is_set():
                     return
-                # Jobs wait for their retry or for the campaign to go on, or are in other hands.
-                await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
         except SessionGone:
             pass
         except Exception as error:
@@ -139,6 +137,23 @@ class Crew:
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
+
+    async def _look_for_work(self, session: _Session, session_id: int) -> Lease | None:
+        """Jobs wait for their retry or for the campaign to go on, or are in other hands: look again and again.
+
+        One tab at a time does, so that many that idle cost no more than one. None when it is time to stop.
+        """
+        async with self._looking:
+            while not (self.stopping.done() or self._is_over(session) or self.guard.fault or self.finished.is_set()):
+                lease = await self._claim(session_id)
+                if lease is not None:
+                    return lease
+                row = await self._store(self.store.campaign, self.campaign_id)
+                if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
+                    self.finished.set()
+                else:
+                    await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
+        return None
 
     def _is_over(self, session: _Session) -> bool:
         return session.closed.done() or session.is_spoiled or bool(self._pool.retired(session.name))

@@ -1,0 +1,111 @@
+"""The loop of a run's tabs: what waits for what, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+from conftest import wait_until
+from vuer.server import SceneOps
+
+from runner.campaign import Campaign
+from runner.guard import Breaker, Guard
+from runner.pool import BrowserPool
+from runner.results import ResultsFolder
+from runner.work import Crew
+
+
+class Tab(SceneOps):
+    """A session whose page does nothing."""
+
+    settle_s, is_spoiled, browser, renderer = 0.0, False, "", ""
+
+    def __init__(self, name: str):
+        self.name, self.client = name, {}
+        self.closed = asyncio.get_running_loop().create_future()
+
+    def __matmul__(self, event):
+        pass
+
+
+def campaign_of(count: int, render) -> Campaign:
+    campaign = Campaign("work")
+    campaign.jobs(lambda: ({"number": number} for number in range(count)))
+    campaign.scene(dict)
+    campaign.render(render)
+    return campaign
+
+
+@asynccontextmanager
+async def crew_of(campaign: Campaign, store, folder):
+    campaign_id, _ = store.submit(campaign.name, campaign.iterate_jobs())
+    guard = Guard(print, [])
+    results = ResultsFolder(folder, campaign.name)
+    crew = Crew(campaign, campaign_id, store, results, BrowserPool(0, print, guard), guard, Breaker(None))
+    yield crew
+    crew.stop("the test is over")
+    await crew.stopped()
+
+
+def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_path):
+    """Forty tabs of a paused campaign ask once each when they come, and then one at a time."""
+    looks = 0
+
+    async def render(session, job):
+        raise AssertionError("a paused campaign renders nothing")
+
+    async def main():
+        nonlocal looks
+        real_claim = sqlite_store.claim
+
+        def claim(*arguments):
+            nonlocal looks
+            looks += 1
+            return real_claim(*arguments)
+
+        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as crew:
+            sqlite_store.set_state(crew.campaign_id, "paused")
+            sqlite_store.claim = claim
+            tabs = [asyncio.create_task(crew.work(Tab(f"tab-{number}"))) for number in range(40)]
+            while looks < 41:
+                await asyncio.sleep(0.01)
+            at_first = looks
+            ticks = 10
+            for _ in range(ticks):
+                await asyncio.sleep(0.1)
+            # A tab looks ten times a second at most.
+            assert looks - at_first <= 2 * ticks
+            sqlite_store.set_state(crew.campaign_id, "cancelled")
+            await asyncio.gather(*tabs)
+
+    asyncio.run(main())
+
+
+def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeypatch):
+    """The second job is rendered before the first one's files are on disk; the run ends when all are."""
+    gate, rendered = threading.Event(), []
+
+    async def render(session, job):
+        job.save("x.txt", "x")
+        rendered.append(job.params["number"])
+
+    real_seal = ResultsFolder.seal
+
+    def seal(self, *arguments):
+        assert gate.wait(60)
+        real_seal(self, *arguments)
+
+    monkeypatch.setattr(ResultsFolder, "seal", seal)
+
+    async def main():
+        async with crew_of(campaign_of(9, render), sqlite_store, tmp_path) as crew:
+            work = asyncio.create_task(crew.work(Tab("tab")))
+            await asyncio.to_thread(wait_until, lambda: len(rendered) >= 4, "more jobs rendered than done")
+            done_meanwhile = sqlite_store.progress(crew.campaign_id).done
+            gate.set()
+            await work
+            return done_meanwhile, sqlite_store.progress(crew.campaign_id).done
+
+    assert asyncio.run(main()) == (0, 9)
+    assert rendered == list(range(9))
