@@ -114,7 +114,7 @@ CREATE TABLE attempt (
     session_id BIGINT,
     outcome TEXT NOT NULL,                      -- released: handed back; requeued: was done, and undone
     error TEXT,
-    traceback TEXT,
+    traceback TEXT,                             -- before it the page's last console lines, and its last frame's file
     grab_ts REAL NOT NULL,
     end_ts REAL NOT NULL,
     PRIMARY KEY (job_id, attempt),

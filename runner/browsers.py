@@ -314,11 +314,7 @@ class Launcher:
         best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
         choice = best if wanted == "auto" else (wanted,)
         for name in choice:
-            browser = await self.launch(name)
-            try:
-                renderer = await browser.renderer()
-            finally:
-                await browser.close()
+            renderer = await self._renderer_with(name)
             is_software = any(part in renderer.lower() for part in _SOFTWARE)
             # Where EGL does not work, Chromium may take SwiftShader without a word.
             if renderer and not (name == "egl" and "SwiftShader" in renderer):
@@ -335,6 +331,25 @@ class Launcher:
             "'--rasterizer swiftshader' works wherever Chromium does; on Debian, 'apt-get install libegl1 "
             "libgl1-mesa-dri' adds the faster 'egl'"
         )
+
+    async def _renderer_with(self, rasterizer: str) -> str:
+        """What draws with these flags; '' where there is no WebGL. Raises BrowserError where none starts."""
+        for tries_left in (2, 1, 0):
+            try:
+                browser = await self.launch(rasterizer)
+            except BrowserError:
+                if not tries_left:
+                    raise
+                continue
+            try:
+                renderer = await browser.renderer()
+                browser.look()
+                # One that died meanwhile has told nothing.
+                if renderer or not browser.ended.done():
+                    return renderer
+            finally:
+                await browser.close()
+        return ""
 
 
 def end_orphans() -> int:

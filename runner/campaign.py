@@ -29,7 +29,9 @@ class Campaign:
     name: letters, digits, dot, dash and underscore; it names the results folder.
     max_failures: a job is set aside after its render raised this many times.
     max_crashes: a job is set aside after its browser or process died under it this many times.
-    timeout_s: limit of one attempt, in seconds.
+    timeout_s: limit of one attempt, in seconds. Without one: ten minutes at first, and once twenty jobs
+    are done, twenty times their median, at least half a minute.
+    stall_s: limit of one step of a job of many steps, in seconds; without one the like of it.
     backoff_s: wait before the second attempt, in seconds; doubles with each failure.
     assets: the folder whose files scenes may load by `campaign.asset(name)`; relative to the campaign file.
     settle_s: wait before each picture, in seconds, for scenes that go on changing when all is loaded, as
@@ -53,7 +55,8 @@ class Campaign:
         *,
         max_failures: int = 3,
         max_crashes: int = 3,
-        timeout_s: float = 60.0,
+        timeout_s: float | None = None,
+        stall_s: float | None = None,
         backoff_s: float = 1.0,
         assets: str | Path | None = None,
         settle_s: float = 0.0,
@@ -66,7 +69,8 @@ class Campaign:
         for what, value, least in [
             ("max_failures", max_failures, 1),
             ("max_crashes", max_crashes, 1),
-            ("timeout_s", timeout_s, 0.1),
+            ("timeout_s", 0.1 if timeout_s is None else timeout_s, 0.1),
+            ("stall_s", 0.1 if stall_s is None else stall_s, 0.1),
             ("backoff_s", backoff_s, 0.0),
             ("settle_s", settle_s, 0.0),
         ]:
@@ -81,6 +85,7 @@ class Campaign:
             max_failures=max_failures,
             max_crashes=max_crashes,
             timeout_s=timeout_s,
+            stall_s=stall_s,
             backoff_s=backoff_s,
             on_suspect=on_suspect,
         )

@@ -28,7 +28,8 @@ class Policy:
     max_crashes: a job is set aside after its browser or process died this many times.
     backoff_s: wait before the second attempt, in seconds; doubles with each failure.
     backoff_max_s: the longest such wait, in seconds.
-    timeout_s: limit of one attempt, in seconds.
+    timeout_s: limit of one attempt, in seconds; None: see limits.TimeLimit.
+    stall_s: limit of one step of a job of many steps, in seconds; None: likewise.
     on_suspect: what becomes of a job with a picture that may be wrong (all of one colour, or the same
     bytes as the one before): 'keep' marks it, 'retry' tries again and marks it if the last attempt is
     no better, 'fail' counts it as a failure.
@@ -38,7 +39,8 @@ class Policy:
     max_crashes: int = 3
     backoff_s: float = 1.0
     backoff_max_s: float = 600.0
-    timeout_s: float = 60.0
+    timeout_s: float | None = None
+    stall_s: float | None = None
     on_suspect: str = "keep"
 
 

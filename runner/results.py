@@ -141,6 +141,16 @@ class ResultsFolder:
             return False
         return canonical_json(manifest["params"]) == canonical_json(lease.params)
 
+    def keep_evidence(self, lease: Lease, frame: Frame) -> str | None:
+        """Keep the last picture of an attempt that failed; returns its path below the results, for people."""
+        ending = next((ending for ending, kind in _IMAGE_KINDS.items() if kind == frame.kind), None)
+        if ending is None:
+            return None
+        path = self.folder / "evidence" / f"{_folder_name(lease.key)}~{lease.attempt}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(frame.data)
+        return path.relative_to(self.root).as_posix()
+
     def discard(self, lease: Lease) -> None:
         """Remove what an attempt that came to nothing has left."""
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
@@ -178,6 +188,8 @@ class JobFiles:
 
     params: the job's params, a dict. key: its name. attempt: counts from 1.
 
+    steps_finished: by this attempt; None for a job that has no steps.
+
     checkpoint: how far earlier attempts have come. persist: takes a function that returns a
     Checkpoint once its files are on disk, records it, and returns a future.
     """
@@ -200,6 +212,7 @@ class JobFiles:
             # A kept file is gone or changed: what it showed must be rendered again.
             checkpoint = Checkpoint()
         self._finished = checkpoint.step
+        self.steps_finished: int | None = None
         self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
         self._metrics: dict[str, Any] = dict(checkpoint.metrics)
         self._suspicions: list[str] = []
@@ -220,9 +233,11 @@ class JobFiles:
         hashes were compared. Raises LeaseLost when the job was given to another meanwhile.
         """
         items = range(steps) if isinstance(steps, int) else list(steps)
+        self.steps_finished = 0
         for number in range(self._finished, len(items)):
             yield items[number]
             self._finished = number + 1
+            self.steps_finished += 1
             self._record()
 
     def _record(self) -> None:

@@ -43,7 +43,7 @@ class Session(SceneOps):
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
     before it can be trusted again. late_replies: pictures that came after nobody waited for them any
-    more, and were dropped.
+    more, and were dropped. last_frame: the last picture that came.
     """
 
     def __init__(self, socket: web.WebSocketResponse, name: str):
@@ -54,6 +54,7 @@ class Session(SceneOps):
         self.is_spoiled = False
         self.settle_s = 0.0
         self.late_replies = 0
+        self.last_frame: Frame | None = None
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._socket = socket
         self._outbox: deque[bytes | str] = deque()
@@ -159,6 +160,7 @@ class Session(SceneOps):
             await asyncio.sleep(self.settle_s)
         values = await self._request([self._picture(key, format, quality) for key in found], wait_s)
         frames = [await asyncio.to_thread(self._frame, key, value) for key, value in zip(found, values)]
+        self.last_frame = frames[-1]
         for key, frame in zip(found, frames):
             if frame.data == self._last_data.get(key):
                 frame.suspicion = frame.suspicion or "the same bytes as the frame before"

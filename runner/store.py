@@ -390,17 +390,17 @@ class Store(Reader):
             not_before = None if spent else self.clock() + wait_s * (0.5 + 0.5 * self.jitter())
             return self._set_aside(cursor, lease, "failed", error, traceback, spent, not_before)
 
-    def reclaim(self, lease: Lease, reason: str) -> Status:
+    def reclaim(self, lease: Lease, reason: str, evidence: str | None = None) -> Status:
         """The browser died under the job: crashes + 1; pending again, or failed when the limit is reached.
 
         Returns the job's new status. Raises LeaseLost.
         """
         with self._write() as cursor:
-            return self._reclaim(cursor, lease, reason)
+            return self._reclaim(cursor, lease, reason, evidence)
 
-    def _reclaim(self, cursor: Cursor, lease: Lease, reason: str) -> Status:
+    def _reclaim(self, cursor: Cursor, lease: Lease, reason: str, evidence: str | None = None) -> Status:
         spent = lease.crashes + 1 >= self._policy(cursor, lease.campaign_id)["max_crashes"]
-        return self._set_aside(cursor, lease, "crashed", reason, None, spent, None)
+        return self._set_aside(cursor, lease, "crashed", reason, evidence, spent, None)
 
     def _set_aside(
         self,

@@ -8,14 +8,17 @@ import time
 import traceback
 from collections import Counter
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Callable, Mapping, Protocol
 
 from runner import __version__
 from runner.campaign import Campaign
 from runner.errors import FrameError, LeaseLost, SessionGone, WorldFault
+from runner.frames import Frame
 from runner.guard import Breaker, Guard, world_fault
 from runner.job import Checkpoint, Finished, Lease, Provenance
+from runner.limits import TimeLimit
 from runner.pool import BrowserPool
 from runner.results import JobFiles, ResultsFolder
 from runner.store import Store
@@ -37,8 +40,31 @@ class _Session(Protocol):
     client: Mapping[str, Any]
     closed: asyncio.Future[str]
     is_spoiled: bool
+    last_frame: Frame | None
     settle_s: float
     set: Any
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What came of one render: the task has ended, was overdue and cancelled, or was cancelled by the end of its tab or run."""
+
+    session: _Session
+    lease: Lease
+    files: JobFiles
+    render: asyncio.Task
+    is_finished: bool
+    overdue: str
+    took_s: float
+    last_frame: Frame | None
+
+    @property
+    def error(self) -> BaseException | None:
+        return None if self.render.cancelled() else self.render.exception()
+
+    @property
+    def is_good(self) -> bool:
+        return self.is_finished and not self.render.cancelled() and self.error is None
 
 
 class Crew:
@@ -73,6 +99,8 @@ class Crew:
         self.guard = guard
         self.halted = ""
         self._breaker = breaker
+        self._attempt_limit = TimeLimit(campaign.policy.timeout_s)
+        self._step_limit = TimeLimit(campaign.policy.stall_s)
         self._pool = pool
         self._tabs_lost: Counter[int] = Counter()
         self._looking = asyncio.Lock()
@@ -185,61 +213,83 @@ class Crew:
         if left_behind is not None and await self._adopt(lease, left_behind):
             return set()
         began = time.monotonic()
+        session.last_frame = None
         render = asyncio.create_task(self.campaign.render_job(session, files))
-        limit_s = self.campaign.policy.timeout_s
-        await _wait_for_any({render, session.closed, self.stopping}, limit_s)
-        finished = render.done()
-        if not finished:
+        overdue = await self._in_time({render, session.closed, self.stopping}, files)
+        is_finished = render.done()
+        if not is_finished:
             render.cancel()
             await asyncio.wait({render})
-        rendered_s = time.monotonic() - began
-        if finished and not render.cancelled() and render.exception() is None:
+        took_s = time.monotonic() - began
+        attempt = _Attempt(session, lease, files, render, is_finished, overdue, took_s, session.last_frame)
+        if attempt.is_good:
             # The files' way to disk is no reason for the tab to wait.
-            return {asyncio.create_task(self._settle(session, lease, files, render, finished, rendered_s))}
-        await self._settle(session, lease, files, render, finished, rendered_s)
+            return {asyncio.create_task(self._settle(attempt))}
+        await self._settle(attempt)
         return set()
 
-    async def _settle(
-        self,
-        session: _Session,
-        lease: Lease,
-        files: JobFiles,
-        render: asyncio.Task,
-        finished: bool,
-        rendered_s: float,
-    ) -> None:
+    async def _settle(self, attempt: _Attempt) -> None:
         """Make the move that the attempt's end calls for."""
-        limit_s = self.campaign.policy.timeout_s
-        error = None if render.cancelled() else render.exception()
+        session, lease, files, error = attempt.session, attempt.lease, attempt.files, attempt.error
         is_done: bool | None = None
         try:
-            if finished and error is None and not render.cancelled():
-                is_done = await self._complete(lease, files)
+            if attempt.is_good:
+                is_done = await self._complete(attempt)
             else:
                 await self._run(files.abandon)
                 if self.stopping.done():
                     await self._store(self.store.release, lease, self.stopping.result())
                 elif session.closed.done() or isinstance(error, SessionGone):
-                    await self._lose_tab(session, lease, error)
-                elif not finished:
+                    await self._lose_tab(attempt)
+                elif attempt.overdue:
                     # The page may still be busy with it.
                     session.is_spoiled = True
-                    await self._charge(self.store.fail, lease, f"TimeoutError: no end after {limit_s:g} s")
+                    await self._charge(self.store.fail, attempt, f"TimeoutError: {attempt.overdue}")
                     is_done = False
                 else:
-                    is_done = await self._fail(lease, error or asyncio.CancelledError("render was cancelled"))
+                    is_done = await self._fail(attempt, error or asyncio.CancelledError("render was cancelled"))
         except LeaseLost:
             row = await self._store(self.store.job, lease.campaign_id, lease.key)
             if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
                 return  # A commit whose answer was lost on the way was written all the same.
             # Another worker has the job now; this attempt's files lie in a folder of their own.
             await self._run(files.abandon)
+        if is_done and files.steps_finished is None:
+            self._attempt_limit.learn(attempt.took_s)
         if is_done is not None:
-            self._pool.settled(session.name, lease.job_id, is_done, rendered_s)
+            self._pool.settled(session.name, lease.job_id, is_done, attempt.took_s)
 
-    async def _lose_tab(self, session: _Session, lease: Lease, error: BaseException | None) -> None:
+    async def _in_time(self, ends: set[asyncio.Future], files: JobFiles) -> str:
+        """Wait until one of them is done, or the time is up; returns what was too long, or ''.
+
+        Time in which this process was not let run, or the machine slept, is nobody's time: each turn
+        of the loop counts for a second at most.
+        """
+        spent_s = still_s = 0.0
+        steps = 0
+        while True:
+            limits_s = [self._attempt_limit.s - spent_s]
+            if files.steps_finished is not None:
+                if files.steps_finished > steps:
+                    self._step_limit.learn(still_s / (files.steps_finished - steps))
+                    steps, still_s = files.steps_finished, 0.0
+                left_s = self._step_limit.s - still_s
+                limits_s = [*(limits_s if self._attempt_limit.is_given else []), left_s]
+                if left_s <= 0.0:
+                    return f"no step ended within {self._step_limit.s:g} s"
+            if min(limits_s) <= 0.0:
+                return f"no end after {self._attempt_limit.s:g} s"
+            turn_s = min(1.0, *limits_s)
+            done, _ = await asyncio.wait(ends, timeout=turn_s, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return ""
+            spent_s += turn_s
+            still_s += turn_s
+
+    async def _lose_tab(self, attempt: _Attempt) -> None:
         """The tab went away under the job: a crash where its browser died; else nobody's fault, to a limit."""
-        reason = session.closed.result() if session.closed.done() else str(error)
+        session, lease = attempt.session, attempt.lease
+        reason = session.closed.result() if session.closed.done() else str(attempt.error)
         if not session.closed.done():
             # The page is there, but cannot draw any more.
             session.is_spoiled = True
@@ -253,9 +303,9 @@ class Crew:
         if self.stopping.done():
             await self._store(self.store.release, lease, self.stopping.result())
         elif end is not None and end.is_crash:
-            await self._charge(self.store.reclaim, lease, f"crash: {end.reason}")
+            await self._charge(self.store.reclaim, attempt, f"crash: {end.reason}")
         elif times >= self.campaign.policy.max_crashes:
-            await self._charge(self.store.reclaim, lease, f"crash: its tab was lost {times} times")
+            await self._charge(self.store.reclaim, attempt, f"crash: its tab was lost {times} times")
         else:
             await self._store(self.store.release, lease, f"{session.name}: {end.reason if end else reason}")
 
@@ -284,43 +334,55 @@ class Crew:
             )
         )
 
-    async def _complete(self, lease: Lease, files: JobFiles) -> bool | None:
+    async def _complete(self, attempt: _Attempt) -> bool | None:
         """Whether the job is done now; None where neither it nor the browser is to blame."""
+        lease, files = attempt.lease, attempt.files
         is_last = lease.failures + 1 >= self.campaign.policy.max_failures
         on_suspect = self.campaign.policy.on_suspect
         if files.suspicion and (on_suspect == "fail" or on_suspect == "retry" and not is_last):
             await self._run(files.abandon)
-            return await self._fail(lease, FrameError(f"the picture may be wrong: {files.suspicion}"))
+            return await self._fail(attempt, FrameError(f"the picture may be wrong: {files.suspicion}"))
         try:
             outcome = await self._run(files.finish)
         except LeaseLost:
             raise
         except Exception as error:
             await self._run(files.abandon)
-            return await self._fail(lease, error)
+            return await self._fail(attempt, error)
         await self._store(self.store.complete, lease, outcome)
         self._breaker.add(lease.job_id, lease.attempt)
         return True
 
-    async def _fail(self, lease: Lease, error: BaseException) -> bool | None:
+    async def _fail(self, attempt: _Attempt, error: BaseException) -> bool | None:
         fault = world_fault(error)
         if fault is not None:
             self.guard.pause(fault)
-            await self._store(self.store.release, lease, str(fault))
+            await self._store(self.store.release, attempt.lease, str(fault))
             return None
         text = "".join(traceback.format_exception(error))
-        await self._charge(self.store.fail, lease, _one_line(error), text)
+        await self._charge(self.store.fail, attempt, _one_line(error), text)
         return False
 
-    async def _charge(self, move: Callable[..., Any], lease: Lease, error: str, *more: str) -> None:
+    async def _charge(self, move: Callable[..., Any], attempt: _Attempt, error: str, text: str = "") -> None:
         """Charge the job, unless this is one failure too many: then the run halts, and none of them counts."""
-        await self._store(move, lease, error, *more)
+        lease = attempt.lease
+        evidence = await self._run(lambda: self._evidence(attempt))
+        await self._store(move, lease, error, "\n".join(filter(None, (evidence, text))) or None)
         reason = self._breaker.add(lease.job_id, lease.attempt, error)
         if reason and not self.halted:
             self.halted = reason
             self.guard.note("halt", reason)
             await self._store(self.store.uncharge, self.campaign_id, self._breaker.charged())
             self.stop(f"halted: {reason}")
+
+    def _evidence(self, attempt: _Attempt) -> str:
+        """What the page said and showed last, in lines; the picture goes into a file."""
+        lines = [f"page console: {line}" for line in self._pool.console(attempt.session.name)]
+        # A disk that takes no picture is told of elsewhere.
+        with contextlib.suppress(OSError):
+            path = attempt.last_frame and self.results.keep_evidence(attempt.lease, attempt.last_frame)
+            lines += [f"last frame: {path}"] if path else []
+        return "\n".join(lines)
 
     async def _store(self, verb: Callable[..., Any], *arguments: Any) -> Any:
         """Run one of the store's verbs; while the database is at fault, again and again until it is not."""
@@ -347,21 +409,6 @@ async def _until_at_most(tasks: set[asyncio.Task], count: int) -> None:
         if len(tasks) <= count:
             return
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def _wait_for_any(ends: set[asyncio.Future], limit_s: float) -> None:
-    """Until one of them is done, or limit_s of running time have passed.
-
-    Time in which this process was not let run, or the machine slept, is nobody's time: each turn of
-    the loop counts for a second at most.
-    """
-    spent_s = 0.0
-    while spent_s < limit_s:
-        turn_s = min(1.0, limit_s - spent_s)
-        done, _ = await asyncio.wait(ends, timeout=turn_s, return_when=asyncio.FIRST_COMPLETED)
-        if done:
-            return
-        spent_s += turn_s
 
 
 def _one_line(error: BaseException) -> str:

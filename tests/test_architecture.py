@@ -14,7 +14,7 @@ from runner import errors, statements
 PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
-    "errors", "disk", "guard", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
+    "errors", "disk", "guard", "limits", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
     "campaign", "frames", "results", "metrics", "mirror", "verify", "cameras", "session", "server", "browsers", "pool",
     "work", "run", "report", "table", "export", "cli",
 ]  # fmt: skip

@@ -1,0 +1,60 @@
+"""How long an attempt may take, and what is kept of one that took too long."""
+
+from __future__ import annotations
+
+import pytest
+from campaigns import run, write_colors
+
+from runner.limits import TimeLimit
+from runner.store import Store
+
+
+def test_a_limit_is_learnt_from_the_campaigns_own_median():
+    """Generous while nothing is known, then twenty times the median, and never less than half a minute."""
+    limit = TimeLimit(None)
+    assert limit.s == 600.0
+    for _ in range(19):
+        limit.learn(10.0)
+    assert limit.s == 600.0
+    limit.learn(10_000.0)
+    assert limit.s == 200.0
+    for _ in range(200):
+        limit.learn(0.05)
+    assert limit.s == 30.0
+
+
+def test_a_limit_that_is_given_is_kept():
+    """What the campaign says is not overruled by what it shows."""
+    limit = TimeLimit(5.0)
+    for _ in range(50):
+        limit.learn(100.0)
+    assert limit.s == 5.0
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_a_step_that_takes_too_long_is_a_failure_and_slow_steps_are_none(tmp_path):
+    """Where steps go on, the job may take as long as it likes; the evidence of one that does not is kept."""
+    body = (
+        'for step in job.steps(4): await asyncio.sleep(60 if job.params["number"] == 1 and step == 2 else 1)'
+    )
+    file = write_colors(tmp_path, 2, body, ", max_failures=1, stall_s=2.5")
+    end = run("run", file, "-n", "1")
+    assert end.returncode == 1, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        assert [row["error"] for row in store.jobs(1)] == [None, "TimeoutError: no step ended within 2.5 s"]
+        (attempt,) = store.attempts(1)
+    (line,) = [line for line in attempt["traceback"].splitlines() if line.startswith("last frame: ")]
+    assert (tmp_path / "results" / line.removeprefix("last frame: ")).stat().st_size > 100
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_what_the_page_said_last_is_kept_with_a_failed_attempt(tmp_path):
+    """The console's last lines stand before the traceback."""
+    body = 'raise ValueError("no such cup")'
+    file = write_colors(tmp_path, 1, body, ", max_failures=1")
+    assert run("run", file, "-n", "1").returncode == 1
+    with Store(tmp_path / "runner.db") as store:
+        (attempt,) = store.attempts(1)
+    lines = attempt["traceback"].splitlines()
+    assert lines[-1] == "ValueError: no such cup"
+    assert any(line.startswith("page console: ") for line in lines)
