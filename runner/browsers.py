@@ -50,7 +50,7 @@ _RENDERER = """() => {
 _SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
 _FOLDER = "runner-browsers-"
 _OWNER = "owner.json"
-_CLOSE_S, _DYING_S = 5.0, 0.5
+_CLOSE_S, _DYING_S, _RENDERER_S = 5.0, 0.5, 20.0
 # A Unix socket's path may hold 104 bytes (macOS; Linux 108), and Chromium's adds up to 46 to its temporary folder.
 _LONGEST_TMPDIR = 58
 _CONSOLE_LINES = 20
@@ -167,9 +167,12 @@ class Browser:
         from playwright.async_api import Error
 
         try:
-            return await self.page.evaluate(_RENDERER)
+            return await asyncio.wait_for(self.page.evaluate(_RENDERER), _RENDERER_S)
+        except asyncio.TimeoutError:
+            self.end("it stood still")
         except Error:
-            return ""
+            pass
+        return ""
 
     async def answers(self, limit_s: float) -> bool:
         """Whether the page's own thread does anything within that time."""

@@ -81,9 +81,9 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "runner", *map(str, arguments)]
 
 
-def start(*arguments: object, **options) -> subprocess.Popen:
+def start(*arguments: object, environment: dict[str, str] = {}, **options) -> subprocess.Popen:
     """Start `runner ARGUMENTS` in a process group of its own, its output kept."""
-    environment = os.environ | {"NO_COLOR": "1"}
+    environment = os.environ | {"NO_COLOR": "1"} | environment
     process = subprocess.Popen(
         command(*arguments),
         stdout=subprocess.PIPE,

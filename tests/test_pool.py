@@ -14,9 +14,9 @@ import pytest
 from campaigns import assert_whole, write_colors
 
 from runner import run as run_module
-from runner.browsers import Browser
+from runner.browsers import Browser, Launcher
 from runner.campaign import load_campaign
-from runner.pool import BrowserPool, Limits
+from runner.pool import BrowserPool, Limits, _Life
 from runner.run import RunOptions, run_campaign
 from runner.store import Store
 
@@ -271,3 +271,62 @@ def test_nothing_is_left_behind(tmp_path, night, monkeypatch):
     assert len(seen) > 10
     assert not psutil.wait_procs(seen, timeout=10)[1]
     temporary.rmdir()
+
+
+@pytest.mark.parametrize("verb", ["suspend", "kill"])
+def test_a_browser_that_ends_while_it_is_probed_tells_nothing(monkeypatch, verb):
+    """Killed or stopped at its start, it is neither waited for nor taken for one without WebGL."""
+    monkeypatch.setattr("runner.browsers._RENDERER_S", 2.0)
+
+    async def probe() -> tuple[str, int]:
+        launcher = Launcher()
+        await launcher.start()
+        real_launch, launched = launcher.launch, []
+
+        async def launch(rasterizer):
+            browser = await real_launch(rasterizer)
+            launched.append(browser)
+            if len(launched) == 1:
+                for one in browser._tree():
+                    with contextlib.suppress(psutil.Error):
+                        getattr(one, verb)()
+            return browser
+
+        launcher.launch = launch
+        try:
+            return await launcher._renderer_with("swiftshader"), len(launched)
+        finally:
+            await launcher.stop()
+
+    renderer, launched = asyncio.run(probe())
+    assert "SwiftShader" in renderer and launched == 2
+
+
+def test_a_browser_on_which_every_job_fails_is_benched_and_the_last_one_never(tmp_path, night, capfd):
+    """Restarted after three jobs in a row, then left out for a minute, while the other one renders them all."""
+    body = 'await asyncio.sleep(0.1)\n    if session.name.startswith("browser-1"): raise ValueError("a bad browser")'
+    policy = ", max_failures=100, backoff_s=0.1"
+    assert night(nothing, count=150, body=body, policy=policy, sessions=2, halt_share=None) == 0
+    with Store(tmp_path / "runner.db") as store:
+        events = [event["message"] for event in store.events(1)]
+        assert {row["outcome"] for row in store.attempts(1)} == {"failed"}
+    assert events == ["3 different jobs failed in a row"] * 2
+    lines = capfd.readouterr().err
+    assert "browser-1.2 ended (3 different jobs failed in a row); starting another in 60 s" in lines
+    assert_whole(tmp_path, 150)
+
+
+def test_the_last_browser_is_never_benched():
+    """However badly it does: someone has to render."""
+    pool = BrowserPool.__new__(BrowserPool)
+    pool._count, pool._strikes, pool._benched = 2, [0, 5, 5], set()
+    assert pool._bench_s(1) > 0.0
+    assert pool._bench_s(2) == 0.0
+
+
+def test_a_browser_that_has_become_slow_is_recycled():
+    """Three times its own median over the last twenty jobs; one slow job is none."""
+    limits, life = Limits(), _Life(browser=None, slot=1)
+    assert not any(life.add(job, True, 5.0 if job % 30 == 0 else 0.1, limits) for job in range(400))
+    reasons = [life.add(1000 + job, True, 0.4, limits) for job in range(40)]
+    assert any("a job takes 0.40 s now, and took 0.10 s" in reason for reason in reasons)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import contextlib
 import signal
 import sqlite3
 import subprocess
 
+import psutil
 import pytest
 from campaigns import assert_whole, lines_of, run, start, write_colors
 from conftest import wait_until
@@ -130,3 +132,28 @@ def test_a_machine_that_sleeps_charges_nobody(tmp_path):
     assert "this process was not let run for" in "".join(lines)
     assert_whole(tmp_path, 60)
     assert_nobody_was_charged(tmp_path)
+
+
+def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
+    """An upgrade that breaks the browser for a while: a pause that says so, and the campaign goes on by itself."""
+    from runner.browsers import find_browser
+
+    broken, wrapper = tmp_path / "broken", tmp_path / "browser"
+    wrapper.write_text(f'#!/bin/sh\n[ -e "{broken}" ] && exit 1\nexec "{find_browser()}" "$@"\n')
+    wrapper.chmod(0o755)
+    file = write_colors(tmp_path, 100)
+    process = start("run", file, "-n", "1", environment={"RUNNER_BROWSER": str(wrapper)})
+    lines = lines_of(process)
+    wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
+    broken.touch()
+    for one in browsers_of(process):
+        with contextlib.suppress(psutil.Error):
+            if "--user-data-dir" in " ".join(one.cmdline()):
+                one.kill()
+    wait_until(lambda: "paused, no job is charged: no browser can be started" in "".join(lines), "the pause")
+    broken.unlink()
+    assert process.wait(timeout=120) == 0, "".join(lines)
+    assert "going on after" in "".join(lines)
+    assert_whole(tmp_path, 100)
+    with Store(tmp_path / "runner.db") as store:
+        assert sum(row["crashes"] + row["failures"] for row in store.jobs(1)) <= 1
