@@ -110,7 +110,7 @@ class ResultsFolder:
             "artifacts": [dataclasses.asdict(artifact) for artifact in outcome.artifacts],
         }
         path = self.folder_of(lease) / MANIFEST
-        _write_file(path, json.dumps(manifest, indent=1).encode(), f"{lease.worker_id:x}")
+        _write_file(path, json.dumps(manifest).encode(), f"{lease.worker_id:x}")
         self.settle(lease, [*names, MANIFEST])
 
     def left_behind(self, lease: Lease) -> Finished | None:
