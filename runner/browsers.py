@@ -309,13 +309,19 @@ class Launcher:
     def _on_ended(self, _ended: asyncio.Future) -> None:
         self._alive -= 1
 
-    async def choose_rasterizer(self, wanted: str, require_gpu: bool, say: Callable[[str], None]) -> str:
+    async def choose_rasterizer(
+        self, wanted: str, require_gpu: bool, say: Callable[[str], None], earlier: str = ""
+    ) -> str:
         """The first of the best rasterizers here that has WebGL, or the one that is wanted; says which.
 
+        earlier: what drew this campaign's pictures so far, as WebGL names it; where it is here again, it
+        goes on, because pictures of two renderers differ.
         Raises BrowserError when none has, and when a GPU is required and none draws.
         """
         best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
         choice = best if wanted == "auto" else (wanted,)
+        if earlier and "SwiftShader" in earlier:
+            choice = tuple(sorted(choice, key=lambda name: name != "swiftshader"))
         for name in choice:
             renderer = await self._renderer_with(name)
             is_software = any(part in renderer.lower() for part in _SOFTWARE)

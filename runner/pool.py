@@ -73,7 +73,8 @@ class BrowserPool:
 
     guard: hears of each end, and pauses the run while no browser can be started.
     rasterizer: one of browsers.RASTERIZERS, or 'auto' for the best that works here; pictures of two of
-    them differ in some pixels. require_gpu: refuse to render in software.
+    them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
+    campaign's pictures so far, to go on with.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted; when that does not help it is benched for a while, unless it is the last one.
@@ -87,11 +88,13 @@ class BrowserPool:
         rasterizer: str = "auto",
         require_gpu: bool = False,
         limits: Limits = Limits(),
+        earlier_renderer: str = "",
     ):
         self._count, self._say = count, say
         self._guard, self._limits = guard, limits
         self._launcher = Launcher() if count else None
         self._rasterizer, self._require_gpu = rasterizer, require_gpu
+        self._earlier_renderer = earlier_renderer
         self._lives: dict[str, _Life] = {}
         self._failing: dict[int, str] = {}
         self._strikes = [0] * (count + 1)
@@ -169,7 +172,7 @@ class BrowserPool:
         tasks = []
         try:
             self._rasterizer = await self._launcher.choose_rasterizer(
-                self._rasterizer, self._require_gpu, self._say
+                self._rasterizer, self._require_gpu, self._say, self._earlier_renderer
             )
             tasks = [asyncio.create_task(self._keep_one(slot)) for slot in range(1, self._count + 1)]
             tasks.append(asyncio.create_task(self._watch()))

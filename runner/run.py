@@ -151,8 +151,9 @@ async def _run(
         folders.append(store.file.parent)
     probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
     guard = Guard(say, probes)
+    renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
     pool = BrowserPool(
-        options.sessions, say, guard, options.rasterizer, options.require_gpu, options.limits
+        options.sessions, say, guard, options.rasterizer, options.require_gpu, options.limits, "".join(renderers[-1:])
     )
     if options.sessions:
         guard.probes += [pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]

@@ -292,8 +292,12 @@ def test_the_best_rasterizer_that_works_is_chosen_and_named(tmp_path, browser_pa
     hidden = {} if has_egl else {"__EGL_VENDOR_LIBRARY_DIRS": "/nonexistent"}
     done = run("run", file, "--sessions", 1, env=os.environ | hidden)
     assert done.returncode == 0, done.stderr
-    assert f"(--rasterizer {'egl' if has_egl else 'swiftshader'})" in done.stderr
+    rasterizer = "egl" if has_egl else "swiftshader"
+    assert f"(--rasterizer {rasterizer})" in done.stderr
     assert_whole(tmp_path, 2)
+    # What drew the first pictures draws the later ones, too.
+    write_colors(tmp_path, count=3)
+    assert f"(--rasterizer {rasterizer})" in run("run", file, "--sessions", 1).stderr
 
 
 @pytest.mark.parametrize("on_suspect", ["keep", "retry", "fail"])
