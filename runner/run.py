@@ -321,6 +321,8 @@ class _Housekeeper:
         progress = None if self._has_forecast else crew.store.progress(crew.campaign_id)
         if progress is not None and progress.done >= _FORECAST_AFTER:
             self._has_forecast = True
+            if progress.left < _FORECAST_AFTER:
+                return
             jobs, files_bytes = crew.store.recent_files_bytes(crew.campaign_id)
             say(forecast(crew.results.folder, progress.left, files_bytes / max(1, jobs), self._min_free_bytes))
 
