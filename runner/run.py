@@ -21,7 +21,7 @@ from runner.campaign import Campaign
 from runner.disk import forecast
 from runner.errors import LeaseLost, RunnerError, UsageError, WorldFault
 from runner.frames import contact_sheet
-from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
+from runner.guard import Breaker, ClockWatch, Guard, Probe, probe_descriptors, probe_disk, world_fault
 from runner.job import Place, Progress
 from runner.metrics import MetricsLog
 from runner.mirror import LogMirror
@@ -36,6 +36,7 @@ LEASE_S = 60.0
 _HOUSEKEEPING_S = 0.5
 _PLAIN_LINE_EVERY_S = 10.0
 _SHEET_TILES = 100
+_TABS_AWAY_S = 5.0
 _FORECAST_AFTER = 20
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
@@ -162,6 +163,7 @@ async def _run(
     signals = _Signals(crew)
     await server.start()
     if not options.sessions:
+        guard.probes.append(_probe_tabs(crew))
         say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
     keeper = _Housekeeper(crew, log, options.min_free_bytes)
     browsers = asyncio.create_task(pool.run(server.link, server.connected))
@@ -195,6 +197,17 @@ async def _run(
     if store.campaign(campaign_id)["state"] == "cancelled":
         return ExitStatus.STOPPED
     return signals.status or _status_of(store.progress(campaign_id))
+
+
+def _probe_tabs(crew: Crew) -> Probe:
+    """Fails while all tabs that there were are gone: their machine sleeps, or the network is away."""
+
+    def probe() -> None:
+        since = crew.idle_since
+        if since is not None and time.monotonic() - since > _TABS_AWAY_S and not crew.finished.is_set():
+            raise WorldFault("no tab is connected any more: open this run's link again, or wake its machine")
+
+    return probe
 
 
 def _warned_of_changes(work: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:

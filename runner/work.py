@@ -107,6 +107,8 @@ class Crew:
         # One thread for the database keeps its waits off the event loop; files are written beside it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
         self._writer: Executor = ThreadPoolExecutor(4, thread_name_prefix="runner-files")
+        # When the last of the sessions that there were went away; None before the first and while one is here.
+        self.idle_since: float | None = None
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -132,6 +134,7 @@ class Crew:
     async def work(self, session: _Session) -> None:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
         self._busy += 1
+        self.idle_since = None
         self._idle.clear()
         settling: set[asyncio.Task] = set()
         try:
@@ -164,6 +167,7 @@ class Crew:
                     self.fail(end)
             self._busy -= 1
             if not self._busy:
+                self.idle_since = time.monotonic()
                 self._idle.set()
 
     async def _look_for_work(self, session: _Session, session_id: int) -> Lease | None:

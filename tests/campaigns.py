@@ -74,7 +74,7 @@ def end_all() -> None:
             for one in [*psutil.Process(process.pid).children(recursive=True), process]:
                 with contextlib.suppress(psutil.Error):
                     one.kill()
-            process.communicate()
+            process.wait()
 
 
 def command(*arguments: object) -> list[str]:

@@ -157,3 +157,29 @@ def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
     assert_whole(tmp_path, 100)
     with Store(tmp_path / "runner.db") as store:
         assert sum(row["crashes"] + row["failures"] for row in store.jobs(1)) <= 1
+
+
+def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):
+    """The machine with the tabs sleeps, or the network is away: said, charged to nobody, and over with the next tab."""
+    from playwright.sync_api import sync_playwright
+
+    from runner.browsers import _FLAGS
+
+    file = write_colors(tmp_path, 100, body="await asyncio.sleep(0.05)")
+    process = start("run", file, "--sessions", "0")
+    lines = lines_of(process)
+    wait_until(lambda: any(line.startswith("http://localhost:") for line in lines), "the link")
+    link = next(line.strip() for line in lines if line.startswith("http://localhost:"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))
+        browser.new_page().goto(link)
+        wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
+        browser.close()
+        wait_until(lambda: "paused, no job is charged: no tab is connected" in "".join(lines), "the pause")
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))
+        browser.new_page().goto(link)
+        assert process.wait(timeout=120) == 0, "".join(lines)
+        browser.close()
+    assert "going on after" in "".join(lines)
+    assert_whole(tmp_path, 100)
+    assert_nobody_was_charged(tmp_path)
