@@ -106,7 +106,9 @@ class Crew:
         self._looking = asyncio.Lock()
         # One thread for the database keeps its waits off the event loop; files are written beside it.
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
-        self._writer: Executor = ThreadPoolExecutor(4, thread_name_prefix="runner-files")
+        self._writer: Executor = ThreadPoolExecutor(8, thread_name_prefix="runner-files")
+        # They wait for the disk: the loop's own threads, which decode frames, must not wait behind them.
+        self._settlers: Executor = ThreadPoolExecutor(32, thread_name_prefix="runner-settle")
         # When the last of the sessions that there were went away; None before the first and while one is here.
         self.idle_since: float | None = None
         self._busy = 0
@@ -130,6 +132,7 @@ class Crew:
             await self._store(self.store.end_worker, self.worker_id)
         self._database.shutdown()
         self._writer.shutdown()
+        self._settlers.shutdown()
 
     async def work(self, session: _Session) -> None:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
@@ -401,7 +404,7 @@ class Crew:
                     raise
 
     async def _run(self, function: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(None, function)
+        return await asyncio.get_running_loop().run_in_executor(self._settlers, function)
 
 
 async def _until_at_most(tasks: set[asyncio.Task], count: int) -> None:
