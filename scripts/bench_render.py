@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Frames a second: the loop of Vuer's tutorial, this runner with 1, 2 and 3 sessions, and plain three.js.
 
 Every contender renders the same scene at true 320x240 pixels, in the same browser with the same
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import signal
@@ -28,13 +28,13 @@ import psutil
 from PIL import Image
 
 WIDTH, HEIGHT = 320, 240
-LEVELS = ("10", "80", "f0")
-CODES = len(LEVELS) ** 3
+MEASURED = ("frames_per_s", "server_ms", "browser_ms", "memory_mb")
 
 SCENE = '''
 from vuer.schemas import CameraView, DefaultScene, Sphere
 
 LEVELS = ("10", "80", "f0")
+
 
 def ball(number):
     color = "#" + "".join(LEVELS[number // 3**place % 3] for place in range(3))
@@ -198,10 +198,13 @@ def run_tutorial(folder: Path, flags: tuple[str, ...], seconds: float) -> dict[s
     script = folder / "tutorial.py"
     script.write_text(TUTORIAL)
     port = 18000 + os.getpid() % 1000
-    server = subprocess.Popen([sys.executable, script, folder, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    def times():
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen([sys.executable, script, folder, str(port)], **silent)
+
+    def times() -> list[float]:
         file = folder / "times"
-        return [float(line.split()[1]) for line in file.read_text().splitlines() if " " in line] if file.exists() else []
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [float(line.split()[1]) for line in lines if " " in line]
 
     try:
         with sync_playwright() as playwright:
@@ -220,7 +223,8 @@ def run_tutorial(folder: Path, flags: tuple[str, ...], seconds: float) -> dict[s
         server.kill()
         server.wait()
     pictures = {int(file.stem): file for file in folder.glob("*.jpg")}
-    found["wrong"] = sum(not check(file, number) for number, file in pictures.items() if number < len(times()))
+    whole = len(times())  # the last picture may be half written
+    found["wrong"] = sum(not check(file, number) for number, file in pictures.items() if number < whole)
     return found
 
 
@@ -240,7 +244,8 @@ def run_ours(folder: Path, sessions: int, flags: tuple[str, ...], seconds: float
             return []
         with sqlite3.connect(folder / "runner.db", timeout=60) as database:
             try:
-                return database.execute("SELECT end_ts, key FROM job WHERE status = 'done' ORDER BY end_ts").fetchall()
+                query = "SELECT end_ts, key FROM job WHERE status = 'done' ORDER BY end_ts"
+                return database.execute(query).fetchall()
             except sqlite3.OperationalError:
                 return []
 
@@ -295,7 +300,10 @@ async def _ceiling(flags: tuple[str, ...], seconds: float) -> dict[str, float]:
     await server.stop()
     frames = rate * seconds
     return {
-        "frames": int(frames), "frames_per_s": rate, "wrong": 0, "server_ms": 0.0,
+        "frames": int(frames),
+        "frames_per_s": rate,
+        "wrong": 0,
+        "server_ms": 0.0,
         "browser_ms": 1000 * (after["browser_cpu_s"] - before["browser_cpu_s"]) / frames,
         "memory_mb": after["memory_mb"],
     }
@@ -313,10 +321,11 @@ FIND_STORE = """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    keep_lines = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_lines)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each contender in each round")
-    parser.add_argument("--only", action="append", help="part of a contender's name; the tutorial's is always there")
+    parser.add_argument("--only", action="append", help="part of a contender's name")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     contenders = {"tutorial, SwiftShader": lambda f, s: run_tutorial(f, SWIFTSHADER, s)}
@@ -340,14 +349,15 @@ def main() -> None:
     base = statistics.median(r["frames_per_s"] for r in next(iter(results.values())))
     rows = [
         {"contender": name, "ratio": statistics.median(r["frames_per_s"] for r in runs) / base}
-        | {key: statistics.median(r[key] for r in runs) for key in ("frames_per_s", "server_ms", "browser_ms", "memory_mb")}
+        | {key: statistics.median(r[key] for r in runs) for key in MEASURED}
         | {"frames": sum(r["frames"] for r in runs), "wrong": sum(r["wrong"] for r in runs)}
         for name, runs in results.items()
     ]
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return
-    print(f"{'':34}{'ratio':>7}{'frames/s':>10}{'server ms':>11}{'browser ms':>12}{'MB':>7}{'frames':>8}{'wrong':>7}")
+    heads = ("ratio", 7), ("frames/s", 10), ("server ms", 11), ("browser ms", 12), ("MB", 7), ("frames", 8), ("wrong", 7)
+    print(" " * 34 + "".join(f"{head:>{width}}" for head, width in heads))
     for row in rows:
         print(f"{row['contender']:34}{row['ratio']:7.1f}{row['frames_per_s']:10.1f}{row['server_ms']:11.2f}"
               f"{row['browser_ms']:12.1f}{row['memory_mb']:7.0f}{row['frames']:8d}{row['wrong']:7d}")

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Render colour-coded jobs in nine kinds of scene, kill browsers meanwhile, and see that no frame shows another job.
 
     python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep FOLDER]

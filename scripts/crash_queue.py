@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Kill workers of one queue at random moments and see that every job is done exactly once.
 
     python scripts/crash_queue.py --rounds N [--seed S] [--database URL] [--workers W]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Render a campaign through a storm of faults, and see that nothing was lost, torn, done twice or charged.
 
     python scripts/crash_test.py --faults N [--seed S] [--lock-s SECONDS] [--only KIND] [--keep FOLDER]

@@ -149,7 +149,7 @@ def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
         (failed,) = [row for row in store.jobs(1) if row["status"] == "failed"]
         assert failed["error"] == "ValueError: no such mesh: cup.obj"
         assert (failed["attempt"], failed["failures"], failed["crashes"]) == (2, 2, 0)
-        assert all(f"colors.py" in row["traceback"] for row in store.attempts(1))
+        assert all("colors.py" in row["traceback"] for row in store.attempts(1))
     report = run("report", "--db", tmp_path / "runner.db")
     assert "colors: finished, but 1 of 5 jobs failed" in report.stdout
     assert "1 failed: ValueError: no such mesh: cup.obj" in report.stdout

@@ -56,7 +56,6 @@ def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_p
         raise AssertionError("a paused campaign renders nothing")
 
     async def main():
-        nonlocal looks
         real_claim = sqlite_store.claim
 
         def claim(*arguments):
