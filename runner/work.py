@@ -136,6 +136,8 @@ class Crew:
 
     async def work(self, session: _Session) -> None:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
+        if self.stopping.done():
+            return  # it came when the others had done it all
         self._busy += 1
         self.idle_since = None
         self._idle.clear()

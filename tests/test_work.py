@@ -44,8 +44,9 @@ async def crew_of(campaign: Campaign, store, folder):
     results = ResultsFolder(folder, campaign.name)
     crew = Crew(campaign, campaign_id, store, results, BrowserPool(0, print, guard), guard, Breaker(None))
     yield crew
-    crew.stop("the test is over")
-    await crew.stopped()
+    if not crew.stopping.done():
+        crew.stop("the test is over")
+        await crew.stopped()
 
 
 def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_path):
@@ -108,3 +109,22 @@ def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeyp
 
     assert asyncio.run(main()) == (0, 9)
     assert rendered == list(range(9))
+
+
+def test_a_tab_that_comes_when_the_run_has_ended_does_no_harm(sqlite_store, tmp_path):
+    """A browser that starts slowly may connect when the others have done it all: that is no error."""
+
+    async def render(session, job):
+        job.log(seen=True)
+
+    async def main():
+        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as crew:
+            await crew.work(Tab("first"))
+            assert crew.finished.is_set()
+            crew.stop("all is done")
+            ending = asyncio.create_task(crew.stopped())
+            await asyncio.gather(crew.work(Tab("as it ends")), ending)
+            await crew.work(Tab("late"))
+            return crew.error
+
+    assert asyncio.run(main()) is None
