@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import OrderedDict
-from typing import Any, Iterator
+from typing import Any
 
 from runner.errors import FrameError
 
@@ -61,9 +61,6 @@ class Cameras:
         self._cameras: dict[str, _Camera] = {}
         self._inner: dict[tuple, str] = {}
         self._present: OrderedDict[str, None] = OrderedDict()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cameras)
 
     @property
     def is_worn(self) -> bool:
