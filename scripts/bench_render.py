@@ -250,9 +250,9 @@ def run_ours(folder: Path, sessions: int, flags: tuple[str, ...], seconds: float
                 return []
 
     try:
-        found = measure(process.pid, lambda: [row[0] for row in rows()], 40, seconds)
+        found = measure(process.pid, lambda: [row[0] for row in rows()], 300 * sessions, seconds)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # a shell has its background jobs ignore SIGINT
         process.wait()
     done = [int(key) for _, key in rows()]
     found["wrong"] = sum(not check(picture_of(folder, number), number) for number in done)
