@@ -10,14 +10,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import deque
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 import psutil
 
 from runner.errors import BrowserError
 from runner.host import Identity, is_gone, this_process
+from runner.tab import Tab
 
 __all__ = ["RASTERIZERS", "Browser", "Ended", "Launcher", "end_orphans", "find_browser"]
 
@@ -41,11 +41,11 @@ _HOW_TO_GET_ONE = (
     "(Debian: apt-get install chromium), or name one in RUNNER_BROWSER; "
     "'runner run FILE --sessions 0' needs none and prints a link for your own browser"
 )
-_RENDERER = """() => {
+_RENDERER = """(() => {
   const gl = document.createElement("canvas").getContext("webgl2");
   const info = gl && gl.getExtension("WEBGL_debug_renderer_info");
   return gl ? gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER) : "";
-}"""
+})()"""
 # What WebGL names where no GPU draws.
 _SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
 _FOLDER = "runner-browsers-"
@@ -53,7 +53,6 @@ _OWNER = "owner.json"
 _CLOSE_S, _DYING_S, _RENDERER_S = 5.0, 0.5, 20.0
 # A Unix socket's path may hold 104 bytes (macOS; Linux 108), and Chromium's adds up to 46 to its temporary folder.
 _LONGEST_TMPDIR = 58
-_CONSOLE_LINES = 20
 
 
 def find_browser() -> str:
@@ -108,33 +107,33 @@ class Ended(NamedTuple):
 class Browser:
     """A headless browser with one tab.
 
-    Everything it writes lies in its folder, whose path is in the command line of each of its
-    processes: so they are found again, whoever started them.
+    profile: the folder whose path is in the command line of each of its processes: so they are found
+    again, whoever started them. spare: the folder with whatever else it writes.
 
-    ended: done when the browser or its tab is. console: the last lines that the page has printed.
+    ended: done when the browser or its tab is.
     """
 
-    def __init__(self, context: Any, folder: Path):
-        self.folder = folder
-        self.console: deque[str] = deque(maxlen=_CONSOLE_LINES)
+    def __init__(self, playwright_browser: Any, devtools: Any, process_id: int, spare: Path):
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        self.page = context.pages[0]
-        self._context = context
-        self._process = next((one for one in _processes_in(folder) if "--type=" not in _command(one)), None)
+        self.tab = Tab(
+            devtools,
+            on_crash=lambda: self.end("its tab crashed", is_crash=True),
+            on_closed=self._on_tab_closed,
+            on_address=self._on_address,
+        )
+        self.profile, self.spare = _profile_of(process_id), spare
+        self._browser = playwright_browser
+        self._process = psutil.Process(process_id)
         self._address = ""
-        context.on("close", lambda _: self.end("the browser died", is_crash=True))
-        self.page.on("crash", lambda _: self.end("its tab crashed", is_crash=True))
-        self.page.on("close", lambda _: self._on_page_closed())
-        self.page.on("framenavigated", self._on_navigated)
-        self.page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"[:500]))
-        self.page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"[:500]))
+        playwright_browser.on("disconnected", lambda _: self.end("the browser died", is_crash=True))
 
     def end(self, reason: str, is_crash: bool = False) -> None:
         """Tell that it is over; the first who says why is believed."""
         if not self.ended.done():
             self.ended.set_result(Ended(reason, is_crash))
+        self.tab.give_up(reason)
 
-    def _on_page_closed(self) -> None:
+    def _on_tab_closed(self) -> None:
         # A browser that dies closes its tabs on the way.
         self.look()
         asyncio.get_running_loop().call_later(_DYING_S, self._tell_of_closed_tab)
@@ -148,39 +147,36 @@ class Browser:
         if not _is_alive(self._process):
             self.end("the browser died", is_crash=True)
 
-    def _on_navigated(self, frame: Any) -> None:
-        if self._address and frame == self.page.main_frame and not frame.url.startswith(self._address):
-            self.end(f"its page went to {frame.url:.100}")
+    def _on_address(self, url: str) -> None:
+        # On the way from one page to the next it is empty.
+        if self._address and url and not url.startswith(self._address):
+            self.end(f"its page went to {url:.100}")
 
     async def open(self, url: str) -> None:
         """Load the page. Raises BrowserError."""
-        from playwright.async_api import Error
-
         try:
-            await self.page.goto(url, wait_until="commit")
-        except Error as error:
+            await self.tab.go(url)
+        except asyncio.TimeoutError:
+            raise BrowserError("its page did not load in time") from None
+        except _playwright_error() as error:
             raise BrowserError(_first_line(error)) from None
         self._address = url.split("?")[0]
 
     async def renderer(self) -> str:
         """What draws, as WebGL names it; '' where there is no WebGL."""
-        from playwright.async_api import Error
-
         try:
-            return await asyncio.wait_for(self.page.evaluate(_RENDERER), _RENDERER_S)
+            return await self.tab.evaluate(_RENDERER, _RENDERER_S) or ""
         except asyncio.TimeoutError:
             self.end("it stood still")
-        except Error:
+        except (BrowserError, _playwright_error()):
             pass
         return ""
 
     async def answers(self, limit_s: float) -> bool:
         """Whether the page's own thread does anything within that time."""
-        from playwright.async_api import Error
-
         try:
-            await asyncio.wait_for(self.page.evaluate("1"), limit_s)
-        except Error:
+            await self.tab.evaluate("1", limit_s)
+        except (BrowserError, _playwright_error()):
             # It loads itself anew, or is gone, which `ended` tells.
             return True
         except asyncio.TimeoutError:
@@ -201,21 +197,18 @@ class Browser:
         return total
 
     def _tree(self) -> list[psutil.Process]:
-        if self._process is None:
-            return []
         with contextlib.suppress(psutil.Error):
             return [self._process, *self._process.children(recursive=True)]
         return []
 
     async def close(self) -> None:
-        """End it, whatever state it is in, and remove its folder."""
-        from playwright.async_api import Error
-
+        """End it, whatever state it is in, and remove its folders."""
         if not self.ended.done():
             self.end("it was closed")
-            with contextlib.suppress(Error, asyncio.TimeoutError):
-                await asyncio.wait_for(self._context.close(), _CLOSE_S)
-        await asyncio.to_thread(_end_folder, self.folder)
+            with contextlib.suppress(_playwright_error(), asyncio.TimeoutError):
+                await asyncio.wait_for(self._browser.close(), _CLOSE_S)
+        await asyncio.to_thread(_end_folder, self.profile)
+        await asyncio.to_thread(shutil.rmtree, self.spare, ignore_errors=True)
 
 
 class Launcher:
@@ -246,7 +239,8 @@ class Launcher:
         from playwright.async_api import async_playwright
 
         try:
-            self._playwright = await async_playwright().start()
+            with _temporary_folder(self.folder):
+                self._playwright = await async_playwright().start()
         except Exception as error:  # Playwright has no class of its own for it
             raise BrowserError(
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
@@ -278,30 +272,38 @@ class Launcher:
 
     async def _launch(self, rasterizer: str) -> Browser:
         self._started += 1
-        folder = self.folder / str(self._started)
+        spare = self.folder / str(self._started)
         try:
-            for part in ("profile", "tmp", "config"):
-                (folder / part).mkdir(parents=True)
+            for part in ("tmp", "config"):
+                (spare / part).mkdir(parents=True)
         except OSError as error:
             raise BrowserError(f"a browser's folder cannot be made: {error}") from error
-        places = {"XDG_CONFIG_HOME": str(folder / "config")}
-        if len(str(folder / "tmp")) <= _LONGEST_TMPDIR:
-            places["TMPDIR"] = str(folder / "tmp")
+        places = {"XDG_CONFIG_HOME": str(spare / "config")}
+        if len(str(spare / "tmp")) <= _LONGEST_TMPDIR:
+            places["TMPDIR"] = str(spare / "tmp")
+        started = None
         try:
-            context = await self._playwright.chromium.launch_persistent_context(
-                str(folder / "profile"),
+            started = await self._playwright.chromium.launch(
                 executable_path=self.path,
                 args=[*RASTERIZERS[rasterizer], *_FLAGS],
                 env=os.environ | places,
-                viewport={"width": 320, "height": 240},
                 handle_sigint=False,
                 handle_sigterm=False,
                 handle_sighup=False,
             )
-        except BaseException:
-            await asyncio.to_thread(_end_folder, folder)
+            devtools = await started.new_browser_cdp_session()
+            processes = (await devtools.send("SystemInfo.getProcessInfo"))["processInfo"]
+            (process_id,) = [process["id"] for process in processes if process["type"] == "browser"]
+            browser = Browser(started, devtools, process_id, spare)
+            await browser.tab.open()
+        except BaseException as error:
+            if started is not None:
+                with contextlib.suppress(_playwright_error(), asyncio.TimeoutError):
+                    await asyncio.wait_for(started.close(), _CLOSE_S)
+            await asyncio.to_thread(shutil.rmtree, spare, ignore_errors=True)
+            if isinstance(error, (psutil.Error, asyncio.TimeoutError)):
+                raise BrowserError("the browser ended, or stood still, while it started") from error
             raise
-        browser = Browser(context, folder)
         self._alive += 1
         browser.ended.add_done_callback(self._on_ended)
         return browser
@@ -378,6 +380,32 @@ def end_orphans() -> int:
     return count
 
 
+@contextlib.contextmanager
+def _temporary_folder(folder: Path) -> Iterator[None]:
+    """Processes that are started meanwhile put what is temporary there: the driver, its browsers' profiles."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["TMPDIR"]
+        if before is not None:
+            os.environ["TMPDIR"] = before
+
+
+def _playwright_error() -> type[Exception]:
+    from playwright.async_api import Error
+
+    return Error
+
+
+def _profile_of(process_id: int) -> Path:
+    for word in psutil.Process(process_id).cmdline():
+        if word.startswith("--user-data-dir="):
+            return Path(word.partition("=")[2])
+    raise BrowserError("the browser has no profile of its own")
+
+
 def _end_folder(folder: Path) -> None:
     """Kill all processes that work in the folder, and remove it."""
     while found := _processes_in(folder):
@@ -393,7 +421,7 @@ def _processes_in(folder: Path) -> list[psutil.Process]:
     return [
         one
         for one in psutil.process_iter()
-        if f"{folder}/" in _command(one) and one.pid != own and _is_alive(one)
+        if str(folder) in _command(one) and one.pid != own and _is_alive(one)
     ]
 
 

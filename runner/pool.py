@@ -143,7 +143,7 @@ class BrowserPool:
     def console(self, name: str) -> list[str]:
         """The last lines that the session's page has printed."""
         life = self._lives.get(name)
-        return list(life.browser.console) if life else []
+        return list(life.browser.tab.console) if life else []
 
     # -- keeping them at work --------------------------------------------------------------------
 

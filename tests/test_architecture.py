@@ -15,7 +15,7 @@ PACKAGE = Path(runner.__file__).parent
 # From the ground up: a module may import those before it.
 LAYERS = [
     "errors", "disk", "guard", "limits", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
-    "campaign", "frames", "results", "metrics", "mirror", "verify", "cameras", "session", "server", "browsers", "pool",
+    "campaign", "frames", "results", "metrics", "mirror", "verify", "cameras", "session", "server", "tab", "browsers", "pool",
     "work", "run", "report", "table", "export", "cli",
 ]  # fmt: skip
 PLACES = {
