@@ -24,7 +24,7 @@ from runner.session import Session
 __all__ = ["Server"]
 
 _CLIENT = Path(vuer.__file__).parent / "client_build"
-_SCRIPT = Path(__file__).with_name("page.js")
+_SCRIPTS = [Path(__file__).with_name(name) for name in ("lookup.js", "pictures.js", "page.js")]
 _LARGEST_MESSAGE = 1 << 28
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
@@ -68,7 +68,8 @@ class Server:
         }
         index = (_CLIENT / "index.html").read_text()
         # Before the client's own scripts, so that it sees all that they do.
-        self._page = index.replace("<head>", f"<head><script>{_SCRIPT.read_text()}</script>", 1)
+        scripts = "\n".join(file.read_text() for file in _SCRIPTS)
+        self._page = index.replace("<head>", f'<head><script>(() => {{ "use strict";\n{scripts}}})();</script>', 1)
 
     async def start(self) -> None:
         """Start to listen. Raises UsageError where the address cannot be had."""

@@ -1,0 +1,95 @@
+// What runner adds to the page of Vuer's web client: a cheaper way to the same pixels where no GPU draws.
+//
+// The client draws a picture in linear light into a target of half floats, and copies that onto its canvas
+// by a shader that makes a byte of each; in software, this copy takes a third of the drawing. Here the half
+// floats are read, and a table makes the bytes: the client's own shader has filled it, from all the half
+// floats that there are. The client's shader mixes a millionth of a pixel's neighbours into it, which can
+// make a difference of one level where these glare: so this is for JPEGs only, which are lossy anyway, and
+// only after its bytes were compared with those of the client's way CHECKS times.
+const lookups = new WeakMap(); // by context
+class Lookup {
+  static CHECKS = 3;
+  static of(gl) {
+    if (!lookups.has(gl)) lookups.set(gl, new Lookup(gl));
+    return lookups.get(gl);
+  }
+  constructor(gl) {
+    Object.assign(this, { gl, table: null, shot: null, target: null, halfs: null, checksLeft: Lookup.CHECKS, isOff: false });
+  }
+  get isTrusted() { return !this.isOff && this.checksLeft === 0; }
+  // What is cleared first for a picture is what the scene is drawn into.
+  cleared(shot) {
+    if (this.shot === shot) return;
+    this.shot = shot;
+    this.target = this.gl.getParameter(this.gl.DRAW_FRAMEBUFFER_BINDING);
+  }
+  // Whether what is about to be drawn is the copy onto the canvas.
+  isCopy(mode, count) {
+    return this.target && mode === this.gl.TRIANGLES && count === 6 && !this.gl.getParameter(this.gl.DRAW_FRAMEBUFFER_BINDING);
+  }
+  // The copy has just been drawn, and all it needs is still bound: draw all half floats by it.
+  learn(draw, readPixels) {
+    if (this.table || this.isOff) return;
+    const { gl } = this, side = 256, all = new Uint16Array(4 * side * side), bytes = new Uint8Array(all.length);
+    for (let half = 0; half < side * side; half++) all.set([half, half, half, 0x3c00], 4 * half);
+    const kept = {
+      texture: gl.getParameter(gl.TEXTURE_BINDING_2D), viewport: gl.getParameter(gl.VIEWPORT),
+      unpack: [gl.UNPACK_FLIP_Y_WEBGL, gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, gl.UNPACK_ALIGNMENT].map((name) => [name, gl.getParameter(name)]),
+    };
+    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false);
+    gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
+    const [drawn, source] = [gl.createTexture(), gl.createTexture()], frame = gl.createFramebuffer();
+    gl.bindTexture(gl.TEXTURE_2D, drawn);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, side, side, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, frame);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, drawn, 0);
+    gl.bindTexture(gl.TEXTURE_2D, source);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA16F, side, side, 0, gl.RGBA, gl.HALF_FLOAT, all);
+    for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
+    gl.viewport(0, 0, side, side);
+    draw();
+    readPixels.call(gl, 0, 0, side, side, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(...kept.viewport);
+    gl.bindTexture(gl.TEXTURE_2D, kept.texture);
+    for (const [name, value] of kept.unpack) gl.pixelStorei(name, value);
+    gl.deleteFramebuffer(frame);
+    for (const texture of [drawn, source]) gl.deleteTexture(texture);
+    this.table = new Uint8Array(side * side);
+    for (let half = 0; half < side * side; half++) this.table[half] = bytes[4 * half];
+  }
+  // The picture's bytes by the table; null where the target cannot be read so. mark: bytes that tell whether anything was read.
+  read(width, height, readPixels, mark) {
+    const { gl, target, table } = this;
+    if (!table || !target) return null;
+    const pixels = new Uint8Array(4 * width * height);
+    if (!this.halfs || this.halfs.length !== pixels.length) this.halfs = new Uint16Array(pixels.length);
+    const { halfs } = this, seen = new Uint8Array(halfs.buffer, 0, mark.length);
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target);
+    const canRead = gl.getParameter(gl.IMPLEMENTATION_COLOR_READ_TYPE) === gl.HALF_FLOAT;
+    if (canRead) {
+      seen.set(mark);
+      readPixels.call(gl, 0, 0, width, height, gl.RGBA, gl.HALF_FLOAT, halfs);
+    }
+    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
+    if (!canRead) return null;
+    for (let i = 0; i < halfs.length; i += 4) {
+      pixels[i] = table[halfs[i]];
+      pixels[i + 1] = table[halfs[i + 1]];
+      pixels[i + 2] = table[halfs[i + 2]];
+      pixels[i + 3] = 255;
+    }
+    return { pixels, isLost: mark.every((byte, i) => seen[i] === byte) };
+  }
+  // Compare with what the client's own way gave.
+  check(pixels, width, height, readPixels, mark) {
+    const mine = this.read(width, height, readPixels, mark);
+    let others = 0;
+    const isAlike = mine && !mine.isLost && mine.pixels.every((byte, i) => {
+      others += byte !== pixels[i];
+      return Math.abs(byte - pixels[i]) <= 1;
+    });
+    if (isAlike && others <= pixels.length / 1000) this.checksLeft--; else this.isOff = true;
+  }
+}
