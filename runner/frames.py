@@ -49,10 +49,9 @@ class Frame:
         self.width, self.height = image.size
         self._image = image
         self._depth, self._depth_range = depth, depth_range
-        ranges = image.getextrema() if len(image.getbands()) > 1 else [image.getextrema()]
-        if len(ranges) == 4 and ranges[3] == (255, 255):
-            self._image = image.convert("RGB")
-        is_blank = all(high - low <= _BLANK_LEVELS for low, high in ranges[:3])
+        if "A" in image.getbands() and image.getchannel("A").getextrema() == (255, 255):
+            self._image = image = image.convert("RGB")
+        is_blank = _may_be_blank(image) and all(high - low <= _BLANK_LEVELS for low, high in _ranges(image))
         self.suspicion = "nearly one colour all over" if is_blank else ""
 
     @cached_property
@@ -81,6 +80,17 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"<Frame {self.width}x{self.height} {self.kind}, {len(self.data)} bytes>"
+
+
+def _ranges(image: Any) -> list[tuple[int, int]]:
+    """The lowest and highest value of each band, transparency aside."""
+    ranges = image.getextrema() if len(image.getbands()) > 1 else [image.getextrema()]
+    return ranges[:3]
+
+
+def _may_be_blank(image: Any) -> bool:
+    """Whether nine pixels are alike; to look at all of them takes as long as half of the decoding."""
+    return all(high - low <= _BLANK_LEVELS for low, high in _ranges(image.resize((3, 3), 0)))
 
 
 def _raw_image(data: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,24 +33,8 @@ class Reader(Database):
 
     def progress(self, campaign_id: int) -> Progress:
         """Counts of the campaign's jobs, from counters: the cost does not grow with the jobs."""
-        job, worker, campaign = schema.job, schema.worker, schema.campaign
-        # By way of the live workers, who hold all of them: the index of running jobs is the only way.
-        running = (
-            sa.select(sa.func.count())
-            .select_from(worker)
-            .join(job, job.c.worker_id == worker.c.id)
-            .where(
-                worker.c.campaign_id == campaign_id,
-                worker.c.state == sa.literal_column("'live'"),
-                job.c.status == sa.literal_column("'in_progress'"),
-            )
-            .scalar_subquery()
-        )
-        query = sa.select(
-            campaign.c.total, campaign.c.done, campaign.c.failed, running.label("in_progress")
-        ).where(campaign.c.id == campaign_id)
         with self.read() as connection:
-            return Progress(**connection.execute(query).mappings().one())
+            return Progress(**connection.execute(_progress_query(), {"campaign": campaign_id}).mappings().one())
 
     def jobs(self, campaign_id: int, status: Status | None = None) -> list[dict[str, Any]]:
         """The campaign's jobs as dicts, params decoded, in the order they were added."""
@@ -379,3 +364,24 @@ class Reader(Database):
         query = sa.select(schema.worker.c.state).where(schema.worker.c.id == worker_id)
         with self.read() as connection:
             return connection.execute(query).scalar()
+
+
+@cache
+def _progress_query() -> sa.Select:
+    # Asked several times a second, and costlier to build than to run.
+    job, worker, campaign = schema.job, schema.worker, schema.campaign
+    this = sa.bindparam("campaign")
+    # By way of the live workers, who hold all of them: the index of running jobs is the only way.
+    running = (
+        sa.select(sa.func.count())
+        .select_from(worker)
+        .join(job, job.c.worker_id == worker.c.id)
+        .where(
+            worker.c.campaign_id == this,
+            worker.c.state == sa.literal_column("'live'"),
+            job.c.status == sa.literal_column("'in_progress'"),
+        )
+        .scalar_subquery()
+    )
+    counts = (campaign.c.total, campaign.c.done, campaign.c.failed, running.label("in_progress"))
+    return sa.select(*counts).where(campaign.c.id == this)

@@ -34,7 +34,7 @@ __all__ = ["ExitStatus", "RunOptions", "run_campaign"]
 
 LEASE_S = 60.0
 _HOUSEKEEPING_S = 0.5
-_PLAIN_LINE_EVERY_S = 10.0
+_PLAIN_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.25
 _SHEET_TILES = 100
 _TABS_AWAY_S = 5.0
 _FORECAST_AFTER = 20
@@ -370,7 +370,7 @@ async def _show_progress(store: Store, campaign_id: int, count_sessions: Callabl
     next_line = began + _PLAIN_LINE_EVERY_S / 2
     try:
         while True:
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(_BAR_EVERY_S if on_terminal else 1.0)
             try:
                 progress = await asyncio.to_thread(store.progress, campaign_id)
             except WorldFault:

@@ -25,6 +25,8 @@ __all__ = ["Session"]
 _FORMATS = ("jpeg", "png", "webp", "raw")
 _KNOWN = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
 _FENCE = "__fence"
+# Decoding so little takes about as long as waking another thread for it would.
+_DECODED_AT_ONCE_BYTES = 32768
 # The client's loaders look at a model's src only: another text or material file under the same key is ignored.
 _MODEL_SOURCES = ("text", "buff", "mtl")
 
@@ -159,7 +161,7 @@ class Session(SceneOps):
             await self._request([self._picture(key, format, quality) for key in found], wait_s)
             await asyncio.sleep(self.settle_s)
         values = await self._request([self._picture(key, format, quality) for key in found], wait_s)
-        frames = [await asyncio.to_thread(self._frame, key, value) for key, value in zip(found, values)]
+        frames = [await self._decoded(key, value) for key, value in zip(found, values)]
         self.last_frame = frames[-1]
         for key, frame in zip(found, frames):
             if frame.data == self._last_data.get(key):
@@ -174,9 +176,14 @@ class Session(SceneOps):
         told = {"format": format, "camera": lens, "depth": has_depth}
         return GrabRender(key=self._cameras.inner_key(key), **options), told
 
-    def _frame(self, key: str, value: Any) -> Frame:
+    async def _decoded(self, key: str, value: Any) -> Frame:
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
+        if len(value["frame"]) <= _DECODED_AT_ONCE_BYTES:
+            return self._frame(key, value)
+        return await asyncio.to_thread(self._frame, key, value)
+
+    def _frame(self, key: str, value: dict[str, Any]) -> Frame:
         depth = value.get("depthFrame")
         frame = Frame(value["frame"], depth, self._cameras.depth_range(key))
         asked = self._cameras.size(key)

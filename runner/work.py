@@ -17,7 +17,7 @@ from runner.campaign import Campaign
 from runner.errors import FrameError, LeaseLost, SessionGone, WorldFault
 from runner.frames import Frame
 from runner.guard import Breaker, Guard, world_fault
-from runner.job import Checkpoint, Finished, Lease, Provenance
+from runner.job import Checkpoint, Finished, Lease, Outcome, Provenance
 from runner.limits import TimeLimit
 from runner.pool import BrowserPool
 from runner.results import JobFiles, ResultsFolder
@@ -27,8 +27,9 @@ __all__ = ["Crew"]
 
 _IDLE_S = 0.1
 # Attempts of one tab that may be on their way to disk while the next is rendered.
-_SETTLING_AT_ONCE = 3
+_SETTLING_AT_ONCE = 8
 _SHUTDOWN_S = 0.5
+_Taken = tuple[Lease, Finished | None]
 
 
 class _Session(Protocol):
@@ -152,12 +153,12 @@ class Crew:
                 if self.guard.fault is not None:
                     await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
                     continue
-                lease = await self._claim(session_id)
-                if lease is None:
+                taken = await self._take(session_id)
+                if taken is None:
                     await _until_at_most(settling, 0)
-                    lease = await self._look_for_work(session, session_id)
-                if lease is not None:
-                    settling |= await self._attempt(session, lease)
+                    taken = await self._look_for_work(session, session_id)
+                if taken is not None:
+                    settling |= await self._attempt(session, *taken)
                     await _until_at_most(settling, _SETTLING_AT_ONCE)
                 elif self.finished.is_set():
                     return
@@ -175,16 +176,16 @@ class Crew:
                 self.idle_since = time.monotonic()
                 self._idle.set()
 
-    async def _look_for_work(self, session: _Session, session_id: int) -> Lease | None:
+    async def _look_for_work(self, session: _Session, session_id: int) -> _Taken | None:
         """Jobs wait for their retry or for the campaign to go on, or are in other hands: look again and again.
 
         One tab at a time does, so that many that idle cost no more than one. None when it is time to stop.
         """
         async with self._looking:
             while not (self.stopping.done() or self._is_over(session) or self.guard.fault or self.finished.is_set()):
-                lease = await self._claim(session_id)
-                if lease is not None:
-                    return lease
+                taken = await self._take(session_id)
+                if taken is not None:
+                    return taken
                 row = await self._store(self.store.campaign, self.campaign_id)
                 if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
                     self.finished.set()
@@ -207,20 +208,25 @@ class Crew:
             settings=self.campaign.settings,
         )
 
-    async def _claim(self, session_id: int) -> Lease | None:
+    async def _take(self, session_id: int) -> _Taken | None:
+        """The next job, and what an earlier attempt at it may have left behind on disk; None: none is ready."""
+
+        def claim() -> _Taken | None:
+            leases = self.store.claim(self.worker_id, self.campaign_id, 1, session_id)
+            return (leases[0], self.results.left_behind(leases[0])) if leases else None
+
         try:
-            leases = await self._store(self.store.claim, self.worker_id, self.campaign_id, 1, session_id)
+            return await self._store(claim)
         except LeaseLost:
             # This process was suspended for longer than the lease: it goes on as a new worker.
             self.worker_id = await self._store(self.store.come_back, self.worker_id, self.campaign_id)
             return None
-        return leases[0] if leases else None
 
-    async def _attempt(self, session: _Session, lease: Lease) -> set[asyncio.Task]:
+    async def _attempt(self, session: _Session, lease: Lease, left_behind: Finished | None) -> set[asyncio.Task]:
         """Render the job; settles what came of it, or returns the task that does so while the tab goes on."""
-        files, left_behind = await self._files_of(lease)
         if left_behind is not None and await self._adopt(lease, left_behind):
             return set()
+        files = await self._files_of(lease)
         began = time.monotonic()
         session.last_frame = None
         render = asyncio.create_task(self.campaign.render_job(session, files))
@@ -329,19 +335,15 @@ class Crew:
         self.adopted += is_done
         return is_done
 
-    async def _files_of(self, lease: Lease) -> tuple[JobFiles, Finished | None]:
+    async def _files_of(self, lease: Lease) -> JobFiles:
         def persist(make: Callable[[], Checkpoint]) -> Future:
             return self._database.submit(lambda: self.store.checkpoint(lease, make()))
 
-        checkpoint = Checkpoint()
-        if lease.attempt > 1:
-            checkpoint = await self._store(self.store.checkpoint_of, lease)
-        return await self._run(
-            lambda: (
-                JobFiles(lease, self.results, self._writer, checkpoint, persist),
-                self.results.left_behind(lease),
-            )
-        )
+        if lease.attempt == 1:
+            return JobFiles(lease, self.results, self._writer, persist=persist)
+        checkpoint = await self._store(self.store.checkpoint_of, lease)
+        # The files that it names are read and compared.
+        return await self._run(lambda: JobFiles(lease, self.results, self._writer, checkpoint, persist))
 
     async def _complete(self, attempt: _Attempt) -> bool | None:
         """Whether the job is done now; None where neither it nor the browser is to blame."""
@@ -351,14 +353,23 @@ class Crew:
         if files.suspicion and (on_suspect == "fail" or on_suspect == "retry" and not is_last):
             await self._run(files.abandon)
             return await self._fail(attempt, FrameError(f"the picture may be wrong: {files.suspicion}"))
+        outcome: Outcome | None = None
+
+        def finish() -> None:
+            nonlocal outcome
+            outcome = files.finish()
+            self.store.complete(lease, outcome)
+
         try:
-            outcome = await self._run(files.finish)
+            await self._run(finish)
         except LeaseLost:
             raise
         except Exception as error:
-            await self._run(files.abandon)
-            return await self._fail(attempt, error)
-        await self._store(self.store.complete, lease, outcome)
+            if outcome is None:
+                await self._run(files.abandon)
+                return await self._fail(attempt, error)
+            # The files are there; the database may be written later.
+            await self._store(self.store.complete, lease, outcome)
         self._breaker.add(lease.job_id, lease.attempt)
         return True
 
