@@ -380,11 +380,12 @@ WRITE = {"obj": write_obj, "glb": write_glb, "gltf": write_gltf, "urdf": write_u
 class Run:
     """`runner run` of a campaign file, with the browsers that belong to it, and their killer."""
 
-    def __init__(self, file: Path, sessions: int, by_hand: bool):
+    def __init__(self, file: Path, sessions: int, by_hand: bool, *more: str):
         self.folder, self.by_hand = file.parent, by_hand
         self.windows: list[subprocess.Popen] = []
         self.link = ""
         command = [sys.executable, "-m", "runner", "run", str(file), "--sessions", str(0 if by_hand else sessions)]
+        command += more
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -536,7 +537,7 @@ def check_frames(
 
 def run_long(folder: Path, frames: int, kinds: list[str]) -> bool:
     """Jobs of those kinds in one session; a line every 20th part of the way."""
-    run = Run(write_campaign(folder, frames, 0, kinds), sessions=1, by_hand=False)
+    run = Run(write_campaign(folder, frames, 0, kinds), 1, False, "--recycle-after", str(frames + 1))
     print(f"{'frames':>8}{'frames/s':>10}{'runner':>9}{'renderer':>10}{'gpu':>7}{'browser':>9}   resident MB")
     last_done, last_s, rates = 0, time.monotonic(), []
     for part in range(1, 21):
