@@ -6,6 +6,7 @@ snapshot and blocks nobody.
 
 from __future__ import annotations
 
+import errno
 import re
 import sqlite3
 import sys
@@ -18,7 +19,8 @@ from typing import Any, Iterator, Mapping, Sequence
 import sqlalchemy as sa
 
 from runner import schema
-from runner.errors import StoreError, StoreUnavailable
+from runner.errors import StoreError, StoreUnavailable, WorldFault
+from runner.guard import probe_descriptors, probe_disk, world_fault
 from runner.host import network_filesystem
 
 __all__ = ["Cursor", "Database"]
@@ -31,6 +33,8 @@ _PRAGMAS = (
 )
 # SQLite's busy handler is unfair: with 5 s, eight processes met "database is locked".
 _BUSY_TIMEOUT_MS = 60_000
+# The driver's own is two minutes, in which nobody would hear why nothing goes on.
+_CONNECT_LIMIT_S = 10
 _LARGEST_LOG = 64 << 20
 _LOOK_AT_LOG_EVERY = 1000
 
@@ -52,13 +56,14 @@ class Database:
         if self.is_sqlite:
             _refuse_network_filesystem(self.file)
         self._engine = _engine(self.url, synchronous)
+        self._raw: Any = None
         self._writes = 0
         try:
             self._connect()
             self._create_tables()
         except _driver_errors() as error:
-            self._engine.dispose()
-            raise _cannot_use(self.url, error) from error
+            self.close()
+            raise _cannot_use(self.url, error, is_opening=True) from error
         except StoreError:
             self.close()
             raise
@@ -74,13 +79,15 @@ class Database:
     def _writing(self) -> Cursor:
         """The cursor to write with, of a new connection where the server has dropped the old one."""
         if not self.is_sqlite and self._driver.closed:
-            self._raw.invalidate()
+            if self._raw.is_valid:
+                self._raw.invalidate()
             self._connect()
         return self._cursor
 
     def close(self) -> None:
         """Let go of the database; SQLite folds its write-ahead log into the file."""
-        self._raw.close()
+        if self._raw is not None:
+            self._raw.close()
         self._engine.dispose()
 
     def __enter__(self) -> Database:
@@ -209,7 +216,7 @@ def _url(database: str | Path) -> sa.URL:
         return sa.URL.create("sqlite", database=str(Path(text).absolute()))
     try:
         url = sa.make_url(text)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise StoreError(f"{text!r} is neither a path nor a database URL") from None
     if url.get_backend_name() == "postgresql":
         return url.set(drivername="postgresql+psycopg")
@@ -221,7 +228,8 @@ def _url(database: str | Path) -> sa.URL:
 def _engine(url: sa.URL, synchronous: str) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         try:
-            return sa.create_engine(url, pool_pre_ping=True)
+            limit = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_LIMIT_S}
+            return sa.create_engine(url, pool_pre_ping=True, connect_args=limit)
         except ModuleNotFoundError:
             raise StoreError(
                 "PostgreSQL needs the package psycopg: pip install 'runner[postgres]'"
@@ -262,31 +270,57 @@ def _shown(url: sa.URL) -> str:
     return url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
 
 
+_CANNOT_OPEN = "unable to open database file"
 _REASONS = {
     "file is not a database": "the file is not a database; name another one with --db",
-    "unable to open database file": "its folder is missing or may not be written to; "
+    _CANNOT_OPEN: "its folder is missing or may not be written to; "
     "name another place with --db",
     "readonly": "it may not be written to; name another place with --db",
-    "database or disk is full": "the disk is full; make room and give the same command again",
-    "database is locked": "another program holds it locked; end that program and give the same command again",
+    "database or disk is full": "the disk is full; make room on it",
+    "database is locked": "another program holds it locked; end that program, or wait for it",
     "malformed": "it is damaged; restore a copy, or save what is left with 'sqlite3 OLD .recover | sqlite3 NEW'",
 }
 
 
-# What may pass by itself. SQLite says "unable to open" when it is out of file descriptors, too.
-_PASSING = ("disk is full", "is locked", "disk I/O error", "unable to open database file")
+# What may pass by itself.
+_PASSING = ("disk is full", "is locked", "disk I/O error", _CANNOT_OPEN)
+# What PostgreSQL, or the way to it, goes on saying of a wrong URL or account. Of one in use, it may pass.
+_LASTING = (
+    "authentication failed", "no password supplied", "pg_hba.conf", "does not exist", "permission denied",
+    "not permitted", "service not known", "no address associated", "invalid port number", "invalid response",
+    "ssl was required", "certificate verify failed",
+)  # fmt: skip
 
 
-def _cannot_use(url: sa.URL, error: Exception) -> StoreError:
+def _cannot_use(url: sa.URL, error: Exception, is_opening: bool = False) -> StoreError:
     cause = getattr(error, "orig", None) or error
     reason = str(cause).strip().split("\n")[0]
     psycopg = sys.modules.get("psycopg")
-    is_away = psycopg is not None and isinstance(cause, psycopg.OperationalError)
-    kind = StoreUnavailable if is_away or any(part in reason for part in _PASSING) else StoreError
+    if psycopg is not None and isinstance(cause, psycopg.OperationalError):
+        may_pass = not is_opening or not any(part in str(cause).lower() for part in _LASTING)
+    else:
+        may_pass = any(part in reason for part in _PASSING)
+    if _CANNOT_OPEN in reason:
+        fault = _fault_in_opening(Path(url.database))
+        may_pass, reason = not is_opening or fault is not None, str(fault or reason)
     for part, told in _REASONS.items():
         if part in reason:
             reason = told
+    kind = StoreUnavailable if may_pass else StoreError
     return kind(f"cannot use the database {_shown(url)}: {reason}")
+
+
+def _fault_in_opening(file: Path) -> WorldFault | None:
+    """Why SQLite cannot open it, of which it says but one thing; None where that will not pass."""
+    try:
+        probe_descriptors()
+        for there in filter(Path.exists, (file, Path(f"{file}-wal"), Path(f"{file}-shm"))):
+            open(there, "r+b").close()
+        file.parent.stat()
+        probe_disk(file.parent)()
+    except OSError as error:
+        return None if error.errno == errno.EROFS else world_fault(error)
+    return WorldFault("it could not be opened a moment ago")
 
 
 def _driver_errors() -> tuple[type[Exception], ...]:

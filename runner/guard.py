@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter, deque
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, TypeVar
 
 from runner.disk import size_text
 from runner.errors import WorldFault
@@ -17,6 +17,7 @@ __all__ = ["Breaker", "ClockWatch", "Guard", "Probe", "probe_descriptors", "prob
 
 # Raises WorldFault, or an OSError that tells of one, as long as its part of the world is at fault.
 Probe = Callable[[], None]
+_Result = TypeVar("_Result")
 
 _OS_FAULTS = {
     errno.ENOSPC: "the disk is full: make room on it",
@@ -32,6 +33,7 @@ _LONGEST_WAIT_S = 60.0
 _CALM_S = 60.0
 _LEAP_S = 5.0
 _PROBE_EVERY_S = 5.0
+_LOOK_AGAIN_S = 0.5
 
 
 def world_fault(error: BaseException | None) -> WorldFault | None:
@@ -146,6 +148,15 @@ class Guard:
             self._ended = self._monotonic()
         self.note("resume", f"after {lasted_s:.1f} s: {fault}")
         self._say(f"going on after {lasted_s:.0f} s: {fault} (no longer)")
+
+    def insist(self, act: Callable[..., _Result], *arguments: Any) -> _Result:
+        """What act returns, without which a run cannot begin or end: tried until the world lets it be done."""
+        returned: list[_Result] = []
+        while not returned:
+            if self.fault is not None:
+                time.sleep(_LOOK_AGAIN_S)
+            self.look(lambda: returned.append(act(*arguments)))
+        return returned[0]
 
 
 class Breaker:

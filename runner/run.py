@@ -1,28 +1,25 @@
-"""One campaign run: wires store, server, browsers, log and progress; signals; exit status."""
+"""One campaign run: wires store, server, browsers, log, progress and signals."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
+import errno
 import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterator
 
-import psutil
-
 from runner.campaign import Campaign
 from runner.disk import forecast
+from runner.ending import ExitStatus, Signals
 from runner.errors import LeaseLost, RunnerError, UsageError, WorldFault
 from runner.frames import contact_sheet
 from runner.guard import Breaker, ClockWatch, Guard, Probe, probe_descriptors, probe_disk, world_fault
-from runner.job import Place, Progress
+from runner.job import Added, Place, Progress
 from runner.metrics import MetricsLog
 from runner.mirror import LogMirror
 from runner.pool import BrowserPool, Limits
@@ -30,7 +27,7 @@ from runner.results import ResultsFolder
 from runner.store import Store
 from runner.work import Crew
 
-__all__ = ["ExitStatus", "RunOptions", "run_campaign"]
+__all__ = ["RunOptions", "run_campaign"]
 
 LEASE_S = 60.0
 _HOUSEKEEPING_S = 0.5
@@ -40,19 +37,6 @@ _TABS_AWAY_S = 5.0
 _FORECAST_AFTER = 20
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
-
-
-class ExitStatus(IntEnum):
-    """What a command's end means to a script."""
-
-    DONE = 0
-    SOME_FAILED = 1
-    USAGE = 2
-    STOPPED = 3
-    NOTHING_TO_DO = 4
-    UNFINISHED = 8
-    INTERRUPTED = 130
-    TERMINATED = 143
 
 
 @dataclass(frozen=True)
@@ -85,45 +69,37 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
     Raises a RunnerError for what the user can mend.
     """
     campaign.make_scene()
-    with Store(options.database) as store:
-        if store.ended_uncleanly():
+    guard = Guard(say, [probe_descriptors])
+    with guard.insist(Signals, say) as signals, guard.insist(Store, options.database) as store:
+        if store.file is not None:
+            guard.probes.append(probe_disk(store.file.parent))
+        if guard.insist(store.ended_uncleanly):
             say("an earlier run ended without signing off; looking through the database")
-            store.check()
-        place = Place(file=str(campaign.file), results=str(options.results))
-        campaign_id, added = store.submit(
-            campaign.name, campaign.iterate_jobs(), campaign.policy, place
-        )
-        store.reap(campaign_id, LEASE_S)
-        progress = store.progress(campaign_id)
+            guard.insist(store.check)
+        campaign_id, added = guard.insist(_submit, campaign, store, options)
+        guard.insist(store.reap, campaign_id, LEASE_S)
+        progress = guard.insist(store.progress, campaign_id)
         say(
             f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
             f"{progress.failed:,} failed, {progress.left:,} left"
         )
-        state = store.campaign(campaign_id)["state"]
+        state = guard.insist(store.campaign, campaign_id)["state"]
         if progress.left and state != "open":
             say(f"{campaign.name} is {state}: 'runner resume {campaign.name}' lets it go on")
             return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
         log = MetricsLog(store, campaign_id, results)
         mirror = LogMirror(log, options.log_root, say) if options.log_root else None
-        try:
-            log.log_params(
-                campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
-                settings=campaign.settings,
-            )
-        except OSError as error:
-            if world_fault(error) is None:
-                raise UsageError(
-                    f"cannot write in {results.folder} ({(error.strerror or str(error)).lower()}): "
-                    "name another folder with --results"
-                ) from None
+        guard.insist(_log_params, campaign, log)
         if mirror:
             mirror.start()
         try:
+            status = None
             if progress.left:
-                status = asyncio.run(_run(campaign, campaign_id, store, results, log, options))
-            else:
-                status = _status_of(progress)
+                work = _run(campaign, campaign_id, store, results, log, options, guard, signals)
+                status = asyncio.run(work)
+                signals.crew, guard.probes = None, []
+            status = status or guard.insist(_status_of, store, campaign_id)
             with _told("the metrics log is brought up to date by the next run"):
                 log.sync()
             if mirror:
@@ -132,8 +108,29 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
             log.close()
         with _told("there is no new contact sheet"):
             _draw_contact_sheet(store, campaign_id, results)
-        _say_end(campaign.name, store.progress(campaign_id), status)
+        with _told(f"'runner report {campaign.name}' tells how far it has come"):
+            _say_end(campaign.name, store.progress(campaign_id), status)
         return status
+
+
+def _submit(campaign: Campaign, store: Store, options: RunOptions) -> tuple[int, Added]:
+    place = Place(file=str(campaign.file), results=str(options.results))
+    return store.submit(campaign.name, campaign.iterate_jobs(), campaign.policy, place)
+
+
+def _log_params(campaign: Campaign, log: MetricsLog) -> None:
+    try:
+        log.log_params(
+            campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
+            settings=campaign.settings,
+        )
+    except OSError as error:
+        if world_fault(error) is not None and error.errno != errno.EROFS:
+            raise
+        raise UsageError(
+            f"cannot write in {log.folder} ({(error.strerror or str(error)).lower()}): "
+            "name another folder with --results"
+        ) from None
 
 
 async def _run(
@@ -143,24 +140,27 @@ async def _run(
     results: ResultsFolder,
     log: MetricsLog,
     options: RunOptions,
-) -> ExitStatus:
+    guard: Guard,
+    signals: Signals,
+) -> ExitStatus | None:
+    """Render; the exit status, or None where it is as the rows tell."""
     # Vuer takes most of a second to import; the commands that only read go without it.
     from runner.server import Server
 
-    folders = [results.folder]
-    if store.file is not None:
-        folders.append(store.file.parent)
-    probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
-    guard = Guard(say, probes)
-    renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
+    sessions = guard.insist(store.sessions, campaign_id)
+    renderers = [session["renderer"] for session in sessions if session["renderer"]]
     pool = BrowserPool(
         options.sessions, say, guard, options.rasterizer, options.require_gpu, options.limits, "".join(renderers[-1:])
     )
+    breaker = Breaker(options.halt_share)
+    crew = signals.crew = guard.insist(Crew, campaign, campaign_id, store, results, pool, guard, breaker)
+    folders = [results.folder]
+    if store.file is not None:
+        folders.append(store.file.parent)
+    guard.probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
     if options.sessions:
         guard.probes += [pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
-    crew = Crew(campaign, campaign_id, store, results, pool, guard, Breaker(options.halt_share))
     server = Server(_warned_of_changes(crew.work), options.host, options.port, campaign.assets)
-    signals = _Signals(crew)
     await server.start()
     if not options.sessions:
         guard.probes.append(_probe_tabs(crew))
@@ -186,17 +186,17 @@ async def _run(
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(shown, return_exceptions=True)
             await browsers
-    if crew.error and not signals.status:
+    if signals.status:
+        return signals.status
+    if crew.error:
         raise crew.error
-    if crew.halted and not signals.status:
+    if crew.halted:
         say(
             f"halted: {crew.halted}. None of them was charged. Mend it and give the same command again, "
             "or add '--halt never' to render what can be rendered"
         )
         return ExitStatus.STOPPED
-    if store.campaign(campaign_id)["state"] == "cancelled":
-        return ExitStatus.STOPPED
-    return signals.status or _status_of(store.progress(campaign_id))
+    return None
 
 
 def _probe_tabs(crew: Crew) -> Probe:
@@ -226,40 +226,14 @@ def _warned_of_changes(work: Callable[[Any], Awaitable[None]]) -> Callable[[Any]
     return warn_and_work
 
 
-def _status_of(progress: Progress) -> ExitStatus:
+def _status_of(store: Store, campaign_id: int) -> ExitStatus:
+    progress = store.progress(campaign_id)
     if progress.left:
-        return ExitStatus.UNFINISHED
+        is_cancelled = store.campaign(campaign_id)["state"] == "cancelled"
+        return ExitStatus.STOPPED if is_cancelled else ExitStatus.UNFINISHED
     if progress.failed:
         return ExitStatus.SOME_FAILED
     return ExitStatus.DONE if progress.total else ExitStatus.NOTHING_TO_DO
-
-
-class _Signals:
-    """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once.
-
-    Python's own handlers, not the event loop's: they also run while a render function blocks the loop.
-    """
-
-    def __init__(self, crew: Crew):
-        self._crew, self._loop = crew, asyncio.get_running_loop()
-        self.status: ExitStatus | None = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Under nohup, and in a shell's background, what is ignored stays so.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, _frame: object) -> None:
-        if self.status is not None:
-            for child in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    child.kill()
-            os._exit(self.status)
-        self.status = ExitStatus.INTERRUPTED if number == signal.SIGINT else ExitStatus.TERMINATED
-        self._loop.call_soon_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        say("stopping: jobs in flight are handed back; once more to stop at once")
-        self._crew.stop("the run was interrupted")
 
 
 class _Housekeeper:
@@ -399,9 +373,9 @@ def _told(consequence: str) -> Iterator[None]:
     """What the disk refuses at the very end is said, and changes nothing of what was done."""
     try:
         yield
-    except RunnerError:
-        raise
     except Exception as error:
+        if isinstance(error, RunnerError) and not isinstance(error, WorldFault):
+            raise
         say(f"{consequence} ({error})")
 
 

@@ -91,27 +91,67 @@ def postgres_url():
             )
 
         run("initdb", "-U", "runner", "-A", "trust", "-E", "UTF8", "--no-sync")
+        # One account has a password.
+        rules = folder / "data" / "pg_hba.conf"
+        rules.write_text("local all locked scram-sha-256\n" + rules.read_text())
         options = f"-k {name} -c listen_addresses='' -c max_connections=200"
         run("pg_ctl", "-o", options, "-l", f"{name}/log", "-w", "start")
         yield f"postgresql+psycopg://runner@/postgres?host={name}"
         run("pg_ctl", "-m", "immediate", "stop")
 
 
+@pytest.fixture
+def postgres_database_url(postgres_url):
+    """The URL of an empty database in PostgreSQL."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield sa.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
     """The URL of an empty database, once in SQLite and once in PostgreSQL."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'test.db'}"
-        return
-    server = request.getfixturevalue("postgres_url")
-    name = f"test_{uuid.uuid4().hex}"
-    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    return request.getfixturevalue("postgres_database_url")
+
+
+class DistantServer:
+    """A database on a PostgreSQL server, by way of a link that can be cut. url: by that way."""
+
+    def __init__(self, url: sa.URL, link: Path):
+        self._url, self._link = url, link
+        self.url = url.update_query_dict({"host": str(link)}).render_as_string(hide_password=False)
+
+    def join(self) -> None:
+        self._link.symlink_to(self._url.query["host"])
+
+    def cut(self) -> None:
+        """No new connection, and the end of those that there are."""
+        self._link.unlink()
+        engine = sa.create_engine(self._url)
+        ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"{ends} AND pid <> pg_backend_pid()")
+        engine.dispose()
+
+
+@pytest.fixture
+def distant_server(postgres_database_url):
+    """An empty database on a server that may go away and come back."""
+    url = sa.make_url(postgres_database_url)
+    if not url.query.get("host", "").startswith("/"):
+        missing("a PostgreSQL server with a socket: unset RUNNER_TEST_POSTGRES")
+    # Its name is short, as the server's own.
+    with tempfile.TemporaryDirectory(prefix="runner-pg-", dir="/tmp") as folder:
+        server = DistantServer(url, Path(folder) / "link")
+        server.join()
+        yield server
 
 
 @pytest.fixture

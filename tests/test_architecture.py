@@ -16,7 +16,7 @@ PACKAGE = Path(runner.__file__).parent
 LAYERS = [
     "errors", "disk", "guard", "limits", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
     "campaign", "frames", "results", "metrics", "mirror", "verify", "cameras", "session", "server", "tab", "browsers", "pool",
-    "work", "run", "report", "table", "export", "cli",
+    "work", "ending", "run", "report", "table", "export", "cli",
 ]  # fmt: skip
 PLACES = {
     "vuer": {"session", "server"},

@@ -66,6 +66,24 @@ def test_a_fault_that_comes_back_at_once_is_waited_for_longer():
     assert guard.fault is None
 
 
+def test_what_a_run_cannot_begin_without_is_tried_until_the_world_lets_it():
+    """Two faults are one pause; an error that is no fault of the world goes through at once."""
+    lines, faults = [], [WorldFault("the disk is full"), OSError(errno.ENOSPC, "No space left on device")]
+
+    def act(answer: int) -> int:
+        if faults:
+            raise faults.pop(0)
+        return answer
+
+    guard = Guard(lines.append, [])
+    assert guard.insist(act, 42) == 42
+    assert [line.split(" ")[0] for line in lines] == ["paused,", "going"]
+    for error in (PermissionError(errno.EACCES, "no"), ValueError("no")):
+        faults.append(error)
+        with pytest.raises(type(error)):
+            guard.insist(act, 42)
+
+
 def test_descriptors_that_run_out_are_seen_and_come_back():
     """The probe fails at the limit of open files, and not below it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

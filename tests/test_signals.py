@@ -85,6 +85,18 @@ def test_a_terminal_that_closes_ends_the_run_in_order(tmp_path):
     assert_handed_back(tmp_path)
 
 
+def test_a_closed_terminal_that_is_told_twice_ends_the_run_in_order_too(tmp_path):
+    """The kernel sends SIGHUP, and the shell passes it on: nobody asked to stop at once."""
+    process = start("run", write_colors(tmp_path, 3000))
+    lines = lines_of(process)
+    wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "stopping: " in "".join(lines), "the first to be heard")
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 143, "".join(lines)
+    assert_handed_back(tmp_path)
+
+
 def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
     """What nohup has made the process ignore is ignored."""
     if shutil.which("nohup") is None:

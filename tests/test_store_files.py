@@ -67,6 +67,8 @@ def test_a_folder_that_may_not_be_written_to_is_said(tmp_path):
             as_nobody = []
     end = subprocess.run([*as_nobody, sys.executable, "-c", code], capture_output=True, text=True)
     assert end.returncode == 1
+    # No StoreUnavailable, which a run would wait for.
+    assert "errors.StoreError: " in end.stderr
     assert "its folder is missing or may not be written to" in end.stderr.splitlines()[-1]
     assert not list((tmp_path / "closed").iterdir())
 

@@ -115,6 +115,30 @@ def test_a_locked_database_holds_the_campaign_up(tmp_path):
     assert_nobody_was_charged(tmp_path)
 
 
+def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server):
+    """PostgreSQL gone in mid-run: a pause, which Ctrl-C ends with 130; the next run waits and goes on."""
+    file = write_colors(tmp_path, 100)
+    with Store(distant_server.url) as store:
+        process = start("run", file, "--db", distant_server.url)
+        lines = lines_of(process)
+        wait_until(lambda: any(row["done"] >= 5 for row in store.campaigns()), "the first done jobs")
+    distant_server.cut()
+    wait_until(lambda: "paused, no job is charged" in "".join(lines), "the pause")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130, "".join(lines)
+    assert "Traceback" not in "".join(lines)
+    process = start("run", file, "--db", distant_server.url)
+    lines = lines_of(process)
+    wait_until(lambda: "paused, no job is charged" in "".join(lines), "the pause")
+    distant_server.join()
+    assert process.wait(timeout=120) == 0, "".join(lines)
+    with Store(distant_server.url) as store:
+        rows = store.jobs(1)
+        assert [row["status"] for row in rows] == ["done"] * 100
+        assert not any(row["failures"] for row in rows)
+        assert len(store.results_after(1, 0, 1000)) == 100
+
+
 def test_a_machine_that_sleeps_charges_nobody(tmp_path):
     """Runner and browsers stand still for longer than a job may take, and go on: no attempt is timed out."""
     file = write_colors(tmp_path, 60, policy=", timeout_s=4")
