@@ -42,6 +42,7 @@ class _Life:
 
     browser: Browser
     slot: int
+    patience: int = _FAILED_IN_A_ROW
     renders: int = 0
     failed: set[int] = field(default_factory=set)
     durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=2 * _RATE_RENDERS))
@@ -52,8 +53,8 @@ class _Life:
         """Count an attempt; why the browser should be replaced now, or ''."""
         if not is_done:
             self.failed.add(job_id)
-            if len(self.failed) >= _FAILED_IN_A_ROW:
-                return f"{_FAILED_IN_A_ROW} different jobs failed in a row"
+            if len(self.failed) >= self.patience:
+                return f"{self.patience} different jobs failed in a row"
             return ""
         self.failed.clear()
         self.renders += 1
@@ -77,7 +78,8 @@ class BrowserPool:
     campaign's pictures so far, to go on with.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
-    it is restarted; when that does not help it is benched for a while, unless it is the last one.
+    it is restarted; when that does not help it is benched for a while. The last one is not: it is restarted
+    after twice as many failures each time, for what fails may well be the jobs.
     """
 
     def __init__(
@@ -204,9 +206,16 @@ class BrowserPool:
             await asyncio.sleep(wait_s)
             self._benched.discard(slot)
 
+    def _is_last(self) -> bool:
+        return len(self._benched) >= self._count - 1
+
+    def _patience(self, slot: int) -> int:
+        """How many jobs the slot's next browser may fail in a row before it is replaced."""
+        return _FAILED_IN_A_ROW << max(0, self._strikes[slot] - 1) if self._is_last() else _FAILED_IN_A_ROW
+
     def _bench_s(self, slot: int) -> float:
         """How long the slot is left empty: its browsers, started anew, fail job after job."""
-        if self._strikes[slot] < 2 or len(self._benched) >= self._count - 1:
+        if self._strikes[slot] < 2 or self._is_last():
             return 0.0
         self._benched.add(slot)
         return min(_BENCH_S * 2.0 ** (self._strikes[slot] - 2), _LONGEST_BENCH_S)
@@ -214,7 +223,7 @@ class BrowserPool:
     async def _one_life(self, name: str, slot: int) -> str:
         """Start one browser, see its page connect, and wait for its end; returns why it ended."""
         browser = await self._launcher.launch(self._rasterizer)
-        life = _Life(browser, slot)
+        life = _Life(browser, slot, self._patience(slot))
         try:
             # What jobs may still ask of is the last life of a slot, and this one.
             for old in [key for key, other in self._lives.items() if other.slot == slot][:-1]:

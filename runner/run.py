@@ -239,46 +239,51 @@ def _status_of(store: Store, campaign_id: int) -> ExitStatus:
 class _Housekeeper:
     """A thread that beats, takes back dead workers' jobs, makes waiting jobs ready, and feeds the log.
 
-    A thread, so that a render function that blocks the event loop is not taken for dead.
+    A thread, so that a render function that blocks the event loop is not taken for dead. Another one does
+    nothing but sleep, by which it sees when this process is not let run.
     """
 
     def __init__(self, crew: Crew, log: MetricsLog, min_free_bytes: int):
         self._crew, self._log, self._min_free_bytes = crew, log, min_free_bytes
         self._has_forecast = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="runner-housekeeper", daemon=True)
-        self._clocks = ClockWatch()
+        self._threads = [
+            threading.Thread(target=act, name=f"runner-{name}", daemon=True)
+            for name, act in (("housekeeper", self._keep), ("clock", self._watch_clocks))
+        ]
         self._last_beat = time.monotonic()
         self._complained = False
 
     def __enter__(self) -> _Housekeeper:
         with contextlib.suppress(WorldFault, OSError):
             self._tell_forecast()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         with contextlib.suppress(WorldFault):
             self._write_events()
 
     def _keep(self) -> None:
         try:
-            while not self._wait():
+            while not self._stop.wait(_HOUSEKEEPING_S):
                 self._crew.guard.look(self._keep_jobs, self._write_events, self._sync_log, self._tell_forecast)
         except Exception as error:
             self._crew.fail(error)
 
-    def _wait(self) -> bool:
-        """Until the next round; True when it is over."""
-        began = time.monotonic()
-        is_over = self._stop.wait(_HOUSEKEEPING_S)
-        seen = self._clocks.look(overslept_s=time.monotonic() - began - _HOUSEKEEPING_S)
-        if seen:
-            self._crew.guard.note("clock", seen)
-            say(f"{seen}; no job is charged for it")
-        return is_over
+    def _watch_clocks(self) -> None:
+        clocks, is_over = ClockWatch(), False
+        while not is_over:
+            began = time.monotonic()
+            is_over = self._stop.wait(_HOUSEKEEPING_S)
+            seen = clocks.look(overslept_s=time.monotonic() - began - _HOUSEKEEPING_S)
+            if seen:
+                self._crew.guard.note("clock", seen)
+                say(f"{seen}; no job is charged for it")
 
     def _keep_jobs(self) -> None:
         crew, store = self._crew, self._crew.store

@@ -48,6 +48,11 @@ async def render(session, job):
 '''
 
 
+# At most ten frames a second and session, however fast the machine: what a test does in the middle of a run
+# comes before its end.
+PACED = "await asyncio.sleep(0.1)"
+
+
 def write_colors(folder: Path, count: int, body: str = "pass", policy: str = "") -> Path:
     """A campaign file of `count` colour-coded jobs; body: what its render does after the grab."""
     file = folder / "colors.py"

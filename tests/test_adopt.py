@@ -8,7 +8,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from campaigns import assert_whole, run, start, write_colors
+from campaigns import PACED, assert_whole, run, start, write_colors
 from conftest import wait_until
 
 from runner.errors import LeaseLost
@@ -135,7 +135,7 @@ def test_a_power_cut_that_takes_commits_back_costs_no_rendering(tmp_path):
     """SIGKILL, and a database as it was some jobs ago: what is on disk whole is not rendered again."""
     count = 24
     tell = f"open({str(tmp_path / 'rendered')!r}, 'a').write(job.key + chr(10))"
-    file = write_colors(tmp_path, count, body=tell)
+    file = write_colors(tmp_path, count, f"{tell}\n    {PACED}")
     process = start("run", file)
     database, snapshot = tmp_path / "runner.db", tmp_path / "snapshot.db"
 

@@ -11,7 +11,7 @@ import sys
 
 import psutil
 import pytest
-from campaigns import assert_whole, command, lines_of, run, start, write_colors
+from campaigns import PACED, assert_whole, command, lines_of, run, start, write_colors
 from conftest import missing, wait_until
 from test_run import browsers_of, done_count
 
@@ -101,7 +101,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
     """What nohup has made the process ignore is ignored."""
     if shutil.which("nohup") is None:
         missing("nohup")
-    file = write_colors(tmp_path, 100)
+    file = write_colors(tmp_path, 60, PACED)
     process = subprocess.Popen(
         ["nohup", *command("run", file, "-n", "1")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -109,7 +109,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
     process.send_signal(signal.SIGHUP)
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 0, messages
-    assert_whole(tmp_path, 100)
+    assert_whole(tmp_path, 60)
 
 
 def test_a_service_manager_stops_all_at_once(tmp_path):
@@ -131,7 +131,7 @@ def test_what_a_killed_runner_left_is_ended_at_the_next_start(tmp_path):
     """Browsers that stand still outlive their runner; the next one finds and ends them, and their folders."""
     temporary = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     environment = os.environ | {"TMPDIR": temporary}
-    file = write_colors(tmp_path, 100)
+    file = write_colors(tmp_path, 60, PACED)
     process = subprocess.Popen(command("run", file), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     browsers = [one for one in browsers_of(process) if "--user-data-dir" in " ".join(one.cmdline())]
@@ -148,4 +148,4 @@ def test_what_a_killed_runner_left_is_ended_at_the_next_start(tmp_path):
     assert not psutil.wait_procs(browsers, timeout=5)[1]
     assert not [name for name in os.listdir(temporary) if name.startswith("runner-browsers-")]
     shutil.rmtree(temporary)
-    assert_whole(tmp_path, 100)
+    assert_whole(tmp_path, 60)

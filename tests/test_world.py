@@ -10,7 +10,7 @@ import subprocess
 
 import psutil
 import pytest
-from campaigns import assert_whole, lines_of, run, start, write_colors
+from campaigns import PACED, assert_whole, lines_of, run, start, write_colors
 from conftest import wait_until
 from test_run import browsers_of, done_count
 
@@ -27,7 +27,7 @@ def assert_nobody_was_charged(folder) -> None:
 
 def test_a_full_disk_pauses_the_campaign(small_disk):
     """Database and results on a disk that fills up: a pause, no charge, and the end of it when there is room."""
-    file = write_colors(small_disk, 120)
+    file = write_colors(small_disk, 120, PACED)
     process = start("run", file, "--min-free", 0)
     lines = lines_of(process)
     wait_until(lambda: done_count(small_disk) >= 5, "the first done jobs")
@@ -48,7 +48,7 @@ def test_a_full_disk_pauses_the_campaign(small_disk):
 @pytest.mark.parametrize("what", ["database", "results"])
 def test_a_full_disk_under_a_part_pauses_the_campaign_too(tmp_path, small_disk, what):
     """Only the database, or only the files and the log, on the disk that fills up: the same pause."""
-    file = write_colors(tmp_path, 120)
+    file = write_colors(tmp_path, 120, PACED)
     database, results = tmp_path / "runner.db", tmp_path / "results"
     if what == "database":
         database = small_disk / "runner.db"
@@ -78,7 +78,7 @@ def in_progress(folder) -> int:
 def test_less_room_than_the_floor_pauses_the_campaign(tmp_path, small_disk):
     """--min-free stops before the disk is full, says so, and goes on by itself; the forecast had warned."""
     count = 300
-    file = write_colors(tmp_path, count)
+    file = write_colors(tmp_path, count, PACED)
     results = small_disk / "results"
     (tmp_path / "results").symlink_to(results)
     (small_disk / "filler").write_bytes(bytes(2 << 20))
@@ -98,7 +98,7 @@ def test_less_room_than_the_floor_pauses_the_campaign(tmp_path, small_disk):
 
 def test_a_locked_database_holds_the_campaign_up(tmp_path):
     """Another program that locks the database for a while costs time and nothing else."""
-    file = write_colors(tmp_path, 60)
+    file = write_colors(tmp_path, 60, PACED)
     process = start("run", file)
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
@@ -117,7 +117,7 @@ def test_a_locked_database_holds_the_campaign_up(tmp_path):
 
 def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server):
     """PostgreSQL gone in mid-run: a pause, which Ctrl-C ends with 130; the next run waits and goes on."""
-    file = write_colors(tmp_path, 100)
+    file = write_colors(tmp_path, 100, PACED)
     with Store(distant_server.url) as store:
         process = start("run", file, "--db", distant_server.url)
         lines = lines_of(process)
@@ -141,7 +141,7 @@ def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server)
 
 def test_a_machine_that_sleeps_charges_nobody(tmp_path):
     """Runner and browsers stand still for longer than a job may take, and go on: no attempt is timed out."""
-    file = write_colors(tmp_path, 60, policy=", timeout_s=4")
+    file = write_colors(tmp_path, 60, PACED, policy=", timeout_s=4")
     process = start("run", file)
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
@@ -165,7 +165,7 @@ def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
     broken, wrapper = tmp_path / "broken", tmp_path / "browser"
     wrapper.write_text(f'#!/bin/sh\n[ -e "{broken}" ] && exit 1\nexec "{find_browser()}" "$@"\n')
     wrapper.chmod(0o755)
-    file = write_colors(tmp_path, 100)
+    file = write_colors(tmp_path, 60, PACED)
     process = start("run", file, "-n", "1", environment={"RUNNER_BROWSER": str(wrapper)})
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
@@ -178,7 +178,7 @@ def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
     broken.unlink()
     assert process.wait(timeout=120) == 0, "".join(lines)
     assert "going on after" in "".join(lines)
-    assert_whole(tmp_path, 100)
+    assert_whole(tmp_path, 60)
     with Store(tmp_path / "runner.db") as store:
         assert sum(row["crashes"] + row["failures"] for row in store.jobs(1)) <= 1
 
@@ -189,7 +189,7 @@ def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):
 
     from runner.browsers import _FLAGS
 
-    file = write_colors(tmp_path, 100, body="await asyncio.sleep(0.05)")
+    file = write_colors(tmp_path, 60, PACED)
     process = start("run", file, "--sessions", "0")
     lines = lines_of(process)
     wait_until(lambda: any(line.startswith("http://localhost:") for line in lines), "the link")
@@ -205,5 +205,5 @@ def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):
         assert process.wait(timeout=120) == 0, "".join(lines)
         browser.close()
     assert "going on after" in "".join(lines)
-    assert_whole(tmp_path, 100)
+    assert_whole(tmp_path, 60)
     assert_nobody_was_charged(tmp_path)
