@@ -321,6 +321,8 @@ FIND_STORE = """
 
 
 def main() -> None:
+    # So that what it has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_lines)
     parser.add_argument("--rounds", type=int, default=3)

@@ -9,8 +9,8 @@ while browser processes are SIGKILLed at random moments. Every stored frame is t
 compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain Chromium windows, and
 again in a new one for each that was killed, as a person would. Exit status 1 when a frame is wrong or a job is not done.
 
---long: N jobs in one session, of one update each unless a kind is named; prints the rate and the memory of
-each process as it goes.
+--long: N jobs in one session, of one update each unless a kind is named; prints the rate, and the memory and
+the CPU time of each process, as it goes.
 """
 
 from __future__ import annotations
@@ -538,25 +538,34 @@ def check_frames(
 def run_long(folder: Path, frames: int, kinds: list[str]) -> bool:
     """Jobs of those kinds in one session; a line every 20th part of the way."""
     run = Run(write_campaign(folder, frames, 0, kinds), 1, False, "--recycle-after", str(frames + 1))
-    print(f"{'frames':>8}{'frames/s':>10}{'runner':>9}{'renderer':>10}{'gpu':>7}{'browser':>9}   resident MB")
-    last_done, last_s, rates = 0, time.monotonic(), []
+    kinds_of = ("runner", "renderer", "gpu-process", "browser")
+    print(f"{'':18}{'memory, MB':>32}{'CPU, ms a frame':>35}")
+    print("{:>8}{:>10}{:>8}{:>10}{:>5}{:>9}{:>11}{:>10}{:>5}{:>9}".format(
+        "frames", "frames/s", *("runner", "renderer", "gpu", "browser") * 2
+    ))  # fmt: skip
+    last_done, last_s, rates, last_cpu = 0, time.monotonic(), [], Counter()
     for part in range(1, 21):
         while run.process.poll() is None and run.done() < max(1, frames * part // 20 - 1):
             time.sleep(0.2)
         if run.process.poll() is not None:
             break
-        done, now_s = run.done(), time.monotonic()
-        rates.append((done - last_done) / (now_s - last_s))
-        last_done, last_s = done, now_s
-        memory: Counter = Counter()
-        for process in run.browser_processes():
+        memory, cpu = Counter(), Counter()
+        for process in [psutil.Process(run.process.pid), *run.browser_processes()]:
             try:
-                memory[type_of(process)] += process.memory_info().rss / 1e6
+                kind = "runner" if process.pid == run.process.pid else type_of(process)
+                memory[kind] += process.memory_info().rss / 1e6
+                cpu[kind] += sum(process.cpu_times()[:2]) * 1e3
             except psutil.Error:
                 pass
-        own = psutil.Process(run.process.pid).memory_info().rss / 1e6
-        sizes = (own, memory["renderer"], memory["gpu-process"], memory["browser"])
-        print("{:8,}{:10.1f}{:9.0f}{:10.0f}{:7.0f}{:9.0f}".format(done, rates[-1], *sizes), flush=True)
+        if not cpu["renderer"]:
+            break
+        done, now_s = run.done(), time.monotonic()
+        rates.append((done - last_done) / (now_s - last_s))
+        used = [(cpu[kind] - last_cpu[kind]) / (done - last_done) for kind in kinds_of]
+        sizes = [memory[kind] for kind in kinds_of]
+        last_done, last_s, last_cpu = done, now_s, cpu
+        line = "{:8,}{:10.1f}{:8.0f}{:10.0f}{:5.0f}{:9.0f}{:11.2f}{:10.2f}{:5.2f}{:9.2f}"
+        print(line.format(done, rates[-1], *sizes, *used), flush=True)
     status = run.end()
     if len(rates) > 4:
         print(f"rate of the last quarter to that of the second: {sum(rates[-5:]) / sum(rates[5:10]):.2f}")
@@ -572,7 +581,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--by-hand", action="store_true")
     parser.add_argument("--kind", action="append", choices=list(VARIANTS), help="only these kinds")
-    parser.add_argument("--long", type=int, metavar="N", help="N jobs in one session, with memory and rate")
+    parser.add_argument("--long", type=int, metavar="N", help="N jobs in one session, with rate, memory and CPU")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work in this new folder and keep it")
     options = parser.parse_args()
     seed = time.time_ns() % 10**6 if options.seed is None else options.seed
