@@ -292,7 +292,7 @@ class Line {
     canLookUp = !PLAIN && SOFTWARE.test(renderer);
     if (missing.length) this.dead = `this page's ${missing.join(", ")} cannot be watched`;
     // Chromium offers no WebGL to a site under which its GPU process has died, until the browser is started anew.
-    else if (!renderer) this.dead = "this browser offers no WebGL, or none any more: start it anew";
+    else if (!renderer) this.dead = "this browser offers no WebGL, or none any more: start it anew, or see its chrome://gpu";
     this.say({
       type: "hello", ok: !this.dead, reason: this.dead, versions,
       browser: navigator.userAgent, renderer,

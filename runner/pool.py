@@ -105,6 +105,10 @@ class BrowserPool:
 
     # -- what the jobs' side asks and tells, by the name of a session ----------------------------
 
+    def owns(self, name: str) -> bool:
+        """Whether the session of that name is one of this pool's browsers'."""
+        return name in self._lives
+
     async def end_of(self, name: str) -> Ended | None:
         """How the session's browser ended; None when it lives on, or is not of this pool."""
         life = self._lives.get(name)

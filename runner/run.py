@@ -160,7 +160,7 @@ async def _run(
     guard.probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
     if options.sessions:
         guard.probes += [pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
-    server = Server(_warned_of_changes(crew.work), options.host, options.port, campaign.assets)
+    server = Server(_welcome(crew.work, pool), options.host, options.port, campaign.assets)
     await server.start()
     if not options.sessions:
         guard.probes.append(_probe_tabs(crew))
@@ -210,12 +210,17 @@ def _probe_tabs(crew: Crew) -> Probe:
     return probe
 
 
-def _warned_of_changes(work: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    """The work, and one line when the web client is not the one that frames were checked with."""
+def _welcome(work: Callable[[Any], Awaitable[None]], pool: BrowserPool) -> Callable[[Any], Awaitable[None]]:
+    """The work, for pages that can do it, and one line when the web client is not the one known here."""
     said = False
 
-    async def warn_and_work(session: Any) -> None:
+    async def welcome(session: Any) -> None:
         nonlocal said
+        if session.refused:
+            # The pool tells of its own.
+            if not pool.owns(session.name):
+                say(f"{session.name} cannot render: {session.refused}")
+            return
         changed = session.changed_parts()
         if changed and not said:
             said = True
@@ -223,7 +228,7 @@ def _warned_of_changes(work: Callable[[Any], Awaitable[None]]) -> Callable[[Any]
             say(f"Vuer's web client has changed ({parts}): look at the first frames before you trust them")
         await work(session)
 
-    return warn_and_work
+    return welcome
 
 
 def _status_of(store: Store, campaign_id: int) -> ExitStatus:

@@ -42,7 +42,7 @@ _ASSET_HEADERS = {
 class Server:
     """Serves the client on host:port and hands each tab that connects to `work`.
 
-    work: called with the Session of each tab; the tab is closed when it returns.
+    work: called with the Session of each tab, be it refused or not; the tab is closed when it returns.
     host: an address of this machine; anything but loopback lets other machines in, with the token.
     port: 0 takes a free one.
     assets: whose files are given out as well, each under the URL that it makes for them.
@@ -152,7 +152,7 @@ class Server:
                 elif message.type is WSMsgType.TEXT:
                     hello = session.receive_text(message.data)
                     self._arrival.set()
-                    if hello and len(tasks) == 1:
+                    if (hello or session.refused) and len(tasks) == 1:
                         tasks.append(asyncio.create_task(self._work_and_close(session)))
         finally:
             session.close("its tab was closed or its browser ended")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from campaigns import PACED, assert_whole, number_in, run, start, write_colors
+from campaigns import PACED, assert_whole, lines_of, number_in, run, start, write_colors
 from conftest import missing, wait_until
 
 from runner.store import Store
@@ -227,6 +227,29 @@ def test_a_link_opened_by_hand_works_through_jobs(tmp_path, browser_path):
         browser.close()
     assert process.returncode == 0, messages
     assert_whole(tmp_path, 10)
+
+
+def test_a_tab_without_webgl_is_told_of(tmp_path, browser_path):
+    """It gets no job, the terminal says why, and a tab that can render does the work."""
+    from playwright.sync_api import sync_playwright
+
+    from runner.browsers import _FLAGS
+
+    file = write_colors(tmp_path, 5)
+    process = start("run", file, "--sessions", "0")
+    lines = lines_of(process)
+    link = wait_until(lambda: next((line for line in lines if line.startswith("http://localhost:")), ""), "the link")
+    with sync_playwright() as playwright:
+        without = playwright.chromium.launch(executable_path=browser_path, args=[*_FLAGS, "--disable-3d-apis"])
+        without.new_page().goto(link)
+        wait_until(lambda: "cannot render: this browser offers no WebGL" in "".join(lines), "the reason")
+        browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))
+        browser.new_page().goto(link)
+        assert process.wait(timeout=60) == 0, "".join(lines)
+        browser.close()
+        without.close()
+    assert "".join(lines).count("cannot render") == 1
+    assert_whole(tmp_path, 5)
 
 
 def test_the_demo_draws_its_colours(tmp_path):
