@@ -211,6 +211,12 @@ class Browser:
         await asyncio.to_thread(shutil.rmtree, self.spare, ignore_errors=True)
 
 
+def _hush_driver(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Playwright leaves its driver's end in a future that nobody asks, and asyncio would print it; it is known here."""
+    if "reading from the driver" not in str(context.get("exception")):
+        loop.default_exception_handler(context)
+
+
 class Launcher:
     """Starts browsers by way of Playwright's driver: a process that they all depend on, and that may die too.
 
@@ -226,6 +232,7 @@ class Launcher:
 
     async def start(self) -> None:
         """Make the folder and start the driver. Raises BrowserError."""
+        asyncio.get_running_loop().set_exception_handler(_hush_driver)
         self.folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
         (self.folder / _OWNER).write_text(json.dumps(vars(this_process())))
         await self._start_driver()

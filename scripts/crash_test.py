@@ -275,7 +275,8 @@ class Storm:
 
         frame = ML_Logger(root=str(self.disk / "results"), prefix="storm").read_metrics()
         frame = frame["metrics.pkl"] if isinstance(frame, dict) else frame
-        self.expect("metrics records missing or doubled", sum(Counter(frame["key"])[key] != 1 for key in set(keys)))
+        records = Counter(frame["key"])
+        self.expect("metrics records missing or doubled", sum(records[key] != 1 for key in set(keys)))
         self.expect("metrics records of nobody", len(set(frame["key"]) - set(keys)))
         self.expect("browser folders left", len(list(self.temporary.glob("runner-browsers-*"))))
         left = [one for one in psutil.process_iter() if str(self.temporary) in command_of(one)]

@@ -122,7 +122,7 @@ def test_a_service_manager_stops_all_at_once(tmp_path):
         one.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 143, "".join(lines)
-    assert "Traceback" not in "".join(lines)
+    assert "Traceback" not in "".join(lines) and "xception" not in "".join(lines)
     assert not psutil.wait_procs(browsers, timeout=10)[1]
     assert_handed_back(tmp_path)
 
