@@ -25,7 +25,7 @@ from runner.store import Store
 
 __all__ = ["Crew"]
 
-_IDLE_S = 0.1
+_IDLE_S, _LONGEST_IDLE_S = 0.1, 0.5
 # Attempts of one tab that may be on their way to disk while the next is rendered.
 _SETTLING_AT_ONCE = 8
 _SHUTDOWN_S = 0.5
@@ -181,6 +181,7 @@ class Crew:
 
         One tab at a time does, so that many that idle cost no more than one. None when it is time to stop.
         """
+        wait_s = _IDLE_S
         async with self._looking:
             while not (self.stopping.done() or self._is_over(session) or self.guard.fault or self.finished.is_set()):
                 taken = await self._take(session_id)
@@ -190,7 +191,8 @@ class Crew:
                 if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
                     self.finished.set()
                 else:
-                    await asyncio.wait({self.stopping, session.closed}, timeout=_IDLE_S)
+                    await asyncio.wait({self.stopping, session.closed}, timeout=wait_s)
+                    wait_s = min(1.1 * wait_s, _LONGEST_IDLE_S)
         return None
 
     def _is_over(self, session: _Session) -> bool:
