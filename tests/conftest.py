@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,6 +21,11 @@ from campaigns import end_all
 from runner.store import Store
 
 IN_CI = os.environ.get("CI") == "true"
+
+# What ignores them here (nohup, a shell's background) would have every runner that a test starts ignore them too.
+for number, act in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, act)
 
 
 def missing(what: str) -> None:
