@@ -152,7 +152,7 @@ class Server:
                 elif message.type is WSMsgType.TEXT:
                     hello = session.receive_text(message.data)
                     self._arrival.set()
-                    if (hello or session.refused) and len(tasks) == 1:
+                    if hello and len(tasks) == 1:
                         tasks.append(asyncio.create_task(self._work_and_close(session)))
         finally:
             session.close("its tab was closed or its browser ended")

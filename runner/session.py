@@ -242,7 +242,7 @@ class Session(SceneOps):
             self.late_replies += 1
 
     def receive_text(self, text: str) -> bool:
-        """Take a message of the page script; True when it says that the page is there and can be watched."""
+        """Take a message of the page script; True for the one that says that the page is there, be it refused or not."""
         try:
             message = json.loads(text)
         except ValueError:
@@ -253,7 +253,7 @@ class Session(SceneOps):
             if not message.get("ok"):
                 self.refused = str(message.get("reason"))
                 self.close(self.refused)
-            return bool(message.get("ok"))
+            return True
         reply = self._replies.get(message.get("reply"))
         if reply is None or reply.done():
             return False

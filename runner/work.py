@@ -177,7 +177,7 @@ class Crew:
                 self._idle.set()
 
     async def _look_for_work(self, session: _Session, session_id: int) -> _Taken | None:
-        """Jobs wait for their retry or for the campaign to go on, or are in other hands: look again and again.
+        """Jobs wait for their retry or for the campaign to go on, or are in other hands: look again, ever more seldom.
 
         One tab at a time does, so that many that idle cost no more than one. None when it is time to stop.
         """

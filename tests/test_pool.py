@@ -105,12 +105,15 @@ def done_in(folder) -> int:
 
 def processes(browser: Browser, kind: str = "") -> list[psutil.Process]:
     """The browser's processes of that kind; its first one for ''."""
+    if not kind:
+        return [browser._process]
     found = []
-    for one in browser._tree() if kind else ():
+    for one in browser._tree():
         # It may be gone by now.
         with contextlib.suppress(psutil.Error):
-            found += [one] if f"--type={kind}" in " ".join(one.cmdline()) else []
-    return found if kind else [browser._process]
+            if f"--type={kind}" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 async def nothing(pool):
