@@ -1,21 +1,36 @@
-"""Persistent, resumable batch rendering with Vuer: jobs are rows, claims are transactions, done means a frame on disk."""
+"""Persistent, resumable batch rendering with Vuer: jobs are rows, done means a verified frame on disk."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from runner.campaign import Campaign
 from runner.errors import RunnerError
 from runner.job import Job
 
-__all__ = ["Campaign", "Job", "JobQueue", "RunnerError"]
+if TYPE_CHECKING:
+    from runner.frame import Frame
+    from runner.queue import JobQueue
+    from runner.report import open_database as open  # noqa: F401  (not in __all__: see below)
+    from runner.results import RenderJob
+    from runner.sessions import Session
+
+__all__ = ["Campaign", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
 __version__ = "0.1.0"
 
+# A campaign file has no need of them while it is read, and they bring SQLAlchemy, Pillow or aiohttp.
+_LATE = {
+    "Frame": ("runner.frame", "Frame"),
+    "JobQueue": ("runner.queue", "JobQueue"),
+    "RenderJob": ("runner.results", "RenderJob"),
+    "Session": ("runner.sessions", "Session"),
+    "open": ("runner.report", "open_database"),
+}
 
-def __getattr__(name: str) -> object:
-    # Both bring SQLAlchemy with them, which a campaign file has no need of.
-    if name == "JobQueue":
-        from runner.queue import JobQueue
 
-        return JobQueue
-    if name == "open":
-        from runner.table import open_database
-
-        return open_database
-    raise AttributeError(f"module 'runner' has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'runner' has no attribute {name!r}")
+    module, attribute = _LATE[name]
+    return getattr(import_module(module), attribute)

@@ -22,8 +22,8 @@ _FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "nerfstudio"
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
 _EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed
-(verify: damage was found); 2 usage, or a file that cannot be used; 3 stopped: paused, cancelled, halted, or no browser
-could be started; 4 there are no jobs; 8
+(verify: damage was found); 2 usage, or a file that cannot be used; 3 stopped: paused, cancelled, halted, or
+no browser could be started; 4 there are no jobs; 8
 unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
 
 
@@ -94,13 +94,15 @@ def _share(_ctx: Any, _param: Any, value: str) -> float | None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--example", type=click.Choice(_EXAMPLES), default="orbit", show_default=True, help="What to start from.")
+@click.option(
+    "--example", type=click.Choice(_EXAMPLES), default="orbit", show_default=True, help="What to start from."
+)
 def init(file: Path, example: str) -> None:
     """Write a commented campaign FILE that runs as it stands.
 
     Example: runner init orbit.py
     """
-    source = resources.files("runner.campaigns")
+    source = resources.files("runner.campaign.examples")
     if file.exists():
         raise UsageError(f"{file} exists already and was not touched; name another file")
     wanted = {f"{example}.py": file}
@@ -117,29 +119,105 @@ def init(file: Path, example: str) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--sessions", "-n", type=click.IntRange(0, 64), default=2, show_default=True, help="Headless browsers to start; 0 starts none and prints a link for your own.")
+@click.option(
+    "--sessions",
+    "-n",
+    type=click.IntRange(0, 64),
+    default=2,
+    show_default=True,
+    help="Headless browsers to start; 0 starts none and prints a link for your own.",
+)
 @_database_option
-@click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where files and metrics go. [default: results beside the campaign]")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", callback=_settings, help="Fill in a keyword argument of the campaign's jobs or scene function.")
-@click.option("--host", default="localhost", show_default=True, help="Where to listen; another address than loopback lets other machines in.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]")
-@click.option("--rasterizer", type=click.Choice(_RASTERIZERS), default="auto", show_default=True, help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), Chromium's own SwiftShader, or Chromium's choice.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where files and metrics go. [default: results beside the campaign]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_settings,
+    help="Fill in a keyword argument of the campaign's jobs or scene function.",
+)
+@click.option(
+    "--host",
+    default="localhost",
+    show_default=True,
+    help="Where to listen; another address than loopback lets other machines in.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. [default: a free one]"
+)
+@click.option(
+    "--rasterizer",
+    type=click.Choice(_RASTERIZERS),
+    default="auto",
+    show_default=True,
+    help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), "
+    "Chromium's own SwiftShader, or Chromium's choice.",
+)
 @click.option("--require-gpu", is_flag=True, help="Refuse to render in software.")
-@click.option("--recycle-after", type=click.IntRange(1), default=5000, show_default=True, metavar="JOBS", help="Replace a browser after so many jobs.")
-@click.option("--browser-memory", type=click.IntRange(256), default=3072, show_default=True, metavar="MIB", help="Replace a browser that has grown larger, between two jobs.")
-@click.option("--halt", metavar="SHARE|never", default="20%", show_default=True, callback=_share, help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.")
+@click.option(
+    "--recycle-after",
+    type=click.IntRange(1),
+    default=5000,
+    show_default=True,
+    metavar="JOBS",
+    help="Replace a browser after so many jobs.",
+)
+@click.option(
+    "--browser-memory",
+    type=click.IntRange(256),
+    default=3072,
+    show_default=True,
+    metavar="MIB",
+    help="Replace a browser that has grown larger, between two jobs.",
+)
+@click.option(
+    "--halt",
+    metavar="SHARE|never",
+    default="20%",
+    show_default=True,
+    callback=_share,
+    help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.",
+)
 @_log_root_option
-@click.option("--min-free", metavar="SIZE", default="256M", show_default=True, help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.")
+@click.option(
+    "--min-free",
+    metavar="SIZE",
+    default="256M",
+    show_default=True,
+    help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.",
+)
 @click.pass_context
-def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: Path | None, settings: dict[str, str], host: str, port: int, rasterizer: str, require_gpu: bool, recycle_after: int, browser_memory: int, halt: float | None, log_root: str | None, min_free: str) -> None:
+def run(
+    ctx: click.Context,
+    file: Path,
+    sessions: int,
+    db: str | None,
+    results: Path | None,
+    settings: dict[str, str],
+    host: str,
+    port: int,
+    rasterizer: str,
+    require_gpu: bool,
+    recycle_after: int,
+    browser_memory: int,
+    halt: float | None,
+    log_root: str | None,
+    min_free: str,
+) -> None:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 
     Its jobs are added by their keys, so the same command can be given again at any time.
 
     Example: runner run orbit.py --sessions 2
     """
-    from runner.disk import parse_size
-    from runner.pool import Limits
+    from runner.browsers import Limits
+    from runner.machine import parse_size
     from runner.run import RunOptions, run_campaign
     from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
 
@@ -164,7 +242,9 @@ def run(ctx: click.Context, file: Path, sessions: int, db: str | None, results: 
 @main.command()
 @click.argument("campaign", required=False)
 @_database_option
-@click.option("--fix", is_flag=True, help="Requeue the jobs hit, remove left-over files, and mend the metrics log.")
+@click.option(
+    "--fix", is_flag=True, help="Requeue the jobs hit, remove left-over files, and mend the metrics log."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign.")
 @click.pass_context
 def verify(ctx: click.Context, campaign: str | None, db: str | None, fix: bool, as_json: bool) -> None:
@@ -178,7 +258,7 @@ def verify(ctx: click.Context, campaign: str | None, db: str | None, fix: bool, 
     """
     from tqdm import tqdm
 
-    from runner import verify as verification
+    from runner.results import verify as verification
 
     found = []
     with _existing_store(db) as store:
@@ -208,20 +288,22 @@ def log(campaign: str | None, db: str | None, rebuild: bool, log_root: str | Non
 
     Example: runner log orbit --rebuild
     """
-    from runner.metrics import MetricsLog
-    from runner.mirror import LogMirror
-    from runner.results import ResultsFolder
+    from runner.results import LogMirror, MetricsLog, ResultsFolder
 
     with _existing_store(db) as store:
         for row in _chosen(store, campaign):
             if row["results"] is None:
                 raise UsageError(f"{row['name']} has no results folder: its jobs were done by a JobQueue")
             metrics = MetricsLog(store, row["id"], ResultsFolder(row["results"], row["name"]))
-            mirror = LogMirror(metrics, log_root, lambda line: click.echo(line, err=True)) if log_root else None
+            mirror = (
+                LogMirror(metrics, log_root, lambda line: click.echo(line, err=True)) if log_root else None
+            )
             try:
                 count = metrics.rebuild() if rebuild else metrics.sync()
                 if count is None:
-                    raise UsageError(f"a run is writing the log of {row['name']} now; try again when it has ended")
+                    raise UsageError(
+                        f"a run is writing the log of {row['name']} now; try again when it has ended"
+                    )
                 click.echo(f"{row['name']}: {count:,} records written to {metrics.folder}", err=True)
                 if mirror:
                     mirror.copy()
@@ -257,7 +339,9 @@ def report(campaign: str | None, db: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign.")
 @click.option("--exit-status", is_flag=True, help="Exit with 1 when jobs failed, with 8 when jobs are left.")
 @click.pass_context
-def status(ctx: click.Context, campaign: str | None, db: str | None, as_json: bool, exit_status: bool) -> None:
+def status(
+    ctx: click.Context, campaign: str | None, db: str | None, as_json: bool, exit_status: bool
+) -> None:
     """Count the jobs of each campaign by status; quick at any size.
 
     Example: runner status --json
@@ -265,7 +349,14 @@ def status(ctx: click.Context, campaign: str | None, db: str | None, as_json: bo
     with _existing_store(db) as store:
         rows = [(row["name"], store.progress(row["id"])) for row in _chosen(store, campaign)]
     counts = [
-        {"campaign": name, "total": p.total, "done": p.done, "failed": p.failed, "in_progress": p.in_progress, "pending": p.pending}
+        {
+            "campaign": name,
+            "total": p.total,
+            "done": p.done,
+            "failed": p.failed,
+            "in_progress": p.in_progress,
+            "pending": p.pending,
+        }
         for name, p in rows
     ]
     if as_json:
@@ -286,7 +377,9 @@ def status(ctx: click.Context, campaign: str | None, db: str | None, as_json: bo
 @click.option("--failed", is_flag=True, help="All failed jobs; so it is without any filter too.")
 @click.option("--error", metavar="REGEX", help="Only jobs whose error this regular expression finds.")
 @click.option("--key", "keys", multiple=True, help="Only this job; may be given several times.")
-def retry(campaign: str | None, db: str | None, failed: bool, error: str | None, keys: tuple[str, ...]) -> None:
+def retry(
+    campaign: str | None, db: str | None, failed: bool, error: str | None, keys: tuple[str, ...]
+) -> None:
     """Make failed jobs pending again, with fresh budgets; `runner run` then renders them.
 
     Filters narrow the choice; a job must pass all of them.
@@ -315,13 +408,54 @@ def retry(campaign: str | None, db: str | None, failed: bool, error: str | None,
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("campaign", required=False)
 @_database_option
-@click.option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where the files are. [default: where the last run put them]")
-@click.option("--image", metavar="PATTERN", help="Which of a job's files are its pictures, as rgb*. [default: all; mp4, sheet and nerfstudio ask where there are several]")
-@click.option("--fps", type=click.FloatRange(0.1, 1000), default=24.0, metavar="N", show_default=True, help="Pictures a second in mp4.")
-@click.option("--matrix", metavar="PARAM", default="matrix", show_default=True, help="The param with the camera's pose, for nerfstudio: 16 floats, column-major.")
-@click.option("--fov", type=click.FloatRange(0, 180, min_open=True, max_open=True), metavar="DEGREES", help="Vertical field of view, for nerfstudio, of jobs without a param fov.")
-@click.option("--allow-incomplete", is_flag=True, help="Leave out jobs that are not done or whose files are not whole.")
-def export(format: str, target: Path, campaign: str | None, db: str | None, results: Path | None, image: str | None, fps: float, matrix: str, fov: float | None, allow_incomplete: bool) -> None:
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where the files are. [default: where the last run put them]",
+)
+@click.option(
+    "--image",
+    metavar="PATTERN",
+    help="Which of a job's files are its pictures, as rgb*. "
+    "[default: all; mp4, sheet and nerfstudio ask where there are several]",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0.1, 1000),
+    default=24.0,
+    metavar="N",
+    show_default=True,
+    help="Pictures a second in mp4.",
+)
+@click.option(
+    "--matrix",
+    metavar="PARAM",
+    default="matrix",
+    show_default=True,
+    help="The param with the camera's pose, for nerfstudio: 16 floats, column-major.",
+)
+@click.option(
+    "--fov",
+    type=click.FloatRange(0, 180, min_open=True, max_open=True),
+    metavar="DEGREES",
+    help="Vertical field of view, for nerfstudio, of jobs without a param fov.",
+)
+@click.option(
+    "--allow-incomplete", is_flag=True, help="Leave out jobs that are not done or whose files are not whole."
+)
+def export(
+    format: str,
+    target: Path,
+    campaign: str | None,
+    db: str | None,
+    results: Path | None,
+    image: str | None,
+    fps: float,
+    matrix: str,
+    fov: float | None,
+    allow_incomplete: bool,
+) -> None:
     """Write the done jobs, their files verified, to TARGET in a FORMAT that other tools read.
 
     parquet, csv and jsonl: a row for each job. sheet: a JPEG with small pictures. mp4: a video of them.
@@ -332,9 +466,11 @@ def export(format: str, target: Path, campaign: str | None, db: str | None, resu
     """
     from runner.export import ExportOptions
     from runner.export import export as write
-    from runner.table import open_database
+    from runner.report import open_database
 
-    options = ExportOptions(image=image, fps=fps, matrix=matrix, fov_deg=fov, allow_incomplete=allow_incomplete)
+    options = ExportOptions(
+        image=image, fps=fps, matrix=matrix, fov_deg=fov, allow_incomplete=allow_incomplete
+    )
     with open_database(db or "runner.db") as campaigns:
         if campaign is None and len(campaigns) == 1:
             (campaign,) = campaigns
@@ -383,7 +519,14 @@ _state_command(
 
 @main.command()
 @click.argument("folder", default="runner-demo", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--sessions", "-n", type=click.IntRange(0, 64), default=2, show_default=True, help="Headless browsers to start.")
+@click.option(
+    "--sessions",
+    "-n",
+    type=click.IntRange(0, 64),
+    default=2,
+    show_default=True,
+    help="Headless browsers to start.",
+)
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, sessions: int) -> None:
     """Render the packaged demo campaign of 60 jobs into FOLDER, and report on it.
@@ -393,9 +536,19 @@ def demo(ctx: click.Context, folder: Path, sessions: int) -> None:
     file = folder / "demo.py"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(resources.files("runner.campaigns").joinpath("demo.py"), file)
+        shutil.copyfile(resources.files("runner.campaign.examples").joinpath("demo.py"), file)
     try:
-        ctx.invoke(run, file=file, sessions=sessions, db=None, results=None, settings={}, host="localhost", port=0, rasterizer="auto")
+        ctx.invoke(
+            run,
+            file=file,
+            sessions=sessions,
+            db=None,
+            results=None,
+            settings={},
+            host="localhost",
+            port=0,
+            rasterizer="auto",
+        )
     except click.exceptions.Exit as end:
         if end.exit_code in (0, 1):
             ctx.invoke(report, campaign="demo", db=str(folder / "runner.db"), as_json=False)

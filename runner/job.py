@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from runner.errors import CampaignError
 
@@ -50,9 +51,7 @@ def canonical_json(params: Mapping[str, Any]) -> str:
     Raises CampaignError when params is not a mapping from strings to JSON values.
     """
     if not isinstance(params, Mapping):
-        raise CampaignError(
-            f"a job's params must be a dict, got {type(params).__name__}: {params!r:.80}"
-        )
+        raise CampaignError(f"a job's params must be a dict, got {type(params).__name__}: {params!r:.80}")
     try:
         text = _ENCODE(params)
     except (TypeError, ValueError) as error:

@@ -9,9 +9,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 from runner.errors import LeaseLost
 from runner.job import Lease, Outcome, Policy, Status

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Measure how files of jobs are written and listed: beside plain durable writes, and as they grow in number.
 
-The contenders take turns, a few jobs each, so that they meet the same disk in the same second; what is printed
-is the median of the ratios in each turn. Plain durable writes go to a new folder in each turn, and so cost the
+The contenders take turns, a few jobs each, so that they meet the same disk in the same second; what is
+printed
+is the median of the ratios in each turn. Plain durable writes go to a new folder in each turn, and so cost
+the
 same at any time: runner's ratio to them at the end beside that at the start tells what growth costs. Between
 the two the folder is filled without waiting for the disk.
 
@@ -14,19 +16,19 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import Iterator
 
 from runner.job import Lease
-from runner.results import JobFiles, ResultsFolder
+from runner.results import RenderJob, ResultsFolder
 
 FILES = ("rgb.jpg", "depth.npy")
 
 
 class Runner:
-    """Two artifacts a job, by JobFiles; with the manifest or without."""
+    """Two artifacts a job, by RenderJob; with the manifest or without."""
 
     def __init__(self, folder: Path, has_manifest: bool = True):
         self.results = ResultsFolder(folder, "bench")
@@ -38,7 +40,7 @@ class Runner:
         for _ in range(count):
             self.number += 1
             lease = Lease(self.number, 1, 77, 1, f"{self.number:032x}", {"n": self.number}, 0, 0, 0.0, 0.0)
-            files = JobFiles(lease, self.results, writer)
+            files = RenderJob(lease, self.results, writer)
             for name in FILES:
                 files.save(f"{name}.bin", content)
             files.log(psnr=31.5)
@@ -76,11 +78,15 @@ def seconds(act, *arguments) -> float:
     return time.perf_counter() - began
 
 
-def write_ratios(contenders: dict, content: bytes, chunk: int, rounds: int, writer: ThreadPoolExecutor) -> dict:
+def write_ratios(
+    contenders: dict, content: bytes, chunk: int, rounds: int, writer: ThreadPoolExecutor
+) -> dict:
     """Jobs a second of each contender to those of plain."""
     ratios = {name: [] for name in contenders if name != "plain"}
     for _ in range(rounds):
-        times = {name: seconds(contender.write, content, chunk, writer) for name, contender in contenders.items()}
+        times = {
+            name: seconds(contender.write, content, chunk, writer) for name, contender in contenders.items()
+        }
         for name in ratios:
             ratios[name].append(times["plain"] / times[name])
     return {name: median(values) for name, values in ratios.items()}
@@ -109,7 +115,9 @@ def walk(folder) -> Iterator[os.DirEntry]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=8_000, help="bytes of each file")
     parser.add_argument("--chunk", type=int, default=20, help="jobs that each contender does in its turn")
@@ -136,11 +144,16 @@ def main() -> None:
             last = write_ratios(contenders, content, options.chunk, options.rounds, writer)
             many, last_listing = listing_ratio(folder / "runner", folder / "reference")
         widest = max(len(os.listdir(path)) for path in (folder / "runner/bench/jobs").iterdir())
-        print(f"{contenders['runner'].number:,} jobs with {len(FILES)} files each; folders hold at most {widest:,} entries")
+        print(
+            f"{contenders['runner'].number:,} jobs with {len(FILES)} files each; "
+            f"folders hold at most {widest:,} entries"
+        )
         print("jobs written a second, as ratios to plain durable writes    at the start    at the end")
         for name, ratio in first.items():
             print(f"  {name:<54}{ratio:>16.2f}{last[name]:>14.2f}")
-        print(f"files listed a second among {many:,}, to those among {few:,}: {last_listing / first_listing:.2f}")
+        print(
+            f"files listed a second among {many:,}, to those among {few:,}: {last_listing / first_listing:.2f}"
+        )
     finally:
         shutil.rmtree(folder)
 

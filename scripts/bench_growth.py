@@ -144,7 +144,7 @@ def read_one_snapshot(path: Path, stop) -> None:
 
 
 def bench_log(folder: Path, jobs: int, read) -> tuple[int, int]:
-    """The log's largest size in bytes while so many jobs are settled, and its size 10,000 jobs after the reader's end."""
+    """The log's largest size in bytes while so many jobs are settled, and 10,000 jobs after the reader's end."""
     campaign = Campaign(folder, jobs + 20_000)
     path = Path(campaign.store.url.database)
     log = path.with_name(path.name + "-wal")
@@ -209,7 +209,9 @@ def main() -> None:
                 largest, after = logs[name]
                 print(f"{name:12}{jobs:14,}{largest / 1e6:17,.0f}{after / 1e6:16,.0f}")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps({"claim_us": claims, "add_s": adds, "log_bytes": logs}, indent=1))
+        Path(arguments.json).write_text(
+            json.dumps({"claim_us": claims, "add_s": adds, "log_bytes": logs}, indent=1)
+        )
 
 
 if __name__ == "__main__":

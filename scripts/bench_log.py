@@ -13,8 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from runner.job import Outcome
-from runner.metrics import MetricsLog
-from runner.results import ResultsFolder
+from runner.results import MetricsLog, ResultsFolder
 from runner.store import Store
 
 _SYNC_EVERY_S = 0.5
@@ -49,7 +48,9 @@ def with_log(log: MetricsLog, act) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--round-s", type=float, default=2.0, help="seconds of one turn")
     parser.add_argument("--render-s", type=float, default=0.005, help="the pause after each job, in seconds")
@@ -58,10 +59,13 @@ def main() -> None:
         campaign_id, _ = store.submit("bench", ({"n": n} for n in range(400_000)))
         log = MetricsLog(store, campaign_id, ResultsFolder(Path(name) / "results", "bench"))
         worker_id = store.start_worker(campaign_id)
-        pauses = {"flat out": 0.0, f"with {options.render_s * 1000:g} ms of rendering a job": options.render_s}
+        pauses = {
+            "flat out": 0.0,
+            f"with {options.render_s * 1000:g} ms of rendering a job": options.render_s,
+        }
         for title, wait_s in pauses.items():
 
-            def act() -> float:
+            def act(wait_s: float = wait_s) -> float:
                 return moves(store, campaign_id, worker_id, options.round_s, wait_s)
 
             ratios = []
@@ -71,7 +75,9 @@ def main() -> None:
                 log.sync()
                 logged = with_log(log, act)
                 ratios.append(logged / without)
-            print(f"{title}: with the log, claims and completions run at {median(ratios):.3f} of the rate without")
+            print(
+                f"{title}: with the log, claims and completions run at {median(ratios):.3f} of the rate without"
+            )
         log.sync()
         log.close()
 

@@ -344,9 +344,7 @@ def drain(contender: Contender) -> tuple[float, float, list[int]]:
 
 
 def table(names: list[Contender], rounds: dict[tuple[str, str], list[Figures]]) -> list[str]:
-    lines = [
-        f"{'':16}{'synchronous':12}{'claim+complete/s':>17}{'x raw':>7}{'add/s':>10}{'x raw':>7}  wrong"
-    ]
+    lines = [f"{'':16}{'synchronous':12}{'claim+complete/s':>17}{'x raw':>7}{'add/s':>10}{'x raw':>7}  wrong"]
     for contender in names:
         figures = rounds[contender.name, contender.synchronous]
         raw = rounds["raw", contender.synchronous]
@@ -378,9 +376,7 @@ def chosen(only: str) -> list[Contender]:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {known}")
     levels = {one.synchronous for one in CONTENDERS if one.name in names}
     found = [
-        one
-        for one in CONTENDERS
-        if one.name in names or (one.name == "raw" and one.synchronous in levels)
+        one for one in CONTENDERS if one.name in names or (one.name == "raw" and one.synchronous in levels)
     ]
     missing = sorted({one.package for one in found if importlib.util.find_spec(one.package) is None})
     if missing:

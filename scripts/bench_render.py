@@ -30,7 +30,7 @@ from PIL import Image
 WIDTH, HEIGHT = 320, 240
 MEASURED = ("frames_per_s", "server_ms", "browser_ms", "memory_mb")
 
-SCENE = '''
+SCENE = """
 from vuer.schemas import CameraView, DefaultScene, Sphere
 
 LEVELS = ("10", "80", "f0")
@@ -45,9 +45,11 @@ def scene():
     camera = CameraView(key="ego", stream="ondemand", monitor=False, showCamera=False, downsample=1,
                         width=320, height=240, fov=50, position=[0, 0, 3])
     return DefaultScene(ball(0), rawChildren=[camera])
-'''
+"""
 
-TUTORIAL = SCENE + '''
+TUTORIAL = (
+    SCENE
+    + """
 import sys, time, json, threading
 from asyncio import sleep
 from pathlib import Path
@@ -69,9 +71,12 @@ async def main(proxy):
         (folder / f"{number}.jpg").write_bytes(result.value["frame"])
         print(number, time.time(), file=times)
         number += 1
-'''
+"""
+)
 
-CAMPAIGN = SCENE + '''
+CAMPAIGN = (
+    SCENE
+    + """
 from runner import Campaign
 
 campaign = Campaign("bench")
@@ -87,7 +92,8 @@ campaign.scene(scene)
 async def render(session, job):
     session.update @ ball(job.params["number"])
     job.save("rgb.jpg", await session.grab("ego"))
-'''
+"""
+)
 
 # The same objects in the same three.js, taken from the client's own scene. Encoding in a worker, two
 # pictures at a time, is the fastest way that was found.
@@ -273,7 +279,7 @@ async def _ceiling(flags: tuple[str, ...], seconds: float) -> dict[str, float]:
     from playwright.async_api import async_playwright
 
     from runner.browsers import find_browser
-    from runner.server import Server
+    from runner.sessions import Server
 
     namespace: dict = {}
     exec(SCENE, namespace)
@@ -335,12 +341,14 @@ def main() -> None:
         if name == "EGL":
             contenders["tutorial, EGL"] = lambda f, s: run_tutorial(f, EGL, s)
         for sessions in (1, 2, 3):
-            contenders[f"runner, {sessions} sessions, {name}"] = (
-                lambda f, s, n=sessions, g=flags: run_ours(f, n, g, s))
+            contenders[f"runner, {sessions} sessions, {name}"] = lambda f, s, n=sessions, g=flags: run_ours(
+                f, n, g, s
+            )
         contenders[f"plain three.js, {name}"] = lambda f, s, g=flags: run_ceiling(f, g, s)
     if arguments.only:
-        contenders = {name: run for name, run in contenders.items()
-                      if any(part in name for part in arguments.only)}
+        contenders = {
+            name: run for name, run in contenders.items() if any(part in name for part in arguments.only)
+        }
     results: dict[str, list[dict]] = {name: [] for name in contenders}
     for number in range(arguments.rounds):
         for name, run in contenders.items():
@@ -358,11 +366,21 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return
-    heads = ("ratio", 7), ("frames/s", 10), ("server ms", 11), ("browser ms", 12), ("MB", 7), ("frames", 8), ("wrong", 7)
+    heads = (
+        ("ratio", 7),
+        ("frames/s", 10),
+        ("server ms", 11),
+        ("browser ms", 12),
+        ("MB", 7),
+        ("frames", 8),
+        ("wrong", 7),
+    )
     print(" " * 34 + "".join(f"{head:>{width}}" for head, width in heads))
     for row in rows:
-        print(f"{row['contender']:34}{row['ratio']:7.1f}{row['frames_per_s']:10.1f}{row['server_ms']:11.2f}"
-              f"{row['browser_ms']:12.1f}{row['memory_mb']:7.0f}{row['frames']:8d}{row['wrong']:7d}")
+        print(
+            f"{row['contender']:34}{row['ratio']:7.1f}{row['frames_per_s']:10.1f}{row['server_ms']:11.2f}"
+            f"{row['browser_ms']:12.1f}{row['memory_mb']:7.0f}{row['frames']:8d}{row['wrong']:7d}"
+        )
 
 
 if __name__ == "__main__":

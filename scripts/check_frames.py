@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Render colour-coded jobs in nine kinds of scene, kill browsers meanwhile, and see that no frame shows another job.
 
-    python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep FOLDER]
-    python scripts/check_frames.py --long N [--kind KIND]
+    python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep
+    FOLDER] python scripts/check_frames.py --long N [--kind KIND]
 
 Each job's number is in the colours of what it shows. `runner run` renders them as it would any campaign,
 while browser processes are SIGKILLed at random moments. Every stored frame is then read back and its number
-compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain Chromium windows, and
-again in a new one for each that was killed, as a person would. Exit status 1 when a frame is wrong or a job is not done.
+compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain Chromium windows,
+and
+again in a new one for each that was killed, as a person would. Exit status 1 when a frame is wrong or a job
+is not done.
 
 --long: N jobs in one session, of one update each unless a kind is named; prints the rate, and the memory and
 the CPU time of each process, as it goes.
@@ -26,8 +28,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -54,12 +56,12 @@ VARIANTS = {
 
 # ---- Campaign: what `runner run` loads from the file that write_campaign makes.
 
-CAMPAIGN = '''
+CAMPAIGN = """
 import sys
 sys.path.insert(0, {scripts!r})
 from check_frames import make_campaign
 campaign = make_campaign(frames={frames}, seed={seed}, kinds={kinds!r})
-'''
+"""
 
 
 def write_campaign(folder: Path, frames: int, seed: int, kinds: list[str] | None = None) -> Path:
@@ -174,7 +176,12 @@ def half(key: str, number: int, **more):
 
     x = {"left": -0.96, "right": 0.96}[key]
     return Plane(
-        key=key, args=[1.9, 3], position=[x, 0, 0], materialType="basic", material={"color": css(number)}, **more
+        key=key,
+        args=[1.9, 3],
+        position=[x, 0, 0],
+        materialType="basic",
+        material={"color": css(number)},
+        **more,
     )
 
 
@@ -336,7 +343,8 @@ def gltf_of(number: int, buffer: dict) -> dict:
         ],
         "extensionsUsed": ["KHR_materials_unlit"],
         "accessors": [
-            {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3", "min": [-2, -1.5, 0], "max": [2, 1.5, 0]},
+            {"bufferView": 0, "componentType": 5126, "count": 4, "type": "VEC3"}
+            | {"min": [-2, -1.5, 0], "max": [2, 1.5, 0]},
             {"bufferView": 1, "componentType": 5123, "count": 6, "type": "SCALAR"},
         ],
         "bufferViews": [
@@ -384,7 +392,15 @@ class Run:
         self.folder, self.by_hand = file.parent, by_hand
         self.windows: list[subprocess.Popen] = []
         self.link = ""
-        command = [sys.executable, "-m", "runner", "run", str(file), "--sessions", str(0 if by_hand else sessions)]
+        command = [
+            sys.executable,
+            "-m",
+            "runner",
+            "run",
+            str(file),
+            "--sessions",
+            str(0 if by_hand else sessions),
+        ]
         command += more
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -503,7 +519,10 @@ def check(folder: Path, kinds: list[str]) -> tuple[list[tuple], bool]:
     reasons = Counter(row["error"] for row in attempts if row["outcome"] == "failed")
     for reason, count in reasons.most_common(10):
         print(f"{count} times: {reason}", file=sys.stderr)
-    rows = [(kind, c["frames"], c["wrong"], c["failed"], c["crashed"] + c["released"]) for kind, c in counts.items()]
+    rows = [
+        (kind, c["frames"], c["wrong"], c["failed"], c["crashed"] + c["released"])
+        for kind, c in counts.items()
+    ]
     is_right = all(job["status"] == "done" for job in jobs.values()) and not any(row[2] for row in rows)
     return rows, is_right and len(artifacts) == len(jobs)
 
@@ -581,7 +600,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--by-hand", action="store_true")
     parser.add_argument("--kind", action="append", choices=list(VARIANTS), help="only these kinds")
-    parser.add_argument("--long", type=int, metavar="N", help="N jobs in one session, with rate, memory and CPU")
+    parser.add_argument(
+        "--long", type=int, metavar="N", help="N jobs in one session, with rate, memory and CPU"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work in this new folder and keep it")
     options = parser.parse_args()
     seed = time.time_ns() % 10**6 if options.seed is None else options.seed

@@ -24,7 +24,7 @@ from pathlib import Path
 
 # Forked workers start in milliseconds when everything is imported, drivers included, beforehand.
 import psycopg  # noqa: F401
-import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+import sqlalchemy.dialects.postgresql.psycopg
 import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
 
 from runner.job import Outcome, Policy, Status
@@ -199,7 +199,7 @@ def violations(store: Store, folder: Path) -> list[str]:
 
     records = store.results_after(campaign["id"], 0, 10**9)
     times = Counter(record["key"] for record in records)
-    for key, row in rows.items():
+    for key in rows:
         check(times[key] == 1, f"job {key} has {times[key]} results")
     for record in records:
         noted, attempt = record["metrics"]["attempt"], rows[record["key"]]["attempt"]

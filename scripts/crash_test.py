@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-CAMPAIGN = '''
+CAMPAIGN = """
 from vuer.schemas import CameraView, Scene, Sphere
 from runner import Campaign
 
@@ -58,7 +58,7 @@ async def render(session, job):
     frame = await session.grab("ego")
     job.save("rgb.jpg", frame)
     job.log(red=int(frame.array[24, 32, 0]))
-'''
+"""
 # `runner`, with a clock that goes wrong when the storm says so.
 SHIFTED = """
 import sys, time
@@ -90,7 +90,9 @@ class Storm:
         self.disk = folder / "disk"
         self.disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", str(self.disk)]
-        self.has_disk = bool(shutil.which("mount")) and not subprocess.run(mount, stderr=subprocess.DEVNULL).returncode
+        self.has_disk = (
+            bool(shutil.which("mount")) and not subprocess.run(mount, stderr=subprocess.DEVNULL).returncode
+        )
         self.file = self.disk / "storm.py"
         self.file.write_text(CAMPAIGN)
         self.database = self.disk / "runner.db"
@@ -119,7 +121,10 @@ class Storm:
             )
 
     def done(self) -> int:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database,
+        ):
             for (done,) in database.execute("SELECT done FROM campaign"):
                 return done
         return 0
@@ -186,7 +191,10 @@ class Storm:
         return f"the clock goes wrong by {shift_s:+,} s"
 
     def lock_database(self) -> str:
-        with suppress(sqlite3.Error), closing(sqlite3.connect(self.database, isolation_level=None, timeout=30)) as other:
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(self.database, isolation_level=None, timeout=30)) as other,
+        ):
             other.execute("BEGIN IMMEDIATE")
             time.sleep(self.lock_s)
             other.execute("ROLLBACK")
@@ -206,7 +214,8 @@ class Storm:
         }
         while sum(self.counts.values()) < faults and not self.troubles:
             kind = only or self.chance.choices(list(kinds), [weight for _, weight in kinds.values()])[0]
-            # Long enough for new browsers to come to work now and then, and short enough to hit them starting.
+            # Long enough for new browsers to come to work now and then, and short enough to hit them
+            # starting.
             self.wait(self.chance.choice((0.3, 2.0, 5.0, 8.0)) * self.chance.uniform(0.5, 1.5))
             words = kinds[kind][0]()
             if words:
@@ -312,7 +321,9 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=30)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--lock-s", type=float, default=40.0, help="how long the database is locked")
-    parser.add_argument("--only", choices=("runner", "browser", "renderer", "gpu", "stop", "disk", "clock", "lock"))
+    parser.add_argument(
+        "--only", choices=("runner", "browser", "renderer", "gpu", "stop", "disk", "clock", "lock")
+    )
     parser.add_argument("--keep", type=Path, default=None, help="leave the runner's messages in this folder")
     options = parser.parse_args()
     seed = random.randrange(10**6) if options.seed is None else options.seed

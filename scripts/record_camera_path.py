@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 os.environ.setdefault("ML_LOGGER_USER", "runner")
-from ml_logger import ML_Logger  # noqa: E402  (its import reads the environment)
+from ml_logger import ML_Logger
 
 
 def looking_at(eye, target):

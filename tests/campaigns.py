@@ -16,7 +16,7 @@ from PIL import Image
 from runner.store import Store
 
 # The job's number is in the ball's colour: 16 levels of red, green and blue each, 15 apart.
-COLORS = '''
+COLORS = """
 import asyncio
 from vuer.schemas import CameraView, Scene, Sphere
 from runner import Campaign
@@ -45,7 +45,7 @@ async def render(session, job):
     {body}
     job.save("rgb.jpg", frame)
     job.log(red=int(frame.array[24, 32, 0]))
-'''
+"""
 
 
 # At most ten frames a second and session, however fast the machine: what a test does in the middle of a run
@@ -86,9 +86,9 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "runner", *map(str, arguments)]
 
 
-def start(*arguments: object, environment: dict[str, str] = {}, **options) -> subprocess.Popen:
+def start(*arguments: object, environment: dict[str, str] | None = None, **options) -> subprocess.Popen:
     """Start `runner ARGUMENTS` in a process group of its own, its output kept."""
-    environment = os.environ | {"NO_COLOR": "1"} | environment
+    environment = os.environ | {"NO_COLOR": "1"} | (environment or {})
     process = subprocess.Popen(
         command(*arguments),
         stdout=subprocess.PIPE,
@@ -115,9 +115,7 @@ def lines_of(process: subprocess.Popen) -> list[str]:
 
 def run(*arguments: object, timeout_s: float = 180.0, **options) -> subprocess.CompletedProcess:
     """`runner ARGUMENTS`, to its end."""
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=timeout_s, **options
-    )
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout_s, **options)
 
 
 def read_metrics(results: Path, campaign: str):

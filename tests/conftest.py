@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-
 from campaigns import end_all
+
 from runner.store import Store
 
 IN_CI = os.environ.get("CI") == "true"
 
-# What ignores them here (nohup, a shell's background) would have every runner that a test starts ignore them too.
+# What ignores them here (nohup, a shell's background) would have every runner that a test starts ignore them
+# too.
 for number, act in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, act)
@@ -165,7 +166,10 @@ def port():
     """A TCP port for a server that must be told its port, kept from other test runs on this machine."""
     # Below the range that systems hand out by themselves.
     for number in random.sample(range(10_000, 32_000), 100):
-        with open(Path(tempfile.gettempdir()) / f"runner-test-port-{number}", "w") as lock, socket.socket() as probe:
+        with (
+            open(Path(tempfile.gettempdir()) / f"runner-test-port-{number}", "w") as lock,
+            socket.socket() as probe,
+        ):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind(("localhost", number))

@@ -12,8 +12,8 @@ from campaigns import PACED, assert_whole, run, start, write_colors
 from conftest import wait_until
 
 from runner.errors import LeaseLost
-from runner.host import this_process
-from runner.results import MANIFEST, JobFiles, ResultsFolder
+from runner.machine import this_process
+from runner.results import MANIFEST, RenderJob, ResultsFolder
 from runner.store import Store
 
 FILE_SHA256 = "ab" * 32
@@ -30,7 +30,7 @@ class Night:
         self.dead = store.start_worker(self.campaign_id, gone)
         (self.lease,) = store.claim(self.dead, self.campaign_id)
         with ThreadPoolExecutor(1) as writer:
-            files = JobFiles(self.lease, self.results, writer)
+            files = RenderJob(self.lease, self.results, writer)
             files.save("rgb.bin", b"picture")
             files.save("views/left.bin", b"other picture")
             files.log(psnr=31.5)

@@ -1,4 +1,4 @@
-"""Imports go one way, and each foreign package has its place."""
+"""Imports go one way, between wings and within them, and each foreign package has its place."""
 
 from __future__ import annotations
 
@@ -9,30 +9,51 @@ from pathlib import Path
 import pytest
 
 import runner
-from runner import errors, statements
+from runner import errors
+from runner.store import statements
 
 PACKAGE = Path(runner.__file__).parent
-# From the ground up: a module may import those before it.
-LAYERS = [
-    "errors", "disk", "guard", "limits", "job", "schema", "host", "statements", "database", "reader", "store", "queue", "assets",
-    "campaign", "frames", "results", "metrics", "mirror", "verify", "cameras", "session", "server", "tab", "browsers", "pool",
-    "work", "ending", "run", "report", "table", "export", "cli",
-]  # fmt: skip
+# From the ground up: each may import those before it. A wing's files stand in their own order.
+WINGS: dict[str, list[str]] = {
+    "errors": [],
+    "exits": [],
+    "job": [],
+    "frame": [],
+    "machine": ["disk", "filesystem", "faults", "guard", "clocks", "process"],
+    "store": ["schema", "statements", "database", "reader", "moves"],
+    "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],
+    "results": ["names", "encode", "sheet", "folder", "render_job", "metrics", "mirror", "verify"],
+    "report": ["table", "summary", "text"],
+    "export": ["targets", "rows", "tables", "folders", "nerfstudio", "pictures", "formats"],
+    "queue": [],
+    "campaign": ["assets", "campaign", "loading"],
+    "sessions": ["cameras", "session", "server"],
+    "run": ["say", "limits", "breaker", "progress", "crew", "signals", "keeper", "one_run"],
+    "cli": [],
+}
+# Where a foreign package may be imported.
 PLACES = {
-    "vuer": {"session", "server"},
-    "aiohttp": {"session", "server"},
-    "msgpack": {"session", "server"},
-    "ml_logger": {"metrics", "mirror"},
+    "vuer": {"sessions"},
+    "aiohttp": {"sessions"},
+    "msgpack": {"sessions"},
+    "ml_logger": {"results/metrics", "results/mirror"},
+    "requests": {"results/mirror"},
     "playwright": {"browsers"},
-    "sqlalchemy": {"schema", "database", "reader"},
-    "sqlite3": {"database"},
-    "psycopg": {"database"},
-    "PIL": {"frames", "results", "export"},
+    "sqlalchemy": {"store"},
+    "sqlite3": {"store/database"},
+    "psycopg": {"store/database"},
+    "PIL": {"frame", "results", "export"},
     "click": {"cli"},
-    "tqdm": {"run", "export", "cli"},
-    "pandas": {"report", "table"},
-    "pyarrow": {"export"},
-    "imageio": {"export"},
+    "tqdm": {"run", "export/targets", "cli"},
+    "pandas": {"report"},
+    "pyarrow": {"export/tables"},
+    "imageio": {"export/pictures"},
+    "psutil": {"machine", "browsers", "run/signals"},
+}
+MODULES = {
+    f"{wing}/{module}" if module else wing: (wing, module)
+    for wing, modules in WINGS.items()
+    for module in modules or [""]
 }
 
 
@@ -46,28 +67,41 @@ def imports_of(name: str) -> set[str]:
     return found
 
 
-def test_every_module_has_a_layer():
-    """A new module says where it belongs."""
-    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-    assert modules == set(LAYERS)
+def test_every_module_has_a_place():
+    """A new module says to which wing it belongs, and what it may import."""
+    found = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
+    found = {name for name in found if not name.endswith("__init__") and "/examples/" not in name}
+    assert found - {"__main__"} == set(MODULES)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", MODULES)
 def test_imports_go_down_only(name):
-    """No module imports one above itself, so there are no circles."""
-    below = LAYERS[: LAYERS.index(name)]
-    for module in imports_of(name):
-        if module.startswith("runner."):
-            imported = module.split(".")[1]
-            assert imported in below or imported == "__version__", f"{name} imports {imported}"
+    """No wing imports one above itself, no file one behind it in its wing: there are no circles."""
+    wing, module = MODULES[name]
+    order, files = list(WINGS), WINGS[wing]
+    for imported in imports_of(name):
+        parts = imported.split(".")
+        if parts[0] != "runner" or parts[1] == "__version__":
+            continue
+        assert parts[1] in order and order.index(parts[1]) <= order.index(wing), f"{name} imports {imported}"
+        if parts[1] == wing:
+            inner = parts[2]
+            assert inner in files and files.index(inner) < files.index(module), f"{name} imports {imported}"
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", MODULES)
 def test_foreign_packages_stay_in_their_place(name):
     """All SQL is in one place, all Vuer in one place, all ML-Logger in one place."""
-    for module in imports_of(name):
-        places = PLACES.get(module.split(".")[0])
-        assert places is None or name in places, f"{name} imports {module}"
+    for imported in imports_of(name):
+        places = PLACES.get(imported.split(".")[0])
+        assert places is None or {name, MODULES[name][0]} & places, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("wing", [wing for wing, modules in WINGS.items() if modules])
+def test_a_wing_says_what_it_offers(wing):
+    """Each wing has a public surface, and a first line that tells its purpose."""
+    source = (PACKAGE / wing / "__init__.py").read_text()
+    assert "__all__ = [" in source and len(ast.get_docstring(ast.parse(source)).split("\n")[0]) < 120
 
 
 def test_sql_is_written_in_three_places_only():
@@ -75,14 +109,14 @@ def test_sql_is_written_in_three_places_only():
     verbs = re.compile(
         r"\s*(SELECT .* FROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WITH \w+ AS|BEGIN|COMMIT|PRAGMA) ?", re.S
     )
-    for name in set(LAYERS) - {"statements", "reader", "database"}:
+    for name in set(MODULES) - {"store/statements", "store/reader", "store/database"}:
         for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not verbs.match(node.value), f"{name} has SQL in it: {node.value}"
     assert verbs.match(statements.CLAIM) and verbs.match(statements.COMPLETE)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", MODULES)
 def test_the_first_line_tells_the_purpose(name):
     """A reader finds where to change a thing by reading first lines."""
     docstring = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text()))
@@ -99,6 +133,7 @@ def test_errors_are_one_tree():
 
 def test_the_public_names():
     """What `from runner import …` promises."""
-    assert runner.__all__ == ["Campaign", "Job", "JobQueue", "RunnerError"]
+    assert runner.__all__ == ["Campaign", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
+    assert all(getattr(runner, name).__name__ == name for name in runner.__all__)
     # Not among them, so that `from runner import *` does not hide Python's own.
     assert callable(runner.open)

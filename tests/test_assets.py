@@ -10,16 +10,15 @@ from urllib.parse import unquote
 
 import pytest
 from campaigns import run
-from test_server import Tab, with_server, with_tab  # noqa: F401
 from test_frames import picture
+from test_server import Tab, with_server, with_tab  # noqa: F401
 
-from runner.assets import AssetFolder
-from runner.campaign import Campaign, load_campaign
+from runner.campaign import AssetFolder, Campaign, load_campaign
 from runner.errors import AssetError, CampaignError, FrameError
 from runner.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-import check_frames  # noqa: E402
+import check_frames
 
 
 @pytest.fixture
@@ -137,7 +136,9 @@ def test_without_an_assets_folder_nothing_is_served(meshes):
     """A campaign that names no folder gives out no file, and says how to name one."""
 
     async def play(server, client):
-        async with client.get(f"http://localhost:{server.port}{AssetFolder(meshes).url('wood.png')}") as answer:
+        async with client.get(
+            f"http://localhost:{server.port}{AssetFolder(meshes).url('wood.png')}"
+        ) as answer:
             return answer.status
 
     assert with_server(play) == 404
@@ -167,7 +168,9 @@ def test_assets_are_beside_the_campaign_file(meshes, tmp_path, monkeypatch):
     assert campaign.assets.find(unquote(campaign.asset("wood.png"))) == meshes / "wood.png"
 
 
-@pytest.mark.parametrize(("assets", "message"), [("none", "there is no folder"), (".", "a folder of their own")])
+@pytest.mark.parametrize(
+    ("assets", "message"), [("none", "there is no folder"), (".", "a folder of their own")]
+)
 def test_an_unusable_assets_folder_is_said_at_once(tmp_path, assets, message):
     """Before the first browser starts: a folder that is not there, or one that holds the campaign itself."""
     file = tmp_path / "whole.py"
@@ -227,7 +230,7 @@ def test_a_model_that_the_client_would_not_load_again_is_refused():
         with_tab(render, lambda tab: asyncio.sleep(10))
 
 
-MISSING = '''
+MISSING = """
 from pathlib import Path
 from vuer.schemas import CameraView, Glb, Obj, Plane, Scene, Urdf
 from runner import Campaign
@@ -264,13 +267,17 @@ async def render(session, job):
     frame = await session.grab()
     assert tuple(frame.array[24, 32]) == (254, 0, 0), frame.array[24, 32]
     job.save("rgb.jpg", frame)
-'''
+"""
 
 
 def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
-    """A 404 of a texture, a model, or a part of a model is the job's reason, with the URL; the next job is not touched."""
+    """A 404 of a texture, a model, or a part of one is the job's reason, with the URL; the next job is not touched."""
     assets = tmp_path / "assets"
-    for name, kind, part in [("a", "obj", "model.mtl"), ("b", "gltf", "model.bin"), ("c", "urdf", "model.glb")]:
+    for name, kind, part in [
+        ("a", "obj", "model.mtl"),
+        ("b", "gltf", "model.bin"),
+        ("c", "urdf", "model.glb"),
+    ]:
         (assets / name / "parts").mkdir(parents=True)
         check_frames.WRITE[kind](assets / name, 1)
         (assets / name / "parts" / part).unlink()
@@ -290,7 +297,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
         assert "could not load" in errors[kind] and f"/{path}" in errors[kind], errors[kind]
 
 
-TURNS = '''
+TURNS = """
 import sys
 sys.path.insert(0, {scripts!r})
 from check_frames import make_scene, whole, write_texture
@@ -318,10 +325,10 @@ async def render(session, job):
         write_texture(file, number, size={size})
     session.upsert @ whole(f"texture-{{turn}}", {{"map": campaign.asset(file.name)}})
     job.save("texture.png", await session.grab("home", format="png"))
-    session.upsert @ Glb(key=f"model-{{turn}}", src=campaign.asset(f"{{number}}/model.glb"), position=[0, 0, 0.1])
-    session.remove @ f"texture-{{turn}}"
+    session.upsert @ Glb(key=f"model-{{turn}}", src=campaign.asset(f"{{number}}/model.glb"), position=[0, 0,
+    0.1]) session.remove @ f"texture-{{turn}}"
     job.save("model.png", await session.grab("home", format="png"))
-'''
+"""
 
 
 def write_turns(folder: Path, turns: int, files: int, size: int) -> Path:

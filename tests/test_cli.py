@@ -171,9 +171,7 @@ def test_report_warns_when_jobs_were_drawn_with_different_things(tmp_path):
             store.complete(store.claim(worker_id, campaign_id, session_id=session_id)[0])
     lines = run("report", "--db", tmp_path / "runner.db").stdout.splitlines()
     warnings = [line.strip() for line in lines if "warning" in line]
-    assert warnings == [
-        "warning   the done jobs differ in WebGL renderer: llvmpipe (2); SwiftShader (1)"
-    ]
+    assert warnings == ["warning   the done jobs differ in WebGL renderer: llvmpipe (2); SwiftShader (1)"]
     (summary,) = json.loads(run("report", "--json", "--db", tmp_path / "runner.db").stdout)
     assert summary["drawn_with"]["renderer"] == {"llvmpipe": 2, "SwiftShader": 1}
 
@@ -198,7 +196,9 @@ def test_retry_filters_by_error_and_key(tmp_path):
         keys = ["a", "b", "c", "d"]
         campaign_id, _ = store.submit("x", [(key, {"n": key}) for key in keys], Policy(max_failures=1))
         worker_id = store.start_worker(campaign_id)
-        for lease, error in zip(store.claim(worker_id, campaign_id, 3), ["OSError: x", "ValueError", "OSError: y"]):
+        for lease, error in zip(
+            store.claim(worker_id, campaign_id, 3), ["OSError: x", "ValueError", "OSError: y"]
+        ):
             store.fail(lease, error)
 
     def pending():

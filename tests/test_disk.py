@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from runner.disk import forecast, parse_size, size_text
 from runner.errors import UsageError
 from runner.job import Artifact, Outcome
+from runner.machine import forecast, parse_size, size_text
 
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0", 0), ("500", 500), ("2K", 2048), ("500M", 500 << 20), ("1.5G", 3 << 29), ("2GiB", 2 << 30), ("3 MB", 3 << 20)],
+    [
+        ("0", 0),
+        ("500", 500),
+        ("2K", 2048),
+        ("500M", 500 << 20),
+        ("1.5G", 3 << 29),
+        ("2GiB", 2 << 30),
+        ("3 MB", 3 << 20),
+    ],
 )
 def test_sizes_are_read_as_people_write_them(text, count):
     """Units are powers of 1024, with or without B."""

@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from runner.cli import main
-from runner.host import this_process
 from runner.job import Finished, Outcome, Policy
+from runner.machine import this_process
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -59,12 +60,27 @@ def moves_of(store) -> set[tuple[str, str, str]]:
     leases = []
     make("add", lambda: store.add(campaign_id, [("job", {})]))
     by_operator = {"retry", "requeue"}
-    arguments = {"fail": ["why"], "reclaim": ["why"], "adopt": [Finished(Outcome(), 99, dead_id, None, 1.0, 2.0)]}
-    for move in "release fail fail retry reclaim reclaim retry complete requeue adopt".split():
+    arguments = {
+        "fail": ["why"],
+        "reclaim": ["why"],
+        "adopt": [Finished(Outcome(), 99, dead_id, None, 1.0, 2.0)],
+    }
+    for move in [
+        "release",
+        "fail",
+        "fail",
+        "retry",
+        "reclaim",
+        "reclaim",
+        "retry",
+        "complete",
+        "requeue",
+        "adopt",
+    ]:
         if move not in by_operator:
             make("claim", claim)
         target = [campaign_id, ["job"]] if move in by_operator else [leases[-1], *arguments.get(move, [])]
-        make(move, lambda: getattr(store, move)(*target))
+        make(move, partial(getattr(store, move), *target))
     return seen
 
 
@@ -74,7 +90,9 @@ def test_the_diagram_shows_the_stores_moves(sqlite_store):
     drawn = {(before, after, move) for before, after, moves in arrows for move in moves.split(", ")}
     assert drawn == moves_of(sqlite_store)
     life = README.split("## A job's life")[1].split("## ")[0]
-    lines = [[cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")]
+    lines = [
+        [cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")
+    ]
     told = {(cells[2] or "[*]", after, cells[1]) for cells in lines[1:] for after in cells[3].split(", ")}
     assert drawn == told
 

@@ -20,7 +20,7 @@ from runner import cli, export
 from runner.errors import ExportError
 from runner.export import FORMATS, ExportOptions
 from runner.job import Policy
-from runner.results import JobFiles, ResultsFolder
+from runner.results import RenderJob, ResultsFolder
 from runner.store import Store
 
 # webdataset 1.0 and imageio 2.38 leave files to the garbage collector when they read.
@@ -57,7 +57,11 @@ class Made:
     """A campaign whose jobs were rendered, all but the last `left`, by hand."""
 
     def __init__(
-        self, folder: Path, left: int = 0, layer: str = "layers/depth.npy", size=lambda number: (WIDTH, HEIGHT)
+        self,
+        folder: Path,
+        left: int = 0,
+        layer: str = "layers/depth.npy",
+        size=lambda number: (WIDTH, HEIGHT),
     ):
         self.folder, self.database, self.root = folder, folder / "runner.db", folder / "results"
         with Store(self.database) as store, ThreadPoolExecutor(2) as writer:
@@ -65,7 +69,7 @@ class Made:
             worker_id = store.start_worker(campaign_id)
             for lease in store.claim(worker_id, campaign_id, count=COUNT - left):
                 number = lease.params["n"]
-                job = JobFiles(lease, ResultsFolder(self.root, "orbit"), writer)
+                job = RenderJob(lease, ResultsFolder(self.root, "orbit"), writer)
                 job.save("rgb.jpg", jpeg(number, size(number)))
                 dtype = np.float32 if layer.endswith(".npy") else np.uint8
                 job.save(layer, np.full((3, 2), number, dtype=dtype))
@@ -151,7 +155,7 @@ def test_hugging_face_reads_the_image_folder(made, monkeypatch):
 
 def test_webdataset_reads_the_shards(made, monkeypatch):
     """A sample a job, with its row and all its files, in as many shards as it takes."""
-    monkeypatch.setattr(export, "_SHARD_JOBS", 2)
+    monkeypatch.setattr("runner.export.folders._SHARD_JOBS", 2)
     import webdataset
 
     folder = made.export("webdataset", "shards")
@@ -170,7 +174,7 @@ def test_imageio_reads_the_video(made):
 
     with imageio.get_reader(made.export("mp4", "t.mp4", fps=10.0)) as video:
         assert video.get_meta_data()["fps"] == 10.0
-        frames = [frame for frame in video]
+        frames = list(iter(video))
     assert [frame.shape for frame in frames] == [(HEIGHT, WIDTH, 3)] * COUNT
     assert all(abs(float(frame.mean()) - shade(n)) < 6 for n, frame in enumerate(frames))
 
@@ -220,14 +224,17 @@ def test_nerfstudio_sees_known_points_where_three_js_does(made):
         top = math.tan(math.radians(50.0) / 2)
         for x, y in [(0.0, 0.0), (0.9, 0.3), (-1.2, 0.8)]:
             point = matrix @ [x, y, -3.0, 1.0]
-            expected = (0.5 + 0.5 * x / 3.0 / (top * WIDTH / HEIGHT)) * WIDTH, (0.5 - 0.5 * y / 3.0 / top) * HEIGHT
+            expected = (
+                (0.5 + 0.5 * x / 3.0 / (top * WIDTH / HEIGHT)) * WIDTH,
+                (0.5 - 0.5 * y / 3.0 / top) * HEIGHT,
+            )
             assert projected(point[:3], transforms, frame) == pytest.approx(expected)
         assert (folder / frame["file_path"]).read_bytes() == made.picture(number).read_bytes()
         # The camera stands one above the ground.
         assert frame["transform_matrix"][2][3] == 1.0
 
 
-SPHERES = '''
+SPHERES = """
 import math
 from vuer.schemas import CameraView, Scene, Sphere
 from runner import Campaign
@@ -239,7 +246,8 @@ POINTS = {points}
 def jobs():
     for angle in (-0.5, 0.4):
         cos, sin = math.cos(angle), math.sin(angle)
-        yield {{"matrix": [cos, 0, -sin, 0, 0, 1, 0, 0, sin, 0, cos, 0, 4 * sin + 0.3, 0.5, 4 * cos, 1], "fov": 40}}
+        yield {{"matrix": [cos, 0, -sin, 0, 0, 1, 0, 0, sin, 0, cos, 0, 4 * sin + 0.3, 0.5, 4 * cos, 1],
+        "fov": 40}}
 
 @campaign.scene
 def scene():
@@ -254,7 +262,7 @@ def scene():
 async def render(session, job):
     session.update @ CameraView(key="ego", matrix=job.params["matrix"])
     job.save("rgb.jpg", await session.grab("ego"))
-'''
+"""
 
 
 def test_nerfstudio_sees_known_points_where_the_pictures_show_them(tmp_path, browser_path):
@@ -273,7 +281,9 @@ def test_nerfstudio_sees_known_points_where_the_pictures_show_them(tmp_path, bro
             y, x = np.nonzero((picture[:, :, channel] > 150) & (others < 100))
             assert len(x) > 20
             # Pixel (0, 0) has its centre at (0.5, 0.5).
-            assert (x.mean() + 0.5, y.mean() + 0.5) == pytest.approx(projected(point, transforms, frame), abs=1.0)
+            assert (x.mean() + 0.5, y.mean() + 0.5) == pytest.approx(
+                projected(point, transforms, frame), abs=1.0
+            )
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -336,7 +346,7 @@ def test_a_folder_that_is_there_is_not_touched_and_a_file_is_replaced_whole(made
     """What was exported before stays until all of its successor is written."""
     made.export("jsonl", "t.jsonl")
     before = (made.folder / "t.jsonl").read_bytes()
-    monkeypatch.setattr(export, "_json", lambda row: 1 / 0)
+    monkeypatch.setattr("runner.export.tables.to_json", lambda row: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         made.export("jsonl", "t.jsonl")
     monkeypatch.undo()
@@ -389,7 +399,9 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(tmp_path):
     """Exit 0 and the count; exit 2, one line, and what to do."""
     made = Made(tmp_path, left=1)
     refused = run("export", "csv", tmp_path / "t.csv", "--db", made.database)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--allow-incomplete" in refused.stderr
+    assert (
+        refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--allow-incomplete" in refused.stderr
+    )
     places = ["--db", made.database, "--results", made.root]
     done = run("export", "csv", tmp_path / "t.csv", "orbit", *places, "--allow-incomplete")
     assert done.returncode == 0 and "4 jobs, 1 left out" in done.stderr and done.stdout == ""

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from runner.errors import FrameError
-from runner.frames import Frame, contact_sheet
+from runner.frame import Frame
+from runner.results import contact_sheet
 
 
 def picture(image_format: str, size=(64, 48)) -> bytes:

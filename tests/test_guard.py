@@ -11,7 +11,8 @@ import pytest
 from conftest import Clock
 
 from runner.errors import StoreUnavailable, WorldFault
-from runner.guard import Breaker, ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
+from runner.machine import ClockWatch, Guard, probe_descriptors, probe_disk, world_fault
+from runner.run.breaker import Breaker
 from runner.store import Store
 
 

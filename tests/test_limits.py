@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from campaigns import run, write_colors
 
-from runner.limits import TimeLimit
+from runner.run.limits import TimeLimit
 from runner.store import Store
 
 

@@ -14,8 +14,8 @@ import pytest
 from campaigns import read_metrics, run
 
 from runner.job import Outcome, Place
-from runner.metrics import MetricsLog, record_of
-from runner.results import ResultsFolder
+from runner.results import MetricsLog, ResultsFolder
+from runner.results.metrics import record_of
 from runner.store import Store
 
 
@@ -112,7 +112,14 @@ def test_a_requeued_job_is_logged_once(log, store, results):
 
 def test_a_param_named_like_a_column_is_kept_apart():
     """Nothing hides anything."""
-    row = {"key": "k", "attempt": 1, "grab_ts": 1.0, "end_ts": 3.0, "params": {"key": 5, "x": 1}, "metrics": {}}
+    row = {
+        "key": "k",
+        "attempt": 1,
+        "grab_ts": 1.0,
+        "end_ts": 3.0,
+        "params": {"key": 5, "x": 1},
+        "metrics": {},
+    }
     assert record_of(row) == {
         "key": "k", "attempt": 1, "grab_ts": 1.0, "done_ts": 3.0, "duration_s": 2.0, "params/key": 5, "x": 1,
     }  # fmt: skip
@@ -121,7 +128,7 @@ def test_a_param_named_like_a_column_is_kept_apart():
 SINK = """
 import sys
 from runner.job import Outcome
-from runner.metrics import MetricsLog
+from runner.results import MetricsLog
 from runner.results import ResultsFolder
 from runner.store import Store
 folder = sys.argv[1]
@@ -167,7 +174,7 @@ def test_kills_at_random_moments_leave_each_record_once(tmp_path):
 # Dies at one chosen instant of its second sync: after so many bytes of a write, or before or after a step.
 AT_AN_INSTANT = """
 import os, signal, sys
-from runner import metrics
+from runner.results import metrics
 from runner.job import Outcome
 from runner.results import ResultsFolder
 from runner.store import Store
@@ -216,7 +223,9 @@ def test_a_kill_at_each_step_of_a_sync_leaves_each_record_once(tmp_path, instant
     """SIGKILL before, amid and after each thing that the writer does; the next one makes it exact."""
     with Store(tmp_path / "runner.db") as store:
         store.submit("night", ({"n": n} for n in range(20)))
-    end = subprocess.run([sys.executable, "-c", AT_AN_INSTANT, tmp_path, instant], capture_output=True, text=True)
+    end = subprocess.run(
+        [sys.executable, "-c", AT_AN_INSTANT, tmp_path, instant], capture_output=True, text=True
+    )
     assert end.returncode == -signal.SIGKILL, end.stderr
     with Store(tmp_path / "runner.db") as store:
         log = MetricsLog(store, 1, ResultsFolder(tmp_path / "results", "night"))
@@ -274,7 +283,7 @@ def refuse(*_):
     raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
 from runner.job import Outcome
-from runner.metrics import MetricsLog
+from runner.results import MetricsLog
 from runner.results import ResultsFolder
 from runner.store import Store
 with Store(sys.argv[1] + "/runner.db") as store:
@@ -287,6 +296,9 @@ with Store(sys.argv[1] + "/runner.db") as store:
 """
     environment = {name: value for name, value in os.environ.items() if name != "ML_LOGGER_USER"}
     end = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, tmp_path], capture_output=True, text=True, env=environment
+        [sys.executable, "-W", "error", "-c", script, tmp_path],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert (end.returncode, end.stdout, end.stderr) == (0, "", "")

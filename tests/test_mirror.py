@@ -12,12 +12,9 @@ from campaigns import read_metrics, run
 from conftest import wait_until
 from test_metrics import complete_jobs
 
-from runner import mirror
 from runner.errors import UsageError, WorldFault
 from runner.job import Place
-from runner.metrics import MetricsLog
-from runner.mirror import LogMirror
-from runner.results import ResultsFolder
+from runner.results import LogMirror, MetricsLog, ResultsFolder, mirror
 from runner.store import Store
 
 
@@ -96,7 +93,9 @@ def assert_copied(log, folder):
         assert (folder / "night" / name).read_bytes() == (log.folder / name).read_bytes()
 
 
-def test_a_server_that_answers_badly_has_each_record_once_in_the_end(log, sqlite_store, ml_logger_server, tmp_path):
+def test_a_server_that_answers_badly_has_each_record_once_in_the_end(
+    log, sqlite_store, ml_logger_server, tmp_path
+):
     """A request that was carried out and answered by an error is not simply sent again."""
     copy = LogMirror(log, ml_logger_server.url, print)
     copy.copy()

@@ -11,7 +11,7 @@ from playwright.async_api import async_playwright
 from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, Scene, Sphere
 
 from runner.browsers import RASTERIZERS, find_browser
-from runner.server import Server
+from runner.sessions import Server
 
 pytestmark = pytest.mark.usefixtures("browser_path")
 
@@ -39,7 +39,8 @@ def in_pages(*renders, query="", script="", ask="", answers=None):
         await server.start()
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(
-                executable_path=find_browser(), args=[*RASTERIZERS["swiftshader"], "--force-device-scale-factor=1"]
+                executable_path=find_browser(),
+                args=[*RASTERIZERS["swiftshader"], "--force-device-scale-factor=1"],
             )
             for _ in renders:
                 finished.clear()
@@ -117,7 +118,12 @@ def test_half_floats_read_by_a_table_make_the_jpegs_of_the_stock_client():
             material = {"color": color, "emissive": color, "emissiveIntensity": chance.choice([0, 0.3, 40.0])}
             material |= {"transparent": True, "opacity": chance.uniform(0.05, 0.95)} if index % 2 else {}
             place = [chance.uniform(-1, 1) for _ in range(3)]
-            return Sphere(key=f"ball-{index}", args=[chance.uniform(0.2, 1.0), 24, 24], position=place, material=material)
+            return Sphere(
+                key=f"ball-{index}",
+                args=[chance.uniform(0.2, 1.0), 24, 24],
+                position=place,
+                material=material,
+            )
 
         light = HemisphereLight(key="light", intensity=chance.choice([0, 0.02, 1, 80]))
         camera = CameraView(key="ego", width=160, height=120, position=[0, 0, 4])
@@ -137,7 +143,9 @@ def test_half_floats_read_by_a_table_make_the_jpegs_of_the_stock_client():
     )
     counts = []
     (found,) = in_pages(render, script=half_floats, ask="window.halfFloats", answers=counts)
-    (plain,) = in_pages(render_plain(render), query="&plain=true", script=half_floats, ask="window.halfFloats", answers=counts)
+    (plain,) = in_pages(
+        render_plain(render), query="&plain=true", script=half_floats, ask="window.halfFloats", answers=counts
+    )
     assert counts == [16, 0]
     for mine, stock in zip(found, plain, strict=True):
         difference = abs(mine - stock).max(axis=2)
@@ -151,7 +159,9 @@ def test_depth_is_right_to_a_millimetre_at_twenty_metres():
     distances = [0.5, 1.0, 3.7, 10.0, 19.9, 20.0]
 
     async def render(session):
-        camera = CameraView(key="ego", width=64, height=48, near=0.1, far=25, renderDepth=True, position=[0, 0, 0])
+        camera = CameraView(
+            key="ego", width=64, height=48, near=0.1, far=25, renderDepth=True, position=[0, 0, 0]
+        )
         wall = Plane(key="wall", args=[8, 100], position=[0, 0, -1])
         session.set @ Scene(wall, rawChildren=[camera])
         frames = []
@@ -181,7 +191,13 @@ def test_what_a_job_asks_of_a_camera_is_in_its_picture():
         }  # fmt: skip
         if choose.random() < 0.25:
             wide = common["width"] / common["height"]
-            return common | {"ctype": "orthographic", "top": 1.5, "bottom": -0.5, "left": -1.5 * wide, "right": 0.5 * wide}
+            return common | {
+                "ctype": "orthographic",
+                "top": 1.5,
+                "bottom": -0.5,
+                "left": -1.5 * wide,
+                "right": 0.5 * wide,
+            }
         return common | {"ctype": "perspective", "fov": choose.uniform(15, 100)}
 
     jobs = [asked() for _ in range(24)]
@@ -232,13 +248,20 @@ def test_several_cameras_show_one_state_of_the_scene():
 
     async def render(session):
         cameras = [
-            CameraView(key=name, width=64, height=48, position=[x, 0, 4]) for name, x in (("left", -1), ("right", 1))
+            CameraView(key=name, width=64, height=48, position=[x, 0, 4])
+            for name, x in (("left", -1), ("right", 1))
         ]
         session.set @ lit_scene(*cameras)
         pairs = []
         for level in range(8):
             color = f"#{level * 32 + 16:02x}0000"
-            session.update @ Plane(key="wall", args=[60, 60], position=[0, 0, -2], materialType="basic", material={"color": color})
+            session.update @ Plane(
+                key="wall",
+                args=[60, 60],
+                position=[0, 0, -2],
+                materialType="basic",
+                material={"color": color},
+            )
             pairs.append(await session.grab("left", "right", format="png"))
         return pairs
 

@@ -13,11 +13,10 @@ import psutil
 import pytest
 from campaigns import assert_whole, write_colors
 
-from runner import run as run_module
-from runner.browsers import Browser, Launcher
+from runner.browsers import Browser, BrowserPool, Launcher, Limits
+from runner.browsers.pool import _Life
 from runner.campaign import load_campaign
-from runner.pool import BrowserPool, Limits, _Life
-from runner.run import RunOptions, run_campaign
+from runner.run import RunOptions, one_run, run_campaign
 from runner.store import Store
 
 pytestmark = pytest.mark.usefixtures("browser_path")
@@ -69,8 +68,10 @@ def night(tmp_path, monkeypatch):
                     haunting.cancel()
                     await asyncio.gather(haunting, return_exceptions=True)
 
-        monkeypatch.setattr(run_module, "BrowserPool", Haunted)
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        monkeypatch.setattr(one_run, "BrowserPool", Haunted)
+        handlers = {
+            number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         file = write_colors(tmp_path, count, body, policy)
         settings = {"sessions": 1} | options
         try:
@@ -161,7 +162,8 @@ async def kill_driver(pool, browser):
             one.kill()
 
 
-# What happens, how the report names it ('' where the browser goes on), what the job in flight is charged with.
+# What happens, how the report names it ('' where the browser goes on), what the job in flight is charged
+# with.
 DEATHS = {
     "browser killed": (kill(), "the browser died", "crashed"),
     "renderer killed": (kill("renderer"), "its tab crashed", "crashed"),
@@ -207,6 +209,7 @@ def test_a_death_is_survived_named_and_charged_to_whom_it_should_be(tmp_path, ni
 
 def test_a_page_that_hangs_is_replaced(tmp_path, night):
     """An endless loop in the page costs its job an attempt's time, and no more than that."""
+
     async def haunt(pool):
         await until(lambda: done_in(tmp_path) >= 5, "the first done jobs")
         await evaluate("for (;;) {}")(pool, pool._lives["browser-1"].browser)
@@ -229,7 +232,7 @@ def test_a_browser_is_recycled_after_so_many_renders(tmp_path, night):
 
 def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night):
     """Memory is looked at every few seconds, and acted upon between two jobs."""
-    body = 'await asyncio.sleep(0.1)'
+    body = "await asyncio.sleep(0.1)"
     assert night(nothing, count=120, body=body, limits=Limits(memory_bytes=1 << 20)) == 0
     with Store(tmp_path / "runner.db") as store:
         assert "it has grown to" in store.events(1)[0]["message"]
@@ -238,6 +241,7 @@ def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night):
 
 def test_a_job_that_kills_its_browser_is_set_aside(tmp_path, night):
     """A poison job is failed after three crashes, however they are spread; all others are done."""
+
     async def haunt(pool):
         while True:
             with contextlib.closing(sqlite3.connect(tmp_path / "runner.db")) as connection:
@@ -288,7 +292,9 @@ def test_a_browser_has_no_pages_but_ours(night):
     async def haunt(pool):
         await until(lambda: "browser-1" in pool._lives, "the browser")
         await until(lambda: pool._has_worked, "its session")
-        kinds.extend(" ".join(one.cmdline()) for one in processes(pool._lives["browser-1"].browser, "renderer"))
+        kinds.extend(
+            " ".join(one.cmdline()) for one in processes(pool._lives["browser-1"].browser, "renderer")
+        )
 
     assert night(haunt) == 0
     assert kinds and not [command for command in kinds if "webui" in command]
@@ -297,7 +303,7 @@ def test_a_browser_has_no_pages_but_ours(night):
 @pytest.mark.parametrize("verb", ["suspend", "kill"])
 def test_a_browser_that_ends_while_it_is_probed_tells_nothing(monkeypatch, verb):
     """Killed or stopped at its start, it is neither waited for nor taken for one without WebGL."""
-    monkeypatch.setattr("runner.browsers._RENDERER_S", 2.0)
+    monkeypatch.setattr("runner.browsers.browser._RENDERER_S", 2.0)
 
     async def probe() -> tuple[str, int]:
         launcher = Launcher()

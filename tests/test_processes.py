@@ -89,7 +89,9 @@ def test_a_suspended_process_loses_its_job_and_learns_so(database_url, monotonic
         assert store.progress(campaign_id).done == 1
 
 
-@pytest.mark.parametrize(("database_url", "rounds"), [("sqlite", 50), ("postgresql", 10)], indirect=["database_url"])
+@pytest.mark.parametrize(
+    ("database_url", "rounds"), [("sqlite", 50), ("postgresql", 10)], indirect=["database_url"]
+)
 def test_a_storm_of_kills_loses_nothing(database_url, rounds):
     """Claiming and completing processes are SIGKILLed at random; the rows are right in the end."""
     storm = [sys.executable, str(ROOT / "scripts" / "crash_queue.py")]

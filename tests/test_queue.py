@@ -30,7 +30,7 @@ def test_a_job_is_taken_and_done(queue):
     queue.append({"param_1": 100, "param_2": "key-1"})
     ((key, waiting),) = queue.items()
     assert waiting["status"] is None and waiting["grab_ts"] is None and waiting["created_ts"] > 0
-    job, mark_done, put_back = queue.take()
+    job, mark_done, _put_back = queue.take()
     assert job["job_params"] == {"param_1": 100, "param_2": "key-1"}
     assert job["status"] == "in_progress" and job["grab_ts"] >= job["created_ts"] > 0
     assert queue[key]["status"] == "in_progress" and len(queue) == 1
@@ -287,7 +287,7 @@ def test_the_tutorials_script_runs_and_resumes(tmp_path, browser_path, port):
     """With its class imported from here, the tutorial goes on after kill -9, and does no job twice."""
     from playwright.sync_api import sync_playwright
 
-    from runner.browsers import _FLAGS
+    from runner.browsers.launcher import _FLAGS
 
     (tmp_path / "render_queue.py").write_text(TUTORIAL)
     done: list[str] = []

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from conftest import wait_until
 from PIL import Image
+from test_frames import picture
 
 from runner.errors import ArtifactError
-from runner.frames import Frame
+from runner.frame import Frame
 from runner.job import Lease
-from runner.results import JobFiles, ResultsFolder
-from test_frames import picture
+from runner.results import RenderJob, ResultsFolder
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def lease_of(key="0123abcd", attempt=1, **params) -> Lease:
 @pytest.fixture
 def files(results):
     with ThreadPoolExecutor(1) as writer:
-        yield JobFiles(lease_of(azimuth_deg=90.0), results, writer)
+        yield RenderJob(lease_of(azimuth_deg=90.0), results, writer)
 
 
 def test_each_kind_of_content_is_kept_exactly(files, results):
@@ -61,7 +61,22 @@ def test_each_kind_of_content_is_kept_exactly(files, results):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "/etc/passwd", "a/../b", "a//b", ".hidden", "a\\b", "a\nb", "x" * 300, "ä" * 120, None]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "/etc/passwd",
+        "a/../b",
+        "a//b",
+        ".hidden",
+        "a\\b",
+        "a\nb",
+        "x" * 300,
+        "ä" * 120,
+        None,
+    ],
 )
 def test_names_that_leave_the_folder_are_refused(files, name):
     """A file stays below its job's folder, under a name that every system takes."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -78,7 +78,10 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
         process = start("run", file)
         # Let some runs come far, and end others before their first frame.
         goal = done_count(tmp_path) + chance.choice([0, 1, 10, 20])
-        wait_until(lambda: done_count(tmp_path) >= goal or process.poll() is not None, f"{goal} done jobs")
+        wait_until(
+            lambda goal=goal, process=process: done_count(tmp_path) >= goal or process.poll() is not None,
+            f"{goal} done jobs",
+        )
         time.sleep(chance.uniform(0.0, 1.0))
         victims = browsers_of(process)
         for victim in [psutil.Process(process.pid), *victims] if chance.random() < 0.5 else [process]:
@@ -89,7 +92,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
         process.communicate()
         assert process.returncode == -signal.SIGKILL, f"kill {kill} came too late"
         # Browsers that were spared end by themselves, because nobody drives them any more.
-        gone, alive = psutil.wait_procs(victims, timeout=20)
+        _gone, alive = psutil.wait_procs(victims, timeout=20)
         assert not alive
     finish = run("run", file)
     assert finish.returncode == 0, finish.stderr
@@ -121,7 +124,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path):
     stuck = "[__import__('time').sleep(0.05) for _ in range(2000)]"
     file = write_colors(tmp_path, count=2, body=stuck)
     process = start("run", file, "-n", "1")
-    with_lease = lambda: (tmp_path / "runner.db").exists() and _in_progress(tmp_path)  # noqa: E731
+    with_lease = lambda: (tmp_path / "runner.db").exists() and _in_progress(tmp_path)
     wait_until(with_lease, "a claimed job")
     browsers = browsers_of(process)
     time.sleep(1.0)
@@ -212,7 +215,7 @@ def test_a_link_opened_by_hand_works_through_jobs(tmp_path, browser_path):
     """--sessions 0 starts no browser and prints a link; a tab that opens it renders the campaign."""
     from playwright.sync_api import sync_playwright
 
-    from runner.browsers import _FLAGS
+    from runner.browsers.launcher import _FLAGS
 
     file = write_colors(tmp_path, 10)
     process = start("run", file, "--sessions", "0")
@@ -233,14 +236,18 @@ def test_a_tab_without_webgl_is_told_of(tmp_path, browser_path):
     """It gets no job, the terminal says why, and a tab that can render does the work."""
     from playwright.sync_api import sync_playwright
 
-    from runner.browsers import _FLAGS
+    from runner.browsers.launcher import _FLAGS
 
     file = write_colors(tmp_path, 5)
     process = start("run", file, "--sessions", "0")
     lines = lines_of(process)
-    link = wait_until(lambda: next((line for line in lines if line.startswith("http://localhost:")), ""), "the link")
+    link = wait_until(
+        lambda: next((line for line in lines if line.startswith("http://localhost:")), ""), "the link"
+    )
     with sync_playwright() as playwright:
-        without = playwright.chromium.launch(executable_path=browser_path, args=[*_FLAGS, "--disable-3d-apis"])
+        without = playwright.chromium.launch(
+            executable_path=browser_path, args=[*_FLAGS, "--disable-3d-apis"]
+        )
         without.new_page().goto(link)
         wait_until(lambda: "cannot render: this browser offers no WebGL" in "".join(lines), "the reason")
         browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))

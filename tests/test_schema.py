@@ -1,4 +1,4 @@
-"""schema.sql and runner/schema.py tell the same."""
+"""schema.sql and runner/store/schema.py tell the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from runner import schema
+from runner.store import schema
 
 SCHEMA_SQL = Path(__file__).parents[1] / "schema.sql"
 
@@ -16,7 +16,10 @@ SCHEMA_SQL = Path(__file__).parents[1] / "schema.sql"
 def statements(connection) -> dict[str, str]:
     """Each table's and index's CREATE statement, without comments and layout."""
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    return {name: re.sub(r"\s*([(),])\s*", r"\1", re.sub(r"\s+", " ", re.sub(r"--.*", "", sql))) for name, sql in rows}
+    return {
+        name: re.sub(r"\s*([(),])\s*", r"\1", re.sub(r"\s+", " ", re.sub(r"--.*", "", sql)))
+        for name, sql in rows
+    }
 
 
 def test_schema_sql_equals_the_tables_that_the_store_makes():

@@ -9,11 +9,11 @@ import socket
 import aiohttp
 import msgpack
 import pytest
+from test_frames import picture
 from vuer.schemas import CameraView, Scene, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
-from runner.server import Server
-from test_frames import picture
+from runner.sessions import Server
 
 
 class Tab:
@@ -150,7 +150,7 @@ def test_what_the_page_refuses_fails_with_its_reason():
         refusal = {"type": "refused", "reply": announcement["reply"], "reason": "could not load cup.obj"}
         await tab.websocket.send_str(json.dumps(refusal))
 
-    with pytest.raises(FrameError, match="could not load cup.obj"):
+    with pytest.raises(FrameError, match=r"could not load cup\.obj"):
         with_tab(lambda session: session.grab("ego"), play)
 
 

@@ -62,7 +62,10 @@ def test_ctrl_c_on_a_terminal_reaches_everyone_and_charges_nobody(tmp_path):
         browsers = psutil.Process(pid).children(recursive=True)
         os.write(terminal, b"\x03")
         statuses = []
-        wait_until(lambda: drained(terminal) and statuses.append(exit_status(pid)) or statuses[-1] is not None, "the end")
+        wait_until(
+            lambda: (drained(terminal) and statuses.append(exit_status(pid))) or statuses[-1] is not None,
+            "the end",
+        )
     finally:
         os.close(terminal)
     assert statuses[-1] == 130
@@ -103,7 +106,10 @@ def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
         missing("nohup")
     file = write_colors(tmp_path, 60, PACED)
     process = subprocess.Popen(
-        ["nohup", *command("run", file, "-n", "1")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ["nohup", *command("run", file, "-n", "1")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     process.send_signal(signal.SIGHUP)
@@ -132,7 +138,9 @@ def test_what_a_killed_runner_left_is_ended_at_the_next_start(tmp_path):
     temporary = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     environment = os.environ | {"TMPDIR": temporary}
     file = write_colors(tmp_path, 60, PACED)
-    process = subprocess.Popen(command("run", file), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command("run", file), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     browsers = [one for one in browsers_of(process) if "--user-data-dir" in " ".join(one.cmdline())]
     for one in browsers:

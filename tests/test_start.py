@@ -16,14 +16,14 @@ from conftest import wait_until
 from test_cli import GOOD
 from test_world import assert_nobody_was_charged
 
-from runner.database import _cannot_use
 from runner.errors import StoreError, StoreUnavailable
 from runner.store import Store
+from runner.store.database import _cannot_use
 
 # `runner` that tells when it is about to add jobs, and waits so many milliseconds for another's lock.
 TELLING = """
 import sys
-from runner import database, store
+from runner.store import database, moves as store
 database._BUSY_TIMEOUT_MS = int(sys.argv.pop(1))
 submit = store.Store.submit
 def tell(*arguments):
@@ -66,7 +66,9 @@ def locked(database: Path) -> sqlite3.Connection:
 
 
 def wait_for_pause(process: subprocess.Popen, lines: list[str]) -> None:
-    wait_until(lambda: "paused, no job is charged" in "".join(lines) or process.poll() is not None, "the pause")
+    wait_until(
+        lambda: "paused, no job is charged" in "".join(lines) or process.poll() is not None, "the pause"
+    )
     assert process.poll() is None, "".join(lines)
 
 
@@ -125,7 +127,7 @@ def test_a_server_that_is_away_is_waited_for(empty, distant_server):
 def test_descriptors_that_have_run_out_are_waited_for(tmp_path, empty):
     """A limit that is too low for a database: said, and over as soon as somebody raises it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, hard))  # noqa: E731
+    few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (16, hard))
     process = start("run", empty, preexec_fn=few)
     lines = lines_of(process)
     wait_for_pause(process, lines)

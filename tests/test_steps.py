@@ -11,7 +11,7 @@ from conftest import Clock, wait_until
 
 from runner.errors import LeaseLost
 from runner.job import Checkpoint
-from runner.results import JobFiles, ResultsFolder
+from runner.results import RenderJob, ResultsFolder
 from runner.store import Store
 
 
@@ -40,7 +40,7 @@ class Bench:
             return future
 
         checkpoint = self.store.checkpoint_of(self.lease)
-        return JobFiles(self.lease, self.results, writer, checkpoint, persist, self.monotonic)
+        return RenderJob(self.lease, self.results, writer, checkpoint, persist, self.monotonic)
 
     def work(self, job, until, seconds_a_step=2.0):
         """Do steps up to (not including) `until`, each with a file and a metric; returns those done."""
@@ -86,7 +86,7 @@ def test_the_next_attempt_begins_at_the_first_unfinished_step(bench, writer):
 def test_a_step_that_was_not_ended_is_done_again(bench, writer):
     """A step counts when the loop asks for the next one, not before."""
     job = bench.attempt(writer)
-    for step in job.steps(["left", "right"]):
+    for _step in job.steps(["left", "right"]):
         break
     job.abandon()
     bench.store.release(bench.lease)

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from runner.errors import CampaignError, LeaseLost, StoreError
-from runner.host import this_process
 from runner.job import Added, Artifact, Job, Outcome, Policy, Progress, Provenance, Status
+from runner.machine import this_process
 from runner.store import Store
 
 POLICY = Policy(max_failures=3, max_crashes=3, backoff_s=10.0, backoff_max_s=60.0)
@@ -102,9 +102,7 @@ def test_complete_records_artifacts_and_metrics(store, campaign_id, worker_id):
     assert record["metrics"] == {"mean": 0.5} and record["params"] == {"n": 0}
 
 
-def test_a_failure_waits_longer_each_time_and_is_set_aside_at_the_limit(
-    store, campaign_id, worker_id, clock
-):
+def test_a_failure_waits_longer_each_time_and_is_set_aside_at_the_limit(store, campaign_id, worker_id, clock):
     """failures + 1 with a doubling wait; failed, with its reason, when the budget is spent."""
     first = claim_one(store, worker_id, campaign_id)
     others = store.claim(worker_id, campaign_id, count=10)
@@ -126,7 +124,9 @@ def test_a_failure_waits_longer_each_time_and_is_set_aside_at_the_limit(
 
 def test_a_job_may_fail_as_often_as_one_likes(store, clock):
     """The wait stays at its cap, also where doubling it on would be no number any more."""
-    campaign_id, _ = store.submit("stubborn", [{}], Policy(max_failures=5000, backoff_s=1.0, backoff_max_s=60.0))
+    campaign_id, _ = store.submit(
+        "stubborn", [{}], Policy(max_failures=5000, backoff_s=1.0, backoff_max_s=60.0)
+    )
     lease = claim_one(store, store.start_worker(campaign_id), campaign_id)
     with store._write() as cursor:
         cursor.run("UPDATE job SET failures = 4000")
@@ -405,9 +405,13 @@ def test_uncharged_attempts_cost_their_jobs_nothing(store):
     assert [rows[lease.job_id]["status"] for lease in (failed, crashed, done, other)] == [
         "pending", "pending", "done", "failed"
     ]  # fmt: skip
-    assert not any(rows[lease.job_id]["failures"] or rows[lease.job_id]["crashes"] for lease in (failed, crashed))
+    assert not any(
+        rows[lease.job_id]["failures"] or rows[lease.job_id]["crashes"] for lease in (failed, crashed)
+    )
     assert (store.progress(campaign_id).failed, store.progress(campaign_id).done) == (1, 1)
-    assert {row["outcome"] for row in store.attempts(campaign_id) if row["job_id"] != other.job_id} == {"released"}
+    assert {row["outcome"] for row in store.attempts(campaign_id) if row["job_id"] != other.job_id} == {
+        "released"
+    }
 
 
 def test_a_worker_that_was_only_silent_costs_its_jobs_nothing(store, monotonic):

@@ -84,7 +84,9 @@ def test_a_damaged_database_is_found_after_an_unclean_end(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
     with sqlite3.connect(tmp_path / "runner.db") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'job_waiting'").fetchone()[0]
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'job_waiting'").fetchone()[
+            0
+        ]
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.close()
     content = bytearray((tmp_path / "runner.db").read_bytes())
@@ -97,8 +99,8 @@ def test_a_damaged_database_is_found_after_an_unclean_end(tmp_path):
 
 def test_the_write_ahead_log_stays_bounded_under_readers(tmp_path, monkeypatch):
     """Readers that overlap without a gap do not let the log grow with the number of claims."""
-    monkeypatch.setattr("runner.database._LARGEST_LOG", 1 << 20)
-    monkeypatch.setattr("runner.database._LOOK_AT_LOG_EVERY", 100)
+    monkeypatch.setattr("runner.store.database._LARGEST_LOG", 1 << 20)
+    monkeypatch.setattr("runner.store.database._LOOK_AT_LOG_EVERY", 100)
     stop = threading.Event()
 
     def read(store):

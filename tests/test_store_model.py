@@ -19,8 +19,8 @@ from hypothesis.stateful import (
 )
 
 from runner.errors import LeaseLost
-from runner.host import this_process
 from runner.job import Added, Job, Lease, Outcome, Policy, Progress, Status, canonical_json, content_key
+from runner.machine import this_process
 
 BACKOFF_S, BACKOFF_MAX_S = 10.0, 15.0
 LEASE_S = 30.0

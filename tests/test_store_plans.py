@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import statistics
 import time
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
-from runner import statements
 from runner.job import Status
-from runner.store import Store
+from runner.store import Store, statements
 
 JOBS = 30_000
 NOBODY = 2**61
@@ -80,7 +80,13 @@ def test_the_claim_reads_the_first_entries_of_its_index(store, campaign_id, coun
 def test_the_claim_keeps_its_plan_when_it_is_prepared(store, campaign_id):
     """PostgreSQL may plan without knowing the values, once a statement has run a few times."""
     claim = statements.CLAIM.replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
-    types = {"campaign": "bigint", "worker": "bigint", "session": "bigint", "count": "bigint", "now": "float8"}
+    types = {
+        "campaign": "bigint",
+        "worker": "bigint",
+        "session": "bigint",
+        "count": "bigint",
+        "now": "float8",
+    }
     for number, name in enumerate(types, start=1):
         claim = claim.replace(f":{name}", f"${number}")
     with store._write() as cursor:
@@ -158,12 +164,12 @@ def test_claim_complete_and_progress_stay_as_quick_with_a_hundred_times_the_jobs
     for _ in range(300):
         for side, (store, campaign_id, worker_id) in enumerate(sides):
 
-            def claim_and_complete():
+            def claim_and_complete(store=store, campaign_id=campaign_id, worker_id=worker_id):
                 (lease,) = store.claim(worker_id, campaign_id)
                 store.complete(lease)
 
             turns["claim and complete"][side].append(seconds_for(claim_and_complete))
-            turns["progress"][side].append(seconds_for(lambda: store.progress(campaign_id)))
+            turns["progress"][side].append(seconds_for(partial(store.progress, campaign_id)))
     for store, _campaign_id, _worker_id in sides:
         store.close()
     for what, (small_s, large_s) in turns.items():

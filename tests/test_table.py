@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import runner
-from runner import table
 from runner.errors import StoreError
 from runner.job import Artifact, Outcome, Policy, Provenance
+from runner.report import table
 
 FILE = Artifact("rgb.jpg", "orbit/jobs/0000/a/rgb.jpg", 12, "ab" * 32, "image/jpeg")
 
@@ -19,7 +19,12 @@ FILE = Artifact("rgb.jpg", "orbit/jobs/0000/a/rgb.jpg", 12, "ab" * 32, "image/jp
 def campaign(store, database_url, clock):
     """One job done, one failed, one waiting, one in progress; two other campaigns around them."""
     store.submit("other", [{"n": n} for n in range(3)])
-    jobs = [("a", {"x": 1, "name": "left"}), ("b", {"x": 2.5, "key": "mine"}), ("c", {}), ("d", {"matrix": [1.0, 2.0]})]
+    jobs = [
+        ("a", {"x": 1, "name": "left"}),
+        ("b", {"x": 2.5, "key": "mine"}),
+        ("c", {}),
+        ("d", {"matrix": [1.0, 2.0]}),
+    ]
     campaign_id, _ = store.submit("orbit", jobs[:2], Policy(max_failures=1))
     store.submit("third", [{"n": 1}])
     store.add(campaign_id, jobs[2:])
@@ -44,7 +49,11 @@ def test_a_frame_has_a_row_a_job_with_params_metrics_and_files(campaign):
     assert frame["x"].tolist()[:2] == [1.0, 2.5] and frame["x"].isna().tolist() == [False, False, True, True]
     assert frame["params/key"][1] == "mine" and frame["matrix"][3] == [1.0, 2.0]
     assert frame["renderer"][0] == "Mesa 2" and frame["renderer"][1:].isna().all()
-    assert frame["mean"][0] == 0.5 and frame["duration_s"][0] == 2.0 and frame["error"][1] == "ValueError: no mesh"
+    assert (
+        frame["mean"][0] == 0.5
+        and frame["duration_s"][0] == 2.0
+        and frame["error"][1] == "ValueError: no mesh"
+    )
     assert frame["done_ts"].notna().tolist() == [True, False, False, False]
     assert [file["name"] for file in frame["artifacts"][0]] == ["depth.png", "rgb.jpg"]
     assert frame["artifacts"][0][1]["sha256"] == FILE.sha256 and frame["artifacts"][1] == []
@@ -58,7 +67,7 @@ def test_frames_in_chunks_are_the_frame(campaign, monkeypatch):
     assert [len(chunk) for chunk in chunks] == [2, 2]
     assert list(pd.concat(chunks)["key"]) == ["a", "b", "c", "d"]
     assert [row["key"] for row in campaign.rows(status="failed")] == ["b"]
-    assert list(campaign.iter_frames(status="done"))[0]["key"].tolist() == ["a"]
+    assert next(iter(campaign.iter_frames(status="done")))["key"].tolist() == ["a"]
 
 
 def test_an_empty_campaign_is_an_empty_frame(store, database_url):

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from campaigns import assert_whole, read_metrics, run, write_colors
 
-from runner.host import this_process
 from runner.job import Checkpoint, Place
-from runner.metrics import MetricsLog
-from runner.results import MANIFEST, JobFiles, ResultsFolder
+from runner.machine import this_process
+from runner.results import MANIFEST, MetricsLog, RenderJob, ResultsFolder
+from runner.results.verify import fix, verify
 from runner.store import Store
-from runner.verify import fix, verify
 
 
 class Night:
@@ -28,7 +27,7 @@ class Night:
         self.worker_id = store.start_worker(self.id)
         with ThreadPoolExecutor(2) as writer:
             for lease in store.claim(self.worker_id, self.id, count):
-                files = JobFiles(lease, self.results, writer)
+                files = RenderJob(lease, self.results, writer)
                 files.save("rgb.bin", b"picture %d" % lease.params["n"])
                 files.save("views/depth.bin", b"depth %d" % lease.params["n"])
                 files.log(psnr=30.0 + lease.params["n"])
@@ -68,7 +67,10 @@ def test_each_kind_of_damage_is_named(night):
     findings = night.verify()
     assert not findings.is_well
     assert [hit["path"] for hit in findings.missing] == ["night/jobs/0000/job0/rgb.bin"]
-    assert [(hit["key"], hit["name"]) for hit in findings.changed] == [("job1", "rgb.bin"), ("job2", "views/depth.bin")]
+    assert [(hit["key"], hit["name"]) for hit in findings.changed] == [
+        ("job1", "rgb.bin"),
+        ("job2", "views/depth.bin"),
+    ]
     assert findings.orphaned == ["night/jobs/0000/job3/notes.txt", "night/jobs/0007/stray"]
     assert findings.temporary == [f"night/jobs/0000/job4/.rgb.bin.{77:x}.tmp"]
 
@@ -153,7 +155,7 @@ def test_what_is_being_written_is_neither_orphaned_nor_temporary(night):
     at_work, crashed = store.claim(night.worker_id, night.id)[0], store.claim(dead, night.id)[0]
     with ThreadPoolExecutor(1) as writer:
         for lease in (at_work, crashed):
-            files = JobFiles(lease, night.results, writer)
+            files = RenderJob(lease, night.results, writer)
             files.save("rgb.bin", b"x")
             files.finish()
     store.reap(night.id, lease_s=60.0)
@@ -171,7 +173,9 @@ def test_verify_fix_and_run_make_a_damaged_campaign_whole(tmp_path):
     assert run("run", file).returncode == 0
     database = tmp_path / "runner.db"
     well = run("verify", "--db", database)
-    assert well.returncode == 0 and "8 files of 8 done jobs: all are whole" in well.stdout and well.stderr == ""
+    assert (
+        well.returncode == 0 and "8 files of 8 done jobs: all are whole" in well.stdout and well.stderr == ""
+    )
     pictures = sorted((tmp_path / "results/colors/jobs").rglob("rgb.jpg"))
     pictures[0].unlink()
     pictures[1].write_bytes(pictures[2].read_bytes())

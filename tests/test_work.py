@@ -9,11 +9,12 @@ from contextlib import asynccontextmanager
 from conftest import wait_until
 from vuer.server import SceneOps
 
+from runner.browsers import BrowserPool
 from runner.campaign import Campaign
-from runner.guard import Breaker, Guard
-from runner.pool import BrowserPool
+from runner.machine import Guard
 from runner.results import ResultsFolder
-from runner.work import Crew
+from runner.run import Crew
+from runner.run.breaker import Breaker
 
 
 class Tab(SceneOps):

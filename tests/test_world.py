@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import contextlib
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -187,7 +187,7 @@ def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):
     """The machine with the tabs sleeps, or the network is away: said, charged to nobody, and over with the next tab."""
     from playwright.sync_api import sync_playwright
 
-    from runner.browsers import _FLAGS
+    from runner.browsers.launcher import _FLAGS
 
     file = write_colors(tmp_path, 60, PACED)
     process = start("run", file, "--sessions", "0")

@@ -1,0 +1,146 @@
+"""One headless browser with one tab: opened, asked, watched and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from runner.browsers.processes import end_folder, is_alive, profile_of, status_of
+from runner.browsers.tab import Tab
+from runner.errors import BrowserError
+
+_RENDERER = """(() => {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  const info = gl && gl.getExtension("WEBGL_debug_renderer_info");
+  return gl ? gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER) : "";
+})()"""
+CLOSE_S, _DYING_S, _RENDERER_S = 5.0, 0.5, 20.0
+
+
+class Ended(NamedTuple):
+    """How a browser or its tab ended; is_crash: it died, rather than was closed or led away."""
+
+    reason: str
+    is_crash: bool
+
+
+class Browser:
+    """A headless browser with one tab.
+
+    profile: the folder whose path is in the command line of each of its processes: so they are found
+    again, whoever started them. spare: the folder with whatever else it writes.
+
+    ended: done when the browser or its tab is.
+    """
+
+    def __init__(self, playwright_browser: Any, devtools: Any, process_id: int, spare: Path):
+        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.tab = Tab(
+            devtools,
+            on_crash=lambda: self.end("its tab crashed", is_crash=True),
+            on_closed=self._on_tab_closed,
+            on_address=self._on_address,
+        )
+        self.profile, self.spare = profile_of(process_id), spare
+        self._browser = playwright_browser
+        self._process = psutil.Process(process_id)
+        self._address = ""
+        playwright_browser.on("disconnected", lambda _: self.end("the browser died", is_crash=True))
+
+    def end(self, reason: str, is_crash: bool = False) -> None:
+        """Tell that it is over; the first who says why is believed."""
+        if not self.ended.done():
+            self.ended.set_result(Ended(reason, is_crash))
+        self.tab.give_up(reason)
+
+    def _on_tab_closed(self) -> None:
+        # A browser that dies closes its tabs on the way.
+        self.look()
+        asyncio.get_running_loop().call_later(_DYING_S, self._tell_of_closed_tab)
+
+    def _tell_of_closed_tab(self) -> None:
+        self.look()
+        self.end("its tab was closed")
+
+    def look(self) -> None:
+        """See for oneself whether it lives: a driver that died with it tells nothing."""
+        if not is_alive(self._process):
+            self.end("the browser died", is_crash=True)
+
+    def _on_address(self, url: str) -> None:
+        # On the way from one page to the next it is empty.
+        if self._address and url and not url.startswith(self._address):
+            self.end(f"its page went to {url:.100}")
+
+    async def open(self, url: str) -> None:
+        """Load the page. Raises BrowserError."""
+        try:
+            await self.tab.go(url)
+        except asyncio.TimeoutError:
+            raise BrowserError("its page did not load in time") from None
+        except playwright_error() as error:
+            raise BrowserError(first_line(error)) from None
+        self._address = url.split("?")[0]
+
+    async def renderer(self) -> str:
+        """What draws, as WebGL names it; '' where there is no WebGL."""
+        try:
+            return await self.tab.evaluate(_RENDERER, _RENDERER_S) or ""
+        except asyncio.TimeoutError:
+            self.end("it stood still")
+        except (BrowserError, playwright_error()):
+            pass
+        return ""
+
+    async def answers(self, limit_s: float) -> bool:
+        """Whether the page's own thread does anything within that time."""
+        try:
+            await self.tab.evaluate("1", limit_s)
+        except (BrowserError, playwright_error()):
+            # It loads itself anew, or is gone, which `ended` tells.
+            return True
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def stands_still(self) -> bool:
+        """Whether one of its processes was stopped (SIGSTOP, a debugger)."""
+        return any(status_of(one) == psutil.STATUS_STOPPED for one in self._tree())
+
+    def memory_bytes(self) -> int:
+        """What its processes hold, shared pages by their share (Linux); elsewhere counted in full."""
+        total = 0
+        for one in self._tree():
+            with contextlib.suppress(psutil.Error):
+                facts = one.memory_full_info()
+                total += getattr(facts, "pss", facts.rss)
+        return total
+
+    def _tree(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            return [self._process, *self._process.children(recursive=True)]
+        return []
+
+    async def close(self) -> None:
+        """End it, whatever state it is in, and remove its folders."""
+        if not self.ended.done():
+            self.end("it was closed")
+            with contextlib.suppress(playwright_error(), asyncio.TimeoutError):
+                await asyncio.wait_for(self._browser.close(), CLOSE_S)
+        await asyncio.to_thread(end_folder, self.profile)
+        await asyncio.to_thread(shutil.rmtree, self.spare, ignore_errors=True)
+
+
+def playwright_error() -> type[Exception]:
+    from playwright.async_api import Error
+
+    return Error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,59 @@
+"""Where a browser is: the one named, the system's, or Playwright's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from runner.errors import BrowserError
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+_MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+HOW_TO_GET_ONE = (
+    "install one with 'playwright install --with-deps chromium', or your system's own "
+    "(Debian: apt-get install chromium), or name one in RUNNER_BROWSER; "
+    "'runner run FILE --sessions 0' needs none and prints a link for your own browser"
+)
+
+
+def find_browser() -> str:
+    """The path of the browser to use: RUNNER_BROWSER, else the system's Chromium or Chrome, else Playwright's.
+
+    Raises BrowserError, saying how to get one, when there is none.
+    """
+    named = os.environ.get("RUNNER_BROWSER")
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise BrowserError(f"RUNNER_BROWSER names {named!r}, which is no program")
+        return path
+    for name in _NAMES:
+        path = shutil.which(name)
+        if path:
+            return path
+    if _MAC.exists():
+        return str(_MAC)
+    own = _playwright_browser()
+    if own:
+        return own
+    raise BrowserError(f"no browser was found: {HOW_TO_GET_ONE}")
+
+
+def _playwright_browser() -> str | None:
+    """The Chromium that 'playwright install' has put into its folder; the newest one."""
+    folder = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    folders = [Path(folder)] if folder else []
+    folders += [Path.home() / ".cache/ms-playwright", Path.home() / "Library/Caches/ms-playwright"]
+    patterns = (
+        "chromium-*/chrome-linux*/chrome",
+        "chromium-*/chrome-mac*/Chromium.app/Contents/MacOS/Chromium",
+        "chromium_headless_shell-*/chrome-*/headless_shell",
+        "chromium_headless_shell-*/chrome-*/chrome-headless-shell",
+    )
+    for root in folders:
+        for pattern in patterns:
+            found = sorted(root.glob(pattern), key=lambda path: path.stat().st_mtime)
+            if found:
+                return str(found[-1])
+    return None

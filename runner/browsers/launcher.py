@@ -1,0 +1,220 @@
+"""Starts browsers by way of Playwright's driver, each with a folder of its own, and chooses what they draw with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from runner.browsers.browser import CLOSE_S, Browser, first_line, playwright_error
+from runner.browsers.find import HOW_TO_GET_ONE, find_browser
+from runner.browsers.processes import FOLDER_PREFIX, OWNER, end_folder
+from runner.errors import BrowserError
+from runner.machine import this_process
+
+# What draws. egl: the system's OpenGL, a GPU or Mesa's software one, which is faster than SwiftShader;
+# swiftshader: what Chromium brings along, and offers only when it is named.
+RASTERIZERS = {
+    "egl": ("--use-angle=gl-egl", "--ignore-gpu-blocklist"),
+    "swiftshader": ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+    "native": ("--ignore-gpu-blocklist",),
+}
+_FLAGS = (
+    "--force-device-scale-factor=1",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Of two such lists the last counts, so Playwright's is in this one. The omnibox's popups are pages of
+    # their own (Chromium 156), with a process each: 150 MB, and more than half of the CPU time of a browser's
+    # start.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,AvoidUnnecessaryBeforeUnloadCheckSync,"
+    "DestroyProfileOnBrowserClose,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,LensOverlay,MediaRouter,"
+    "PaintHolding,ThirdPartyStoragePartitioning,AvoidCorsURLLoaderRestartOnRedirect,OptimizationHints,"
+    "NetworkTimeServiceQuerying,AimEnabled,PreconnectToSearch",
+)
+# What WebGL names where no GPU draws.
+_SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
+# A Unix socket's path may hold 104 bytes (macOS; Linux 108), and Chromium's adds up to 46 to its temporary
+# folder.
+_LONGEST_TMPDIR = 58
+
+
+def _hush_driver(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Playwright leaves its driver's end in a future that nobody asks, and asyncio would print it; it is known here."""
+    if "reading from the driver" not in str(context.get("exception")):
+        loop.default_exception_handler(context)
+
+
+class Launcher:
+    """Starts browsers by way of Playwright's driver: a process that they all depend on, and that may die too.
+
+    folder: where the browsers have their folders; made by start, removed by stop.
+    """
+
+    def __init__(self) -> None:
+        self.path = find_browser()
+        self.folder = Path()
+        self._playwright: Any = None
+        self._alive = self._started = 0
+        self._restarting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Make the folder and start the driver. Raises BrowserError."""
+        asyncio.get_running_loop().set_exception_handler(_hush_driver)
+        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        (self.folder / OWNER).write_text(json.dumps(vars(this_process())))
+        await self._start_driver()
+
+    async def stop(self) -> None:
+        """End the driver, and what is left of its browsers."""
+        await self._stop_driver()
+        await asyncio.to_thread(end_folder, self.folder)
+
+    async def _start_driver(self) -> None:
+        from playwright.async_api import async_playwright
+
+        try:
+            with _temporary_folder(self.folder):
+                self._playwright = await async_playwright().start()
+        except Exception as error:  # Playwright has no class of its own for it
+            raise BrowserError(
+                f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
+                "bare Debian 'apt-get install libatomic1' gives it what it misses"
+            ) from error
+
+    async def _stop_driver(self) -> None:
+        # A driver that was killed answers with whatever breaks first.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._playwright.stop(), CLOSE_S)
+
+    async def launch(self, rasterizer: str) -> Browser:
+        """Start a browser with an empty tab. Raises BrowserError."""
+        from playwright.async_api import Error
+
+        try:
+            return await self._launch(rasterizer)
+        except Error as error:
+            reason = first_line(error)
+        async with self._restarting:
+            if not self._alive:
+                # Then it may be the driver that died, and its browsers with it.
+                await self._stop_driver()
+                await self._start_driver()
+        try:
+            return await self._launch(rasterizer)
+        except Error:
+            raise BrowserError(f"{self.path} did not start ({reason}): {HOW_TO_GET_ONE}") from None
+
+    async def _launch(self, rasterizer: str) -> Browser:
+        self._started += 1
+        spare = self.folder / str(self._started)
+        try:
+            for part in ("tmp", "config"):
+                (spare / part).mkdir(parents=True)
+        except OSError as error:
+            raise BrowserError(f"a browser's folder cannot be made: {error}") from error
+        places = {"XDG_CONFIG_HOME": str(spare / "config")}
+        if len(str(spare / "tmp")) <= _LONGEST_TMPDIR:
+            places["TMPDIR"] = str(spare / "tmp")
+        started = None
+        try:
+            started = await self._playwright.chromium.launch(
+                executable_path=self.path,
+                args=[*RASTERIZERS[rasterizer], *_FLAGS],
+                env=os.environ | places,
+                handle_sigint=False,
+                handle_sigterm=False,
+                handle_sighup=False,
+            )
+            devtools = await started.new_browser_cdp_session()
+            processes = (await devtools.send("SystemInfo.getProcessInfo"))["processInfo"]
+            (process_id,) = [process["id"] for process in processes if process["type"] == "browser"]
+            browser = Browser(started, devtools, process_id, spare)
+            await browser.tab.open()
+        except BaseException as error:
+            if started is not None:
+                with contextlib.suppress(playwright_error(), asyncio.TimeoutError):
+                    await asyncio.wait_for(started.close(), CLOSE_S)
+            await asyncio.to_thread(shutil.rmtree, spare, ignore_errors=True)
+            if isinstance(error, (psutil.Error, asyncio.TimeoutError)):
+                raise BrowserError("the browser ended, or stood still, while it started") from error
+            raise
+        self._alive += 1
+        browser.ended.add_done_callback(self._on_ended)
+        return browser
+
+    def _on_ended(self, _ended: asyncio.Future) -> None:
+        self._alive -= 1
+
+    async def choose_rasterizer(
+        self, wanted: str, require_gpu: bool, say: Callable[[str], None], earlier: str = ""
+    ) -> str:
+        """The first of the best rasterizers here that has WebGL, or the one that is wanted; says which.
+
+        earlier: what drew this campaign's pictures so far, as WebGL names it; where it is here again, it
+        goes on, because pictures of two renderers differ.
+        Raises BrowserError when none has, and when a GPU is required and none draws.
+        """
+        best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
+        choice = best if wanted == "auto" else (wanted,)
+        if earlier and "SwiftShader" in earlier:
+            choice = tuple(sorted(choice, key=lambda name: name != "swiftshader"))
+        for name in choice:
+            renderer = await self._renderer_with(name)
+            is_software = any(part in renderer.lower() for part in _SOFTWARE)
+            # Where EGL does not work, Chromium may take SwiftShader without a word.
+            if renderer and not (name == "egl" and "SwiftShader" in renderer):
+                if is_software and require_gpu:
+                    raise BrowserError(
+                        f"no GPU draws here, only {renderer}: check its driver and that this user may open "
+                        "/dev/dri (groups video and render), or leave out --require-gpu"
+                    )
+                kind = "in software, no GPU was found: " if is_software else "with the GPU: "
+                say(f"rendering {kind}{renderer} (--rasterizer {name})")
+                return name
+        raise BrowserError(
+            f"{self.path} has no WebGL ({', '.join(choice)} tried), and nothing can be rendered without it: "
+            "'--rasterizer swiftshader' works wherever Chromium does; on Debian, 'apt-get install libegl1 "
+            "libgl1-mesa-dri' adds the faster 'egl'"
+        )
+
+    async def _renderer_with(self, rasterizer: str) -> str:
+        """What draws with these flags; '' where there is no WebGL. Raises BrowserError where none starts."""
+        for tries_left in (2, 1, 0):
+            try:
+                browser = await self.launch(rasterizer)
+            except BrowserError:
+                if not tries_left:
+                    raise
+                continue
+            try:
+                renderer = await browser.renderer()
+                browser.look()
+                # One that died meanwhile has told nothing.
+                if renderer or not browser.ended.done():
+                    return renderer
+            finally:
+                await browser.close()
+        return ""
+
+
+@contextlib.contextmanager
+def _temporary_folder(folder: Path) -> Iterator[None]:
+    """Processes that are started meanwhile put what is temporary there: the driver, its browsers' profiles."""
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["TMPDIR"]
+        if before is not None:
+            os.environ["TMPDIR"] = before

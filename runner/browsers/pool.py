@@ -1,0 +1,298 @@
+"""The pool of browsers that a run keeps at work: started, watched, recycled, benched and replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from runner.browsers.browser import Browser, Ended
+from runner.browsers.launcher import Launcher
+from runner.browsers.processes import end_orphans
+from runner.errors import BrowserError, WorldFault
+from runner.machine import Guard
+
+__all__ = ["BrowserPool", "Limits"]
+
+_CONNECT_S = 60.0
+_RECONNECT_S = 15.0
+_ANSWER_S = 3.0
+_WATCH_S = 2.0
+_DEATH_S, _DEATH_LOOKS = 2.0, 10
+_WEIGH_EVERY = 5
+_GIVE_UP_AFTER = 3
+_LONGEST_WAIT_S = 60.0
+_BENCH_S, _LONGEST_BENCH_S = 60.0, 900.0
+_FAILED_IN_A_ROW = 3
+# A rate is compared when there are so many renders; the last ones against all of this browser's own.
+_RATE_RENDERS, _LAST_RENDERS, _SLOWER = 200, 20, 3.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a browser has done enough: so many renders, or so many bytes of memory."""
+
+    renders: int = 5000
+    memory_bytes: int = 3 << 30
+
+
+@dataclass
+class _Life:
+    """One browser from its start to its end, as jobs see it."""
+
+    browser: Browser
+    slot: int
+    patience: int = _FAILED_IN_A_ROW
+    renders: int = 0
+    failed: set[int] = field(default_factory=set)
+    durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=2 * _RATE_RENDERS))
+    looks_still: int = 0
+    retired: str = ""
+
+    def add(self, job_id: int, is_done: bool, duration_s: float, limits: Limits) -> str:
+        """Count an attempt; why the browser should be replaced now, or ''."""
+        if not is_done:
+            self.failed.add(job_id)
+            if len(self.failed) >= self.patience:
+                return f"{self.patience} different jobs failed in a row"
+            return ""
+        self.failed.clear()
+        self.renders += 1
+        self.durations_s.append(duration_s)
+        if self.renders >= limits.renders:
+            return f"it has rendered {self.renders:,} jobs"
+        if self.renders >= _RATE_RENDERS and self.renders % _LAST_RENDERS == 0:
+            all_of_them = list(self.durations_s)
+            now_s, own_s = median(all_of_them[-_LAST_RENDERS:]), median(all_of_them)
+            if now_s > _SLOWER * own_s:
+                return f"a job takes {now_s:.2f} s now, and took {own_s:.2f} s"
+        return ""
+
+
+class BrowserPool:
+    """Keeps `count` headless browsers at work, each with one tab, and replaces those that end.
+
+    guard: hears of each end, and pauses the run while no browser can be started.
+    rasterizer: one of browsers.RASTERIZERS, or 'auto' for the best that works here; pictures of two of
+    them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
+    campaign's pictures so far, to go on with.
+
+    A browser is replaced between two jobs, never during one. After three different jobs failed in a row
+    it is restarted; when that does not help it is benched for a while. The last one is not: it is restarted
+    after twice as many failures each time, for what fails may well be the jobs.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        say: Callable[[str], None],
+        guard: Guard,
+        rasterizer: str = "auto",
+        require_gpu: bool = False,
+        limits: Limits = Limits(),
+        earlier_renderer: str = "",
+    ):
+        self._count, self._say = count, say
+        self._guard, self._limits = guard, limits
+        self._launcher = Launcher() if count else None
+        self._rasterizer, self._require_gpu = rasterizer, require_gpu
+        self._earlier_renderer = earlier_renderer
+        self._lives: dict[str, _Life] = {}
+        self._failing: dict[int, str] = {}
+        self._strikes = [0] * (count + 1)
+        self._benched: set[int] = set()
+        self._has_worked = False
+
+    # -- what the jobs' side asks and tells, by the name of a session ----------------------------
+
+    def owns(self, name: str) -> bool:
+        """Whether the session of that name is one of this pool's browsers'."""
+        return name in self._lives
+
+    async def end_of(self, name: str) -> Ended | None:
+        """How the session's browser ended; None when it lives on, or is not of this pool."""
+        life = self._lives.get(name)
+        if life is None:
+            return None
+        # The socket may break before the process is gone.
+        for _ in range(_DEATH_LOOKS):
+            await asyncio.wait({life.browser.ended}, timeout=_DEATH_S / _DEATH_LOOKS)
+            life.browser.look()
+            if life.browser.ended.done():
+                return life.browser.ended.result()
+        return None
+
+    def settled(self, name: str, job_id: int, is_done: bool, duration_s: float) -> None:
+        """An attempt of that session has ended, well or not."""
+        life = self._lives.get(name)
+        if life is None:
+            return
+        reason = life.add(job_id, is_done, duration_s, self._limits)
+        if is_done:
+            self._strikes[life.slot] = 0
+        elif reason:
+            self._strikes[life.slot] += 1
+        if reason:
+            self.retire(name, reason)
+
+    def retire(self, name: str, reason: str) -> None:
+        """Let the browser be replaced as soon as its session holds no job."""
+        life = self._lives.get(name)
+        if life is not None:
+            life.retired = life.retired or reason
+
+    def retired(self, name: str) -> str:
+        """Why the session should take no further job; '' for no reason."""
+        life = self._lives.get(name)
+        return life.retired if life else ""
+
+    def console(self, name: str) -> list[str]:
+        """The last lines that the session's page has printed."""
+        life = self._lives.get(name)
+        return list(life.browser.tab.console) if life else []
+
+    # -- keeping them at work --------------------------------------------------------------------
+
+    def probe(self) -> None:
+        """Raises WorldFault while not one browser can be started."""
+        if self._count and len(self._failing) == self._count:
+            reason = next(iter(self._failing.values()), "")
+            raise WorldFault(f"no browser can be started: {reason}")
+
+    async def run(self, link: Callable[[str], str], connected: Callable[[str], Awaitable[Any]]) -> None:
+        """Keep the browsers at work until cancelled. Raises BrowserError when they never could be started.
+
+        link: gives the address for a tab of that name.
+        connected: waits for the session of that name and returns it; it has a `closed` future.
+        """
+        if self._launcher is None:
+            await asyncio.Event().wait()
+            return
+        self._link, self._connected = link, connected
+        left = await asyncio.to_thread(end_orphans)
+        if left:
+            self._say(f"removed the browsers' folders that earlier runs left behind: {left}")
+        await self._launcher.start()
+        tasks = []
+        try:
+            self._rasterizer = await self._launcher.choose_rasterizer(
+                self._rasterizer, self._require_gpu, self._say, self._earlier_renderer
+            )
+            tasks = [asyncio.create_task(self._keep_one(slot)) for slot in range(1, self._count + 1)]
+            tasks.append(asyncio.create_task(self._watch()))
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._launcher.stop()
+
+    async def _keep_one(self, slot: int) -> None:
+        fruitless = start = 0
+        while True:
+            start += 1
+            name = f"browser-{slot}" if start == 1 else f"browser-{slot}.{start}"
+            try:
+                reason = await self._one_life(name, slot)
+                fruitless = 0
+            except BrowserError as error:
+                fruitless += 1
+                reason = str(error)
+                if fruitless >= _GIVE_UP_AFTER and not self._has_worked and self._guard.fault is None:
+                    raise
+                if fruitless >= _GIVE_UP_AFTER:
+                    self._failing[slot] = reason
+            self._guard.note("browser", reason)
+            wait_s = min(2.0 ** (fruitless - 1), _LONGEST_WAIT_S) if fruitless else self._bench_s(slot)
+            self._say(
+                f"{name} ended ({reason}); starting another" + (f" in {wait_s:.0f} s" if wait_s else "")
+            )
+            await asyncio.sleep(wait_s)
+            self._benched.discard(slot)
+
+    def _is_last(self) -> bool:
+        return len(self._benched) >= self._count - 1
+
+    def _patience(self, slot: int) -> int:
+        """How many jobs the slot's next browser may fail in a row before it is replaced."""
+        return _FAILED_IN_A_ROW << max(0, self._strikes[slot] - 1) if self._is_last() else _FAILED_IN_A_ROW
+
+    def _bench_s(self, slot: int) -> float:
+        """How long the slot is left empty: its browsers, started anew, fail job after job."""
+        if self._strikes[slot] < 2 or self._is_last():
+            return 0.0
+        self._benched.add(slot)
+        return min(_BENCH_S * 2.0 ** (self._strikes[slot] - 2), _LONGEST_BENCH_S)
+
+    async def _one_life(self, name: str, slot: int) -> str:
+        """Start one browser, see its page connect, and wait for its end; returns why it ended."""
+        browser = await self._launcher.launch(self._rasterizer)
+        life = _Life(browser, slot, self._patience(slot))
+        try:
+            # What jobs may still ask of is the last life of a slot, and this one.
+            for old in [key for key, other in self._lives.items() if other.slot == slot][:-1]:
+                del self._lives[old]
+            self._lives[name] = life
+            await browser.open(self._link(name))
+            session = await self._connection(name, browser, _CONNECT_S)
+            if session is None:
+                reason = (
+                    browser.ended.result().reason
+                    if browser.ended.done()
+                    else (f"its page did not connect within {_CONNECT_S:.0f} s")
+                )
+                raise BrowserError(reason)
+            if session.refused:
+                raise BrowserError(session.refused)
+            # A page that worked may be refused later: without WebGL, once the GPU process has died.
+            while session is not None and not session.refused:
+                self._has_worked = True
+                self._failing.pop(slot, None)
+                await asyncio.wait({session.closed, browser.ended}, return_when=asyncio.FIRST_COMPLETED)
+                if not session.closed.done():
+                    session.close(browser.ended.result().reason)
+                reason = session.closed.result()
+                if life.retired:
+                    return life.retired
+                if not await browser.answers(_ANSWER_S):
+                    browser.end("its page stood still")
+                browser.look()
+                # A page that lost its connection, or was told to, loads itself anew.
+                session = await self._connection(name, browser, _RECONNECT_S)
+            if browser.ended.done():
+                return browser.ended.result().reason
+            return session.refused if session else reason
+        finally:
+            await browser.close()
+
+    async def _connection(self, name: str, browser: Browser, limit_s: float) -> Any | None:
+        """The session of the page of that name; None when the browser ended first, or the time."""
+        connected = asyncio.ensure_future(self._connected(name))
+        await asyncio.wait({connected, browser.ended}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if connected.done():
+            return connected.result()
+        connected.cancel()
+        return None
+
+    async def _watch(self) -> None:
+        """See browsers that stand still, and those that have grown too large."""
+        looks = 0
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            looks += 1
+            for name, life in list(self._lives.items()):
+                life.browser.look()
+                if life.browser.ended.done():
+                    continue
+                still = await asyncio.to_thread(life.browser.stands_still)
+                life.looks_still = life.looks_still + 1 if still else 0
+                if life.looks_still >= 2:
+                    life.browser.end("it stood still")
+                    await life.browser.close()
+                elif looks % _WEIGH_EVERY == 0:
+                    size = await asyncio.to_thread(life.browser.memory_bytes)
+                    if size > self._limits.memory_bytes:
+                        self.retire(name, f"it has grown to {size >> 20:,} MiB")

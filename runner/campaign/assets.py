@@ -1,0 +1,162 @@
+"""The campaign's own files that its scenes load: a name becomes a URL that changes whenever the file does."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from urllib.parse import quote, urljoin, urlsplit
+
+from runner.errors import AssetError
+
+__all__ = ["AssetFolder", "open_asset"]
+
+_PREFIX = "files"
+# Versions of folders that are known at a time; the oldest are forgotten.
+_MOST_FOLDERS = 10_000
+# All that these are made of lies within the file itself; any other model may name files beside it.
+_SELF_CONTAINED = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".hdr",
+        ".exr",
+        ".ktx2",
+        ".glb",
+        ".stl",
+        ".ply",
+        ".pcd",
+        ".bvh",
+        ".splat",
+        ".ksplat",
+        ".spz",
+        ".sog",
+    ]
+)
+
+
+class AssetFolder:
+    """One folder whose files a page may load, each only under a URL that this object has made.
+
+    Vuer's client and browsers keep what they loaded under a URL, so a file that changes behind the same
+    name would go on showing its old self. Here the URL holds a version: of the file itself where it is
+    self-contained (pictures, .glb, .stl, .ply …), otherwise (.obj, .gltf, .urdf, a folder …) of the
+    folder with all below it, so that relative names within a model resolve to the right files.
+    A version is made of names, sizes, times and inode numbers; no content is read. A file that has changed
+    since its URL was made is not given out under it.
+
+    Hidden files, and files outside the folder by whatever way ('..', links), are never given out.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._salt = secrets.token_bytes(16)
+        self._folders: dict[str, tuple[PurePosixPath, dict[Path, int]]] = {}
+
+    def url(self, name: str) -> str:
+        """The address of a file or folder, named by its path below this folder: '/files/VERSION/cup.obj'.
+
+        The address is relative to the page's own server. Raises AssetError when there is none of that
+        name, or it must not be given out.
+        """
+        path = PurePosixPath(name)
+        file = self._resolve(path)
+        if not file.is_dir() and path.suffix.lower() in _SELF_CONTAINED:
+            version = self._version(path, {file: _mark(file)})
+        else:
+            scope = path if file.is_dir() else path.parent
+            marks = {file: _mark(file) for file in _files_below(self._resolve(scope))}
+            version = self._version(scope, marks)
+            self._folders.pop(version, None)
+            self._folders[version] = scope, marks
+            if len(self._folders) > _MOST_FOLDERS:
+                del self._folders[next(iter(self._folders))]
+        return quote("/".join(["", _PREFIX, version, *path.parts]))
+
+    def find(self, url_path: str) -> Path | None:
+        """The file behind the path of such a URL, or of one that its model refers to; None for any other."""
+        parts = url_path.split("/", 3)
+        if len(parts) < 4 or parts[1] != _PREFIX:
+            return None
+        version, path = parts[2], PurePosixPath(parts[3])
+        try:
+            file = self._resolve(path)
+            if version in self._folders:
+                scope, marks = self._folders[version]
+                is_same = path.is_relative_to(scope) and marks.get(file) == _mark(file)
+            else:
+                asked = self._version(path, {file: _mark(file)})
+                is_same = secrets.compare_digest(version.encode(), asked.encode())
+        except AssetError:
+            return None
+        return file if is_same and file.is_file() else None
+
+    def _resolve(self, path: PurePosixPath) -> Path:
+        """Where that path leads, links followed. Raises AssetError when nowhere, or out of the folder."""
+        if path.is_absolute() or "\0" in str(path) or any(part.startswith(".") for part in path.parts):
+            raise AssetError(
+                f"asset {str(path)!r}: write a path below {self.folder}, without '..' or hidden names"
+            )
+        try:
+            folder, file = self.folder.resolve(strict=True), (self.folder / path).resolve(strict=True)
+        except (OSError, RuntimeError) as error:  # a RuntimeError tells of links that lead in a circle
+            reason = (getattr(error, "strerror", None) or str(error)).lower()
+            raise AssetError(f"asset {str(path)!r}: {reason}: {self.folder / path}") from None
+        if not file.is_relative_to(folder):
+            raise AssetError(
+                f"asset {str(path)!r}: a link that leads out of {self.folder}: put the file inside"
+            )
+        return file
+
+    def _version(self, scope: PurePosixPath, marks: dict[Path, int]) -> str:
+        # The salt makes it a secret: who was not given the address cannot ask for the file.
+        digest = hashlib.blake2b(str(scope).encode(), digest_size=16, key=self._salt)
+        for file, mark in marks.items():
+            digest.update(f"\0{file}\0{mark}".encode())
+        return digest.hexdigest()
+
+
+def _mark(file: Path) -> int:
+    """A number that differs when the file does; 0 for a link to nowhere."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return 0
+    # ctime moves also where the time of modification is kept, as by `cp -p` and rsync.
+    return hash((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+
+def open_asset(file: Path, url_path: str) -> BinaryIO:
+    """What to send for a file that was found behind that path: its bytes.
+
+    Vuer's client (0.1.6) looks for what a .gltf names beside the page instead of beside the file, so
+    these names are sent as whole paths. A .gltf that cannot be read is sent as it is.
+    """
+    if file.suffix.lower() != ".gltf":
+        return file.open("rb")
+    content = file.read_bytes()
+    try:
+        document = json.loads(content)
+        for part in [*document.get("buffers", []), *document.get("images", [])]:
+            uri = part.get("uri", "")
+            if uri and not urlsplit(uri).scheme:
+                part["uri"] = urljoin(quote(url_path), uri)
+    except (ValueError, AttributeError, TypeError):
+        return io.BytesIO(content)
+    return io.BytesIO(json.dumps(document).encode())
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder that are not hidden, always in the same order."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))

@@ -1,0 +1,198 @@
+"""What a user writes: a Campaign with its jobs, scene and render functions."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from runner.campaign.assets import AssetFolder
+from runner.errors import AssetError, CampaignError, RunnerError
+from runner.job import Policy
+
+# What a campaign's relative paths start from: its file's folder, while that is being loaded.
+current_folder: ContextVar[Path | str] = ContextVar("folder", default="")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Campaign:
+    """A named set of jobs with one scene, one render function and one policy.
+
+    name: letters, digits, dot, dash and underscore; it names the results folder.
+    max_failures: a job is set aside after its render raised this many times.
+    max_crashes: a job is set aside after its browser or process died under it this many times.
+    timeout_s: limit of one attempt, in seconds. Without one: ten minutes at first, and once twenty jobs
+    are done, twenty times their median, at least half a minute.
+    stall_s: limit of one step of a job of many steps, in seconds; without one the like of it.
+    backoff_s: wait before the second attempt, in seconds; doubles with each failure.
+    assets: the folder whose files scenes may load by `campaign.asset(name)`; relative to the campaign file.
+    settle_s: wait before each picture, in seconds, for scenes that go on changing when all is loaded, as
+    splats do, which sort themselves after they were first drawn.
+    on_suspect: what becomes of a job with a picture all of one colour, or of the same bytes as the one
+    before: 'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a failure.
+
+    Three decorated functions make it whole:
+
+    @campaign.jobs      () → iterable of params (dict), of pairs (key, params), or of Job
+    @campaign.scene     () → a Vuer scene; set once in each browser tab
+    @campaign.render    async (session, job) → None; called for each job
+
+    jobs and scene may take keyword arguments with defaults: `runner run FILE --set name=value`
+    fills them in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        max_failures: int = 3,
+        max_crashes: int = 3,
+        timeout_s: float | None = None,
+        stall_s: float | None = None,
+        backoff_s: float = 1.0,
+        assets: str | Path | None = None,
+        settle_s: float = 0.0,
+        on_suspect: str = "keep",
+    ):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise CampaignError(
+                f"a campaign's name must be letters, digits, '.', '-' and '_', got {name!r:.100}"
+            )
+        for what, value, least in [
+            ("max_failures", max_failures, 1),
+            ("max_crashes", max_crashes, 1),
+            ("timeout_s", 0.1 if timeout_s is None else timeout_s, 0.1),
+            ("stall_s", 0.1 if stall_s is None else stall_s, 0.1),
+            ("backoff_s", backoff_s, 0.0),
+            ("settle_s", settle_s, 0.0),
+        ]:
+            if not isinstance(value, (int, float)) or not value >= least:
+                raise CampaignError(f"campaign {name!r}: {what} must be at least {least}, got {value!r}")
+        if on_suspect not in ("keep", "retry", "fail"):
+            raise CampaignError(
+                f"campaign {name!r}: on_suspect must be 'keep', 'retry' or 'fail', got {on_suspect!r:.100}"
+            )
+        self.name = name
+        self.policy = Policy(
+            max_failures=max_failures,
+            max_crashes=max_crashes,
+            timeout_s=timeout_s,
+            stall_s=stall_s,
+            backoff_s=backoff_s,
+            on_suspect=on_suspect,
+        )
+        self.settle_s = settle_s
+        self.assets = None if assets is None else AssetFolder(Path(current_folder.get(), assets))
+        self.file: Path | None = None
+        self.file_sha256: str | None = None
+        self.settings: dict[str, str] = {}
+        self._functions: dict[str, Callable] = {}
+
+    def jobs(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: the function that yields the campaign's jobs."""
+        return self._take("jobs", function)
+
+    def scene(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: the function that returns the scene, set once in each browser tab."""
+        return self._take("scene", function)
+
+    def render(self, function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Decorator: the async function that renders one job."""
+        if not inspect.iscoroutinefunction(function):
+            raise CampaignError(
+                f"campaign {self.name!r}: render must be an async function: write 'async def'"
+            )
+        return self._take("render", function)
+
+    def asset(self, name: str) -> str:
+        """The URL of a file in the campaign's assets folder, for a scene element to load.
+
+        name: its path below that folder. The URL changes whenever the file does, so call this where the
+        element is made; a folder's URL may be gone on from: campaign.asset("robot") + "/urdf/robot.urdf".
+        Raises AssetError when there is no such file, or it must not be given out.
+        """
+        if self.assets is None:
+            raise AssetError(
+                f'campaign {self.name!r} has no assets folder: name one, as in Campaign(…, assets="meshes")'
+            )
+        return self.assets.url(name)
+
+    def _take(self, role: str, function: Callable) -> Callable:
+        if role in self._functions:
+            raise CampaignError(f"campaign {self.name!r} has two {role} functions")
+        self._functions[role] = function
+        return function
+
+    def check(self) -> None:
+        """Raise CampaignError when a function or the assets folder is missing, or a setting fits nothing."""
+        self._check_assets()
+        for role in ("jobs", "scene", "render"):
+            if role not in self._functions:
+                raise CampaignError(
+                    f"campaign {self.name!r} has no {role} function: "
+                    f"write one and decorate it with @campaign.{role}"
+                )
+        known = {name for role in ("jobs", "scene") for name in self._settable(role)}
+        for name in self.settings.keys() - known:
+            choice = ", ".join(sorted(known)) or "none"
+            raise CampaignError(
+                f"campaign {self.name!r} has no setting {name!r}; it has: {choice} "
+                "(the keyword arguments of its jobs and scene functions)"
+            )
+
+    def _check_assets(self) -> None:
+        if self.assets is None:
+            return
+        folder = self.assets.folder.resolve()
+        if not folder.is_dir():
+            raise CampaignError(f"campaign {self.name!r}: assets: there is no folder {folder}")
+        if self.file is not None and self.file.resolve().is_relative_to(folder):
+            # The database and the results change all the time, and are for nobody's browser.
+            raise CampaignError(
+                f"campaign {self.name!r}: assets must be a folder of their own, but the campaign file "
+                f"lies in {folder} too: put what the scenes load into a subfolder"
+            )
+
+    def _settable(self, role: str) -> list[str]:
+        return list(inspect.signature(self._functions[role]).parameters)
+
+    def _call(self, role: str) -> Any:
+        chosen = {k: v for k, v in self.settings.items() if k in self._settable(role)}
+        return self._functions[role](**chosen)
+
+    def iterate_jobs(self) -> Iterator[Any]:
+        """What the jobs function yields; its own errors become CampaignError with their line."""
+        try:
+            yield from self._call("jobs")
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise CampaignError(f"the jobs function of {place_of(error, self.file)}") from error
+
+    def make_scene(self) -> Any:
+        """A new scene. Raises CampaignError with the line where the scene function failed."""
+        try:
+            return self._call("scene")
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise CampaignError(f"the scene function of {place_of(error, self.file)}") from error
+
+    async def render_job(self, session: Any, job: Any) -> None:
+        """Call the user's render function; whatever it raises goes through."""
+        await self._functions["render"](session, job)
+
+
+def place_of(error: BaseException, file: Path | None) -> str:
+    """FILE:LINE: TypeName: message, with the innermost line of the user's own file."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if file is not None and frame.filename == str(file)
+    ]
+    place = f"{file}:{lines[-1]}" if lines else str(file or "the campaign")
+    return f"{place}: {type(error).__name__}: {error}"

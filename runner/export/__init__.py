@@ -1,0 +1,11 @@
+"""What the done jobs came to, in the formats that other tools read."""
+
+from runner.export.formats import FORMATS, Exported, export
+from runner.export.rows import ExportOptions
+
+__all__ = [
+    "ExportOptions",
+    "Exported",
+    "FORMATS",
+    "export",
+]

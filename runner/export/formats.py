@@ -1,0 +1,73 @@
+"""Exports: what the done jobs came to, their files verified, in the formats that other tools read.
+
+A table (parquet, csv, jsonl) has a row for each job; imagefolder and webdataset hold the files, too;
+nerfstudio, mp4 and sheet are made of the pictures. Jobs come in the order in which they were added, and
+the same jobs give the same bytes. Nothing is seen under the target's name before all of it is written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import ExportError
+from runner.export.folders import write_imagefolder, write_webdataset
+from runner.export.nerfstudio import write_nerfstudio
+from runner.export.pictures import write_mp4, write_sheet
+from runner.export.rows import ExportOptions, Rows
+from runner.export.tables import write_csv, write_jsonl, write_parquet
+from runner.report import CampaignTable
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many jobs an export holds, and how many of the campaign's it had to leave out."""
+
+    jobs: int
+    left_out: int
+
+
+def export(
+    campaign: CampaignTable,
+    root: str | Path,
+    format: str,
+    target: str | Path,
+    options: ExportOptions = ExportOptions(),
+) -> Exported:
+    """Write the campaign's done jobs to target, a file or a new folder, in one of FORMATS.
+
+    root: the results folder. Raises ExportError, and leaves target as it was, when a job is not done or
+    its files are not whole (unless that is allowed), when the jobs do not have what the format needs,
+    and when a package is missing.
+    """
+    target = Path(target).absolute()
+    if not target.parent.is_dir():
+        raise ExportError(f"the folder {target.parent} is missing: make it, or name another place")
+    if format in _ENDINGS and target.suffix.lower() not in _ENDINGS[format]:
+        endings = " or ".join(_ENDINGS[format])
+        raise ExportError(f"{target.name}: the name for {format} must end with {endings}")
+    write = FORMATS[format]
+    try:
+        with tempfile.TemporaryFile("w+", encoding="utf-8", dir=target.parent) as spool:
+            rows = Rows(campaign, Path(root), options, spool, of_pictures=write in _OF_PICTURES)
+            write(rows, target)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ExportError(f"cannot write {target}: {reason}; nothing was exported") from error
+    return Exported(rows.count, rows.left_out)
+
+
+FORMATS: dict[str, Callable[[Rows, Path], None]] = {
+    "parquet": write_parquet,
+    "csv": write_csv,
+    "jsonl": write_jsonl,
+    "imagefolder": write_imagefolder,
+    "webdataset": write_webdataset,
+    "nerfstudio": write_nerfstudio,
+    "mp4": write_mp4,
+    "sheet": write_sheet,
+}
+_ENDINGS = {"mp4": (".mp4",), "sheet": (".jpg", ".jpeg")}
+_OF_PICTURES = (write_imagefolder, write_nerfstudio, write_mp4, write_sheet)

@@ -1,0 +1,127 @@
+"""The rows to export, in one snapshot, their files verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from runner.errors import ExportError
+from runner.export.targets import bar_of
+from runner.report import CampaignTable
+from runner.results import ResultsFolder
+
+Row = dict[str, Any]
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Choices of an export.
+
+    image: which of a job's files are its pictures, a pattern such as "rgb*"; None: all images, where
+    that is one a job or the format keeps them apart.
+    fps: pictures a second, for mp4.
+    matrix: the param that holds the camera's pose, for nerfstudio.
+    fov_deg: vertical field of view in degrees of jobs without a param fov, for nerfstudio.
+    allow_incomplete: export what is whole, though jobs are not done or files are missing.
+    """
+
+    image: str | None = None
+    fps: float = 24.0
+    matrix: str = "matrix"
+    fov_deg: float | None = None
+    allow_incomplete: bool = False
+
+
+class Rows:
+    """The rows to export, whole in all their files when they were selected; one snapshot, however long it takes.
+
+    columns: all names, in the order in which they come. count: how many rows. left_out: how many jobs
+    of the campaign are not among them.
+    """
+
+    def __init__(
+        self, campaign: CampaignTable, root: Path, options: ExportOptions, spool: IO[str], of_pictures: bool
+    ):
+        self.name, self.options, self.root, self._spool = campaign.name, options, root, spool
+        self._results = ResultsFolder(root, campaign.name)
+        self._of_pictures = of_pictures
+        self.columns: list[str] = []
+        self.count = 0
+        total = len(campaign)
+        faults = self._select(campaign)
+        self.left_out = max(0, total - self.count)
+        if self.left_out and not options.allow_incomplete:
+            undone = self.left_out - len(faults)
+            reasons = [f"{undone:,} are not done"] * (undone > 0) + faults[:3] + ["…"] * (len(faults) > 3)
+            mend = f"requeue what is not whole with 'runner verify {self.name} --fix', " if faults else ""
+            raise ExportError(
+                f"{self.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. To go "
+                f"on, {mend}run the campaign until all are done, or leave these out with --allow-incomplete"
+            )
+        if not self.count:
+            raise ExportError(f"{campaign.name}: there is no done job to export")
+
+    def _select(self, campaign: CampaignTable) -> list[str]:
+        """Spool the rows that are whole; returns what is wrong with the others."""
+        faults, columns = [], {}
+        rows = campaign.rows("done")
+        with ThreadPoolExecutor(8) as pool, bar_of("verify", campaign.progress.done) as bar:
+            while batch := list(islice(rows, BATCH)):
+                for row, fault in zip(batch, pool.map(self._fault, batch)):
+                    if fault:
+                        faults.append(f"{row['key']}: {fault}")
+                        continue
+                    columns |= dict.fromkeys(row)
+                    self._spool.write(json.dumps(row) + "\n")
+                    self.count += 1
+                bar.update(len(batch))
+        # Params and metrics that only later jobs have still come before the files.
+        columns.pop("artifacts", None)
+        self.columns = [*columns, "artifacts"]
+        return faults
+
+    def _fault(self, row: Row) -> str | None:
+        for file in row["artifacts"]:
+            fault = self._results.fault_of(file["path"], file["size"], file["sha256"])
+            if fault:
+                return f"{file['name']} {'is missing' if fault == 'missing' else 'has changed'}"
+        if self._of_pictures and not self.pictures(row):
+            return f"no picture {self.options.image or ''}".rstrip()
+        return None
+
+    def __iter__(self) -> Iterator[Row]:
+        self._spool.seek(0)
+        with bar_of("write", self.count) as bar:
+            for line in self._spool:
+                yield json.loads(line)
+                bar.update()
+
+    def pictures(self, row: Row) -> list[dict[str, Any]]:
+        """The job's pictures, by name."""
+        images = [file for file in row["artifacts"] if file["kind"].startswith("image/")]
+        return [file for file in images if fnmatch(file["name"], self.options.image or "*")]
+
+    def chosen(self, row: Row, at_most: int | None = None) -> list[dict[str, Any]]:
+        """The job's pictures where colour and depth must not be mixed up: of several, one must have said which."""
+        pictures = self.pictures(row)
+        if (len(pictures) > 1 and self.options.image is None) or len(pictures) > (at_most or len(pictures)):
+            names = ", ".join(picture["name"] for picture in pictures[:3])
+            raise ExportError(
+                f"job {row['key']} has {len(pictures)} pictures ({names}): choose with --image PATTERN"
+            )
+        return pictures
+
+    def content(self, file: dict[str, Any]) -> bytes:
+        """The bytes of a file, still those that were verified."""
+        content = (self.root / file["path"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != file["sha256"]:
+            raise ExportError(f"{file['path']} has changed meanwhile; nothing was exported")
+        return content

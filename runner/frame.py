@@ -1,0 +1,114 @@
+"""A Frame: the picture a browser sent, decoded and found whole (Pillow)."""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import FrameError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# What the last bytes of a whole file are. Pillow alone takes a JPEG that was cut off for whole.
+# JPEG: EOI marker, ITU-T T.81 B.1.1.3. PNG: IEND chunk with its CRC, ISO/IEC 15948 11.2.5.
+_TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+RAW = "image/x-raw-rgba"
+_RAW_MAGIC = b"RGBA"
+_BLANK_LEVELS = 2
+_KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+
+
+class Frame:
+    """One picture, exactly as the browser sent it, decoded once to be sure that it is whole.
+
+    data: the file's bytes. kind: its media type; RAW for bare pixels, which have no file of their own.
+    width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
+    suspicion: why the picture may be wrong though it is whole; empty for most.
+    Raises FrameError when the bytes are not a whole JPEG, PNG, WebP or raw picture.
+    """
+
+    def __init__(
+        self, data: bytes, depth: bytes | None = None, depth_range: tuple[float, float] | None = None
+    ):
+        from PIL import Image
+
+        self.data = bytes(data)
+        try:
+            if self.data[:4] == _RAW_MAGIC:
+                self.kind, image = RAW, _raw_image(self.data)
+            else:
+                image = Image.open(io.BytesIO(self.data), formats=tuple(_KINDS))
+                self.kind = _KINDS[image.format]
+                _refuse_cut_off(self.data, image.format)
+                image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise FrameError(
+                f"the browser sent {len(self.data)} bytes that are not a whole picture ({error})"
+            ) from None
+        self.width, self.height = image.size
+        self._image = image
+        self._depth, self._depth_range = depth, depth_range
+        if "A" in image.getbands() and image.getchannel("A").getextrema() == (255, 255):
+            self._image = image = image.convert("RGB")
+        is_blank = _may_be_blank(image) and all(high - low <= _BLANK_LEVELS for low, high in _ranges(image))
+        self.suspicion = "nearly one colour all over" if is_blank else ""
+
+    @cached_property
+    def array(self) -> np.ndarray:
+        """The pixels: uint8, shape (height, width, 3), RGB (4 channels where it is not opaque)."""
+        import numpy as np
+
+        mode = "RGBA" if "A" in self._image.getbands() else "RGB"
+        return np.asarray(self._image.convert(mode))
+
+    @cached_property
+    def depth(self) -> np.ndarray | None:
+        """Distance from the camera's plane in metres: float32, shape (height, width); inf where nothing is.
+
+        Steps of (far - near) / 2**24, on top of the rounding of a 32-bit depth buffer.
+        """
+        if self._depth is None:
+            return None
+        import numpy as np
+
+        digits = np.asarray(_raw_image(self._depth)).astype(np.uint32)
+        number = digits[..., 0] << 16 | digits[..., 1] << 8 | digits[..., 2]
+        near, far = self._depth_range
+        metres = near + number / 2.0**24 * (far - near)
+        return np.where(number == 0xFFFFFF, np.inf, metres).astype(np.float32)
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.width}x{self.height} {self.kind}, {len(self.data)} bytes>"
+
+
+def _ranges(image: Any) -> list[tuple[int, int]]:
+    """The lowest and highest value of each band, transparency aside."""
+    ranges = image.getextrema() if len(image.getbands()) > 1 else [image.getextrema()]
+    return ranges[:3]
+
+
+def _may_be_blank(image: Any) -> bool:
+    """Whether nine pixels are alike; to look at all of them takes as long as half of the decoding."""
+    return all(high - low <= _BLANK_LEVELS for low, high in _ranges(image.resize((3, 3), 0)))
+
+
+def _raw_image(data: bytes) -> Any:
+    """The page script's bare pixels: 'RGBA', width and height (little-endian, 32 bits), rows from the top."""
+    from PIL import Image
+
+    width, height = (int.from_bytes(data[i : i + 4], "little") for i in (4, 8))
+    if len(data) != 12 + 4 * width * height:
+        raise ValueError(f"{width}x{height} pixels need {12 + 4 * width * height} bytes")
+    # Opaque by the client's own rendering.
+    return Image.frombuffer("RGBA", (width, height), data[12:], "raw", "RGBA", 0, 1).convert("RGB")
+
+
+def _refuse_cut_off(data: bytes, image_format: str) -> None:
+    if image_format == "WEBP":
+        # RIFF: bytes 4 to 8 hold the length of what follows them.
+        if int.from_bytes(data[4:8], "little") + 8 > len(data):
+            raise FrameError(f"the browser sent a picture that is cut off after {len(data)} bytes")
+    elif not data.endswith(_TRAILERS[image_format]):
+        raise FrameError(f"the browser sent a picture that is cut off after {len(data)} bytes")

@@ -1,0 +1,24 @@
+"""What happens to the machine underneath: faults and their end, clocks, processes, disks."""
+
+from runner.machine.clocks import ClockWatch
+from runner.machine.disk import forecast, parse_size, size_text
+from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
+from runner.machine.filesystem import network_filesystem
+from runner.machine.guard import Guard
+from runner.machine.process import Identity, is_gone, this_process
+
+__all__ = [
+    "ClockWatch",
+    "Guard",
+    "Identity",
+    "Probe",
+    "forecast",
+    "is_gone",
+    "network_filesystem",
+    "parse_size",
+    "probe_descriptors",
+    "probe_disk",
+    "size_text",
+    "this_process",
+    "world_fault",
+]

@@ -1,0 +1,52 @@
+"""Room on the disk: how much the jobs that are left will take, beside how much there is."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from runner.errors import UsageError
+
+__all__ = ["forecast", "parse_size", "size_text"]
+
+_UNITS = ("", "K", "M", "G", "T", "P")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+# A job's row, its result and its record in the log; and, where it has files, their folder and manifest.
+_ROWS_BYTES = 1_500
+_FOLDER_BYTES = 8_192
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 500M, 1.5G or 0; units are powers of 1024. Raises UsageError."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is no size: write 500M, 2G or the like")
+    return int(float(found[1]) * 1024 ** _UNITS.index(found[2].upper()))
+
+
+def size_text(count: float) -> str:
+    """Bytes for people, as 1.5 GiB."""
+    power = 0
+    while count >= 1024.0 and power < len(_UNITS) - 1:
+        count, power = count / 1024.0, power + 1
+    return f"{count:.1f} {_UNITS[power]}iB" if power else f"{count:.0f} bytes"
+
+
+def forecast(folder: Path, left: int, files_bytes_a_job: float, least_bytes: int) -> str:
+    """One line: what the jobs left will take on the folder's disk; a warning where there is not the room.
+
+    files_bytes_a_job: the mean over jobs that are done, each file rounded up to blocks.
+    least_bytes: what is to stay free.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    a_job = files_bytes_a_job + _ROWS_BYTES + (_FOLDER_BYTES if files_bytes_a_job else 0)
+    line = (
+        f"disk: the {left:,} jobs left will take about {size_text(left * a_job)}, {size_text(free)} are free"
+    )
+    if left * a_job <= free - least_bytes:
+        return line
+    fit = max(0, int((free - least_bytes) / a_job))
+    return f"warning: {line}: after about {fit:,} of them the run will pause until you make room in {folder}"

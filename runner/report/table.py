@@ -1,0 +1,151 @@
+"""A campaign as rows and DataFrames, for notebooks, scripts and exports.
+
+import runner
+
+frame = runner.open("runner.db")["orbit"].to_frame()
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import StoreError
+from runner.job import Progress, Status
+from runner.store import Reader
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["COLUMNS", "Campaigns", "CampaignTable", "open_database"]
+
+# What every job has, before its params and metrics; a param of such a name is found as params/NAME.
+COLUMNS = (
+    "key", "status", "attempt", "failures", "crashes", "priority", "created_ts", "grab_ts", "done_ts", "duration_s",
+    "error", "browser", "renderer",
+)  # fmt: skip
+_CHUNK = 10_000
+
+
+def open_database(database: str | Path = "runner.db") -> Campaigns:
+    """The campaigns of a database (a path, or a URL), to read, also while a run writes to it.
+
+    Closed by close(), at the end of a with block, or when it is no longer referred to. Raises
+    StoreError when there is no such database.
+    """
+    if "://" not in str(database) and not Path(database).is_file():
+        raise StoreError(f"there is no database {database}; name the file that a run has written")
+    return Campaigns(Reader(database))
+
+
+class Campaigns(Mapping):
+    """The campaigns of one database by name, in the order they were made."""
+
+    def __init__(self, reader: Reader):
+        self._reader = reader
+        self.close = weakref.finalize(self, reader.close)
+
+    def __enter__(self) -> Campaigns:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getitem__(self, name: str) -> CampaignTable:
+        for row in self._reader.campaigns():
+            if row["name"] == name:
+                return CampaignTable(self, row)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([row["name"] for row in self._reader.campaigns()])
+
+    def __len__(self) -> int:
+        return len(self._reader.campaigns())
+
+
+class CampaignTable:
+    """The jobs of one campaign.
+
+    A job's row has, in this order: key, status ("pending", "in_progress", "done", "failed"), attempt,
+    failures, crashes, priority, created_ts, grab_ts, done_ts (Unix seconds, UTC), duration_s, error,
+    the browser and the WebGL renderer that drew it, then its params and its metrics by their names,
+    and artifacts: a list of dicts with name, path (below the results folder), size in bytes, sha256
+    and kind. A param that is called like one of the columns is found as params/NAME, a metric as
+    metrics/NAME. Rows come in the order in which the jobs were added.
+
+    name: the campaign's. results: the results folder that its last run had, or None.
+    """
+
+    def __init__(self, campaigns: Campaigns, row: Mapping[str, Any]):
+        self._campaigns = campaigns  # keeps the database open
+        self._reader = campaigns._reader
+        self._id = row["id"]
+        self.name: str = row["name"]
+        self.results = Path(row["results"]) if row["results"] else None
+
+    @property
+    def progress(self) -> Progress:
+        """How many jobs there are, and how many of them are done, failed and in progress."""
+        return self._reader.progress(self._id)
+
+    def __len__(self) -> int:
+        return self.progress.total
+
+    def rows(self, status: str | None = None) -> Iterator[dict[str, Any]]:
+        """Each job as a dict; only those of one status, where it is given.
+
+        Jobs are read some thousands at a time, each lot as of one moment; nothing is held open in between.
+        """
+        chosen = None if status is None else Status(status)
+        after = 0
+        while rows := self._reader.rows_after(self._id, after, _CHUNK, chosen):
+            after = rows[-1]["id"]
+            yield from map(_flat, rows)
+
+    def to_frame(self, status: str | None = None) -> pandas.DataFrame:
+        """All jobs as one DataFrame; it takes about 3 GB for a million jobs with a file each."""
+        return _frame(self.rows(status))
+
+    def iter_frames(self, chunk: int = 100_000, status: str | None = None) -> Iterator[pandas.DataFrame]:
+        """The jobs as DataFrames of up to `chunk` rows, for campaigns that are too large for one.
+
+        A column is there when one of the chunk's jobs has it.
+        """
+        rows = self.rows(status)
+        while len(frame := _frame(rows, chunk)):
+            yield frame
+
+
+def _frame(rows: Iterator[dict[str, Any]], most: int | None = None) -> pandas.DataFrame:
+    """By columns: a million dicts would take several times the room."""
+    import pandas as pd
+
+    columns: dict[str, list] = {name: [] for name in (*COLUMNS, "artifacts")}
+    for count, row in enumerate(rows):
+        for name in row:
+            if name not in columns:
+                columns[name] = [None] * count
+        for name, values in columns.items():
+            values.append(row.get(name))
+        if count + 1 == most:
+            break
+    files = columns.pop("artifacts")
+    return pd.DataFrame(columns | {"artifacts": files})
+
+
+def _flat(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a job as CampaignTable tells it."""
+    is_done = job["status"] == Status.DONE.value
+    row = {name: job.get(name) for name in COLUMNS}
+    row["done_ts"] = job["end_ts"] if is_done else None
+    row["duration_s"] = job["end_ts"] - job["grab_ts"] if is_done else None
+    for kind in ("params", "metrics"):
+        for name, value in job[kind].items():
+            row[f"{kind}/{name}" if name in row or name == "artifacts" else name] = value
+    row["artifacts"] = [
+        {name: file[name] for name in ("name", "path", "size", "sha256", "kind")} for file in job["artifacts"]
+    ]
+    return row

@@ -1,0 +1,215 @@
+"""The folder that ML-Logger reads: parameters and one record a done job, brought from the database.
+
+    parameters.pkl      the campaign's parameters
+    metrics.pkl         one record a done job, in the order in which they were done
+    .charts.yml         what ML-Logger's dashboard shows; yours once it is there
+    README.md           what lies where; yours once it is there
+
+The database is the truth: all of it can be written anew from its rows at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pickle
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.results.folder import ResultsFolder
+from runner.results.render_job import RECORD_FIELDS
+from runner.store import Store
+
+__all__ = ["MetricsLog", "record_of"]
+
+# Without a user, importing ML-Logger prints a line to stdout, also from a campaign file (0.10.24).
+os.environ.setdefault("ML_LOGGER_USER", "runner")
+
+METRICS = "metrics.pkl"
+PARAMETERS = "parameters.pkl"
+# The dashboard's own format: a chart of each number, pictures by a pattern (ml-dash 0.3).
+_CHARTS = """\
+charts:
+- {yKey: duration_s, xKey: done_ts}
+- {type: image, glob: contact_sheet.jpg}
+"""
+_README = """\
+# %(name)s
+
+Written by runner. `parameters.pkl` and `metrics.pkl` are ML-Logger's:
+`ML_Logger(root=…, prefix="%(name)s").read_params()` and `.read_metrics()`. The files of each job are in
+`jobs/`, in a folder named by its key; `contact_sheet.jpg` shows up to 100 of the pictures.
+"""
+
+
+class MetricsLog:
+    """Brings the records of done jobs from the database into metrics.pkl, each once and in order.
+
+    ML-Logger has no lock, no fsync, and cannot read a file with a torn tail (0.10.24 and 0.10.36).
+    So one process at a time appends (a lock file), the database holds up to which result and byte
+    the file is good, and whatever lies behind that byte is cut off before the next append. A file
+    that is too short is written anew. Safe to call from any thread.
+    """
+
+    def __init__(self, store: Store, campaign_id: int, results: ResultsFolder):
+        self._store, self._campaign_id = store, campaign_id
+        self.folder, self.prefix = results.folder, results.campaign_name
+        self._root = results.root
+        self._path = self.folder / METRICS
+        self._client: Any = None
+        self._lock_file = None
+        self._mutex = threading.Lock()
+        # How often the file was begun anew: who copies it must then begin anew, too.
+        self.edition = 0
+
+    def log_params(self, **sections: Mapping[str, Any]) -> None:
+        """Record the campaign's parameters, one dict of JSON values a section, for read_params to show."""
+        self._store.write_parameters(
+            self._campaign_id, {name: dict(section) for name, section in sections.items()}
+        )
+        self.write_params()
+
+    def write_params(self) -> None:
+        """Write parameters.pkl anew from the database, and the files beside it that are not there yet."""
+        parameters = self._store.campaign(self._campaign_id)["parameters"]
+        self._write(PARAMETERS, pickle.dumps(json.loads(parameters or "{}"), protocol=4))
+        for name, text in ((".charts.yml", _CHARTS), ("README.md", _README % {"name": self.prefix})):
+            if not (self.folder / name).exists():
+                self._write(name, text.encode())
+
+    def sync(self, batch: int = 500) -> int:
+        """Append what is new; returns how many records. Another process that holds the lock does it instead."""
+        with self._mutex:
+            if not self._lock():
+                return 0
+            count = 0
+            logged_id, good_bytes = self._repair()
+            while records := self._store.results_after(self._campaign_id, logged_id, batch):
+                logged_id, good_bytes = self._append(records, good_bytes)
+                count += len(records)
+            return count
+
+    def rebuild(self) -> int | None:
+        """Write all of it anew from the database; returns how many records, None while another process writes it."""
+        with self._mutex:
+            if not self._lock():
+                return None
+            self._store.write_log_cursor(self._campaign_id, 0, 0)
+        self.write_params()
+        return self.sync()
+
+    def is_exact(self) -> bool:
+        """Whether metrics.pkl holds, up to where it was written, the very records of the database."""
+        logged_id, good_bytes = self._store.log_cursor(self._campaign_id)
+        after = 0
+        try:
+            with open(self._path, "rb") as file:
+                while rows := self._store.results_after(self._campaign_id, after, 1000):
+                    for row in rows:
+                        if row["id"] > logged_id:
+                            return file.tell() == good_bytes
+                        if pickle.load(file) != record_of(row):
+                            return False
+                    after = rows[-1]["id"]
+                return file.tell() == good_bytes
+        except FileNotFoundError:
+            return good_bytes == 0
+        except Exception:
+            # What pickle makes of damaged bytes may raise anything.
+            return False
+
+    def read(self, start: int, most_bytes: int) -> tuple[int, bytes]:
+        """The edition of metrics.pkl, and whole records from its byte `start` on, about most_bytes at most.
+
+        Nothing while another process writes the log.
+        """
+        with self._mutex:
+            _, good_bytes = self._store.log_cursor(self._campaign_id)
+            if self._lock_file is None or start >= good_bytes or not self._path.exists():
+                return self.edition, b""
+            with open(self._path, "rb") as file:
+                file.seek(start)
+                while file.tell() < min(good_bytes, start + most_bytes):
+                    pickle.load(file)
+                end = file.tell()
+                file.seek(start)
+                return self.edition, file.read(end - start)
+
+    def close(self) -> None:
+        """Let another process write the log."""
+        with self._mutex:
+            if self._lock_file:
+                self._lock_file.close()
+                self._lock_file = None
+
+    def _lock(self) -> bool:
+        if self._lock_file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock_file = open(self.folder / ".metrics.lock", "w")
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock_file.close()
+                return False
+            self._lock_file = lock_file
+        return True
+
+    def _repair(self) -> tuple[int, int]:
+        """Make the file and the cursor in the database agree; returns the cursor."""
+        logged_id, good_bytes = self._store.log_cursor(self._campaign_id)
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < good_bytes:
+            logged_id = good_bytes = 0
+            self._store.write_log_cursor(self._campaign_id, 0, 0)
+        if size and not good_bytes:
+            self.edition += 1
+        if size > good_bytes:
+            os.truncate(self._path, good_bytes)
+        return logged_id, good_bytes
+
+    def _append(self, rows: list[dict[str, Any]], good_bytes: int) -> tuple[int, int]:
+        content = b"".join(pickle.dumps(record_of(row), protocol=4) for row in rows)
+        if self._client is None:
+            self._client = ml_logger(self._root, self.prefix).client
+        self._client.log_buffer(f"{self.prefix}/{METRICS}", buf=content, overwrite=False)
+        with open(self._path, "rb") as file:
+            getattr(os, "fdatasync", os.fsync)(file.fileno())
+        cursor = rows[-1]["id"], good_bytes + len(content)
+        self._store.write_log_cursor(self._campaign_id, *cursor)
+        return cursor
+
+    def _write(self, name: str, content: bytes) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{name.removeprefix('.')}.{os.getpid()}.tmp"
+        temporary.write_bytes(content)
+        temporary.replace(self.folder / name)
+
+
+def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One job's record: key, attempt, times (Unix seconds; duration_s in seconds), then params and metrics.
+
+    A param that has the name of one of the record's own columns is found as params/NAME.
+    """
+    record = {
+        "key": row["key"],
+        "attempt": row["attempt"],
+        "grab_ts": row["grab_ts"],
+        "done_ts": row["end_ts"],
+        "duration_s": row["end_ts"] - row["grab_ts"],
+    }
+    for name, value in row["params"].items():
+        record[f"params/{name}" if name in RECORD_FIELDS else name] = value
+    return record | row["metrics"]
+
+
+def ml_logger(root: Path, prefix: str) -> Any:
+    """An ML_Logger of a folder."""
+    # Its import fails at a relative root (0.10.24).
+    if not os.path.isabs(os.environ.get("ML_LOGGER_ROOT", "/")):
+        os.environ["ML_LOGGER_ROOT"] = str(root)
+    from ml_logger import ML_Logger
+
+    return ML_Logger(root=str(root), prefix=prefix)

@@ -1,0 +1,164 @@
+"""What a render function holds: its job's params, and where its files and metrics go."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from runner.errors import ArtifactError
+from runner.frame import Frame
+from runner.job import Artifact, Checkpoint, Lease, Outcome
+from runner.results.encode import encode
+from runner.results.folder import ResultsFolder
+from runner.results.names import Names, checked_name
+
+# How often a job of many steps records how far it is, at most.
+RECORD_EVERY_S = 1.0
+# The columns that every record has beside the job's own params and metrics.
+RECORD_FIELDS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
+
+
+class RenderJob:
+    """What a render function holds: its job's params, and where its files and metrics go.
+
+    params: the job's params, a dict. key: its name. attempt: counts from 1.
+
+    steps_finished: by this attempt; None for a job that has no steps.
+
+    checkpoint: how far earlier attempts have come. persist: takes a function that returns a
+    Checkpoint once its files are on disk, records it, and returns a future.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        results: ResultsFolder,
+        writer: Executor,
+        checkpoint: Checkpoint = Checkpoint(),
+        persist: Callable[[Callable[[], Checkpoint]], Future] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ):
+        self.params = lease.params
+        self.key = lease.key
+        self.attempt = lease.attempt
+        self._lease, self._results, self._writer = lease, results, writer
+        self._persist, self._monotonic = persist, monotonic
+        if not all(map(results.is_whole, checkpoint.artifacts)):
+            # A kept file is gone or changed: what it showed must be rendered again.
+            checkpoint = Checkpoint()
+        self._finished = checkpoint.step
+        self.steps_finished: int | None = None
+        self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
+        self._metrics: dict[str, Any] = dict(checkpoint.metrics)
+        self._suspicions: list[str] = []
+        self._written: dict[str, Future[Artifact]] = {}
+        self._names = Names(self._kept)
+        self._recorded = 0
+        self._recording: Future | None = None
+        self._next_record = 0.0
+
+    def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
+        """The steps that are not finished yet: of range(steps), or of the items given.
+
+            for step in job.steps(100): …
+
+        A step is finished when the loop asks for the next one. What is finished is recorded, with
+        the files and metrics so far, at most once a second; after a crash the next attempt begins
+        at the first step that was not recorded, and keeps the files of those that were, once their
+        hashes were compared. Raises LeaseLost when the job was given to another meanwhile.
+        """
+        items = range(steps) if isinstance(steps, int) else list(steps)
+        self.steps_finished = 0
+        for number in range(self._finished, len(items)):
+            yield items[number]
+            self._finished = number + 1
+            self.steps_finished += 1
+            self._record()
+
+    def _record(self) -> None:
+        if self._recording is not None:
+            if not self._recording.done():
+                return
+            self._recording.result()
+        if self._persist is None or self._monotonic() < self._next_record:
+            return
+        self._next_record = self._monotonic() + RECORD_EVERY_S
+        new = list(self._written.items())[self._recorded :]
+        self._recorded = len(self._written)
+        step, metrics = self._finished, dict(self._metrics)
+
+        def make() -> Checkpoint:
+            artifacts = tuple(future.result() for _, future in new)
+            if new:
+                self._results.settle(self._lease, [name for name, _ in new])
+            return Checkpoint(step, artifacts, metrics)
+
+        self._recording = self._persist(make)
+
+    def save(self, name: str, content: Any) -> None:
+        """Keep a file under this name: a Frame, bytes, text, a NumPy array, or a dict or list (as JSON).
+
+        Arrays go by the name's ending: .npy any array; .png, .jpg, .webp uint8 images of shape
+        (height, width) or (height, width, 3 or 4); .png also uint16 of shape (height, width), and
+        floats of that shape, which are depth in metres: kept in millimetres, 16 bits, 0 where nothing
+        is. The file counts once the job is done. Raises ArtifactError for a name that is taken (upper and
+        lower case are one, as on some disks), leaves the folder, or belies the content.
+        """
+        data, kind = encode(checked_name(name), content)
+        if isinstance(content, Frame) and content.suspicion:
+            self._suspicions.append(f"{name}: {content.suspicion}")
+        try:
+            self._names.take(name)
+        except ArtifactError as error:
+            raise ArtifactError(f"job {self.key}: {error}; name one differently") from None
+        self._written[name] = self._writer.submit(self._results.write, self._lease, name, data, kind)
+
+    @property
+    def suspicion(self) -> str:
+        """Which of the frames saved may be wrong though they are whole, and why; empty for most jobs."""
+        return "; ".join(self._suspicions[:5])
+
+    def log(self, **metrics: Any) -> None:
+        """Keep metrics for this job's record: numbers, strings, booleans or None, by name.
+
+        Raises ArtifactError for other values, and for the names of params and of the record's own
+        columns (key, attempt, grab_ts, done_ts, duration_s).
+        """
+        for name, value in metrics.items():
+            if name in RECORD_FIELDS or name in self.params:
+                raise ArtifactError(
+                    f"job {self.key}: the metric {name!r} would hide the job's own {name!r}; rename it"
+                )
+            value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+            if not (value is None or isinstance(value, (bool, int, float, str))):
+                raise ArtifactError(
+                    f"job {self.key}: the metric {name!r} is a {type(value).__name__}; "
+                    "log numbers, strings, booleans or None, and save() what is larger"
+                )
+            self._metrics[name] = value
+
+    def finish(self) -> Outcome:
+        """Wait until all files are on disk, for good; what the attempt hands over. Raises what writing raised."""
+        new = {name: future.result() for name, future in self._written.items()}
+        if self._recording is not None:
+            self._recording.result()
+        outcome = Outcome(
+            artifacts=tuple((self._kept | new).values()),
+            metrics=self._metrics,
+            has_checkpoint=bool(self._recording or self._finished),
+            suspicion=self.suspicion,
+        )
+        if new:
+            self._results.seal(self._lease, outcome, new)
+        return outcome
+
+    def abandon(self) -> None:
+        """Remove what was written, unless finished steps were recorded: their files are kept for them."""
+        for future in self._written.values():
+            future.cancel() or future.exception()
+        if self._recording is not None:
+            self._recording.exception()
+        elif self._written:
+            self._results.discard(self._lease)

@@ -1,0 +1,254 @@
+"""Compare the files on disk with the rows: every done job's by size and hash, and what lies there beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.errors import UsageError
+from runner.machine import is_gone
+from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder
+from runner.results.metrics import METRICS, MetricsLog
+from runner.store import Store
+
+__all__ = ["Findings", "fix", "to_text", "verify"]
+
+# .NAME.WORKER.tmp, the worker's id in hex; see runner/results/folder.py.
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{1,16})\.tmp")
+
+
+@dataclass
+class Findings:
+    """What was found of one campaign; paths are relative to its results folder's parent, RESULTS.
+
+    missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
+    of attempts that came to nothing, as kills leave them. temporary: files that were being written when
+    their writer died. orphaned: other files that no row names. is_log_exact: whether metrics.pkl holds
+    the records of the database. requeued, removed: what fix did.
+    """
+
+    campaign: str
+    results: str
+    jobs: int = 0
+    files: int = 0
+    missing: list[dict[str, str]] = field(default_factory=list)
+    changed: list[dict[str, str]] = field(default_factory=list)
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
+    is_log_exact: bool = True
+    requeued: int = 0
+    removed: int = 0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether every done job's files are whole, and the log is right; what lies beside them does no harm."""
+        return not (self.missing or self.changed or self.unreadable) and self.is_log_exact
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        return asdict(self) | {"is_well": self.is_well}
+
+
+def verify(
+    store: Store,
+    campaign: dict[str, Any],
+    on_files: Callable[[int], Any] = lambda count: None,
+    threads: int | None = None,
+) -> Findings:
+    """Look at all files of a campaign; campaign: its row. May be done while a run goes on.
+
+    on_files: told how many more files were compared. threads: that read and hash; None for a few more
+    than there are cores.
+    """
+    results = ResultsFolder(campaign["results"], campaign["name"])
+    findings = Findings(campaign["name"], str(results.root))
+    with ThreadPoolExecutor(threads or min(16, 2 + (os.cpu_count() or 1))) as pool:
+        for folder, first_id in _shards(store, campaign["id"], results):
+            _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_files)
+    _look_beside(store, campaign["id"], results, findings)
+    findings.is_log_exact = MetricsLog(store, campaign["id"], results).is_exact()
+    return findings
+
+
+def _shards(store: Store, campaign_id: int, results: ResultsFolder) -> Iterator[tuple[Path, int]]:
+    """Each folder of a thousand jobs, on disk or not, and the first job id that belongs there."""
+    numbers = set(range(store.last_job_id(campaign_id) // JOBS_PER_FOLDER + 1))
+    if (results.folder / "jobs").is_dir():
+        names = os.listdir(results.folder / "jobs")
+        numbers |= {int(name) for name in names if name.isascii() and name.isdigit()}
+    for number in sorted(numbers):
+        yield results.folder / "jobs" / f"{number:04d}", number * JOBS_PER_FOLDER
+
+
+def _verify_shard(
+    store: Store,
+    campaign_id: int,
+    results: ResultsFolder,
+    folder: Path,
+    first_id: int,
+    findings: Findings,
+    pool: ThreadPoolExecutor,
+    on_files: Callable[[int], Any],
+) -> None:
+    # The disk first: what a run writes meanwhile is then known to the rows, not the other way round.
+    there = {path.relative_to(results.root).as_posix() for path in _files_below(folder)}
+    jobs, files, ended = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
+    findings.jobs += sum(job["status"] == "done" for job in jobs)
+    done = [file for file in files if file["status"] == "done"]
+
+    def fault_of(file: dict[str, Any]) -> str | None:
+        return results.fault_of(file["path"], file["size"], file["sha256"])
+
+    for file, fault in zip(done, pool.map(fault_of, done)):
+        findings.files += 1
+        on_files(1)
+        if fault is not None:
+            hit = {"path": file["path"], "key": file["key"], "name": file["name"]}
+            getattr(findings, fault).append(hit)
+    known = {file["path"] for file in files}
+    kept = _kept_folders(results, jobs, known)
+    fruitless = _fruitless_folders(results, jobs, ended, known)
+    at_work = {f"{id:x}" for id, process, _ in store.live_workers(campaign_id) if not is_gone(process)}
+    for path in sorted(there - known):
+        temporary = _TEMPORARY.fullmatch(path.rsplit("/", 1)[-1])
+        if temporary:
+            if temporary[1] not in at_work:
+                findings.temporary.append(path)
+        elif (
+            _attempt_folder(path) not in kept[path.endswith(f"/{MANIFEST}")]
+            and (results.root / path).exists()
+        ):
+            kind = findings.abandoned if _attempt_folder(path) in fruitless else findings.orphaned
+            kind.append(path)
+
+
+def _fruitless_folders(
+    results: ResultsFolder, jobs: list[dict[str, Any]], ended: list[dict[str, Any]], known: set[str]
+) -> set[str]:
+    """Folders of attempts that came to nothing, and of which no file is kept."""
+    keys = {job["id"]: job["key"] for job in jobs}
+    folders = {
+        results.attempt_folder(attempt["job_id"], keys[attempt["job_id"]], attempt["attempt"])
+        for attempt in ended
+        if attempt["outcome"] != "requeued"
+    }
+    return {folder.relative_to(results.root).as_posix() for folder in folders} - set(
+        map(_attempt_folder, known)
+    )
+
+
+def _kept_folders(
+    results: ResultsFolder, jobs: list[dict[str, Any]], known: set[str]
+) -> tuple[set[str], set[str]]:
+    """Attempt folders in which files without a row are as they should be: any file, and a manifest."""
+    in_flight = set()
+    for job in jobs:
+        for attempt in range(job["attempt"], 0, -1):
+            folder = results.attempt_folder(job["id"], job["key"], attempt)
+            is_current = job["status"] == "in_progress" and attempt == job["attempt"]
+            # What a crash left finished waits for the job's turn.
+            if is_current or (job["status"] in ("pending", "in_progress") and (folder / MANIFEST).exists()):
+                in_flight.add(folder.relative_to(results.root).as_posix())
+    return in_flight, in_flight | set(map(_attempt_folder, known))
+
+
+def _attempt_folder(path: str) -> str:
+    """CAMPAIGN/jobs/0000/KEY of a path below RESULTS."""
+    return "/".join(path.split("/", 4)[:4])
+
+
+def _look_beside(store: Store, campaign_id: int, results: ResultsFolder, findings: Findings) -> None:
+    """Temporary files beside the jobs, and files among the folders of jobs."""
+    is_running = any(not is_gone(process) for _, process, _ in store.live_workers(campaign_id))
+    for folder, is_orphan in ((results.folder, False), (results.folder / "jobs", True)):
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else ():
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            path = Path(entry.path).relative_to(results.root).as_posix()
+            if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+                if not is_running:
+                    findings.temporary.append(path)
+            elif is_orphan:
+                findings.orphaned.append(path)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, _folders, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name)
+
+
+def fix(store: Store, campaign: dict[str, Any], findings: Findings) -> None:
+    """Requeue the jobs whose files are missing or changed, remove what is abandoned or temporary, mend the log.
+
+    Whole files of a requeued job are removed: they will be rendered again. Changed and orphaned ones
+    stay where they are, for they may be somebody's. Raises UsageError when the whole folder is gone.
+    """
+    root = Path(findings.results)
+    if findings.missing and not (root / findings.campaign).is_dir():
+        raise UsageError(
+            f"there is no folder {root / findings.campaign}: is its disk mounted? Nothing was changed"
+        )
+    hits: dict[str, str] = {}
+    for kind in ("missing", "changed"):
+        for hit in getattr(findings, kind):
+            hits.setdefault(hit["key"], f"{hit['name']} is {kind}")
+    changed = {hit["path"] for hit in findings.changed}
+    for key, reason in hits.items():
+        job = store.job(campaign["id"], key)
+        _, files, _ = store.files_between(campaign["id"], job["id"], job["id"])
+        if store.requeue(campaign["id"], [key], reason):
+            findings.requeued += 1
+            for path in {file["path"] for file in files} - changed:
+                (root / path).unlink(missing_ok=True)
+            for folder in {_attempt_folder(file["path"]) for file in files}:
+                (root / folder / MANIFEST).unlink(missing_ok=True)
+                _remove_empty(root / folder)
+    for path in (*findings.abandoned, *findings.temporary):
+        (root / path).unlink(missing_ok=True)
+        findings.removed += 1
+    for folder in set(map(_attempt_folder, findings.abandoned)):
+        _remove_empty(root / folder)
+    if hits or not findings.is_log_exact:
+        log = MetricsLog(store, campaign["id"], ResultsFolder(campaign["results"], campaign["name"]))
+        try:
+            log.rebuild()
+        finally:
+            log.close()
+
+
+def _remove_empty(folder: Path) -> None:
+    for parent, _folders, _names in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(parent)
+
+
+def to_text(findings: Findings, limit: int = 20) -> str:
+    """The findings for people: verdict first, then up to `limit` files of each kind."""
+    hit = len(findings.missing) + len(findings.changed) + len(findings.unreadable)
+    looked_at = f"{findings.files:,} files of {findings.jobs:,} done jobs"
+    lines = [
+        f"{findings.campaign}: {looked_at}: {f'{hit:,} are not as recorded' if hit else 'all are whole'}"
+    ]
+    if not findings.is_log_exact:
+        lines.append(f"  {METRICS} does not hold what the database does")
+    for kind in ("missing", "changed", "unreadable", "orphaned", "abandoned", "temporary"):
+        paths = [hit if isinstance(hit, str) else hit["path"] for hit in getattr(findings, kind)]
+        lines += [f"  {kind:<11}{path}" for path in paths[:limit]]
+        if len(paths) > limit:
+            lines.append(f"  {kind:<11}… and {len(paths) - limit:,} more (--json lists all)")
+    if findings.requeued or findings.removed:
+        lines.append(
+            f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} left-over files removed"
+        )
+    elif not findings.is_well or findings.abandoned or findings.temporary:
+        lines.append(f"  next       runner verify {findings.campaign} --fix")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,36 @@
+"""Tells when so many attempts fail that the night is better not spent on the rest."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+
+class Breaker:
+    """Tells when so many of the last attempts failed that the night is better not spent on the rest.
+
+    share: of the last WINDOW attempts; None never trips. What counts is how many different jobs
+    failed, so that one bad job with many attempts stops nobody, and neither does a campaign's bad
+    handful: a tenth failing job among the first ten trips a share of 20 %, the ninth does not.
+    """
+
+    WINDOW = 50
+
+    def __init__(self, share: float | None):
+        self._share = share
+        self._last: deque[tuple[int, int, str]] = deque(maxlen=self.WINDOW)
+
+    def add(self, job_id: int, attempt: int, error: str = "") -> str:
+        """Count an attempt, with its error if it failed; returns why to stop, or ''."""
+        self._last.append((job_id, attempt, error))
+        if self._share is None or not error:
+            return ""
+        failed = [error for _, _, error in self._last if error]
+        if len({job for job, _, error in self._last if error}) < self._share * self.WINDOW:
+            return ""
+        most, times = Counter(failed).most_common(1)[0]
+        alike = "all" if times == len(failed) else f"{times} of them"
+        return f"{len(failed)} of the last {len(self._last)} attempts failed, {alike} with {most}"
+
+    def charged(self) -> list[tuple[int, int]]:
+        """The failed ones among the last attempts: job id and number."""
+        return [(job, attempt) for job, attempt, error in self._last if error]

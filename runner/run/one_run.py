@@ -1,0 +1,271 @@
+"""One campaign run: wires store, server, browsers, log, progress and signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.browsers import BrowserPool, Limits
+from runner.campaign import Campaign
+from runner.errors import RunnerError, UsageError, WorldFault
+from runner.exits import ExitStatus
+from runner.job import Added, Place, Progress
+from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
+from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
+from runner.run.breaker import Breaker
+from runner.run.crew import Crew
+from runner.run.keeper import LEASE_S, Housekeeper
+from runner.run.progress import show_progress
+from runner.run.say import say
+from runner.run.signals import Signals
+from runner.store import Store
+
+_SHEET_TILES = 100
+_TABS_AWAY_S = 5.0
+# Below that a browser cannot keep its profile.
+_LEAST_TEMPORARY_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a campaign.
+
+    sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
+    host, port: where the server listens; port 0 takes a free one.
+    rasterizer: what the browsers draw with, or 'auto'.
+    require_gpu: refuse to render in software. limits: when a browser has done enough.
+    halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
+    """
+
+    sessions: int
+    database: str
+    results: Path
+    host: str = "localhost"
+    port: int = 0
+    rasterizer: str = "auto"
+    require_gpu: bool = False
+    limits: Limits = Limits()
+    halt_share: float | None = 0.2
+    log_root: str | None = None
+    min_free_bytes: int = 0
+
+
+def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
+    """Add the campaign's jobs, render until nothing is left, and say what happened.
+
+    Raises a RunnerError for what the user can mend.
+    """
+    campaign.make_scene()
+    guard = Guard(say, [probe_descriptors])
+    with guard.insist(Signals, say) as signals, guard.insist(Store, options.database) as store:
+        if store.file is not None:
+            guard.probes.append(probe_disk(store.file.parent))
+        if guard.insist(store.ended_uncleanly):
+            say("an earlier run ended without signing off; looking through the database")
+            guard.insist(store.check)
+        campaign_id, added = guard.insist(_submit, campaign, store, options)
+        guard.insist(store.reap, campaign_id, LEASE_S)
+        progress = guard.insist(store.progress, campaign_id)
+        say(
+            f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
+            f"{progress.failed:,} failed, {progress.left:,} left"
+        )
+        state = guard.insist(store.campaign, campaign_id)["state"]
+        if progress.left and state != "open":
+            say(f"{campaign.name} is {state}: 'runner resume {campaign.name}' lets it go on")
+            return ExitStatus.STOPPED
+        results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
+        log = MetricsLog(store, campaign_id, results)
+        mirror = LogMirror(log, options.log_root, say) if options.log_root else None
+        guard.insist(_log_params, campaign, log)
+        if mirror:
+            mirror.start()
+        try:
+            status = None
+            if progress.left:
+                work = _run(campaign, campaign_id, store, results, log, options, guard, signals)
+                status = asyncio.run(work)
+                signals.crew, guard.probes = None, []
+            status = status or guard.insist(_status_of, store, campaign_id)
+            with _told("the metrics log is brought up to date by the next run"):
+                log.sync()
+            if mirror:
+                mirror.close()
+        finally:
+            log.close()
+        with _told("there is no new contact sheet"):
+            _draw_contact_sheet(store, campaign_id, results)
+        with _told(f"'runner report {campaign.name}' tells how far it has come"):
+            _say_end(campaign.name, store.progress(campaign_id), status)
+        return status
+
+
+def _submit(campaign: Campaign, store: Store, options: RunOptions) -> tuple[int, Added]:
+    place = Place(file=str(campaign.file), results=str(options.results))
+    return store.submit(campaign.name, campaign.iterate_jobs(), campaign.policy, place)
+
+
+def _log_params(campaign: Campaign, log: MetricsLog) -> None:
+    try:
+        log.log_params(
+            campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
+            settings=campaign.settings,
+        )
+    except OSError as error:
+        if world_fault(error) is not None and error.errno != errno.EROFS:
+            raise
+        raise UsageError(
+            f"cannot write in {log.folder} ({(error.strerror or str(error)).lower()}): "
+            "name another folder with --results"
+        ) from None
+
+
+async def _run(
+    campaign: Campaign,
+    campaign_id: int,
+    store: Store,
+    results: ResultsFolder,
+    log: MetricsLog,
+    options: RunOptions,
+    guard: Guard,
+    signals: Signals,
+) -> ExitStatus | None:
+    """Render; the exit status, or None where it is as the rows tell."""
+    # Vuer takes most of a second to import; the commands that only read go without it.
+    from runner.sessions import Server
+
+    sessions = guard.insist(store.sessions, campaign_id)
+    renderers = [session["renderer"] for session in sessions if session["renderer"]]
+    pool = BrowserPool(
+        options.sessions,
+        say,
+        guard,
+        options.rasterizer,
+        options.require_gpu,
+        options.limits,
+        "".join(renderers[-1:]),
+    )
+    breaker = Breaker(options.halt_share)
+    crew = signals.crew = guard.insist(Crew, campaign, campaign_id, store, results, pool, guard, breaker)
+    folders = [results.folder]
+    if store.file is not None:
+        folders.append(store.file.parent)
+    guard.probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
+    if options.sessions:
+        guard.probes += [pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
+    server = Server(_welcome(crew.work, pool), options.host, options.port, campaign.assets)
+    await server.start()
+    if not options.sessions:
+        guard.probes.append(_probe_tabs(crew))
+        say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
+    keeper = Housekeeper(crew, log, options.min_free_bytes)
+    browsers = asyncio.create_task(pool.run(server.link, server.connected))
+    finished = asyncio.create_task(crew.finished.wait())
+    shown = asyncio.create_task(show_progress(store, campaign_id, lambda: len(server.sessions)))
+    try:
+        with keeper:
+            ends = {browsers, finished, crew.stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            crew.stop("the run was stopped")
+            await crew.stopped()
+            if crew.adopted:
+                say(f"{crew.adopted:,} jobs had been finished before a crash, and were not rendered again")
+    finally:
+        finished.cancel()
+        shown.cancel()
+        await server.stop()
+        if not browsers.done():
+            browsers.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(shown, return_exceptions=True)
+            await browsers
+    if signals.status:
+        return signals.status
+    if crew.error:
+        raise crew.error
+    if crew.halted:
+        say(
+            f"halted: {crew.halted}. None of them was charged. Mend it and give the same command again, "
+            "or add '--halt never' to render what can be rendered"
+        )
+        return ExitStatus.STOPPED
+    return None
+
+
+def _probe_tabs(crew: Crew) -> Probe:
+    """Fails while all tabs that there were are gone: their machine sleeps, or the network is away."""
+
+    def probe() -> None:
+        since = crew.idle_since
+        if since is not None and time.monotonic() - since > _TABS_AWAY_S and not crew.finished.is_set():
+            raise WorldFault("no tab is connected any more: open this run's link again, or wake its machine")
+
+    return probe
+
+
+def _welcome(work: Callable[[Any], Awaitable[None]], pool: BrowserPool) -> Callable[[Any], Awaitable[None]]:
+    """The work, for pages that can do it, and one line when the web client is not the one known here."""
+    said = False
+
+    async def welcome(session: Any) -> None:
+        nonlocal said
+        if session.refused:
+            # The pool tells of its own.
+            if not pool.owns(session.name):
+                say(f"{session.name} cannot render: {session.refused}")
+            return
+        changed = session.changed_parts()
+        if changed and not said:
+            said = True
+            parts = ", ".join(f"{name} {version}" for name, version in changed.items())
+            say(f"Vuer's web client has changed ({parts}): look at the first frames before you trust them")
+        await work(session)
+
+    return welcome
+
+
+def _status_of(store: Store, campaign_id: int) -> ExitStatus:
+    progress = store.progress(campaign_id)
+    if progress.left:
+        is_cancelled = store.campaign(campaign_id)["state"] == "cancelled"
+        return ExitStatus.STOPPED if is_cancelled else ExitStatus.UNFINISHED
+    if progress.failed:
+        return ExitStatus.SOME_FAILED
+    return ExitStatus.DONE if progress.total else ExitStatus.NOTHING_TO_DO
+
+
+@contextlib.contextmanager
+def _told(consequence: str) -> Iterator[None]:
+    """What the disk refuses at the very end is said, and changes nothing of what was done."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RunnerError) and not isinstance(error, WorldFault):
+            raise
+        say(f"{consequence} ({error})")
+
+
+def _draw_contact_sheet(store: Store, campaign_id: int, results: ResultsFolder) -> None:
+    done = store.progress(campaign_id).done
+    pictures = store.sample_pictures(campaign_id, every=max(1, done // _SHEET_TILES), limit=_SHEET_TILES)
+    if pictures:
+        contact_sheet([results.root / path for path in pictures], results.folder / "contact_sheet.jpg")
+
+
+def _say_end(name: str, progress: Progress, status: ExitStatus) -> None:
+    if status == ExitStatus.DONE:
+        say(f"{name}: all {progress.total:,} jobs are done")
+    elif status == ExitStatus.NOTHING_TO_DO:
+        say(f"{name}: there are no jobs")
+    else:
+        say(
+            f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed, "
+            f"{progress.left:,} left; 'runner report {name}' tells why"
+        )

@@ -1,0 +1,58 @@
+"""How far a run is: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+
+from runner.errors import WorldFault
+from runner.run.say import say
+from runner.store import Store
+
+_PLAIN_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.25
+
+
+async def show_progress(store: Store, campaign_id: int, count_sessions: Callable[[], int]) -> None:
+    """A bar on a terminal; a plain line now and then elsewhere."""
+    from tqdm import tqdm
+
+    progress = store.progress(campaign_id)
+    on_terminal = sys.stderr.isatty()
+    bar = tqdm(
+        total=progress.total,
+        initial=progress.done + progress.failed,
+        unit="job",
+        dynamic_ncols=True,
+        disable=not on_terminal,
+        file=sys.stderr,
+        smoothing=0.1,
+    )
+    first, began = progress.done + progress.failed, time.monotonic()
+    next_line = began + _PLAIN_LINE_EVERY_S / 2
+    try:
+        while True:
+            await asyncio.sleep(_BAR_EVERY_S if on_terminal else 1.0)
+            try:
+                progress = await asyncio.to_thread(store.progress, campaign_id)
+            except WorldFault:
+                continue
+            settled = progress.done + progress.failed
+            bar.total = progress.total
+            bar.set_postfix_str(f"{progress.failed} failed, {count_sessions()} sessions", refresh=False)
+            bar.update(settled - bar.n)
+            if not on_terminal and time.monotonic() >= next_line:
+                next_line = time.monotonic() + _PLAIN_LINE_EVERY_S
+                rate = (settled - first) / (time.monotonic() - began)
+                say(
+                    f"{progress.done:,} of {progress.total:,} done, {progress.failed:,} failed, "
+                    f"{rate:.1f} jobs/s, {count_sessions()} sessions"
+                )
+    finally:
+        # A last look, so that the bar ends where the campaign does.
+        with contextlib.suppress(WorldFault):
+            progress = store.progress(campaign_id)
+        bar.update(progress.done + progress.failed - bar.n)
+        bar.close()

@@ -1,0 +1,88 @@
+"""The signals that end a run: the first hands back what is in flight, the second ends everything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import psutil
+
+from runner.exits import ExitStatus
+from runner.run.crew import Crew
+
+_ENDED_BY = {
+    signal.SIGINT: ExitStatus.INTERRUPTED,
+    signal.SIGTERM: ExitStatus.TERMINATED,
+    signal.SIGHUP: ExitStatus.TERMINATED,
+}
+
+
+class Signals:
+    """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once.
+
+    So does the first while there is no crew: nothing is in flight then. A second SIGHUP is no person's: where
+    a terminal closes, the kernel sends one and the shell another. say: takes a line for people.
+
+    Python's own handlers, not the event loop's: they also run while a render function blocks the loop. They
+    do
+    not while the main thread waits in SQLite for a lock: without a crew, a thread of its own looks as well.
+    """
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+        self.crew: Crew | None = None
+        self.status: ExitStatus | None = None
+        reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        # Under nohup, and in a shell's background, what is ignored stays so.
+        numbers = [number for number in _ENDED_BY if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        signal.set_wakeup_fd(self._writing)
+        # A signal to what the campaign forks is none to this process, not even in the middle of the fork.
+        hold = partial(signal.pthread_sigmask, signal.SIG_BLOCK, _ENDED_BY)
+        os.register_at_fork(before=hold, after_in_parent=_release, after_in_child=self._let_go)
+        threading.Thread(target=self._watch, args=(reading,), name="runner-signals", daemon=True).start()
+
+    def __enter__(self) -> Signals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+        os.close(self._writing)
+
+    def _let_go(self) -> None:
+        signal.set_wakeup_fd(-1)
+        while self._before:
+            signal.signal(*self._before.popitem())
+        _release()
+
+    def _watch(self, reading: int) -> None:
+        while number := os.read(reading, 1):
+            if self.crew is None and number[0] in self._before:
+                self._end_at_once(number[0])
+        os.close(reading)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self.crew is not None and self.status is None:
+            self.status = _ENDED_BY[number]
+            self.crew.stopping.get_loop().call_soon_threadsafe(self._stop)
+        elif self.crew is None or number != signal.SIGHUP:
+            self._end_at_once(number)
+
+    def _end_at_once(self, number: int) -> None:
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        os._exit(self.status or _ENDED_BY[number])
+
+    def _stop(self) -> None:
+        self._say("stopping: jobs in flight are handed back; once more to stop at once")
+        self.crew.stop("the run was interrupted")
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDED_BY)

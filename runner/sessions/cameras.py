@@ -1,0 +1,233 @@
+"""The cameras of one tab: what each was asked for, and under which key Vuer's client honours it.
+
+The client (of vuer 0.1.6) keeps the first value of a camera's size, lens and kind that it saw under a
+key, for as long as the page lives, whatever is sent later. So a camera that is to have another size
+goes by another key inside the page, which render functions never see; its lens is set by the page
+script before each picture.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections import OrderedDict
+from typing import Any
+
+from runner.errors import FrameError
+
+__all__ = ["BRANCHES", "Cameras"]
+
+# What the client takes where nothing is said; downsample and the last four are ours: it would halve the
+# size, draw its cameras into each other's pictures, and show them in the main view.
+_DEFAULTS = {
+    "width": 640,
+    "height": 480,
+    "ctype": "perspective",
+    "renderDepth": False,
+    "fov": 60.0,
+    "near": 0.1,
+    "far": 20.0,
+    "top": 1.0,
+    "bottom": -1.0,
+    "left": -1.0,
+    "right": 1.0,
+    "downsample": 1,
+    "showCamera": False,
+    "stream": "ondemand",
+    "monitor": False,
+}
+_MOUNTED = ("width", "height", "downsample", "ctype", "renderDepth")
+_LENS = {"perspective": ("fov", "near", "far"), "orthographic": ("near", "far")}
+# The size of an orthographic camera's picture follows from these.
+_FRUSTUM = ("top", "bottom", "left", "right")
+# Each camera is a WebGL context in the page, which is never freed; a browser keeps 16.
+_MOST_AT_ONCE = 10
+_WORN_AFTER = 50
+# Where an element, or an operation, holds its elements.
+BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren", "nodes")
+
+
+class _Camera:
+    """What was asked of one camera so far, where it is in the scene, and its key inside the page."""
+
+    def __init__(self, node: dict[str, Any], parent: str | None, inner: str):
+        self.node, self.parent, self.inner = node, parent, inner
+
+
+class Cameras:
+    """Follows the scene operations of one page, and rewrites those that concern cameras."""
+
+    def __init__(self) -> None:
+        self._cameras: dict[str, _Camera] = {}
+        self._inner: dict[tuple, str] = {}
+        self._present: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether the page has made so many cameras that it should be loaded anew."""
+        return len(self._inner) >= _WORN_AFTER
+
+    def translate(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+        """The messages to send for one of Vuer's serialized events, which is changed in place."""
+        kind, data = message.get("etype"), message.get("data")
+        if kind == "REMOVE":
+            self._remove(data)
+            return [message]
+        if kind == "SET":
+            self._cameras.clear()
+            self._present.clear()
+        more: list[dict[str, Any]] = []
+        if isinstance(data, dict):
+            self._walk(data, kind, data.get("to"), more, is_top=True)
+        if kind == "UPDATE" and more and not data["nodes"]:
+            return more
+        return [message, *more]
+
+    def _walk(
+        self, node: dict[str, Any], kind: str, parent: str | None, more: list[dict[str, Any]], is_top: bool
+    ) -> None:
+        for branch in BRANCHES:
+            kept = []
+            for child in _list_of(node.get(branch)):
+                if not isinstance(child, dict):
+                    kept.append(child)
+                    continue
+                where = parent if branch == "nodes" else node.get("key") if not is_top else branch
+                if child.get("tag") == "CameraView":
+                    is_change = branch == "nodes" and kind in ("UPDATE", "UPSERT")
+                    if self._take(child, where, is_change, kind, more):
+                        kept.append(child)
+                else:
+                    kept.append(child)
+                    self._walk(child, kind, child.get("key"), more, is_top=False)
+            if branch in node:
+                node[branch] = kept
+
+    def _take(
+        self, node: dict[str, Any], parent: str | None, is_change: bool, kind: str, more: list[dict[str, Any]]
+    ) -> bool:
+        """Note what is asked of a camera, and change its node; whether the node stays in its message."""
+        key = node.get("key")
+        known = self._cameras.get(key)
+        if known is None and kind == "UPDATE" and is_change:
+            return True  # the client ignores updates of what is not there
+        before = known.node if known and is_change else _DEFAULTS
+        full = before | node
+        # What was said last of the pose holds.
+        if "matrix" in node:
+            full = {
+                name: value
+                for name, value in full.items()
+                if name not in ("position", "rotation") or name in node
+            }
+        elif "position" in node or "rotation" in node:
+            full.pop("matrix", None)
+        inner = self._inner_key(key, full)
+        is_same = known is not None and is_change and inner == known.inner
+        if known is not None and is_change:
+            parent = known.parent
+        self._cameras[key] = _Camera(full, parent, inner)
+        exact = _exact_size(full)
+        if is_same:
+            node |= {"key": inner} | {name: value for name, value in exact.items() if name in node}
+            return True
+        node |= full | exact | {"key": inner, "name": _object_name(inner)}
+        self._present[inner] = None
+        self._present.move_to_end(inner)
+        self._make_room(more)
+        if kind != "UPDATE":
+            return True
+        more.append({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": parent}})
+        return False
+
+    def _inner_key(self, key: str, node: dict[str, Any]) -> str:
+        mounted = _MOUNTED + (("near", "far") if node["renderDepth"] else ())
+        mounted += _FRUSTUM if node["ctype"] == "orthographic" else ()
+        mount = (key, *(node[name] for name in mounted))
+        if mount not in self._inner:
+            count = sum(other[0] == key for other in self._inner)
+            self._inner[mount] = f"{key}~{count + 1}" if count else key
+        return self._inner[mount]
+
+    def _make_room(self, more: list[dict[str, Any]]) -> None:
+        """Take the camera out of the page that has been out of use for longest, when there are too many."""
+        in_use = {camera.inner for camera in self._cameras.values()}
+        for inner in list(self._present):
+            if len(self._present) <= _MOST_AT_ONCE:
+                return
+            if inner not in in_use:
+                del self._present[inner]
+                more.append({"etype": "REMOVE", "ts": 0, "data": {"keys": [inner]}})
+
+    def _remove(self, data: dict[str, Any]) -> None:
+        keys = []
+        for key in data["keys"]:
+            camera = self._cameras.pop(key, None)
+            inner_keys = (
+                [inner for mount, inner in self._inner.items() if mount[0] == key] if camera else [key]
+            )
+            for inner in inner_keys:
+                self._present.pop(inner, None)
+            keys += inner_keys
+        data["keys"] = keys
+
+    # -- taking pictures -----------------------------------------------------------------------
+
+    def find(self, key: str | None) -> str:
+        """The key itself, or that of the only camera. Raises FrameError where there is none such."""
+        if key is None and len(self._cameras) == 1:
+            return next(iter(self._cameras))
+        if key not in self._cameras:
+            known = ", ".join(map(repr, self._cameras)) or "none"
+            raise FrameError(f"no camera {key!r} in the scene; there is: {known}")
+        return key
+
+    def inner_key(self, key: str) -> str:
+        """The key that the camera goes by inside the page."""
+        return self._cameras[key].inner
+
+    def lens(self, key: str) -> dict[str, Any]:
+        """What the page script sets on the camera before a picture: the object's name, and its lens."""
+        camera = self._cameras[key]
+        # As the client gets them: in messages, numbers are single floats.
+        values = {name: _single(camera.node[name]) for name in _LENS.get(camera.node["ctype"], ())}
+        return {"name": _object_name(camera.inner)} | values
+
+    def size(self, key: str) -> tuple[int, int]:
+        """Width and height in pixels that were asked for."""
+        node = self._cameras[key].node
+        return int(node["width"] / node["downsample"]), int(node["height"] / node["downsample"])
+
+    def depth_range(self, key: str) -> tuple[float, float] | None:
+        """near and far, where the camera renders depth."""
+        node = self._cameras[key].node
+        return (_single(node["near"]), _single(node["far"])) if node["renderDepth"] else None
+
+
+def _object_name(inner: str) -> str:
+    return f"__camera:{inner}"
+
+
+def _exact_size(node: dict[str, Any]) -> dict[str, float]:
+    """What to send instead, where the client would come out one pixel short.
+
+    It computes the width as floor(aspect * height), and the aspect as a quotient: of 5 % of all sizes,
+    rounding takes a pixel. A thousandth of a pixel more prevents it.
+    """
+    width, height = node["width"], node["height"]
+    if node["ctype"] == "orthographic":
+        top, bottom, left, right = (_single(node[name]) for name in _FRUSTUM)
+        wide = (right - left) / (top - bottom) * height
+        if math.floor(wide) == width - 1 and round(wide) == width:
+            return {"right": left + (width + 0.001) / height * (top - bottom)}
+    elif math.floor(width / height * height) < width:
+        return {"width": width + 0.001}
+    return {}
+
+
+def _single(value: Any) -> float:
+    return struct.unpack("f", struct.pack("f", float(value)))[0]
+
+
+def _list_of(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else []

@@ -1,0 +1,312 @@
+"""One connected browser tab: sends scene updates in order, and brings back checked frames.
+
+What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import msgpack
+from aiohttp import web
+from vuer.events import GrabRender, ServerEvent
+from vuer.server import SceneOps
+
+from runner.errors import FrameError, SessionGone
+from runner.frame import Frame
+from runner.sessions.cameras import BRANCHES, Cameras
+
+__all__ = ["Session"]
+
+_FORMATS = ("jpeg", "png", "webp", "raw")
+_KNOWN = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
+_FENCE = "__fence"
+# Decoding so little takes about as long as waking another thread for it would.
+_DECODED_AT_ONCE_BYTES = 32768
+# The client's loaders look at a model's src only: another text or material file under the same key is
+# ignored.
+_MODEL_SOURCES = ("text", "buff", "mtl")
+
+
+class Session(SceneOps):
+    """A browser tab that works through jobs.
+
+    session.set, .add, .update, .upsert and .remove @ … are Vuer's own notation; nothing is ever
+    dropped or overtaken. `await session.grab()` returns a picture of everything sent before it.
+
+    The page script (page.js) holds each picture request back until the scene is ready for it.
+
+    name: which tab this is, for people. client: what the page said of itself: versions of its parts.
+    browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
+    of two renderers differ.
+    settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
+    refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
+    before it can be trusted again. late_replies: pictures that came after nobody waited for them any
+    more, and were dropped. last_frame: the last picture that came.
+    """
+
+    def __init__(self, socket: web.WebSocketResponse, name: str):
+        self.name = name
+        self.client: dict[str, Any] = {}
+        self.browser = self.renderer = ""
+        self.refused = ""
+        self.is_spoiled = False
+        self.settle_s = 0.0
+        self.late_replies = 0
+        self.last_frame: Frame | None = None
+        self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._socket = socket
+        self._outbox: deque[bytes | str] = deque()
+        self._fence = 0
+        self._fenced = True
+        self._has_fence = False
+        self._wake = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._replies: dict[str, asyncio.Future[dict]] = {}
+        self._cameras = Cameras()
+        self._last_data: dict[str, bytes] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def __matmul__(self, event: ServerEvent) -> None:
+        """Send one of Vuer's events, after everything sent before. Raises SessionGone."""
+        if self.closed.done():
+            raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
+        message = event._serialize()
+        for node in _nodes(message.get("data")):
+            if any(name in node for name in _MODEL_SOURCES):
+                self._refuse_ignored_model(node)
+        messages = self._cameras.translate(message)
+        self._has_fence &= message["etype"] != "SET"
+        # An update takes the fence along: putting it in by itself has React render once more.
+        self._fenced = self._has_fence and message["etype"] == "UPDATE" and messages == [message]
+        if self._fenced:
+            message["data"]["nodes"].append(self._next_fence())
+        for translated in messages:
+            self._post(translated)
+        self.is_spoiled |= self._cameras.is_worn
+
+    def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
+        key, sources = node.get("key"), {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
+        known = self._models.setdefault(key, sources)
+        if known != sources and known["src"] == sources["src"]:
+            raise FrameError(
+                f"element {key!r}: its {', '.join(n for n in sources if sources[n] != known[n])} cannot change, "
+                "because Vuer's client goes on showing what it loaded first; give its file by src, or "
+                "remove it and add one under another key instead"
+            )
+        self._models[key] = sources
+
+    def _next_fence(self) -> dict[str, Any]:
+        """The invisible element that shows, by its number, that all that was sent up to it is in the scene."""
+        self._fence += 1
+        return {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
+
+    def _post(self, message: dict[str, Any]) -> None:
+        # The client reads times in whole milliseconds.
+        message["ts"] = int(message["ts"] * 1000)
+        packed = msgpack.packb(message, use_single_float=True, default=_plain)
+        self._outbox.append(packed)
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Return when everything sent so far is on the socket, in order. Raises SessionGone."""
+        async with self._sending:
+            while self._outbox:
+                message = self._outbox.popleft()
+                send = self._socket.send_str if isinstance(message, str) else self._socket.send_bytes
+                try:
+                    await send(message)
+                except (ConnectionError, RuntimeError) as error:
+                    self.close(str(error) or "the connection broke")
+        if self.closed.done():
+            raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
+
+    async def keep_sending(self) -> None:
+        """Send what is posted, as it comes, until the tab is gone; costs nothing while nothing is posted."""
+        while not self.closed.done():
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self.flush()
+            except SessionGone:
+                return
+
+    # -- grabbing ------------------------------------------------------------------------------
+
+    async def grab(
+        self, *keys: str, format: str = "jpeg", quality: float | None = None, wait_s: float = 30.0
+    ) -> Any:
+        """A picture by the camera of that key, of everything sent before; decoded and checked.
+
+        keys: of CameraViews in the scene; may be left out where there is only one. Several keys give
+        a tuple of frames, in their order, all of the same state of the scene.
+        format: 'jpeg', 'png' or 'webp' (both lossless), or 'raw' for the pixels themselves, which
+        costs least where only frame.array is used, or where the browser is on this machine.
+        quality: of a JPEG, above 0 and up to 1 (the default, without chroma subsampling).
+        wait_s: how long the scene may take to be ready, with all that it loads.
+
+        A camera with renderDepth=True gives frame.depth too. Waits for the picture itself as long as
+        the job's time limit allows. Raises FrameError when the scene does not get ready, or the
+        picture is not whole or not of the camera's size; SessionGone when the tab is gone.
+        """
+        if format not in _FORMATS:
+            raise FrameError(f"no picture format {format!r}; there is: {', '.join(_FORMATS)}")
+        found = [self._cameras.find(key) for key in keys or (None,)]
+        if self.settle_s:
+            await self._request([self._picture(key, format, quality) for key in found], wait_s)
+            await asyncio.sleep(self.settle_s)
+        values = await self._request([self._picture(key, format, quality) for key in found], wait_s)
+        frames = [await self._decoded(key, value) for key, value in zip(found, values)]
+        self.last_frame = frames[-1]
+        for key, frame in zip(found, frames):
+            if frame.data == self._last_data.get(key):
+                frame.suspicion = frame.suspicion or "the same bytes as the frame before"
+            self._last_data[key] = frame.data
+        return tuple(frames) if len(keys) > 1 else frames[0]
+
+    def _picture(self, key: str, format: str, quality: float | None) -> tuple[GrabRender, dict[str, Any]]:
+        """The client's own request, and what the page script is told of it."""
+        options = {} if quality is None else {"quality": quality}
+        lens, has_depth = self._cameras.lens(key), self._cameras.depth_range(key) is not None
+        told = {"format": format, "camera": lens, "depth": has_depth}
+        return GrabRender(key=self._cameras.inner_key(key), **options), told
+
+    async def _decoded(self, key: str, value: Any) -> Frame:
+        if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
+            raise FrameError(f"camera {key!r}: the browser answered without a picture")
+        if len(value["frame"]) <= _DECODED_AT_ONCE_BYTES:
+            return self._frame(key, value)
+        return await asyncio.to_thread(self._frame, key, value)
+
+    def _frame(self, key: str, value: dict[str, Any]) -> Frame:
+        depth = value.get("depthFrame")
+        frame = Frame(value["frame"], depth, self._cameras.depth_range(key))
+        asked = self._cameras.size(key)
+        if asked != (frame.width, frame.height):
+            raise FrameError(
+                f"camera {key!r}: asked for {asked[0]}x{asked[1]} pixels, the browser sent "
+                f"{frame.width}x{frame.height} (width:height must lie between 1:10 and 10:1, and "
+                "be (right - left):(top - bottom) for an orthographic camera)"
+            )
+        return frame
+
+    async def ready(self, *, wait_s: float = 30.0) -> None:
+        """Return when everything sent before is in the scene, with all that it loads; takes no picture.
+
+        wait_s: how long that may take. Raises FrameError when it takes longer or something cannot be
+        loaded; SessionGone when the tab is gone.
+        """
+        await self._request([], wait_s)
+
+    async def _request(self, pictures: list[tuple[GrabRender, dict[str, Any]]], wait_s: float) -> list[Any]:
+        """Ask for pictures behind all that was sent, or for readiness alone; wait for the requests' own replies."""
+        replies: dict[str, asyncio.Future[dict]] = {}
+        if not self._fenced:
+            node = self._next_fence()
+            self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
+            self._fenced = self._has_fence = True
+        for event, told in pictures:
+            reply_type = f"{event.etype}_RESPONSE@{event.uuid}"
+            replies[reply_type] = asyncio.get_running_loop().create_future()
+            announcement = {"type": "grab", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
+            self._outbox.append(json.dumps(announcement | told))
+            self._post(event._serialize())
+        if not pictures:
+            reply_type = f"READY@{uuid4()}"
+            replies[reply_type] = asyncio.get_running_loop().create_future()
+            announcement = {"type": "ready", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
+            self._outbox.append(json.dumps(announcement))
+        self._replies |= replies
+        try:
+            await self.flush()
+            return await asyncio.gather(*replies.values())
+        finally:
+            for reply_type, reply in replies.items():
+                reply.cancel()
+                del self._replies[reply_type]
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Take a message of the client: the reply to one of this session's requests, or something to ignore."""
+        kind = message.get("etype")
+        reply = self._replies.get(kind)
+        if reply is not None and not reply.done():
+            reply.set_result(message.get("value"))
+        elif isinstance(kind, str) and kind.startswith("GRAB_RENDER_RESPONSE@"):
+            self.late_replies += 1
+
+    def receive_text(self, text: str) -> bool:
+        """Take a message of the page script; True for the one that says that the page is there, refused or not."""
+        try:
+            message = json.loads(text)
+        except ValueError:
+            return False
+        if message.get("type") == "hello":
+            self.client = message.get("versions", {})
+            self.browser, self.renderer = (
+                str(message.get(part, ""))[:300] for part in ("browser", "renderer")
+            )
+            if not message.get("ok"):
+                self.refused = str(message.get("reason"))
+                self.close(self.refused)
+            return True
+        reply = self._replies.get(message.get("reply"))
+        if reply is None or reply.done():
+            return False
+        if message.get("type") == "ready":
+            reply.set_result(None)
+        else:
+            # What could not be loaded stays missing for as long as the page lives.
+            self.is_spoiled = True
+            kind = SessionGone if message.get("isLost") else FrameError
+            reply.set_exception(kind(str(message.get("reason"))))
+        return False
+
+    def changed_parts(self) -> dict[str, str]:
+        """Parts of the page that are of another version than those its script was checked with."""
+        return {name: version for name, version in self.client.items() if _KNOWN.get(name) != version}
+
+    async def disconnect(self, reason: str) -> None:
+        """Close the connection. A spoiled page then loads itself anew; any other is told that it is over."""
+        self.close(reason)
+        if not self._socket.closed:
+            if not self.is_spoiled:
+                await self._socket.send_str(json.dumps({"type": "bye"}))
+            await self._socket.close()
+
+    def close(self, reason: str) -> None:
+        """The tab is gone: whoever waits for it is told so."""
+        if not self.closed.done():
+            self.closed.set_result(reason)
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(SessionGone(f"{self.name} is no longer connected: {reason}"))
+        self._wake.set()
+
+
+def _nodes(data: Any) -> Iterator[dict[str, Any]]:
+    """All elements of a serialized event, parents first."""
+    if isinstance(data, (list, tuple)):
+        for item in data:
+            yield from _nodes(item)
+    elif isinstance(data, dict):
+        if "tag" in data:
+            yield data
+        for branch in BRANCHES:
+            if branch in data:
+                yield from _nodes(data[branch])
+
+
+def _plain(value: Any) -> Any:
+    """NumPy arrays and numbers as plain ones, for msgpack."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"the scene holds a {type(value).__name__}, which cannot be sent to the browser")

@@ -1,0 +1,395 @@
+"""Reading a campaign database: every query for people, reports and the log; none changes a row."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from runner.job import Artifact, Checkpoint, Lease, Progress, Status
+from runner.machine import Identity, is_gone
+from runner.store import schema
+from runner.store.database import Database
+
+__all__ = ["Reader"]
+
+
+class Reader(Database):
+    """What a campaign database tells. Rows are dicts by column name; times are Unix seconds."""
+
+    def campaigns(self) -> list[dict[str, Any]]:
+        """All campaigns, in the order they were made."""
+        with self.read() as connection:
+            rows = connection.execute(sa.select(schema.campaign).order_by(schema.campaign.c.id))
+            return [dict(row) for row in rows.mappings()]
+
+    def campaign(self, campaign_id: int) -> dict[str, Any]:
+        """One campaign's row."""
+        with self.read() as connection:
+            query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
+            return dict(connection.execute(query).mappings().one())
+
+    def progress(self, campaign_id: int) -> Progress:
+        """Counts of the campaign's jobs, from counters: the cost does not grow with the jobs."""
+        with self.read() as connection:
+            return Progress(
+                **connection.execute(_progress_query(), {"campaign": campaign_id}).mappings().one()
+            )
+
+    def jobs(self, campaign_id: int, status: Status | None = None) -> list[dict[str, Any]]:
+        """The campaign's jobs as dicts, params decoded, in the order they were added."""
+        query = sa.select(schema.job).where(schema.job.c.campaign_id == campaign_id)
+        if status is not None:
+            query = query.where(schema.job.c.status == sa.literal_column(f"'{status.value}'"))
+        with self.read() as connection:
+            rows = connection.execute(query.order_by(schema.job.c.id)).mappings().fetchall()
+        return [dict(row) | {"params": json.loads(row["params"])} for row in rows]
+
+    def rows_after(
+        self, campaign_id: int, after: int, count: int, status: Status | None = None
+    ) -> list[dict[str, Any]]:
+        """The next `count` jobs behind the id `after`, in the order they were added, with what they came to.
+
+        Each has the columns of its row, params and metrics decoded, the browser and renderer of the tab that
+        drew it (None where none is on record), and artifacts: the files of a done job as dicts, by name.
+        """
+        job, result, session, artifact = schema.job, schema.result, schema.session, schema.artifact
+        # The + 0 keeps SQLite from finding the campaign's jobs by key and sorting them all for each call.
+        here = (job.c.campaign_id + 0 == campaign_id) & (job.c.id > after)
+        if status is not None:
+            here &= job.c.status == status.value
+        query = (
+            sa.select(job, result.c.metrics, session.c.browser, session.c.renderer)
+            .outerjoin(result, result.c.job_id == job.c.id)
+            .outerjoin(session, session.c.id == job.c.session_id)
+            .where(here)
+            .order_by(job.c.id)
+            .limit(count)
+        )
+        with self.read() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+            files = {row["id"]: [] for row in rows if row["status"] == Status.DONE.value}
+            if files:
+                span = artifact.c.job_id.between(min(files), max(files))
+                for file in connection.execute(sa.select(artifact).where(span)).mappings():
+                    if file["job_id"] in files:
+                        files[file["job_id"]].append(dict(file))
+        for row in rows:
+            row["params"] = json.loads(row["params"])
+            row["metrics"] = json.loads(row["metrics"] or "{}")
+            # By Python's order of text, which is that of no database's locale.
+            row["artifacts"] = sorted(files.get(row["id"], []), key=lambda file: file["name"])
+        return rows
+
+    def job(self, campaign_id: int, key: str) -> dict[str, Any] | None:
+        """One job's row by its key, params decoded; None where there is none."""
+        job = schema.job
+        query = sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
+        with self.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row) | {"params": json.loads(row["params"])}
+
+    def unsettled_keys(self, campaign_id: int) -> list[str]:
+        """Keys of the jobs that are neither done nor failed, in the order they were added."""
+        job = schema.job
+        query = sa.select(job.c.key).where(
+            job.c.campaign_id == campaign_id, job.c.status.in_(["pending", "in_progress"])
+        )
+        with self.read() as connection:
+            return list(connection.execute(query.order_by(job.c.id)).scalars())
+
+    def checkpoint_of(self, lease: Lease) -> Checkpoint:
+        """How far earlier attempts of the job have come."""
+        checkpoint, artifact = schema.checkpoint, schema.artifact
+        with self.read() as connection:
+            query = sa.select(checkpoint.c.step, checkpoint.c.metrics)
+            row = connection.execute(query.where(checkpoint.c.job_id == lease.job_id)).one_or_none()
+            if row is None:
+                return Checkpoint()
+            columns = [artifact.c[name] for name in ("name", "path", "size", "sha256", "kind")]
+            files = connection.execute(sa.select(*columns).where(artifact.c.job_id == lease.job_id))
+            artifacts = tuple(Artifact(*file) for file in files)
+        return Checkpoint(row.step, artifacts, json.loads(row.metrics))
+
+    def attempts(self, campaign_id: int) -> list[dict[str, Any]]:
+        """Attempts that ended otherwise than well, in order of their end, each with its job's key."""
+        query = (
+            sa.select(schema.attempt, schema.job.c.key)
+            .join(schema.job, schema.job.c.id == schema.attempt.c.job_id)
+            .where(schema.job.c.campaign_id == campaign_id)
+            .order_by(schema.attempt.c.end_ts)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def attempts_taken_from(self, worker_id: int, error: str) -> list[tuple[int, int]]:
+        """The worker's attempts that were charged as crashed with that error: job id and number."""
+        attempt = schema.attempt
+        query = sa.select(attempt.c.job_id, attempt.c.attempt).where(
+            attempt.c.worker_id == worker_id, attempt.c.outcome == "crashed", attempt.c.error == error
+        )
+        with self.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def events(self, campaign_id: int) -> list[dict[str, Any]]:
+        """What befell the campaign's runs rather than a job: ts, kind, message, worker_id; oldest first."""
+        event = schema.event
+        columns = (event.c.ts, event.c.kind, event.c.message, event.c.worker_id)
+        query = sa.select(*columns).where(event.c.campaign_id == campaign_id).order_by(event.c.id)
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def failures(self, campaign_id: int) -> list[dict[str, Any]]:
+        """Failed jobs: key, error, and the traceback of the last attempt."""
+        job, attempt = schema.job, schema.attempt
+        query = (
+            sa.select(job.c.key, job.c.error, attempt.c.traceback)
+            .outerjoin(attempt, (attempt.c.job_id == job.c.id) & (attempt.c.attempt == job.c.attempt))
+            .where(job.c.campaign_id == campaign_id, job.c.status == sa.literal_column("'failed'"))
+            .order_by(job.c.id)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def suspects(self, campaign_id: int) -> list[tuple[str, str]]:
+        """(key, suspicion) of the done jobs with a picture that may be wrong, in the order they were added."""
+        job, result = schema.job, schema.result
+        query = (
+            sa.select(job.c.key, result.c.suspicion)
+            .join(job, job.c.id == result.c.job_id)
+            .where(result.c.campaign_id == campaign_id, result.c.suspicion.is_not(None))
+            .order_by(job.c.id)
+        )
+        with self.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def done_times(self, campaign_id: int) -> list[tuple[str, float, float]]:
+        """(key, grab_ts, end_ts) of the done jobs."""
+        job = schema.job
+        query = sa.select(job.c.key, job.c.grab_ts, job.c.end_ts)
+        query = query.where(job.c.campaign_id == campaign_id, job.c.status == "done")
+        with self.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def artifacts(self, campaign_id: int, limit: int | None = None) -> list[dict[str, Any]]:
+        """Files of done jobs, each with its job's key, in the order of jobs and names."""
+        query = (
+            sa.select(schema.artifact, schema.job.c.key)
+            .join(schema.job, schema.job.c.id == schema.artifact.c.job_id)
+            .where(schema.job.c.campaign_id == campaign_id, schema.job.c.status == "done")
+            .order_by(schema.artifact.c.job_id, schema.artifact.c.name)
+            .limit(limit)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def files_between(
+        self, campaign_id: int, first_id: int, last_id: int
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+        """Of the campaign's jobs with these ids: id, key, status and attempt; all their files; and the
+        attempts (job_id, attempt, outcome) that ended otherwise than well."""
+        job, artifact, attempt = schema.job, schema.artifact, schema.attempt
+        mine = (job.c.campaign_id == campaign_id, job.c.id >= first_id, job.c.id <= last_id)
+        jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
+        files = (
+            sa.select(artifact, job.c.key, job.c.status)
+            .join(job, job.c.id == artifact.c.job_id)
+            .where(*mine, artifact.c.job_id >= first_id, artifact.c.job_id <= last_id)
+            .order_by(artifact.c.job_id, artifact.c.name)
+        )
+        ended = (
+            sa.select(attempt.c.job_id, attempt.c.attempt, attempt.c.outcome)
+            .join(job, job.c.id == attempt.c.job_id)
+            .where(*mine, attempt.c.job_id >= first_id, attempt.c.job_id <= last_id)
+        )
+        with self.read() as connection:
+            return tuple(
+                [dict(row) for row in connection.execute(query).mappings()] for query in (jobs, files, ended)
+            )
+
+    def count_files(self, campaign_id: int) -> int:
+        """How many files the campaign's done jobs have."""
+        job, artifact = schema.job, schema.artifact
+        query = (
+            sa.select(sa.func.count())
+            .select_from(artifact)
+            .join(job, job.c.id == artifact.c.job_id)
+            .where(job.c.campaign_id == campaign_id, job.c.status == "done")
+        )
+        with self.read() as connection:
+            return connection.execute(query).scalar()
+
+    def recent_files_bytes(self, campaign_id: int, sample: int = 1000) -> tuple[int, int]:
+        """How many of the jobs done last were looked at, and what their files take in blocks of 4 KiB, in bytes."""
+        result, artifact = schema.result, schema.artifact
+        recent = (
+            sa.select(result.c.job_id)
+            .where(result.c.campaign_id == campaign_id)
+            .order_by(result.c.id.desc())
+            .limit(sample)
+            .subquery()
+        )
+        blocks = sa.func.sum((artifact.c.size + 4095) // 4096)
+        query = sa.select(sa.func.count(recent.c.job_id.distinct()), sa.func.coalesce(blocks, 0)).select_from(
+            recent.outerjoin(artifact, artifact.c.job_id == recent.c.job_id)
+        )
+        with self.read() as connection:
+            jobs, count = connection.execute(query).one()
+            return jobs, int(count) * 4096
+
+    def last_job_id(self, campaign_id: int) -> int:
+        """The highest id of the campaign's jobs; 0 where it has none."""
+        job = schema.job
+        with self.read() as connection:
+            query = sa.select(sa.func.max(job.c.id)).where(job.c.campaign_id == campaign_id)
+            return connection.execute(query).scalar() or 0
+
+    def sample_pictures(self, campaign_id: int, every: int, limit: int) -> list[str]:
+        """Paths of pictures, one a job, of every so many done jobs."""
+        job, artifact = schema.job, schema.artifact
+        query = (
+            sa.select(sa.func.min(artifact.c.path))
+            .join(job, job.c.id == artifact.c.job_id)
+            .where(
+                job.c.campaign_id == campaign_id,
+                job.c.status == "done",
+                job.c.id % every == 0,
+                artifact.c.kind.like("image/%"),
+            )
+            .group_by(job.c.id)
+            .order_by(job.c.id)
+            .limit(limit)
+        )
+        with self.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def workers(self, campaign_id: int) -> list[dict[str, Any]]:
+        """The campaign's workers, oldest first."""
+        query = (
+            sa.select(schema.worker)
+            .where(schema.worker.c.campaign_id == campaign_id)
+            .order_by(schema.worker.c.started_ts)
+        )
+        with self.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def sessions(self, campaign_id: int) -> list[dict[str, Any]]:
+        """The campaign's browser tabs, oldest first; client and settings decoded."""
+        session = schema.session
+        query = sa.select(session).where(session.c.campaign_id == campaign_id)
+        with self.read() as connection:
+            rows = connection.execute(query.order_by(session.c.started_ts)).mappings().fetchall()
+        return [
+            dict(row) | {"client": json.loads(row["client"]), "settings": json.loads(row["settings"])}
+            for row in rows
+        ]
+
+    def done_by_session(self, campaign_id: int) -> dict[int | None, int]:
+        """How many done jobs each browser tab has drawn, by its id; None: no tab was recorded."""
+        job = schema.job
+        query = sa.select(job.c.session_id, sa.func.count()).group_by(job.c.session_id)
+        query = query.where(job.c.campaign_id == campaign_id, job.c.status == "done")
+        with self.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def ended_uncleanly(self) -> bool:
+        """Whether a process that was at work here is gone without having signed off."""
+        worker = schema.worker
+        columns = [worker.c[name] for name in ("host", "boot", "pid", "pid_start")]
+        query = sa.select(*columns).where(worker.c.state == sa.literal_column("'live'"))
+        with self.read() as connection:
+            return any(is_gone(Identity(*row)) for row in connection.execute(query))
+
+    def log_cursor(self, campaign_id: int) -> tuple[int, int]:
+        """Up to which result the metrics log is written, and its length in bytes then."""
+        columns = schema.campaign.c
+        query = sa.select(columns.logged_id, columns.logged_bytes).where(columns.id == campaign_id)
+        with self.read() as connection:
+            return tuple(connection.execute(query).one())
+
+    def results_after(self, campaign_id: int, after: int, count: int) -> list[dict[str, Any]]:
+        """The next `count` results behind the id `after`, in the order in which jobs were done.
+
+        Of each: id, key, attempt, grab_ts, end_ts, params and metrics (decoded).
+        """
+        result, job = schema.result, schema.job
+        query = (
+            sa.select(
+                result.c.id,
+                job.c.key,
+                job.c.attempt,
+                job.c.grab_ts,
+                job.c.end_ts,
+                job.c.params,
+                result.c.metrics,
+            )
+            .join(job, job.c.id == result.c.job_id)
+            .where(result.c.id > after, result.c.campaign_id == campaign_id)
+            .order_by(result.c.id)
+            .limit(count)
+        )
+        with self.read() as connection:
+            rows = connection.execute(query).fetchall()
+        # One text for all: starting the decoder for each would be most of the cost, and the log shares
+        # its interpreter with the claims.
+        params = json.loads("[" + ",".join([row[5] for row in rows]) + "]")
+        metrics = json.loads("[" + ",".join([row[6] for row in rows]) + "]")
+        return [
+            {
+                "id": row[0], "key": row[1], "attempt": row[2], "grab_ts": row[3], "end_ts": row[4],
+                "params": of_params, "metrics": of_metrics,
+            }
+            for row, of_params, of_metrics in zip(rows, params, metrics)
+        ]  # fmt: skip
+
+    def live_workers(self, campaign_id: int) -> list[tuple[int, Identity, int]]:
+        """(id, process, beat) of each worker that has neither ended nor been declared lost."""
+        worker = schema.worker
+        query = sa.select(
+            worker.c.id, worker.c.beat, worker.c.host, worker.c.boot, worker.c.pid, worker.c.pid_start
+        ).where(worker.c.campaign_id == campaign_id, worker.c.state == sa.literal_column("'live'"))
+        with self.read() as connection:
+            return [(row[0], Identity(*row[2:]), row[1]) for row in connection.execute(query)]
+
+    def worker(self, worker_id: int) -> dict[str, Any] | None:
+        """One worker's row; None for an unknown one."""
+        query = sa.select(schema.worker).where(schema.worker.c.id == worker_id)
+        with self.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else dict(row)
+
+    def attempt_outcome(self, job_id: int, number: int) -> str | None:
+        """failed, crashed, released or requeued; None for an attempt that is not on record."""
+        attempt = schema.attempt
+        query = sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
+        with self.read() as connection:
+            return connection.execute(query).scalar()
+
+    def worker_state(self, worker_id: int) -> str | None:
+        """live, ended or lost; None for an unknown worker."""
+        query = sa.select(schema.worker.c.state).where(schema.worker.c.id == worker_id)
+        with self.read() as connection:
+            return connection.execute(query).scalar()
+
+
+@cache
+def _progress_query() -> sa.Select:
+    # Asked several times a second, and costlier to build than to run.
+    job, worker, campaign = schema.job, schema.worker, schema.campaign
+    this = sa.bindparam("campaign")
+    # By way of the live workers, who hold all of them: the index of running jobs is the only way.
+    running = (
+        sa.select(sa.func.count())
+        .select_from(worker)
+        .join(job, job.c.worker_id == worker.c.id)
+        .where(
+            worker.c.campaign_id == this,
+            worker.c.state == sa.literal_column("'live'"),
+            job.c.status == sa.literal_column("'in_progress'"),
+        )
+        .scalar_subquery()
+    )
+    counts = (campaign.c.total, campaign.c.done, campaign.c.failed, running.label("in_progress"))
+    return sa.select(*counts).where(campaign.c.id == this)
