@@ -64,16 +64,16 @@ def _processes_in(folder: Path) -> list[psutil.Process]:
 
 def _command(process: psutil.Process) -> str:
     try:
-        return " ".join(process.cmdline())
+        return str(" ".join(process.cmdline()))
     except psutil.Error:
         return ""
 
 
 def status_of(process: psutil.Process) -> str:
     try:
-        return process.status()
+        return str(process.status())
     except psutil.Error:
-        return psutil.STATUS_DEAD
+        return str(psutil.STATUS_DEAD)
 
 
 def is_alive(process: psutil.Process | None) -> bool:

@@ -41,7 +41,7 @@ class Tab:
         self._target = self._session = ""
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        calls: dict[str, Callable[[dict], None]] = {
+        calls: dict[str, Callable[[dict[str, Any]], None]] = {
             "Target.targetCrashed": lambda event: on_crash(),
             "Target.targetDestroyed": lambda event: on_closed(),
             "Target.targetInfoChanged": lambda event: on_address(event["targetInfo"]["url"]),
@@ -83,7 +83,8 @@ class Tab:
             del self._answers[number]
         if "error" in found:
             raise BrowserError(f"the browser refused {method}: {found['error'].get('message')}")
-        return found["result"]
+        result: dict[str, Any] = found["result"]
+        return result
 
     async def go(self, url: str) -> None:
         """Load a page. Raises BrowserError, asyncio.TimeoutError."""
@@ -108,7 +109,7 @@ class Tab:
                 answer.exception()  # it may be that nobody waits for it yet
 
     def _is_mine(self, event: dict[str, Any]) -> bool:
-        return event.get("targetInfo", event).get("targetId") == self._target
+        return bool(event.get("targetInfo", event).get("targetId") == self._target)
 
     def _receive(self, event: dict[str, Any]) -> None:
         if event["sessionId"] != self._session:
