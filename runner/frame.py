@@ -26,27 +26,41 @@ class Frame:
     data: the file's bytes. kind: its media type; RAW for bare pixels, which have no file of their own.
     width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
     suspicion: why the picture may be wrong though it is whole; empty for most.
-    Raises FrameError when the bytes are not a whole JPEG, PNG, WebP or raw picture.
+    size: (width, height) that was asked for, which is looked at before anything is decoded; None takes any.
+    Raises FrameError when the bytes are not a whole JPEG, PNG, WebP or raw picture of that size, and when
+    the depth that belongs to it is not there or of another size.
     """
 
     def __init__(
-        self, data: bytes, depth: bytes | None = None, depth_range: tuple[float, float] | None = None
+        self,
+        data: bytes,
+        depth: bytes | None = None,
+        depth_range: tuple[float, float] | None = None,
+        size: tuple[int, int] | None = None,
     ):
         from PIL import Image
 
         self.data = bytes(data)
         try:
             if self.data[:4] == _RAW_MAGIC:
+                _refuse_other_size(_raw_size(self.data), size)
                 self.kind, image = RAW, _raw_image(self.data)
             else:
+                if self.data[8:12] == b"WEBP":
+                    # Pillow makes room for all pixels when it opens one.
+                    _refuse_other_size(_webp_size(self.data), size)
                 image = Image.open(io.BytesIO(self.data), formats=tuple(_KINDS))
-                self.kind = _KINDS[image.format]
-                _refuse_cut_off(self.data, image.format)
+                _refuse_other_size(image.size, size)
+                image_format = str(image.format)
+                self.kind = _KINDS[image_format]
+                _refuse_cut_off(self.data, image_format)
                 image.load()
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise FrameError(
                 f"the browser sent {len(self.data)} bytes that are not a whole picture ({error})"
             ) from None
+        if depth_range is not None:
+            _refuse_other_depth(depth, image.size)
         self.width, self.height = image.size
         self._image = image
         self._depth, self._depth_range = depth, depth_range
@@ -69,7 +83,7 @@ class Frame:
 
         Steps of (far - near) / 2**24, on top of the rounding of a 32-bit depth buffer.
         """
-        if self._depth is None:
+        if self._depth is None or self._depth_range is None:
             return None
         import numpy as np
 
@@ -94,11 +108,43 @@ def _may_be_blank(image: Any) -> bool:
     return all(high - low <= _BLANK_LEVELS for low, high in _ranges(image.resize((3, 3), 0)))
 
 
+def _raw_size(data: bytes) -> tuple[int, int]:
+    return int.from_bytes(data[4:8], "little"), int.from_bytes(data[8:12], "little")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk's head, which is of one of three kinds (RFC 9649, section 2)."""
+    kind, number = data[12:16], int.from_bytes
+    if kind == b"VP8X":
+        return number(data[24:27], "little") + 1, number(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = number(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return number(data[26:28], "little") & 0x3FFF, number(data[28:30], "little") & 0x3FFF
+
+
+def _refuse_other_size(size: tuple[int, int], asked: tuple[int, int] | None) -> None:
+    if asked is not None and size != asked:
+        raise FrameError(
+            f"asked for {asked[0]}x{asked[1]} pixels, the browser sent {size[0]}x{size[1]} (width:height must "
+            "lie between 1:10 and 10:1, and be (right - left):(top - bottom) for an orthographic camera)"
+        )
+
+
+def _refuse_other_depth(depth: Any, size: tuple[int, int]) -> None:
+    """Depth that is not that of the picture beside it would pass for it."""
+    width, height = size
+    if not isinstance(depth, bytes):
+        raise FrameError("the browser sent a picture without its depth")
+    if depth[:4] != _RAW_MAGIC or _raw_size(depth) != size or len(depth) != 12 + 4 * width * height:
+        raise FrameError(f"the browser sent depth that is not of {width}x{height} pixels")
+
+
 def _raw_image(data: bytes) -> Any:
     """The page script's bare pixels: 'RGBA', width and height (little-endian, 32 bits), rows from the top."""
     from PIL import Image
 
-    width, height = (int.from_bytes(data[i : i + 4], "little") for i in (4, 8))
+    width, height = _raw_size(data)
     if len(data) != 12 + 4 * width * height:
         raise ValueError(f"{width}x{height} pixels need {12 + 4 * width * height} bytes")
     # Opaque by the client's own rendering.

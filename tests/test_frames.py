@@ -54,6 +54,38 @@ def test_damage_in_the_middle_of_a_png_is_seen(tmp_path):
         Frame(bytes(data))
 
 
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_of_another_size_is_refused_before_it_is_decoded(image_format):
+    """A few bytes may claim gigabytes of pixels: the size that was asked for is compared first."""
+    data = bytearray(picture(image_format, (300, 200)))
+    del data[len(data) // 2 :]  # decoding it would end otherwise: "not a whole picture"
+    with pytest.raises(FrameError, match="asked for 64x48 pixels, the browser sent 300x200"):
+        Frame(bytes(data), size=(64, 48))
+    assert Frame(picture(image_format), size=(64, 48)).width == 64
+
+
+def test_all_three_kinds_of_webp_tell_their_size():
+    """Lossy, lossless, and with transparency in the extended form: each is taken at the size it has."""
+    for mode, options in [("RGB", {}), ("RGB", {"lossless": True}), ("RGBA", {"exif": b"Exif\0\0"})]:
+        buffer = io.BytesIO()
+        Image.new(mode, (300, 200), 9).save(buffer, format="WEBP", **options)
+        assert Frame(buffer.getvalue(), size=(300, 200)).height == 200
+        with pytest.raises(FrameError, match="the browser sent 300x200"):
+            Frame(buffer.getvalue(), size=(301, 200))
+
+
+def raw(width: int, height: int) -> bytes:
+    return b"RGBA" + width.to_bytes(4, "little") + height.to_bytes(4, "little") + bytes(4 * width * height)
+
+
+@pytest.mark.parametrize("depth", [None, b"", raw(1, 1), raw(64, 48)[:-4], picture("PNG"), "text"])
+def test_depth_that_is_not_the_pictures_is_refused(depth):
+    """A job is not done with depth of another size, or with none, where the camera renders it."""
+    with pytest.raises(FrameError, match="depth"):
+        Frame(picture("PNG"), depth, (0.1, 20.0), (64, 48))
+    assert Frame(picture("PNG"), raw(64, 48), (0.1, 20.0), (64, 48)).depth.shape == (48, 64)
+
+
 def test_a_contact_sheet_shows_pictures_in_order(tmp_path):
     """Tiles run in reading order; one that cannot be read stays black."""
     files = []

@@ -186,16 +186,11 @@ class Session(SceneOps):
         return await asyncio.to_thread(self._frame, key, value)
 
     def _frame(self, key: str, value: dict[str, Any]) -> Frame:
-        depth = value.get("depthFrame")
-        frame = Frame(value["frame"], depth, self._cameras.depth_range(key))
-        asked = self._cameras.size(key)
-        if asked != (frame.width, frame.height):
-            raise FrameError(
-                f"camera {key!r}: asked for {asked[0]}x{asked[1]} pixels, the browser sent "
-                f"{frame.width}x{frame.height} (width:height must lie between 1:10 and 10:1, and "
-                "be (right - left):(top - bottom) for an orthographic camera)"
-            )
-        return frame
+        depth_range, size = self._cameras.depth_range(key), self._cameras.size(key)
+        try:
+            return Frame(value["frame"], value.get("depthFrame"), depth_range, size)
+        except FrameError as error:
+            raise FrameError(f"camera {key!r}: {error}") from None
 
     async def ready(self, *, wait_s: float = 30.0) -> None:
         """Return when everything sent before is in the scene, with all that it loads; takes no picture.
