@@ -29,7 +29,7 @@ WINGS: dict[str, list[str]] = {
     "campaign": ["assets", "campaign", "loading"],
     "sessions": ["cameras", "session", "server"],
     "run": ["say", "limits", "breaker", "progress", "crew", "signals", "keeper", "one_run"],
-    "cli": [],
+    "cli": ["options", "chosen", "look", "operate", "render", "take_out", "group"],
 }
 # Where a foreign package may be imported.
 PLACES = {

@@ -80,6 +80,9 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
         (["run", "good.py", "--db", "good.py"], "not a database"),
         (["run", "good.py", "--db", "mysql://x/y"], "SQLite files and in PostgreSQL only"),
         (["run", "good.py", "--sessions", "-1"], "Invalid value"),
+        (["run", "good.py", "--browser-memory", "3072"], "'3072' is too small: at least 256M"),
+        (["run", "good.py", "--min-free", "much"], "'much' is no size: write 500M, 2G or the like"),
+        (["run", "good.py", "--halt", "20"], "write a share such as 20%, or never"),
         (["report"], "there is no database runner.db here"),
         (["status", "--db", "nowhere.db"], "there is no database nowhere.db"),
         (["frobnicate"], "No such command"),
@@ -207,7 +210,7 @@ def test_retry_filters_by_error_and_key(tmp_path):
 
     database = ["--db", tmp_path / "runner.db"]
     assert run("retry", *database, "--error", "(").returncode == 2 and pending() == ["d"]
-    assert run("retry", *database, "--failed", "--error", "^OSError", "--key", "c").returncode == 0
+    assert run("retry", *database, "--error", "^OSError", "--key", "c").returncode == 0
     assert pending() == ["c", "d"]
     assert run("retry", *database, "--error", "^OSError").returncode == 0
     assert pending() == ["a", "c", "d"]
@@ -264,7 +267,7 @@ def test_python_access_in_two_lines(tmp_path):
 def test_the_rasterizers_offered_are_those_that_browsers_know():
     """`--rasterizer` offers what browsers can be started with, and 'auto'."""
     from runner.browsers import RASTERIZERS
-    from runner.cli import run
+    from runner.cli import main
 
-    (option,) = [parameter for parameter in run.params if parameter.name == "rasterizer"]
+    (option,) = [parameter for parameter in main.commands["run"].params if parameter.name == "rasterizer"]
     assert set(option.type.choices) == {"auto", *RASTERIZERS}

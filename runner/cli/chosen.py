@@ -1,0 +1,44 @@
+"""Which database a command is about, and which of its campaigns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.report import Campaigns, CampaignTable
+    from runner.store import Store
+
+__all__ = ["campaign_rows", "campaign_table", "existing_store"]
+
+
+def existing_store(db: str | None) -> Store:
+    """The database that is there; none is made."""
+    # SQLAlchemy takes long to import; `runner --help` goes without it.
+    from runner.store import Store
+
+    database = db or "runner.db"
+    if "://" not in database and not Path(database).is_file():
+        raise UsageError(f"there is no database {database} here; name one with --db, or run a campaign first")
+    return Store(database)
+
+
+def campaign_rows(store: Store, name: str | None) -> list[dict[str, Any]]:
+    """The campaign of that name, or all; at least one."""
+    rows = [row for row in store.campaigns() if name in (None, row["name"])]
+    if not rows:
+        known = ", ".join(row["name"] for row in store.campaigns()) or "none"
+        raise UsageError(f"there is no campaign {name or ''} in the database; it has: {known}")
+    return rows
+
+
+def campaign_table(campaigns: Campaigns, name: str | None) -> CampaignTable:
+    """The campaign of that name, or the only one."""
+    if name is None and len(campaigns) == 1:
+        (name,) = campaigns
+    if name is None or name not in campaigns:
+        known = ", ".join(campaigns) or "none"
+        raise UsageError(f"name a campaign of the database after the target; it has: {known}")
+    return campaigns[name]

@@ -1,0 +1,88 @@
+"""The command `runner`: its verbs by what one wants to do, and how mistakes are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from runner import __version__
+from runner.cli.look import log, report, status, verify
+from runner.cli.operate import cancel, pause, resume, retry
+from runner.cli.render import demo, init, run
+from runner.cli.take_out import export
+from runner.errors import RunnerError, UsageError
+from runner.exits import ExitStatus
+
+__all__ = ["main"]
+
+_EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed
+(verify: damage was found); 2 usage, or a file that cannot be used; 3 stopped: paused, cancelled, halted, or
+no browser could be started; 4 there are no jobs; 8
+unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
+
+
+class Verbs(click.Group):
+    """Verbs in families; a verb returns its exit status, and a RunnerError is one line, without a traceback."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.families: dict[str, list[click.Command]] = {}
+
+    def add_family(self, title: str, *verbs: click.Command) -> None:
+        """Add verbs that serve one purpose; the help shows them together, in this order."""
+        self.families[title] = list(verbs)
+        for verb in verbs:
+            self.add_command(verb)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb.name or "" for verbs in self.families.values() for verb in verbs]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, verbs in self.families.items():
+            with formatter.section(title):
+                room = formatter.width - width - 6
+                formatter.write_dl(
+                    [((verb.name or "").ljust(width), verb.get_short_help_str(room)) for verb in verbs]
+                )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            status = super().invoke(ctx)
+        except RunnerError as error:
+            click.echo(f"runner: {error}", err=True)
+            status = ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.STOPPED
+        except KeyboardInterrupt:
+            status = ExitStatus.INTERRUPTED
+        except BrokenPipeError:
+            # The reader of our output has gone, as head does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = ExitStatus.DONE
+        ctx.exit(status or ExitStatus.DONE)
+
+
+@click.group(
+    cls=Verbs,
+    epilog=_EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="runner")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Render campaigns of many jobs with Vuer, from start to end, whatever happens in between.
+
+    A campaign is a Python file with its jobs, its scene and its render function. The jobs are kept
+    in a database; a run that was stopped or killed goes on where it was.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+main.add_family("Render", init, run, demo)
+main.add_family("Look", status, report, verify, log)
+main.add_family("Operate", pause, resume, cancel, retry)
+main.add_family("Take out", export)

@@ -1,0 +1,107 @@
+"""Options that several commands take, and the kinds of value that they may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from runner.errors import UsageError
+
+__all__ = [
+    "campaign_argument",
+    "database_option",
+    "json_option",
+    "log_root_option",
+    "option",
+    "results_option",
+    "sessions_option",
+    "settings_option",
+    "share",
+    "size",
+]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+# Each says its default in the help.
+option = partial(click.option, show_default=True)
+
+
+def size(least: str = "0") -> Callable[[str], int]:
+    """The kind of a value in bytes, written as 512M or 3G. least: the smallest that is allowed."""
+
+    def convert(text: str) -> int:
+        from runner.machine import parse_size
+
+        try:
+            count = parse_size(text)
+        except UsageError as error:
+            raise click.BadParameter(str(error)) from None
+        if count < parse_size(least):
+            raise click.BadParameter(f"{text!r} is too small: at least {least}")
+        return count
+
+    return convert
+
+
+def share(text: str) -> float | None:
+    """The kind of a value that is a part of all, written as 20%; None where 'never' is written."""
+    if text == "never":
+        return None
+    try:
+        part = float(text.removesuffix("%")) / 100
+    except ValueError:
+        part = 0.0
+    if not (text.endswith("%") and 0.0 < part <= 1.0):
+        raise click.BadParameter(f"write a share such as 20%, or never, not {text!r}")
+    return part
+
+
+def _settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"write NAME=VALUE, not {value!r}", ctx, param)
+    return dict(value.split("=", 1) for value in values)
+
+
+campaign_argument = click.argument("campaign", required=False)
+
+database_option = option(
+    "--db",
+    envvar="RUNNER_DB",
+    metavar="PATH|URL",
+    help="The database: a SQLite file or a postgresql:// URL. [env: RUNNER_DB; default: runner.db "
+    "beside the campaign, or in this folder]",
+)
+json_option = option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign."
+)
+log_root_option = option(
+    "--log-root",
+    metavar="ROOT",
+    help="Copy the metrics log there, too: a folder, http:// or https:// of an ML-Logger server, "
+    "s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+)
+sessions_option = option(
+    "--sessions",
+    "-n",
+    type=click.IntRange(0, 64),
+    default=2,
+    help="Headless browsers to start; 0 starts none and prints a link for your own.",
+)
+settings_option = option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_settings,
+    help="Fill in a keyword argument of the campaign's jobs or scene function.",
+)
+
+
+def results_option(text: str) -> Callable[[_Command], _Command]:
+    """--results, with what the command says of it."""
+    return option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help=text)

@@ -1,0 +1,166 @@
+"""Verbs that render: init, run, demo."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.look import report
+from runner.cli.options import (
+    database_option,
+    log_root_option,
+    option,
+    results_option,
+    sessions_option,
+    settings_option,
+    share,
+    size,
+)
+from runner.errors import UsageError
+from runner.exits import ExitStatus
+
+if TYPE_CHECKING:
+    from runner.campaign import Campaign
+    from runner.run import RunOptions
+
+__all__ = ["demo", "init", "run"]
+
+# As runner.browsers has them, which takes long to import.
+_RASTERIZERS = ("auto", "egl", "swiftshader", "native")
+_EXAMPLES = ("orbit", "demo", "camera_path")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@option("--example", type=click.Choice(_EXAMPLES), default="orbit", help="What to start from.")
+def init(file: Path, example: str) -> None:
+    """Write a commented campaign FILE that runs as it stands.
+
+    Example: runner init orbit.py
+    """
+    source = resources.files("runner.campaign.examples")
+    if file.exists():
+        raise UsageError(f"{file} exists already and was not touched; name another file")
+    wanted = {f"{example}.py": file}
+    if example == "camera_path":
+        wanted["camera_path.pkl"] = file.with_name("camera_path.pkl")
+    for name, target in wanted.items():
+        try:
+            target.write_bytes(source.joinpath(name).read_bytes())
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
+        click.echo(f"wrote {target}", err=True)
+    click.echo(f"next: runner run {file}", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@sessions_option
+@database_option
+@results_option("Where files and metrics go. [default: results beside the campaign]")
+@settings_option
+@option("--host", default="localhost", help="Where to listen; not on loopback, it lets other machines in.")
+@option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 takes a free one.")
+@option(
+    "--rasterizer",
+    type=click.Choice(_RASTERIZERS),
+    default="auto",
+    help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), "
+    "Chromium's own SwiftShader, or Chromium's choice.",
+)
+@option("--require-gpu", is_flag=True, help="Refuse to render in software.")
+@option(
+    "--recycle-after",
+    type=click.IntRange(1),
+    default=5000,
+    metavar="JOBS",
+    help="Replace a browser after so many jobs.",
+)
+@option(
+    "--browser-memory",
+    "browser_memory_bytes",
+    type=size(least="256M"),
+    default="3G",
+    metavar="SIZE",
+    help="Replace a browser that has grown larger, between two jobs.",
+)
+@option(
+    "--halt",
+    "halt_share",
+    type=share,
+    default="20%",
+    metavar="SHARE|never",
+    help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.",
+)
+@log_root_option
+@option(
+    "--min-free",
+    "min_free_bytes",
+    type=size(),
+    default="256M",
+    metavar="SIZE",
+    help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.",
+)
+def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
+    """Render the campaign in FILE: submit, resume or top up, whichever is due.
+
+    Its jobs are added by their keys, so the same command can be given again at any time.
+
+    Example: runner run orbit.py --sessions 2
+    """
+    from runner.run import run_campaign
+    from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
+
+    campaign = load_campaign(file, settings)
+    return run_campaign(campaign, _run_options(campaign, **given))
+
+
+def _run_options(
+    campaign: Campaign,
+    db: str | None,
+    results: Path | None,
+    recycle_after: int,
+    browser_memory_bytes: int,
+    **others: Any,
+) -> RunOptions:
+    """What the command line gave, as the library takes it; others: by the names that they have there."""
+    from runner.browsers import Limits
+    from runner.run import RunOptions
+
+    assert campaign.file is not None  # it was loaded from there
+    beside = campaign.file.parent
+    return RunOptions(
+        database=db or str(beside / "runner.db"),
+        results=(results or beside / "results").absolute(),
+        limits=Limits(renders=recycle_after, memory_bytes=browser_memory_bytes),
+        **others,
+    )
+
+
+@click.command()
+@click.argument("folder", default="runner-demo", type=click.Path(path_type=Path, file_okay=False))
+@sessions_option
+@click.pass_context
+def demo(ctx: click.Context, folder: Path, sessions: int) -> ExitStatus:
+    """Render the packaged demo campaign of 60 jobs into FOLDER, and report on it.
+
+    Example: runner demo
+    """
+    file = folder / "demo.py"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(str(resources.files("runner.campaign.examples").joinpath("demo.py")), file)
+    status: ExitStatus = _as_typed(ctx, run, str(file), "--sessions", str(sessions))
+    if status in (ExitStatus.DONE, ExitStatus.SOME_FAILED):
+        _as_typed(ctx, report, "demo", "--db", str(folder / "runner.db"))
+    return status
+
+
+def _as_typed(parent: click.Context, command: click.Command, *arguments: str) -> Any:
+    """Call another command with what a person would type, so that all its defaults and checks hold."""
+    with command.make_context(command.name, list(arguments), parent=parent) as ctx:
+        return command.invoke(ctx)
