@@ -26,7 +26,7 @@ WINGS: dict[str, list[str]] = {
     "report": ["table", "summary", "text"],
     "export": ["targets", "rows", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
-    "campaign": ["assets", "campaign", "loading"],
+    "campaign": ["assets", "settings", "campaign", "loading"],
     "sessions": ["cameras", "session", "server"],
     "run": ["say", "limits", "breaker", "progress", "crew", "signals", "keeper", "one_run"],
     "cli": ["options", "chosen", "look", "operate", "render", "take_out", "group"],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.campaign.assets import AssetFolder
+from runner.campaign.settings import UnfitValue, convert, settable
 from runner.errors import AssetError, CampaignError, RunnerError
 from runner.job import Policy
 
@@ -42,7 +43,7 @@ class Campaign:
     @campaign.render    async (session, job) → None; called for each job
 
     jobs and scene may take keyword arguments with defaults: `runner run FILE --set name=value`
-    fills them in.
+    fills them in, made what the annotation or the default is: a number, true or false, a path, JSON, text.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Campaign:
         self.file: Path | None = None
         self.file_sha256: str | None = None
         self.settings: dict[str, str] = {}
-        self._functions: dict[str, Callable] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
 
     def jobs(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorator: the function that yields the campaign's jobs."""
@@ -121,7 +122,7 @@ class Campaign:
             )
         return self.assets.url(name)
 
-    def _take(self, role: str, function: Callable) -> Callable:
+    def _take(self, role: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if role in self._functions:
             raise CampaignError(f"campaign {self.name!r} has two {role} functions")
         self._functions[role] = function
@@ -136,13 +137,15 @@ class Campaign:
                     f"campaign {self.name!r} has no {role} function: "
                     f"write one and decorate it with @campaign.{role}"
                 )
-        known = {name for role in ("jobs", "scene") for name in self._settable(role)}
+        known = {name for role in ("jobs", "scene") for name in settable(self._functions[role])}
         for name in self.settings.keys() - known:
             choice = ", ".join(sorted(known)) or "none"
             raise CampaignError(
                 f"campaign {self.name!r} has no setting {name!r}; it has: {choice} "
                 "(the keyword arguments of its jobs and scene functions)"
             )
+        for role in ("jobs", "scene"):
+            self._arguments(role)
 
     def _check_assets(self) -> None:
         if self.assets is None:
@@ -157,12 +160,26 @@ class Campaign:
                 f"lies in {folder} too: put what the scenes load into a subfolder"
             )
 
-    def _settable(self, role: str) -> list[str]:
-        return list(inspect.signature(self._functions[role]).parameters)
+    def _arguments(self, role: str) -> dict[str, Any]:
+        """What the settings fill in of that function. Raises CampaignError for what does not fit, or is missing."""
+        arguments = {}
+        for name, parameter in settable(self._functions[role]).items():
+            if name in self.settings:
+                try:
+                    arguments[name] = convert(self.settings[name], parameter)
+                except UnfitValue as error:
+                    raise CampaignError(
+                        f"campaign {self.name!r}: the setting {name!r} cannot be {self.settings[name]!r:.100}: {error}"
+                    ) from None
+            elif parameter.default is parameter.empty:
+                raise CampaignError(
+                    f"campaign {self.name!r}: its {role} function needs the setting {name!r}: "
+                    f"give it a default, or add '--set {name}=…'"
+                )
+        return arguments
 
     def _call(self, role: str) -> Any:
-        chosen = {k: v for k, v in self.settings.items() if k in self._settable(role)}
-        return self._functions[role](**chosen)
+        return self._functions[role](**self._arguments(role))
 
     def iterate_jobs(self) -> Iterator[Any]:
         """What the jobs function yields; its own errors become CampaignError with their line."""

@@ -20,7 +20,7 @@ campaign = Campaign("camera_path")
 
 @campaign.jobs
 def jobs(recording=Path(__file__).with_name("camera_path.pkl")):
-    path = Path(recording).absolute()
+    path = recording.absolute()
     logger = ML_Logger(root=str(path.parent), prefix="")
     records = logger.load_pkl(path.name)
     if not records or not all("matrix" in record for record in records):

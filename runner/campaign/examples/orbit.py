@@ -20,9 +20,8 @@ campaign = Campaign("orbit", max_failures=3, timeout_s=60)
 def jobs(count=36):
     """One dict of parameters a job: numbers, strings, lists. Equal parameters are one job.
 
-    `runner run orbit.py --set count=72` fills in the argument; settings arrive as text.
+    `runner run orbit.py --set count=72` fills in the argument, as the whole number that its default is.
     """
-    count = int(count)
     for i in range(count):
         yield {"azimuth_deg": 360.0 * i / count}
 
