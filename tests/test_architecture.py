@@ -17,6 +17,7 @@ PACKAGE = Path(runner.__file__).parent
 WINGS: dict[str, list[str]] = {
     "errors": [],
     "exits": [],
+    "commands": [],
     "job": [],
     "frame": [],
     "machine": ["disk", "filesystem", "faults", "guard", "clocks", "process"],

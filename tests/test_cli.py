@@ -11,6 +11,7 @@ import time
 import pytest
 from campaigns import run, write_colors
 
+from runner.exits import ExitStatus
 from runner.job import Outcome, Policy, Provenance
 from runner.store import Store
 
@@ -86,6 +87,9 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
         (["report"], "there is no database runner.db here"),
         (["status", "--db", "nowhere.db"], "there is no database nowhere.db"),
         (["frobnicate"], "No such command"),
+        (["ls"], "there is no command 'ls'; what you want may be: "),
+        (["show", "orbit"], "runner report orbit"),
+        (["good.py"], "runner run good.py"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_said_without_a_traceback(tmp_path, arguments, message):
@@ -149,7 +153,7 @@ def test_report_says_verdict_first_and_what_to_do_next(mixed):
     assert end.returncode == 0 and end.stderr == ""
     assert lines[0] == "mixed: unfinished, 1 of 6 jobs are left"
     assert any("2 failed: browser-1: the browser died" in line for line in lines)
-    assert any("runner retry mixed" in line for line in lines)
+    assert any(f"runner retry mixed --db {mixed}" in line for line in lines)
 
 
 def test_report_and_status_speak_json(mixed):
@@ -228,9 +232,52 @@ def test_a_paused_campaign_hands_out_nothing_until_it_is_resumed(tmp_path):
             assert f"good is {state}" in run(verb, "good", "--db", database).stderr
             assert store.claim(worker_id, 1) == []
             end = run("run", tmp_path / "good.py")
-            assert end.returncode == 3 and f"good is {state}: 'runner resume good'" in end.stderr
+            assert end.returncode == 3 and f"good is {state}; to let it go on: " in end.stderr
         run("resume", "--db", database)
         assert len(store.claim(worker_id, 1)) == 1
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
+def test_no_command_changes_several_campaigns_unless_told_to(tmp_path, verb):
+    """Without a name it takes the only campaign; of several it changes none, until one is named or --all is said."""
+    is_changed = {"pause": "paused", "cancel": "cancelled"}.get(verb, "open")
+    database = tmp_path / "runner.db"
+    with Store(database) as store:
+        for name in ("one", "two"):
+            store.submit(name, [{"x": 1}], Policy(max_crashes=1))
+        for row in store.campaigns():
+            worker_id = store.start_worker(row["id"])
+            store.reclaim(store.claim(worker_id, row["id"])[0], "the browser died")
+            store.set_state(row["id"], "paused" if verb == "resume" else "open")
+
+        def changed():
+            rows = [
+                (row["name"], row["failed"] if verb == "retry" else row["state"]) for row in store.campaigns()
+            ]
+            return [name for name, value in rows if value == (0 if verb == "retry" else is_changed)]
+
+        end = run(verb, "--db", database)
+        assert end.returncode == 2 and "several campaigns (one, two): name one, or add --all" in end.stderr
+        assert changed() == []
+        assert run(verb, "two", "--db", database).returncode == 0 and changed() == ["two"]
+        assert run(verb, "--all", "--db", database).returncode == 0 and changed() == ["one", "two"]
+
+
+def test_whoever_starts_a_run_its_options_are_made_alike(tmp_path, monkeypatch):
+    """`runner demo` runs its campaign as `runner run` would, defaults and checks included."""
+    from runner.cli import main
+
+    started = []
+    monkeypatch.setattr(
+        "runner.run.run_campaign", lambda campaign, options: started.append(options) or ExitStatus.STOPPED
+    )
+    for arguments in (["demo", str(tmp_path)], ["run", str(tmp_path / "demo.py")]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == ExitStatus.STOPPED
+    assert (
+        started[0] == started[1] and started[0].halt_share == 0.2 and started[0].min_free_bytes == 256 << 20
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error(mixed):

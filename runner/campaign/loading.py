@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runner.campaign.campaign import Campaign, current_folder, place_of
+from runner.commands import typed
 from runner.errors import CampaignError, RunnerError
 
 
@@ -23,7 +24,7 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CampaignError(
-            f"cannot read the campaign file {file}: {reason}; 'runner init {file}' writes one to start from"
+            f"cannot read the campaign file {file}: {reason}; to write one to start from: {typed('init', file)}"
         ) from None
     spec = importlib.util.spec_from_loader(f"campaign_{path.stem}", loader=None, origin=str(path))
     module = importlib.util.module_from_spec(spec)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runner.report import Campaigns, CampaignTable
     from runner.store import Store
 
-__all__ = ["campaign_rows", "campaign_table", "existing_store"]
+__all__ = ["campaign_rows", "campaign_table", "existing_store", "rows_to_change"]
 
 
 def existing_store(db: str | None) -> Store:
@@ -31,6 +31,17 @@ def campaign_rows(store: Store, name: str | None) -> list[dict[str, Any]]:
     if not rows:
         known = ", ".join(row["name"] for row in store.campaigns()) or "none"
         raise UsageError(f"there is no campaign {name or ''} in the database; it has: {known}")
+    return rows
+
+
+def rows_to_change(store: Store, name: str | None, is_all: bool) -> list[dict[str, Any]]:
+    """As campaign_rows, but where there are several, all of them only if that was said."""
+    rows = campaign_rows(store, name)
+    if name is not None and is_all:
+        raise UsageError(f"name a campaign or add --all, not both: {name} --all")
+    if len(rows) > 1 and not is_all:
+        known = ", ".join(row["name"] for row in rows)
+        raise UsageError(f"the database has several campaigns ({known}): name one, or add --all")
     return rows
 
 

@@ -13,6 +13,7 @@ from runner.cli.look import log, report, status, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.render import demo, init, run
 from runner.cli.take_out import export
+from runner.commands import typed
 from runner.errors import RunnerError, UsageError
 from runner.exits import ExitStatus
 
@@ -22,6 +23,21 @@ _EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed
 (verify: damage was found); 2 usage, or a file that cannot be used; 3 stopped: paused, cancelled, halted, or
 no browser could be started; 4 there are no jobs; 8
 unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
+
+# What people type who know other tools, and the verb that does it here.
+_MEANT = {
+    "list": "status",
+    "ls": "status",
+    "show": "report",
+    "view": "report",
+    "start": "run",
+    "render": "run",
+    "stop": "pause",
+    "kill": "cancel",
+    "new": "init",
+    "restart": "retry",
+    "check": "verify",
+}
 
 
 class Verbs(click.Group):
@@ -39,6 +55,17 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [verb.name or "" for verbs in self.families.values() for verb in verbs]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in self.commands and not word.startswith("-"):
+            verb = "run" if word.endswith(".py") else _MEANT.get(word)
+            if verb:
+                rest = args if word.endswith(".py") else args[1:]
+                ctx.fail(f"there is no command {word!r}; what you want may be: {typed(verb, *rest)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, self.commands))

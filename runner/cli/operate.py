@@ -6,8 +6,8 @@ import re
 
 import click
 
-from runner.cli.chosen import campaign_rows, existing_store
-from runner.cli.options import campaign_argument, database_option, option
+from runner.cli.chosen import existing_store, rows_to_change
+from runner.cli.options import all_option, campaign_argument, database_option, option
 from runner.errors import UsageError
 
 __all__ = ["cancel", "pause", "resume", "retry"]
@@ -16,39 +16,42 @@ __all__ = ["cancel", "pause", "resume", "retry"]
 @click.command()
 @campaign_argument
 @database_option
-def pause(campaign: str | None, db: str | None) -> None:
+@all_option
+def pause(campaign: str | None, db: str | None, is_all: bool) -> None:
     """Hand out no more jobs of the campaign; what is in flight ends, and runs wait.
 
     Example: runner pause orbit
     """
-    _set_state(campaign, db, "paused")
+    _set_state(campaign, db, is_all, "paused")
 
 
 @click.command()
 @campaign_argument
 @database_option
-def resume(campaign: str | None, db: str | None) -> None:
+@all_option
+def resume(campaign: str | None, db: str | None, is_all: bool) -> None:
     """Hand out jobs again, of a campaign that was paused or cancelled.
 
     Example: runner resume orbit
     """
-    _set_state(campaign, db, "open")
+    _set_state(campaign, db, is_all, "open")
 
 
 @click.command()
 @campaign_argument
 @database_option
-def cancel(campaign: str | None, db: str | None) -> None:
+@all_option
+def cancel(campaign: str | None, db: str | None, is_all: bool) -> None:
     """Hand out no more jobs of the campaign; what is in flight ends, and then its runs do.
 
     Example: runner cancel orbit
     """
-    _set_state(campaign, db, "cancelled")
+    _set_state(campaign, db, is_all, "cancelled")
 
 
-def _set_state(campaign: str | None, db: str | None, state: str) -> None:
+def _set_state(campaign: str | None, db: str | None, is_all: bool, state: str) -> None:
     with existing_store(db) as store:
-        for row in campaign_rows(store, campaign):
+        for row in rows_to_change(store, campaign, is_all):
             store.set_state(row["id"], state)
             click.echo(f"{row['name']} is {state}", err=True)
 
@@ -56,9 +59,12 @@ def _set_state(campaign: str | None, db: str | None, state: str) -> None:
 @click.command()
 @campaign_argument
 @database_option
+@all_option
 @option("--error", metavar="REGEX", help="Only jobs whose error this regular expression finds.")
 @option("--key", "keys", multiple=True, help="Only this job; may be given several times.")
-def retry(campaign: str | None, db: str | None, error: str | None, keys: tuple[str, ...]) -> None:
+def retry(
+    campaign: str | None, db: str | None, is_all: bool, error: str | None, keys: tuple[str, ...]
+) -> None:
     """Make failed jobs pending again, with fresh budgets; `runner run` then renders them.
 
     Filters narrow the choice; a job must pass all of them.
@@ -70,7 +76,7 @@ def retry(campaign: str | None, db: str | None, error: str | None, keys: tuple[s
     except re.error as problem:
         raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
     with existing_store(db) as store:
-        for row in campaign_rows(store, campaign):
+        for row in rows_to_change(store, campaign, is_all):
             chosen = [
                 job["key"]
                 for job in store.failures(row["id"])

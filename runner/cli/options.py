@@ -12,6 +12,7 @@ import click
 from runner.errors import UsageError
 
 __all__ = [
+    "all_option",
     "campaign_argument",
     "database_option",
     "json_option",
@@ -76,6 +77,7 @@ database_option = option(
     help="The database: a SQLite file or a postgresql:// URL. [env: RUNNER_DB; default: runner.db "
     "beside the campaign, or in this folder]",
 )
+all_option = option("--all", "is_all", is_flag=True, help="Every campaign of the database.")
 json_option = option(
     "--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign."
 )

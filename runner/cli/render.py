@@ -20,6 +20,7 @@ from runner.cli.options import (
     share,
     size,
 )
+from runner.commands import typed
 from runner.errors import UsageError
 from runner.exits import ExitStatus
 
@@ -54,7 +55,7 @@ def init(file: Path, example: str) -> None:
         except OSError as error:
             raise UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
         click.echo(f"wrote {target}", err=True)
-    click.echo(f"next: runner run {file}", err=True)
+    click.echo(f"next: {typed('run', file)}", err=True)
 
 
 @click.command()

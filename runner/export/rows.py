@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from runner.commands import Commands
 from runner.errors import ExportError
 from runner.export.targets import bar_of
 from runner.report import CampaignTable
@@ -61,10 +62,11 @@ class Rows:
         if self.left_out and not options.allow_incomplete:
             undone = self.left_out - len(faults)
             reasons = [f"{undone:,} are not done"] * (undone > 0) + faults[:3] + ["…"] * (len(faults) > 3)
-            mend = f"requeue what is not whole with 'runner verify {self.name} --fix', " if faults else ""
+            fix = Commands(self.name, campaign.database).verb("verify", "--fix")
+            mend = f"; to requeue what is not whole: {fix}" if faults else ""
             raise ExportError(
-                f"{self.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. To go "
-                f"on, {mend}run the campaign until all are done, or leave these out with --allow-incomplete"
+                f"{self.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. "
+                f"Run the campaign until all are done, or leave these out with --allow-incomplete{mend}"
             )
         if not self.count:
             raise ExportError(f"{campaign.name}: there is no done job to export")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
+from runner.commands import Commands
+from runner.job import Progress
 from runner.store import Store
 
 # Pictures may differ where one of these does.
@@ -49,7 +50,7 @@ def summarize(store: Store, campaign: dict[str, Any]) -> dict[str, Any]:
         "events": _group_events(store.events(campaign_id)),
         "suspects": [{"key": key, "reason": reason} for key, reason in store.suspects(campaign_id)],
         "failures": _group_failures(store.failures(campaign_id)),
-        "next": _next_commands(campaign, progress),
+        "next": _next_commands(campaign, progress, Commands.of(campaign, store.address)),
     }
 
 
@@ -112,14 +113,15 @@ def _group_failures(failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(groups.values(), key=lambda group: -group["count"])
 
 
-def _next_commands(campaign: dict[str, Any], progress: Any) -> list[str]:
-    run = f"runner run {shlex.quote(campaign['file'])}" if campaign["file"] else ""
-    commands = []
+def _next_commands(campaign: dict[str, Any], progress: Progress, commands: Commands) -> list[str]:
+    following = []
     if progress.failed:
-        commands.append(f"runner retry {campaign['name']}")
-    if run and (progress.failed or progress.left):
-        commands.append(run)
-    return commands
+        following.append(commands.verb("retry"))
+    if campaign["state"] != "open" and (progress.failed or progress.left):
+        following.append(commands.verb("resume"))
+    if commands.file and (progress.failed or progress.left):
+        following.append(commands.run())
+    return following
 
 
 def _existing(results: str | None, *parts: str) -> str | None:

@@ -76,7 +76,8 @@ class CampaignTable:
     and kind. A param that is called like one of the columns is found as params/NAME, a metric as
     metrics/NAME. Rows come in the order in which the jobs were added.
 
-    name: the campaign's. results: the results folder that its last run had, or None.
+    name: the campaign's. database: where it is kept, as --db takes it. results: the results folder that
+    its last run had, or None.
     """
 
     def __init__(self, campaigns: Campaigns, row: Mapping[str, Any]):
@@ -84,6 +85,7 @@ class CampaignTable:
         self._reader = campaigns._reader
         self._id = row["id"]
         self.name: str = row["name"]
+        self.database = self._reader.address
         self.results = Path(row["results"]) if row["results"] else None
 
     @property

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.commands import Commands
 from runner.results.folder import ResultsFolder
 from runner.results.render_job import RECORD_FIELDS
 from runner.store import Store
@@ -64,6 +65,10 @@ class MetricsLog:
         self._mutex = threading.Lock()
         # How often the file was begun anew: who copies it must then begin anew, too.
         self.edition = 0
+
+    def command(self, *more: object) -> str:
+        """What to type to bring it up to date."""
+        return Commands(self.prefix, self._store.address).verb("log", *more)
 
     def log_params(self, **sections: Mapping[str, Any]) -> None:
         """Record the campaign's parameters, one dict of JSON values a section, for read_params to show."""

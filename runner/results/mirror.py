@@ -66,7 +66,7 @@ class LogMirror:
         if not is_complete:
             self._say(
                 f"the copy of the metrics log at {self.root} is not complete; "
-                f"'runner log {self._log.prefix} --log-root {self.root}' writes it anew"
+                f"to write it anew: {self._log.command('--log-root', self.root)}"
             )
         return is_complete
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.commands import Commands
 from runner.errors import UsageError
 from runner.machine import is_gone
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder
@@ -30,11 +31,12 @@ class Findings:
     missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
     of attempts that came to nothing, as kills leave them. temporary: files that were being written when
     their writer died. orphaned: other files that no row names. is_log_exact: whether metrics.pkl holds
-    the records of the database. requeued, removed: what fix did.
+    the records of the database. requeued, removed: what fix did. fix_command: what to type to have it done.
     """
 
     campaign: str
     results: str
+    fix_command: str
     jobs: int = 0
     files: int = 0
     missing: list[dict[str, str]] = field(default_factory=list)
@@ -69,7 +71,8 @@ def verify(
     than there are cores.
     """
     results = ResultsFolder(campaign["results"], campaign["name"])
-    findings = Findings(campaign["name"], str(results.root))
+    command = Commands.of(campaign, store.address).verb("verify", "--fix")
+    findings = Findings(campaign["name"], str(results.root), command)
     with ThreadPoolExecutor(threads or min(16, 2 + (os.cpu_count() or 1))) as pool:
         for folder, first_id in _shards(store, campaign["id"], results):
             _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_files)
@@ -250,5 +253,5 @@ def to_text(findings: Findings, limit: int = 20) -> str:
             f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} left-over files removed"
         )
     elif not findings.is_well or findings.abandoned or findings.temporary:
-        lines.append(f"  next       runner verify {findings.campaign} --fix")
+        lines.append(f"  next       {findings.fix_command}")
     return "\n".join(lines) + "\n"

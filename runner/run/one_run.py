@@ -14,6 +14,7 @@ from typing import Any
 
 from runner.browsers import BrowserPool, Limits
 from runner.campaign import Campaign
+from runner.commands import Commands
 from runner.errors import RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
 from runner.job import Added, Place, Progress
@@ -71,6 +72,9 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
             say("an earlier run ended without signing off; looking through the database")
             guard.insist(store.check)
         campaign_id, added = guard.insist(_submit, campaign, store, options)
+        commands = Commands(
+            campaign.name, store.address, str(campaign.file), str(options.results), campaign.settings
+        )
         guard.insist(store.reap, campaign_id, LEASE_S)
         progress = guard.insist(store.progress, campaign_id)
         say(
@@ -79,7 +83,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         )
         state = guard.insist(store.campaign, campaign_id)["state"]
         if progress.left and state != "open":
-            say(f"{campaign.name} is {state}: 'runner resume {campaign.name}' lets it go on")
+            say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
         log = MetricsLog(store, campaign_id, results)
@@ -102,8 +106,8 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
             log.close()
         with _told("there is no new contact sheet"):
             _draw_contact_sheet(store, campaign_id, results)
-        with _told(f"'runner report {campaign.name}' tells how far it has come"):
-            _say_end(campaign.name, store.progress(campaign_id), status)
+        with _told(f"how far it has come: {commands.verb('report')}"):
+            _say_end(commands, store.progress(campaign_id), status)
         return status
 
 
@@ -259,7 +263,8 @@ def _draw_contact_sheet(store: Store, campaign_id: int, results: ResultsFolder) 
         contact_sheet([results.root / path for path in pictures], results.folder / "contact_sheet.jpg")
 
 
-def _say_end(name: str, progress: Progress, status: ExitStatus) -> None:
+def _say_end(commands: Commands, progress: Progress, status: ExitStatus) -> None:
+    name = commands.campaign
     if status == ExitStatus.DONE:
         say(f"{name}: all {progress.total:,} jobs are done")
     elif status == ExitStatus.NOTHING_TO_DO:
@@ -267,5 +272,5 @@ def _say_end(name: str, progress: Progress, status: ExitStatus) -> None:
     else:
         say(
             f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed, "
-            f"{progress.left:,} left; 'runner report {name}' tells why"
+            f"{progress.left:,} left; to see why: {commands.verb('report')}"
         )

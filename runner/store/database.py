@@ -68,6 +68,11 @@ class Database:
             self.close()
             raise
 
+    @property
+    def address(self) -> str:
+        """What --db names it by, from any folder; a password is not shown."""
+        return _shown(self.url).replace("postgresql+psycopg://", "postgresql://", 1)
+
     def _connect(self) -> None:
         self._raw = self._engine.raw_connection()
         self._driver = self._raw.driver_connection

@@ -1,0 +1,59 @@
+"""Every command that people are told to type, complete: it works from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Commands", "typed"]
+
+
+def typed(*words: object) -> str:
+    """`runner WORDS`, as a shell takes it; where there is no `runner` on the PATH, by its full name."""
+    program = ["runner"] if shutil.which("runner") else [sys.executable, "-m", "runner"]
+    return shlex.join([*program, *map(str, words)])
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands about one campaign.
+
+    database: as --db takes it. file: the campaign file, where there is one. results: the folder of the last
+    run's results. settings: what --set filled in. Paths are absolute.
+    """
+
+    campaign: str
+    database: str
+    file: str | None = None
+    results: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], database: str) -> Commands:
+        """From a campaign's row."""
+        settings = json.loads(row["parameters"] or "{}").get("settings", {})
+        return cls(row["name"], database, row["file"], row["results"], settings)
+
+    def verb(self, verb: str, *more: object) -> str:
+        """`runner VERB CAMPAIGN MORE`, for every verb but run."""
+        return typed(verb, self.campaign, *more, "--db", self.database)
+
+    def run(self, *more: object) -> str:
+        """`runner run FILE MORE`; of --db and --results only what the file's folder does not tell."""
+        assert self.file is not None
+        beside = Path(self.file).parent
+        words = ["run", self.file]
+        if self.database != str(beside / "runner.db") or "RUNNER_DB" in os.environ:
+            words += ["--db", self.database]
+        if self.results not in (None, str(beside / "results")):
+            words += ["--results", self.results]
+        for name, value in self.settings.items():
+            words += ["--set", f"{name}={value}"]
+        return typed(*words, *more)

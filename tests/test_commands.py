@@ -1,0 +1,118 @@
+"""What people are told to type works as it stands, pasted into a shell in any folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from campaigns import run
+from test_cli import GOOD
+
+from runner.commands import Commands
+from runner.job import Artifact, Outcome
+from runner.report import open_database
+from runner.store import Store
+
+NO_BROWSER = {"RUNNER_BROWSER": "/nonexistent/browser"}
+
+
+@pytest.fixture
+def night(tmp_path):
+    """A campaign file in a folder with a space in its name, and database and results elsewhere; one job failed,
+    the file of another is gone, and one was never begun."""
+    folder = tmp_path / "my scenes"
+    folder.mkdir()
+    text = GOOD.replace('"good"', '"good", max_crashes=1').replace('def jobs():\n    yield {"x": 1}', LOOP)
+    (folder / "good.py").write_text(text)
+    run("run", "good.py", "--set", "count=3", "--db", "../the jobs.db", "--results", "../out",
+        cwd=folder, env=os.environ | NO_BROWSER)  # fmt: skip
+    with Store(tmp_path / "the jobs.db") as store:
+        worker_id = store.start_worker(1)
+        gone = Artifact("rgb.jpg", "good/jobs/0000/gone/rgb.jpg", 3, "0" * 64, "image/jpeg")
+        store.complete(store.claim(worker_id, 1)[0], Outcome((gone,)))
+        store.reclaim(store.claim(worker_id, 1)[0], "the browser died")
+        store.end_worker(worker_id)
+    return tmp_path
+
+
+LOOP = """def jobs(count=1):
+    for x in range(count):
+        yield {"x": x}"""
+
+
+def told(text: str) -> list[str]:
+    """The commands in what runner says, each to the end of its line."""
+    program = re.escape(sys.executable) + " -m runner|runner"
+    return re.findall(rf"(?:next +|: )((?:{program}) .+)$", text, re.MULTILINE)
+
+
+def paste(line: str, elsewhere: Path) -> subprocess.CompletedProcess:
+    elsewhere.mkdir(exist_ok=True)
+    return subprocess.run(
+        ["bash", "-c", line], cwd=elsewhere, env=os.environ | NO_BROWSER,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def counts(database: Path) -> tuple[str, int, int, int]:
+    """The only campaign's state, and how many jobs are done, failed, left."""
+    with Store(database) as store:
+        (campaign,) = store.campaigns()
+        progress = store.progress(campaign["id"])
+        return campaign["state"], progress.done, progress.failed, progress.left
+
+
+def test_what_report_run_verify_and_export_say_to_type_works_elsewhere(night):
+    """Each does what it is said to do, with the database, results and settings of the campaign."""
+    database, elsewhere = night / "the jobs.db", night / "elsewhere"
+    assert counts(database) == ("open", 1, 1, 1)
+    assert run("pause", "good", "--db", database).returncode == 0
+    retry, resume, go_on = told(run("report", "--db", database).stdout)
+
+    assert paste(retry, elsewhere).returncode == 0
+    assert counts(database) == ("paused", 1, 0, 2)
+    paused = paste(go_on, elsewhere)
+    assert paused.returncode == 3 and told(paused.stderr) == [resume]
+    assert paste(resume, elsewhere).returncode == 0
+    assert counts(database) == ("open", 1, 0, 2)
+    assert "good: 3 jobs: 0 new, 1 done, 0 failed, 2 left" in paste(go_on, elsewhere).stderr
+
+    (fix,) = told(run("verify", "--db", database).stdout)
+    refused = run("export", "csv", "x.csv", "good", "--db", database, "--allow-incomplete", cwd=night)
+    assert "there is no done job" in refused.stderr
+    refused = run("export", "csv", "x.csv", "good", "--db", database, cwd=night)
+    assert told(refused.stderr) == [fix]
+    assert "1 jobs requeued" in paste(fix, elsewhere).stdout
+    assert counts(database) == ("open", 0, 0, 3)
+
+    with Store(database) as store, open_database(database) as campaigns:
+        commands = Commands.of(store.campaigns()[0], store.address)
+        assert campaigns["good"].database == store.address
+    assert "0 of 3 done" in paste(commands.verb("status"), elsewhere).stdout
+    copied = paste(commands.verb("log", "--log-root", "copy of log"), elsewhere)
+    assert copied.returncode == 0 and (elsewhere / "copy of log" / "good").is_dir()
+    assert not list(elsewhere.glob("*.db")), "nothing was looked for where the shell is"
+
+
+def test_init_says_how_to_run_what_it_wrote(tmp_path):
+    """Also a name that a shell would take apart."""
+    (line,) = told(run("init", "my orbit.py", cwd=tmp_path).stderr)
+    assert "orbit: 36 jobs: 36 new" in paste(line, tmp_path).stderr
+
+
+def test_a_password_is_never_told(postgres_database_url):
+    """What is told is copied into logs and mails."""
+    url = postgres_database_url.replace("//runner@", "//runner:secret@")
+    with Store(url) as store:
+        assert store.address.startswith("postgresql://runner:***@")
+
+
+def test_run_says_no_more_than_it_must(tmp_path):
+    """Database and results that lie beside the campaign file are found there."""
+    beside = {"file": f"{tmp_path}/a.py", "results": f"{tmp_path}/results"}
+    line = Commands("a", f"{tmp_path}/runner.db", **beside).run()
+    assert line.endswith(f"runner run {tmp_path}/a.py")
