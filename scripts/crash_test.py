@@ -30,35 +30,11 @@ from pathlib import Path
 
 import psutil
 
-CAMPAIGN = """
-from vuer.schemas import CameraView, Scene, Sphere
-from runner import Campaign
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from campaigns import number_in, read_metrics, write_colors
 
 # What dies with the runner is charged with a crash, and it dies often here.
-campaign = Campaign("storm", max_failures=1, max_crashes=10_000)
-
-@campaign.jobs
-def jobs(count=0):
-    for number in range(int(count)):
-        yield {"number": number}
-
-@campaign.scene
-def scene():
-    camera = CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 3])
-    return Scene(ball(0), rawChildren=[camera])
-
-def ball(number):
-    red, green, blue = ((number >> shift & 15) * 15 + 15 for shift in (0, 4, 8))
-    color = f"#{red:02x}{green:02x}{blue:02x}"
-    return Sphere(key="ball", args=[2, 24, 24], materialType="basic", material={"color": color})
-
-@campaign.render
-async def render(session, job):
-    session.update @ ball(job.params["number"])
-    frame = await session.grab("ego")
-    job.save("rgb.jpg", frame)
-    job.log(red=int(frame.array[24, 32, 0]))
-"""
+POLICY = ", max_failures=1, max_crashes=10_000"
 # `runner`, with a clock that goes wrong when the storm says so.
 SHIFTED = """
 import sys, time
@@ -93,8 +69,7 @@ class Storm:
         self.has_disk = (
             bool(shutil.which("mount")) and not subprocess.run(mount, stderr=subprocess.DEVNULL).returncode
         )
-        self.file = self.disk / "storm.py"
-        self.file.write_text(CAMPAIGN)
+        self.file = write_colors(self.disk, 0, policy=POLICY)
         self.database = self.disk / "runner.db"
 
     def log(self, words: str) -> None:
@@ -246,8 +221,6 @@ class Storm:
 
     def check(self) -> None:
         """Rows, files and records; what is left of processes and folders."""
-        from PIL import Image
-
         from runner.store import Store
 
         with Store(self.database) as store:
@@ -273,17 +246,10 @@ class Storm:
             if len(content) != row["size"] or hashlib.sha256(content).hexdigest() != row["sha256"]:
                 torn += 1
                 continue
-            with Image.open(path) as image:
-                pixel = image.convert("RGB").getpixel((image.width // 2, image.height // 2))
-            number = sum(round((channel - 15) / 15) << shift for channel, shift in zip(pixel, (0, 4, 8)))
-            wrong += number != job["params"]["number"] % 4096
+            wrong += number_in(path) != job["params"]["number"] % 4096
         self.expect("torn files", torn)
         self.expect("frames of another job", wrong)
-        os.environ.setdefault("ML_LOGGER_USER", "runner")
-        from ml_logger import ML_Logger
-
-        frame = ML_Logger(root=str(self.disk / "results"), prefix="storm").read_metrics()
-        frame = frame["metrics.pkl"] if isinstance(frame, dict) else frame
+        frame = read_metrics(self.disk / "results", "colors")
         records = Counter(frame["key"])
         self.expect("metrics records missing or doubled", sum(records[key] != 1 for key in set(keys)))
         self.expect("metrics records of nobody", len(set(frame["key"]) - set(keys)))

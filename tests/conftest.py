@@ -10,51 +10,22 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from campaigns import end_all
+from needs import missing
+from processes import end_all
+from waiting import Clock, wait_until  # noqa: F401  (until all tests are moved)
 
 from runner.store import Store
-
-IN_CI = os.environ.get("CI") == "true"
 
 # What ignores them here (nohup, a shell's background) would have every runner that a test starts ignore them
 # too.
 for number, act in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, act)
-
-
-def missing(what: str) -> None:
-    """Skip the test for want of a tool, but never in CI, where everything must be there."""
-    if IN_CI:
-        pytest.fail(f"{what} is missing, and CI must not go without it")
-    pytest.skip(f"{what} is missing: scripts/test says how to install it")
-
-
-def wait_until(fact, what: str, timeout_s: float = 60.0):
-    """Poll until fact() is truthy and return it; fail, saying what was waited for."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        value = fact()
-        if value:
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"waited {timeout_s:.0f} s in vain for {what}")
-
-
-class Clock:
-    """A clock that tests move by hand."""
-
-    def __init__(self, now: float):
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def _postgres_binaries() -> Path | None:

@@ -8,8 +8,9 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from campaigns import PACED, assert_whole, run, start, write_colors
-from conftest import wait_until
+from campaigns import PACED, assert_whole, write_colors
+from processes import run, start
+from waiting import wait_until
 
 from runner.errors import LeaseLost
 from runner.machine import this_process

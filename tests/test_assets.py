@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from campaigns import run
-from test_frames import picture
-from test_server import Tab, with_server, with_tab  # noqa: F401
+from pictures import picture
+from processes import run
+from tabs import with_server, with_tab
 
 from runner.campaign import AssetFolder, Campaign, load_campaign
 from runner.errors import AssetError, CampaignError, FrameError

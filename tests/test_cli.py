@@ -9,26 +9,12 @@ import sys
 import time
 
 import pytest
-from campaigns import run, write_colors
+from campaigns import GOOD, write_colors
+from processes import run
 
 from runner.exits import ExitStatus
 from runner.job import Outcome, Policy, Provenance
 from runner.store import Store
-
-GOOD = """
-from runner import Campaign
-campaign = Campaign("good")
-@campaign.jobs
-def jobs():
-    yield {"x": 1}
-@campaign.scene
-def scene():
-    from vuer.schemas import Scene
-    return Scene()
-@campaign.render
-async def render(session, job):
-    pass
-"""
 
 BAD_FILES = {
     "syntax error": (GOOD + "\ndef broken(:\n", "campaign.py:15: syntax error"),

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from campaigns import run
-from test_cli import GOOD
+from campaigns import GOOD
+from processes import run
 
 from runner.commands import Commands
 from runner.job import Artifact, Outcome

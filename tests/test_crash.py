@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("browser_path")
 
 def test_a_storm_of_faults_loses_and_doubles_nothing():
     """Runner and browsers killed, disk filled, clock shifted, database locked: all jobs done once, whole, uncharged."""
-    seed = os.environ.get("RUNNER_TEST_SEED", str(time.time_ns() % 10**6))
+    seed = os.environ.get("RUNNER_TEST_SEED", "1")
     command = [sys.executable, SCRIPT, "--faults", "10", "--lock-s", "2", "--seed", seed]
     storm = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert storm.returncode == 0, storm.stdout + storm.stderr

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from campaigns import run
 from PIL import Image
+from processes import run
 
 import runner
 from runner import export

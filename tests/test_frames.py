@@ -6,18 +6,12 @@ import io
 
 import numpy as np
 import pytest
+from pictures import picture
 from PIL import Image
 
 from runner.errors import FrameError
 from runner.frame import Frame
 from runner.results import contact_sheet
-
-
-def picture(image_format: str, size=(64, 48)) -> bytes:
-    buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, format=image_format)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])

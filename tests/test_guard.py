@@ -8,7 +8,7 @@ import sqlite3
 import threading
 
 import pytest
-from conftest import Clock
+from waiting import Clock
 
 from runner.errors import StoreUnavailable, WorldFault
 from runner.machine import ClockWatch, Guard, probe_descriptors, probe_disk, world_fault

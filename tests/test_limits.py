@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from campaigns import run, write_colors
+from campaigns import write_colors
+from processes import run
 
 from runner.run.limits import TimeLimit
 from runner.store import Store

@@ -11,7 +11,8 @@ import sys
 import time
 
 import pytest
-from campaigns import read_metrics, run
+from campaigns import complete_jobs, read_metrics
+from processes import run
 
 from runner.job import Outcome, Place
 from runner.results import MetricsLog, ResultsFolder
@@ -22,14 +23,6 @@ from runner.store import Store
 @pytest.fixture
 def results(tmp_path):
     return ResultsFolder(tmp_path / "results", "night")
-
-
-def complete_jobs(store, campaign_id, count, start=0):
-    store.add(campaign_id, ({"n": n} for n in range(start, start + count)))
-    worker_id = store.start_worker(campaign_id)
-    for lease in store.claim(worker_id, campaign_id, count=count):
-        store.complete(lease, Outcome((), {"twice": 2 * lease.params["n"]}))
-    store.end_worker(worker_id)
 
 
 @pytest.fixture
@@ -52,7 +45,7 @@ def test_ml_logger_reads_one_record_a_done_job(log, store, results):
     assert log.sync() == 20
     assert log.sync() == 0
     assert_logged(results, 20)
-    complete_jobs(store, 1, 5, start=20)
+    complete_jobs(store, 1, 5, first=20)
     assert log.sync() == 5
     assert_logged(results, 25)
     metrics = read_metrics(results.root, "night")
@@ -80,7 +73,7 @@ def test_a_damaged_log_is_mended(log, store, results, damage):
         path.unlink()
     else:
         path.write_bytes(b"")
-    complete_jobs(store, 1, 3, start=20)
+    complete_jobs(store, 1, 3, first=20)
     log.sync()
     assert_logged(results, 23)
 
@@ -89,7 +82,7 @@ def test_a_second_process_leaves_the_log_to_the_first(log, store, results):
     """Two writers make the file unreadable: the lock lets one in."""
     log.sync()
     other = MetricsLog(store, 1, results)
-    complete_jobs(store, 1, 3, start=20)
+    complete_jobs(store, 1, 3, first=20)
     assert other.sync() == 0
     log.close()
     assert other.sync() == 3

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from campaigns import read_metrics, run
-from conftest import wait_until
-from test_metrics import complete_jobs
+from campaigns import complete_jobs, read_metrics
+from processes import run
+from waiting import wait_until
 
 from runner.errors import UsageError, WorldFault
 from runner.job import Place
@@ -100,14 +100,14 @@ def test_a_server_that_answers_badly_has_each_record_once_in_the_end(
     copy = LogMirror(log, ml_logger_server.url, print)
     copy.copy()
     assert_copied(log, tmp_path / "remote")
-    complete_jobs(sqlite_store, 1, 5, start=20)
+    complete_jobs(sqlite_store, 1, 5, first=20)
     log.sync()
     ml_logger_server.faults = [500]
     with pytest.raises(WorldFault, match="500"):
         copy.copy()
     copy.copy()
     assert_copied(log, tmp_path / "remote")
-    complete_jobs(sqlite_store, 1, 5, start=25)
+    complete_jobs(sqlite_store, 1, 5, first=25)
     log.sync()
     before = ml_logger_server.requests
     copy.copy()
@@ -167,7 +167,7 @@ def test_buckets_hold_whole_files(log, sqlite_store, scheme, monkeypatch):
     try:
         copy = LogMirror(log, f"{scheme}://bucket/runs", print)
         copy.copy()
-        complete_jobs(sqlite_store, 1, 5, start=20)
+        complete_jobs(sqlite_store, 1, 5, first=20)
         log.sync()
         copy.copy()
         requests = server.requests

@@ -12,7 +12,7 @@ import sys
 import threading
 
 import pytest
-from conftest import wait_until
+from waiting import wait_until
 
 from runner import JobQueue
 from runner.errors import LeaseLost, StoreError

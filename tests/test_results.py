@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from conftest import wait_until
+from pictures import picture
 from PIL import Image
-from test_frames import picture
+from waiting import wait_until
 
 from runner.errors import ArtifactError
 from runner.frame import Frame

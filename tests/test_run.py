@@ -13,29 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from campaigns import PACED, assert_whole, lines_of, number_in, run, start, write_colors
-from conftest import missing, wait_until
+from campaigns import PACED, assert_whole, done_count, number_in, write_colors
+from needs import missing
+from processes import browsers_of, lines_of, run, start
+from waiting import wait_until
 
 from runner.store import Store
 
 pytestmark = pytest.mark.usefixtures("browser_path")
-
-
-def done_count(folder) -> int:
-    """How many jobs are done, read while the run goes on."""
-    if not (folder / "runner.db").exists():
-        return 0
-    with Store(folder / "runner.db") as store:
-        campaigns = store.campaigns()
-        return store.progress(campaigns[0]["id"]).done if campaigns else 0
-
-
-def browsers_of(process) -> list[psutil.Process]:
-    """All processes that the runner has started, directly or not."""
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
 
 
 def test_a_campaign_is_rendered_and_is_done_when_asked_again(tmp_path):
@@ -69,9 +54,7 @@ def test_topping_up_renders_only_what_is_new(tmp_path):
 
 def test_kills_at_random_moments_lose_nothing(tmp_path):
     """After each SIGKILL of the runner and its browsers the same command goes on; in the end all is whole."""
-    seed = int(os.environ.get("RUNNER_TEST_SEED", time.time_ns() % 10**6))
-    print("seed", seed)
-    chance = random.Random(seed)
+    chance = random.Random(int(os.environ.get("RUNNER_TEST_SEED", "1")))
     count, kills = 240, 5
     file = write_colors(tmp_path, count, PACED, policy=", max_crashes=100")
     for kill in range(kills):

@@ -9,77 +9,11 @@ import socket
 import aiohttp
 import msgpack
 import pytest
-from test_frames import picture
-from vuer.schemas import CameraView, Scene, Sphere
+from pictures import picture
+from tabs import with_server, with_tab
+from vuer.schemas import Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
-from runner.sessions import Server
-
-
-class Tab:
-    """A browser tab's side of the websocket, spoken by hand."""
-
-    def __init__(self, websocket):
-        self.websocket = websocket
-
-    async def hello(self, **more):
-        await self.say({"type": "hello", "ok": True, "versions": {}} | more)
-
-    async def say(self, message):
-        """Speak as the page script does."""
-        await self.websocket.send_str(json.dumps(message))
-
-    async def next(self):
-        """The next message: a dict with etype, or a text message with type."""
-        message = await asyncio.wait_for(self.websocket.receive(), 10)
-        if message.type is aiohttp.WSMsgType.TEXT:
-            return json.loads(message.data)
-        if message.type is aiohttp.WSMsgType.BINARY:
-            return msgpack.unpackb(message.data)
-        return {"type": message.type.name}
-
-    async def until_grab(self):
-        """Messages up to the next picture request, which is the last."""
-        messages = [await self.next()]
-        while messages[-1].get("etype") != "GRAB_RENDER":
-            messages.append(await self.next())
-        return messages
-
-    async def answer(self, request, value):
-        reply = {"etype": f"GRAB_RENDER_RESPONSE@{request['uuid']}", "ts": 1, "value": value}
-        await self.websocket.send_bytes(msgpack.packb(reply))
-
-
-def with_tab(render, play):
-    """Run render(session) in the server against play(tab) in the tab; returns what render returned."""
-
-    async def main():
-        outcome = asyncio.get_running_loop().create_future()
-
-        async def work(session):
-            try:
-                session.set @ Scene(rawChildren=[CameraView(key="ego", width=64, height=48)])
-                outcome.set_result(await render(session))
-            except Exception as error:
-                outcome.set_exception(error)
-
-        server = Server(work)
-        await server.start()
-        try:
-            async with aiohttp.ClientSession() as client:
-                url = f"ws://localhost:{server.port}/?token={server.token}"
-                async with client.ws_connect(url) as websocket:
-                    tab = Tab(websocket)
-                    await tab.hello()
-                    playing = asyncio.create_task(play(tab))
-                    try:
-                        return await asyncio.wait_for(outcome, 10)
-                    finally:
-                        playing.cancel()
-        finally:
-            await server.stop()
-
-    return asyncio.run(main())
 
 
 def test_a_picture_request_comes_behind_everything_sent_before():
@@ -213,22 +147,6 @@ def test_a_camera_that_is_not_there_is_said_at_once():
     """A mistyped key does not wait for the time limit."""
     with pytest.raises(FrameError, match="no camera 'egg' in the scene; there is: 'ego'"):
         with_tab(lambda session: session.grab("egg"), lambda tab: asyncio.sleep(10))
-
-
-def with_server(play, **options):
-    async def main():
-        async def work(session):
-            await session.closed
-
-        server = Server(work, **options)
-        await server.start()
-        try:
-            async with aiohttp.ClientSession() as client:
-                return await play(server, client)
-        finally:
-            await server.stop()
-
-    return asyncio.run(main())
 
 
 @pytest.mark.parametrize("query", ["", "token=", "token=wrong", "TOKEN={token}", "token={token}x"])

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from campaigns import run
-from test_cli import GOOD
+from campaigns import GOOD
+from processes import run
 
 from runner.campaign import Campaign
 from runner.errors import CampaignError

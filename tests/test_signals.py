@@ -11,9 +11,10 @@ import sys
 
 import psutil
 import pytest
-from campaigns import PACED, assert_whole, command, lines_of, run, start, write_colors
-from conftest import missing, wait_until
-from test_run import browsers_of, done_count
+from campaigns import PACED, assert_whole, done_count, write_colors
+from needs import missing
+from processes import browsers_of, command, lines_of, run, start
+from waiting import wait_until
 
 from runner.store import Store
 

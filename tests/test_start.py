@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from campaigns import STARTED, assert_whole, lines_of, run, start, write_colors
-from conftest import wait_until
-from test_cli import GOOD
-from test_world import assert_nobody_was_charged
+from campaigns import GOOD, assert_nobody_was_charged, assert_whole, write_colors
+from processes import STARTED, lines_of, run, start
+from waiting import wait_until
 
 from runner.errors import StoreError, StoreUnavailable
 from runner.store import Store

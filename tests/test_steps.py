@@ -6,8 +6,9 @@ import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from campaigns import run, start, write_colors
-from conftest import Clock, wait_until
+from campaigns import write_colors
+from processes import run, start
+from waiting import Clock, wait_until
 
 from runner.errors import LeaseLost
 from runner.job import Checkpoint

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from campaigns import run
-from test_cli import GOOD
+from campaigns import GOOD
+from processes import run
 
 from runner.errors import StoreError
 from runner.job import Outcome

@@ -7,7 +7,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from campaigns import assert_whole, read_metrics, run, write_colors
+from campaigns import assert_whole, read_metrics, write_colors
+from processes import run
 
 from runner.job import Checkpoint, Place
 from runner.machine import this_process

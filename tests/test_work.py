@@ -6,8 +6,8 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 
-from conftest import wait_until
 from vuer.server import SceneOps
+from waiting import wait_until
 
 from runner.browsers import BrowserPool
 from runner.campaign import Campaign

@@ -10,19 +10,13 @@ import subprocess
 
 import psutil
 import pytest
-from campaigns import PACED, assert_whole, lines_of, run, start, write_colors
-from conftest import wait_until
-from test_run import browsers_of, done_count
+from campaigns import PACED, assert_nobody_was_charged, assert_whole, done_count, write_colors
+from processes import browsers_of, lines_of, run, start
+from waiting import wait_until
 
 from runner.store import Store
 
 pytestmark = pytest.mark.usefixtures("browser_path")
-
-
-def assert_nobody_was_charged(folder) -> None:
-    with Store(folder / "runner.db") as store:
-        assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
-        assert {row["outcome"] for row in store.attempts(1)} <= {"released"}
 
 
 def test_a_full_disk_pauses_the_campaign(small_disk):

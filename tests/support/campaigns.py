@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
-import psutil
 from PIL import Image
+from processes import STARTED, command, end_all, lines_of, run, start  # noqa: F401  (until all tests are moved)
 
+from runner.job import Outcome
 from runner.store import Store
 
 # The job's number is in the ball's colour: 16 levels of red, green and blue each, 15 apart.
@@ -48,6 +45,23 @@ async def render(session, job):
 """
 
 
+# A campaign of one job that renders nothing.
+GOOD = """
+from runner import Campaign
+campaign = Campaign("good")
+@campaign.jobs
+def jobs():
+    yield {"x": 1}
+@campaign.scene
+def scene():
+    from vuer.schemas import Scene
+    return Scene()
+@campaign.render
+async def render(session, job):
+    pass
+"""
+
+
 # At most ten frames a second and session, however fast the machine: what a test does in the middle of a run
 # comes before its end.
 PACED = "await asyncio.sleep(0.1)"
@@ -65,57 +79,6 @@ def number_in(picture: Path) -> int:
     with Image.open(picture) as image:
         pixel = image.convert("RGB").getpixel((image.width // 2, image.height // 2))
     return sum(round((channel - 15) / 15) << shift for channel, shift in zip(pixel, (0, 4, 8)))
-
-
-# What a test started; it is ended when the test is.
-STARTED: list[subprocess.Popen] = []
-
-
-def end_all() -> None:
-    """End whatever start() started and a test that failed has left."""
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-                with contextlib.suppress(psutil.Error):
-                    one.kill()
-            process.wait()
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "runner", *map(str, arguments)]
-
-
-def start(*arguments: object, environment: dict[str, str] | None = None, **options) -> subprocess.Popen:
-    """Start `runner ARGUMENTS` in a process group of its own, its output kept."""
-    environment = os.environ | {"NO_COLOR": "1"} | (environment or {})
-    process = subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        **options,
-    )
-    STARTED.append(process)
-    return process
-
-
-def lines_of(process: subprocess.Popen) -> list[str]:
-    """The messages of a process, growing as they come."""
-    lines: list[str] = []
-
-    def read() -> None:
-        with process.stdout, process.stderr:
-            lines.extend(process.stderr)
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
-
-
-def run(*arguments: object, timeout_s: float = 180.0, **options) -> subprocess.CompletedProcess:
-    """`runner ARGUMENTS`, to its end."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout_s, **options)
 
 
 def read_metrics(results: Path, campaign: str):
@@ -147,3 +110,28 @@ def assert_whole(folder: Path, count: int, name: str = "colors") -> None:
     metrics = read_metrics(folder / "results", name)
     assert sorted(metrics["key"]) == sorted(row["key"] for row in jobs)
     assert dict(zip(metrics["key"], metrics["attempt"])) == {row["key"]: row["attempt"] for row in jobs}
+
+
+def done_count(folder) -> int:
+    """How many jobs are done, read while the run goes on."""
+    if not (folder / "runner.db").exists():
+        return 0
+    with Store(folder / "runner.db") as store:
+        campaigns = store.campaigns()
+        return store.progress(campaigns[0]["id"]).done if campaigns else 0
+
+
+def assert_nobody_was_charged(folder) -> None:
+    """No attempt at the first campaign's jobs cost anything; at most it was handed back."""
+    with Store(folder / "runner.db") as store:
+        assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
+        assert {row["outcome"] for row in store.attempts(1)} <= {"released"}
+
+
+def complete_jobs(store, campaign_id, count, first=0):
+    """Add that many jobs to a campaign and have them done, with a metric."""
+    store.add(campaign_id, ({"n": n} for n in range(first, first + count)))
+    worker_id = store.start_worker(campaign_id)
+    for lease in store.claim(worker_id, campaign_id, count=count):
+        store.complete(lease, Outcome((), {"twice": 2 * lease.params["n"]}))
+    store.end_worker(worker_id)
