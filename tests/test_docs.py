@@ -51,7 +51,7 @@ def moves_of(store) -> set[tuple[str, str, str]]:
         before = store.job(campaign_id, "job")
         call()
         after = store.job(campaign_id, "job")
-        seen.add((before["status"] if before else "[*]", after["status"], move))
+        seen.add((before["status"] if before else "[*]", after["status"] if after else "[*]", move))
 
     def claim():
         store.promote(campaign_id)
@@ -81,6 +81,8 @@ def moves_of(store) -> set[tuple[str, str, str]]:
             make("claim", claim)
         target = [campaign_id, ["job"]] if move in by_operator else [leases[-1], *arguments.get(move, [])]
         make(move, partial(getattr(store, move), *target))
+    store.requeue(campaign_id, ["job"])
+    make("prune", lambda: store.prune(campaign_id, [leases[-1].job_id]))
     return seen
 
 
@@ -93,7 +95,7 @@ def test_the_diagram_shows_the_stores_moves(sqlite_store):
     lines = [
         [cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")
     ]
-    told = {(cells[2] or "[*]", after, cells[1]) for cells in lines[1:] for after in cells[3].split(", ")}
+    told = {(cells[2] or "[*]", after or "[*]", cells[1]) for cells in lines[1:] for after in cells[3].split(", ")}
     assert drawn == told
 
 

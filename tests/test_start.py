@@ -24,11 +24,11 @@ TELLING = """
 import sys
 from runner.store import database, moves as store
 database._BUSY_TIMEOUT_MS = int(sys.argv.pop(1))
-submit = store.Store.submit
+add_campaign = store.Store.add_campaign
 def tell(*arguments):
     print("adding jobs", file=sys.stderr, flush=True)
-    return submit(*arguments)
-store.Store.submit = tell
+    return add_campaign(*arguments)
+store.Store.add_campaign = tell
 from runner.cli import main
 main()
 """

@@ -3,10 +3,15 @@
 from runner.campaign.assets import AssetFolder, open_asset
 from runner.campaign.campaign import Campaign
 from runner.campaign.loading import load_campaign
+from runner.campaign.submission import Submission, add_jobs, plan_submission, read_jobs
 
 __all__ = [
     "AssetFolder",
     "Campaign",
+    "Submission",
+    "add_jobs",
     "load_campaign",
     "open_asset",
+    "plan_submission",
+    "read_jobs",
 ]

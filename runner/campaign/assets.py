@@ -7,7 +7,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit
@@ -59,6 +59,8 @@ class AssetFolder:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        # Told of each file that is given out.
+        self.on_use: Callable[[Path], None] = lambda file: None
         self._salt = secrets.token_bytes(16)
         self._folders: dict[str, tuple[PurePosixPath, dict[Path, int]]] = {}
 
@@ -98,7 +100,10 @@ class AssetFolder:
                 is_same = secrets.compare_digest(version.encode(), asked.encode())
         except AssetError:
             return None
-        return file if is_same and file.is_file() else None
+        if not (is_same and file.is_file()):
+            return None
+        self.on_use(file)
+        return file
 
     def _resolve(self, path: PurePosixPath) -> Path:
         """Where that path leads, links followed. Raises AssetError when nowhere, or out of the folder."""

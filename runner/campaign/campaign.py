@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from runner.campaign.assets import AssetFolder
 from runner.campaign.settings import UnfitValue, convert, settable
+from runner.campaign.sources import Sources
 from runner.errors import AssetError, CampaignError, RunnerError
 from runner.job import Policy
 
@@ -90,6 +91,7 @@ class Campaign:
         self.assets = None if assets is None else AssetFolder(Path(current_folder.get(), assets))
         self.file: Path | None = None
         self.file_sha256: str | None = None
+        self.sources: Sources | None = None
         self.settings: dict[str, str] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
 
@@ -121,6 +123,32 @@ class Campaign:
                 f'campaign {self.name!r} has no assets folder: name one, as in Campaign(…, assets="meshes")'
             )
         return self.assets.url(name)
+
+    def trace(self, sources: Sources) -> None:
+        """Take down from now on which files the campaign uses."""
+        self.sources = sources
+        sources.look_at_modules()
+        if self.assets is not None:
+            self.assets.on_use = sources.use
+
+    def is_another_file(self, file: str) -> bool:
+        """Whether that is a file other than this campaign's own, and still there."""
+        other = Path(file)
+        return (
+            self.file is not None and other != self.file and other.exists() and not other.samefile(self.file)
+        )
+
+    def values_of(self, role: str, settings: Mapping[str, str]) -> dict[str, Any]:
+        """What the arguments of that function are with these settings; what does not fit them is left as text."""
+        values = {}
+        for name, parameter in settable(self._functions[role]).items():
+            values[name] = parameter.default
+            if name in settings:
+                try:
+                    values[name] = convert(settings[name], parameter)
+                except UnfitValue:
+                    values[name] = settings[name]
+        return values
 
     def _take(self, role: str, function: Callable[..., Any]) -> Callable[..., Any]:
         if role in self._functions:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from runner.campaign.campaign import Campaign, current_folder, place_of
+from runner.campaign.sources import Sources
 from runner.commands import typed
 from runner.errors import CampaignError, RunnerError
+
+# Files that were loaded here, by the name of their module: one of them may take another's place.
+_loaded: dict[str, Path] = {}
 
 
 def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -> Campaign:
@@ -26,12 +32,15 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         raise CampaignError(
             f"cannot read the campaign file {file}: {reason}; to write one to start from: {typed('init', file)}"
         ) from None
-    spec = importlib.util.spec_from_loader(f"campaign_{path.stem}", loader=None, origin=str(path))
+    name = _module_name(path)
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None  # a loader was given
     module = importlib.util.module_from_spec(spec)
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module
-    # A campaign may import what lies beside it, as a script would.
-    if str(path.parent) not in sys.path:
+    sys.modules[name] = module
+    _loaded[name] = path
+    # A campaign may import what lies beside it, as a script would; processes that it starts find it there, too.
+    if sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))
     folder = current_folder.set(path.parent)
     try:
@@ -53,5 +62,21 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
     campaign.file = path
     campaign.file_sha256 = hashlib.sha256(source).hexdigest()
     campaign.settings = dict(settings or {})
+    campaign.trace(Sources(path, source))
     campaign.check()
     return campaign
+
+
+def _module_name(path: Path) -> str:
+    """The name under which Python finds the file, for the processes of a pool import what they are to call.
+
+    Raises CampaignError where another module has it, or none can: such a process would die again and again.
+    """
+    name = path.stem
+    other = sys.modules.get(name)
+    if path.suffix != ".py" or "." in name:
+        better = re.sub(r"\W+", "_", path.name.removesuffix(".py"))
+        raise CampaignError(f"{path}: Python cannot import a file of that name: rename it, as to {better}.py")
+    if other is not None and name not in _loaded and getattr(other, "__file__", None) != str(path):
+        raise CampaignError(f"{path} has the name of Python's module {name!r} and would hide it: rename it")
+    return name

@@ -106,6 +106,8 @@ def init(file: Path, example: str) -> None:
     metavar="SIZE",
     help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.",
 )
+@option("--add", is_flag=True, help="Add jobs also where that looks like a mistake.")
+@option("--prune", is_flag=True, help="Take out pending jobs that FILE no longer yields.")
 def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 

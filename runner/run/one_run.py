@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from runner.browsers import BrowserPool, Limits
-from runner.campaign import Campaign
+from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
-from runner.errors import RunnerError, UsageError, WorldFault
+from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
-from runner.job import Added, Place, Progress
+from runner.job import Place, Progress
 from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
 from runner.run.breaker import Breaker
 from runner.run.crew import Crew
 from runner.run.keeper import LEASE_S, Housekeeper
 from runner.run.progress import show_progress
-from runner.run.say import say
+from runner.run.say import ask, say
 from runner.run.signals import Signals
 from runner.store import Store
 
@@ -43,6 +43,8 @@ class RunOptions:
     rasterizer: what the browsers draw with, or 'auto'.
     require_gpu: refuse to render in software. limits: when a browser has done enough.
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
+    add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
+    yields are taken out.
     """
 
     sessions: int
@@ -56,6 +58,8 @@ class RunOptions:
     halt_share: float | None = 0.2
     log_root: str | None = None
     min_free_bytes: int = 0
+    add: bool = False
+    prune: bool = False
 
 
 def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
@@ -65,16 +69,24 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
     """
     campaign.make_scene()
     guard = Guard(say, [probe_descriptors])
-    with guard.insist(Signals, say) as signals, guard.insist(Store, options.database) as store:
+    with (
+        guard.insist(Signals, say) as signals,
+        # All the user's own code that adds jobs runs before the database is opened.
+        guard.insist(read_jobs, campaign, say) as spool,
+        guard.insist(Store, options.database) as store,
+    ):
         if store.file is not None:
             guard.probes.append(probe_disk(store.file.parent))
         if guard.insist(store.ended_uncleanly):
             say("an earlier run ended without signing off; looking through the database")
             guard.insist(store.check)
-        campaign_id, added = guard.insist(_submit, campaign, store, options)
         commands = Commands(
             campaign.name, store.address, str(campaign.file), str(options.results), campaign.settings
         )
+        submission = guard.insist(plan_submission, campaign, store, spool, options.prune)
+        _agree(submission, options, commands)
+        place = Place(file=str(campaign.file), results=str(options.results))
+        campaign_id, added = guard.insist(add_jobs, submission, store, place, options.prune)
         guard.insist(store.reap, campaign_id, LEASE_S)
         progress = guard.insist(store.progress, campaign_id)
         say(
@@ -111,9 +123,14 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         return status
 
 
-def _submit(campaign: Campaign, store: Store, options: RunOptions) -> tuple[int, Added]:
-    place = Place(file=str(campaign.file), results=str(options.results))
-    return store.submit(campaign.name, campaign.iterate_jobs(), campaign.policy, place)
+def _agree(submission: Submission, options: RunOptions, commands: Commands) -> None:
+    """Say what adding the jobs means, and ask where it looks like a mistake. Raises CampaignError without a yes."""
+    for line in submission.lines:
+        say(line)
+    if submission.doubt and not options.add and not ask(f"{submission.doubt}. Add them all the same?"):
+        raise CampaignError(
+            f"{submission.doubt}. No row was changed; to go on with them all the same: {commands.run('--add')}"
+        )
 
 
 def _log_params(campaign: Campaign, log: MetricsLog) -> None:

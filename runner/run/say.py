@@ -1,4 +1,4 @@
-"""Messages for people: to stderr, around the progress bar."""
+"""Messages for people, and questions: to stderr, around the progress bar."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ def say(line: str) -> None:
             tqdm.tqdm.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def ask(question: str) -> bool:
+    """Whether the person at the terminal says yes; no where nobody sits at one."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    say(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -12,32 +12,34 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from runner.errors import CampaignError, LeaseLost
+from runner.errors import LeaseLost
 from runner.job import (
     Added,
     Checkpoint,
     Finished,
-    Job,
     Lease,
     Outcome,
     Place,
     Policy,
     Provenance,
     Status,
-    canonical_json,
-    content_key,
 )
 from runner.machine import Identity, is_gone, this_process
 from runner.store import statements
 from runner.store.database import Cursor
 from runner.store.reader import Reader
+from runner.store.spool import Spool, SpooledJob, two_params
 
 __all__ = ["Store"]
 
 
+_Item = TypeVar("_Item")
+# Jobs that are added in one transaction: it is over within some tenths of a second.
+_BATCH = 10_000
 _DEAD = "the runner process died while it held this job"
 
 
@@ -94,50 +96,77 @@ class Store(Reader):
 
         Returns the campaign's id and what was new. Raises CampaignError as add does.
         """
-        with self._write() as cursor:
-            campaign_id = self._add_campaign(cursor, name, policy, place)
-            return campaign_id, self._add(cursor, campaign_id, jobs)
+        with Spool() as spool:
+            spool.extend(jobs)
+            with self._write() as cursor:
+                campaign_id = self._add_campaign(cursor, name, policy, place)
+                return campaign_id, self._add(cursor, campaign_id, spool)
 
     def add(self, campaign_id: int, jobs: Iterable[Any]) -> Added:
         """Add jobs (Job, dict of params, or pair of key and params); those whose key is known stay as they are.
 
-        All in one transaction: a refused job changes no row. Raises CampaignError for params that
-        are not JSON, and for a key that already stands for other params.
+        They are read to the end first, and then added in one transaction: a refused job changes no row, and
+        what makes the jobs may take its time. Raises CampaignError for params that are not JSON, and for a key
+        that already stands for other params.
         """
-        with self._write() as cursor:
-            return self._add(cursor, campaign_id, jobs)
+        with Spool() as spool:
+            spool.extend(jobs)
+            with self._write() as cursor:
+                return self._add(cursor, campaign_id, spool)
 
-    def _add(self, cursor: Cursor, campaign_id: int, jobs: Iterable[Any]) -> Added:
-        new = known = 0
-        now = self.clock()
-        for batch in _batches(jobs, 10_000):
-            rows, named = [], []
-            for value in batch:
-                # A dict is the usual case, and by the million: no Job is made of it.
-                job = None if isinstance(value, dict) else Job.of(value)
-                params = canonical_json(value if job is None else job.params)
-                if job is None or job.key is None:
-                    key = content_key(params)
-                else:
-                    key = _checked_key(job.key)
-                    named.append((key, params))
-                rows.append((campaign_id, key, params, 0 if job is None else job.priority, now))
-            inserted = cursor.run_many(statements.ADD_JOB, rows)
-            if inserted < len(rows):
-                self._refuse_changed_params(cursor, campaign_id, named)
+    def _add(self, cursor: Cursor, campaign_id: int, spool: Spool) -> Added:
+        new = 0
+        named = iter(spool.is_named)
+        for batch in _batches(spool):
+            inserted = self._insert(cursor, campaign_id, batch)
+            of_batch = [job for job, is_named in zip(batch, named) if is_named]
+            if inserted < len(batch):
+                self._refuse_changed_params(cursor, campaign_id, of_batch)
             new += inserted
-            known += len(rows) - inserted
         cursor.run(statements.COUNT_TOTAL, {"campaign": campaign_id, "count": new})
-        return Added(new=new, known=known)
+        return Added(new=new, known=len(spool) - new)
 
-    def _refuse_changed_params(self, cursor: Cursor, campaign_id: int, named: list[tuple[str, str]]) -> None:
-        for key, params in named:
-            stored = cursor.run(statements.PARAMS_OF, {"campaign": campaign_id, "key": key}).fetchall()[0][0]
-            if stored != params:
-                raise CampaignError(
-                    f"the key {key!r} stands for two different params: "
-                    f"{stored:.100} and {params:.100}. Give one of them another key"
-                )
+    def _insert(self, cursor: Cursor, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
+        now = self.clock()
+        rows = [(campaign_id, job.key, job.params, job.priority, now) for job in jobs]
+        return cursor.run_many(statements.ADD_JOB, rows)
+
+    def _refuse_changed_params(self, cursor: Cursor, campaign_id: int, named: list[SpooledJob]) -> None:
+        for job in named:
+            values = {"campaign": campaign_id, "key": job.key}
+            stored = cursor.run(statements.PARAMS_OF, values).fetchall()[0][0]
+            if stored != job.params:
+                raise two_params(job.key, stored, job.params)
+
+    def add_spooled(self, campaign_id: int, spool: Spool, is_wanted: bytes) -> int:
+        """Add those of the jobs that are wanted, a byte for each, in short transactions; returns how many were new.
+
+        Where it is interrupted, some are there: whoever calls it again adds the others. A key that is known
+        stays as it is, whatever its params.
+        """
+        new = 0
+        for batch in _batches(compress(spool, is_wanted)):
+            with self._write() as cursor:
+                inserted = self._insert(cursor, campaign_id, batch)
+                cursor.run(statements.COUNT_TOTAL, {"campaign": campaign_id, "count": inserted})
+            new += inserted
+        return new
+
+    def prune(self, campaign_id: int, job_ids: Sequence[int]) -> int:
+        """Take out jobs, named by their ids, that are pending, with all that is known of them; returns how many."""
+        count = 0
+        for batch in _batches(job_ids):
+            with self._write() as cursor:
+                taken = [
+                    {"job": job_id}
+                    for job_id in batch
+                    if cursor.run(statements.PRUNE, {"campaign": campaign_id, "job": job_id}).rowcount
+                ]
+                for forget in statements.FORGET_JOB:
+                    cursor.run_many(forget, taken)
+                cursor.run(statements.COUNT_TOTAL, {"campaign": campaign_id, "count": -len(taken)})
+            count += len(taken)
+        return count
 
     # -- workers -------------------------------------------------------------------------------
 
@@ -548,18 +577,7 @@ def _fence_of(lease: Lease) -> dict[str, int]:
     return {"job": lease.job_id, "worker": lease.worker_id, "attempt": lease.attempt}
 
 
-def _checked_key(key: str) -> str:
-    if not key or len(key) > 200 or not key.isprintable():
-        raise CampaignError(f"a job's key must be 1 to 200 printable characters, got {key!r:.80}")
-    return key
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    batch = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
         yield batch

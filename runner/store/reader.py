@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,33 @@ class Reader(Database):
         with self.read() as connection:
             query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
             return dict(connection.execute(query).mappings().one())
+
+    def campaign_named(self, name: str) -> dict[str, Any] | None:
+        """The row of the campaign of that name; None where there is none."""
+        with self.read() as connection:
+            query = sa.select(schema.campaign).where(schema.campaign.c.name == name)
+            row = connection.execute(query).mappings().one_or_none()
+            return None if row is None else dict(row)
+
+    def keys_of(self, campaign_id: int, count: int = 10_000) -> Iterator[tuple[int, str, str, str]]:
+        """Id, key, params (JSON) and status of all the campaign's jobs, read so many at a time."""
+        job = schema.job
+        query = sa.select(job.c.id, job.c.key, job.c.params, job.c.status)
+        # The + 0 is told of in rows_after.
+        query = query.where(job.c.campaign_id + 0 == campaign_id).order_by(job.c.id).limit(count)
+        after = 0
+        while True:
+            with self.read() as connection:
+                rows = connection.execute(query.where(job.c.id > after)).fetchall()
+            yield from map(tuple, rows)
+            if len(rows) < count:
+                return
+            after = rows[-1][0]
+
+    def key_of(self, job_id: int) -> str | None:
+        """The key of the job with that id; None where there is none."""
+        with self.read() as connection:
+            return connection.execute(sa.select(schema.job.c.key).where(schema.job.c.id == job_id)).scalar()
 
     def progress(self, campaign_id: int) -> Progress:
         """Counts of the campaign's jobs, from counters: the cost does not grow with the jobs."""

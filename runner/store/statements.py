@@ -96,6 +96,14 @@ INSERT INTO job (campaign_id, key, params, priority, created_ts)
 VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (campaign_id, key) DO NOTHING
 """
+PRUNE = "DELETE FROM job WHERE id = :job AND campaign_id = :campaign AND status = 'pending'"
+# SQLite may give the id out again: nothing of the job may stay.
+FORGET_JOB = (
+    "DELETE FROM attempt WHERE job_id = :job",
+    "DELETE FROM checkpoint WHERE job_id = :job",
+    "DELETE FROM artifact WHERE job_id = :job",
+    "DELETE FROM result WHERE job_id = :job",
+)
 PARAMS_OF = "SELECT params FROM job WHERE campaign_id = :campaign AND key = :key"
 ADD_CAMPAIGN = """
 INSERT INTO campaign

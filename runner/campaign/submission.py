@@ -1,0 +1,177 @@
+"""How a campaign's jobs come into the database: read to the end, compared, told of, and only then added."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from runner.campaign.campaign import Campaign
+from runner.job import Added, Place
+from runner.store import Comparison, Spool, Store, compare
+
+__all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
+
+_FIRST_LINE_S, _NEXT_LINES_S = 2.0, 30.0
+_Say = Callable[[str], None]
+
+
+def read_jobs(campaign: Campaign, say: _Say) -> Spool:
+    """All that the campaign yields. No transaction is open meanwhile, nor needs a database to be there.
+
+    Says how far it is where it takes longer than two seconds. Raises CampaignError.
+    """
+    spool = Spool()
+    try:
+        with _told_while(lambda: say(f"reading the jobs of {campaign.file}: {len(spool):,} so far")):
+            spool.extend(campaign.iterate_jobs())
+            # What is wrong within it is said before a database is made.
+            compare(spool, ())
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+@contextlib.contextmanager
+def _told_while(tell: Callable[[], None]) -> Iterator[None]:
+    ended = threading.Event()
+
+    def go() -> None:
+        wait_s = _FIRST_LINE_S
+        while not ended.wait(wait_s):
+            tell()
+            wait_s = _NEXT_LINES_S
+
+    threading.Thread(target=go, name="runner-reading", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What adding the jobs will do, and what is to be said of it.
+
+    campaign_id: None where the campaign is new. lines: for people, in this order. doubt: why it looks like a
+    mistake, and what to do instead; empty where it does not.
+    """
+
+    campaign: Campaign
+    spool: Spool
+    comparison: Comparison
+    campaign_id: int | None
+    lines: tuple[str, ...]
+    doubt: str
+
+
+def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool = False) -> Submission:
+    """Compare what the campaign yields with what the database has. Changes no row. Raises CampaignError."""
+    row = store.campaign_named(campaign.name)
+    found = compare(spool, () if row is None else store.keys_of(row["id"]))
+    lines = []
+    if row is not None and row["file"] and campaign.is_another_file(row["file"]):
+        lines.append(
+            f"{campaign.name} is also the campaign of {row['file']}: the jobs of both files share rows, results and "
+            f"report. If {campaign.file} is another study, give its Campaign another name"
+        )
+    if found.repeat_example is not None:
+        lines.append(_tell_repeats(spool, found))
+    if row is not None and found.changed_example is not None:
+        lines.append(_tell_changed(store, row["id"], spool, found))
+    if row is not None and found.gone_example is not None:
+        lines.append(_tell_gone(campaign, store, found, prune))
+    doubt = "" if row is None else _doubt(campaign, store, row, found, prune)
+    settings = _differences(campaign, row, "jobs", "scene")
+    if settings and not doubt:
+        lines.append(f"{campaign.name} has other settings than in its last run: {_listed(settings)}")
+    return Submission(campaign, spool, found, None if row is None else row["id"], tuple(lines), doubt)
+
+
+def add_jobs(submission: Submission, store: Store, place: Place, prune: bool = False) -> tuple[int, Added]:
+    """Carry it out: the campaign's id, and what was new. May be called again where the world has failed it."""
+    found, campaign = submission.comparison, submission.campaign
+    campaign_id = store.add_campaign(campaign.name, campaign.policy, place)
+    if prune and found.gone_pending:
+        store.prune(campaign_id, found.gone_pending)
+    new = store.add_spooled(campaign_id, submission.spool, found.is_wanted)
+    return campaign_id, Added(new=new, known=found.yielded - new)
+
+
+def _tell_repeats(spool: Spool, found: Comparison) -> str:
+    assert found.repeat_example is not None
+    example = spool.at(found.repeat_example)
+    is_named = bool(spool.is_named[found.repeat_example])
+    which = f"the key {example.key!r}" if is_named else f"the params {example.params:.100}"
+    return (
+        f"{found.repeats:,} of {found.yielded:,} jobs are repeats of another, as with {which}, and make one job with "
+        "it: to have each rendered, give each a key of its own, or a param such as 'repeat'"
+    )
+
+
+def _tell_changed(store: Store, campaign_id: int, spool: Spool, found: Comparison) -> str:
+    assert found.changed_example is not None
+    now = spool.at(found.changed_example)
+    stored = store.job(campaign_id, now.key)
+    kept = json.dumps(stored["params"]) if stored else ""
+    return (
+        f"{found.changed:,} of {found.yielded:,} jobs come with other params than are stored under their keys, as "
+        f"{now.key}: {now.params:.100}, stored {kept:.100}. The stored ones are kept, and go on. Seed what is random "
+        "(random.seed(0)) to get the same ones each time; jobs that are meant to be new need new keys"
+    )
+
+
+def _tell_gone(campaign: Campaign, store: Store, found: Comparison, prune: bool) -> str:
+    assert found.gone_example is not None
+    key = store.key_of(found.gone_example)
+    count = sum(found.gone.values())
+    counts = ", ".join(
+        f"{number:,} {status.replace('_', ' ')}" for status, number in sorted(found.gone.items())
+    )
+    line = f"{count:,} of {found.stored:,} jobs are no longer in {campaign.file}, as {key}: {counts}"
+    if not found.gone_pending:
+        return line
+    return f"{line}; the pending ones " + (
+        "are taken out" if prune else "are rendered too: --prune takes them out"
+    )
+
+
+def _differences(campaign: Campaign, row: dict[str, Any] | None, *roles: str) -> dict[str, tuple[str, str]]:
+    parameters = json.loads(row["parameters"] or "{}") if row is not None else {}
+    if "settings" not in parameters:
+        return {}
+    differences = {}
+    for role in roles:
+        before = campaign.values_of(role, parameters["settings"])
+        now = campaign.values_of(role, campaign.settings)
+        for name in sorted(before.keys() | now.keys()):
+            if before.get(name) != now.get(name):
+                differences[name] = (repr(before.get(name)), repr(now.get(name)))
+    return differences
+
+
+def _doubt(campaign: Campaign, store: Store, row: dict[str, Any], found: Comparison, prune: bool) -> str:
+    """Why adding these jobs looks like a mistake. Whoever tops up a campaign goes on yielding what it has."""
+    gone = 0 if prune else sum(found.gone.values())
+    no_longer = f"{gone:,} of the {found.stored:,} that {campaign.name} has are no longer yielded"
+    if found.unnamed_new > found.yielded / 2 and (gone > found.stored / 2 or found.gone_pending) and gone:
+        return (
+            f"{found.new:,} of the {found.distinct:,} jobs that {campaign.file} yields are new, while {no_longer}. If "
+            "their params are random, seed them (random.seed(0)) or give each job a key; if this is another study, "
+            "give its Campaign another name"
+        )
+    settings = _differences(campaign, row, "jobs")
+    if settings and found.new and gone:
+        return f"{found.new:,} jobs are new with other settings ({_listed(settings)}), while {no_longer}"
+    settings, progress = _differences(campaign, row, "scene"), store.progress(row["id"])
+    if settings and progress.done and (found.new or progress.left):
+        return f"the scene has other settings ({_listed(settings)}) than it had for the {progress.done:,} jobs done"
+    return ""
+
+
+def _listed(differences: dict[str, tuple[str, str]]) -> str:
+    return "; ".join(f"{name} was {before}, is {now}" for name, (before, now) in differences.items())

@@ -1,0 +1,290 @@
+"""A campaign's jobs are read, compared and told of before a row changes: mistakes are seen, and can be undone."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+
+import pytest
+from campaigns import lines_of, run, start
+from conftest import wait_until
+from test_cli import GOOD
+
+from runner.campaign import add_jobs, load_campaign, plan_submission, read_jobs
+from runner.errors import CampaignError
+from runner.job import Added, Job, Place
+from runner.store import Spool, Store, compare
+
+# Without a browser a run adds its jobs, and then ends with exit status 3.
+BROWSERLESS = {"PATH": "/nonexistent", "HOME": "/nonexistent"}
+
+
+def run_without_browser(*arguments: object):
+    return run("run", *arguments, env=BROWSERLESS, timeout_s=60)
+
+
+class Folder:
+    """A folder with a campaign file and its database; `submit` does what a run does before it renders."""
+
+    def __init__(self, path):
+        self.path = path
+        self.file = path / "study.py"
+
+    def write(self, jobs: str, arguments: str = "", file=None) -> None:
+        text = GOOD.replace('    yield {"x": 1}', jobs).replace("def jobs():", f"def jobs({arguments}):")
+        (file or self.file).write_text("import random\n" + text.replace("Scene()\n", "Scene()\n"))
+
+    def submit(self, *, add: bool = False, prune: bool = False, file=None, **settings: str):
+        """What was added and what was said; the doubt is raised unless add was given, as a run does."""
+        campaign = load_campaign(file or self.file, settings)
+        with read_jobs(campaign, print) as spool, Store(self.path / "runner.db") as store:
+            submission = plan_submission(campaign, store, spool, prune)
+            if submission.doubt and not add:
+                raise CampaignError(submission.doubt)
+            place = Place(str(campaign.file), str(self.path / "results"))
+            campaign_id, added = add_jobs(submission, store, place, prune)
+            store.write_parameters(campaign_id, {"settings": campaign.settings})
+            return added, "\n".join(submission.lines)
+
+    def finish(self, count: int = 1000) -> None:
+        with Store(self.path / "runner.db") as store:
+            worker_id = store.start_worker(1)
+            leases = store.claim(worker_id, 1, count)
+            store.complete_many([(lease, None) for lease in leases])
+            store.end_worker(worker_id)
+
+    def jobs(self) -> dict[str, dict]:
+        with Store(self.path / "runner.db") as store:
+            jobs = {row["key"]: row for row in store.jobs(1)}
+            assert store.progress(1).total == len(jobs)
+            return jobs
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    return Folder(tmp_path)
+
+
+# -- params that are new each time -----------------------------------------------------------------
+
+
+def test_known_keys_keep_their_params_and_that_is_said(folder):
+    """Random params under given keys: resuming works, the stored ones go on, one line has an example of both."""
+    folder.write('    for i in range(20): yield f"view_{i:04d}", {"azimuth": random.uniform(0, 360)}')
+    assert folder.submit() == (Added(new=20, known=0), "")
+    before = folder.jobs()
+    folder.finish(7)
+    added, told = folder.submit()
+    assert added == Added(new=0, known=20)
+    assert told.startswith(
+        "20 of 20 jobs come with other params than are stored under their keys, as view_0000: "
+    )
+    assert "random.seed(0)" in told and len(told.splitlines()) == 1
+    assert {key: job["params"] for key, job in folder.jobs().items()} == {
+        key: job["params"] for key, job in before.items()
+    }
+
+
+@pytest.mark.parametrize("finished", [0, 7, 20])
+def test_random_params_without_keys_double_nothing_unasked(folder, finished):
+    """A second start would add 20 other jobs to the 20: refused with the cause and the way out, added with --add."""
+    folder.write('    for i in range(20): yield {"azimuth": random.uniform(0, 360)}')
+    folder.submit()
+    folder.finish(finished) if finished else None
+    with pytest.raises(
+        CampaignError, match=r"20 of the 20 jobs .* are new, while 20 of the 20 .*random\.seed"
+    ):
+        folder.submit()
+    assert len(folder.jobs()) == 20
+    assert folder.submit(add=True)[0] == Added(new=20, known=0)
+
+
+def test_topping_up_asks_nothing(folder):
+    """Whoever yields the old jobs and many new ones adds jobs, finished or not, by settings or by editing."""
+    folder.write('    for i in range(count): yield {"i": i}', "count=2")
+    folder.submit()
+    assert folder.submit(count="6")[0] == Added(new=4, known=2)
+    folder.finish()
+    folder.write('    for i in range(count): yield {"i": i}', "count=60")
+    added, told = folder.submit()
+    assert added == Added(new=54, known=6)
+    assert told == "good has other settings than in its last run: count was 6, is 60"
+
+
+def test_a_run_says_no_with_exit_2_and_the_whole_command_of_the_way_on(folder):
+    """Where nobody can be asked: the same command with --add, ready to paste, and it works."""
+    folder.write('    yield {"azimuth": random.uniform(0, 360)}')
+    assert run_without_browser(folder.file).returncode == 3
+    refused = run_without_browser(folder.file)
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert f"run {folder.file} --add" in refused.stderr.splitlines()[-1]
+    assert len(folder.jobs()) == 1
+    assert run_without_browser(folder.file, "--add").returncode == 3
+    assert len(folder.jobs()) == 2
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def test_forgotten_settings_add_no_foreign_jobs(folder):
+    """`--set count=9`, then without: the 4 jobs of the default are foreign to the 9; the old settings go on."""
+    folder.write('    for i in range(count): yield f"{i / count:.3f}", {"share": i / count}', "count=4")
+    folder.submit(count="9")
+    with pytest.raises(CampaignError, match=r"3 jobs are new with other settings \(count was 9, is 4\)"):
+        folder.submit()
+    assert folder.submit(count="9") == (Added(new=0, known=9), "")
+    assert folder.submit(add=True)[0] == Added(new=3, known=1)
+
+
+def test_another_scene_for_half_of_the_jobs_is_no_slip(folder):
+    """A setting of the scene that differs from that of the done jobs stops the run; back at the old one it goes on."""
+    folder.write("    for i in range(4): yield {'i': i}")
+    folder.file.write_text(folder.file.read_text().replace("def scene():", "def scene(blue=True):"))
+    folder.submit(blue="yes")
+    assert folder.submit(blue="no")[1].startswith("good has other settings")
+    folder.finish(2)
+    with pytest.raises(CampaignError, match=r"blue was False, is True\) than it had for the 2 jobs done"):
+        folder.submit()
+    assert folder.submit(blue="0") == (Added(new=0, known=4), "")
+
+
+# -- jobs that are gone, repeated, or of another file -----------------------------------------------
+
+
+def test_a_typo_of_ten_thousand_jobs_is_undone_in_a_second(folder):
+    """Said with counts and an example; --prune takes the pending ones out, keeps the done ones, and none is left."""
+    folder.write('    for i in range(count): yield f"v{i:05d}", {"i": i}', "count=10_000")
+    folder.submit()
+    folder.finish(36)
+    added, told = folder.submit(count="20")
+    assert added == Added(new=0, known=20) and len(folder.jobs()) == 10_000
+    gone = told.splitlines()[0]
+    assert gone.startswith(
+        f"9,980 of 10,000 jobs are no longer in {folder.file}, as v00020: 16 done, 9,964 pending; "
+    )
+    assert "--prune takes them out" in gone
+    began = time.monotonic()
+    added, told = folder.submit(count="20", prune=True)
+    assert time.monotonic() - began < 5.0
+    jobs = folder.jobs()
+    assert len(jobs) == 36 and {job["status"] for job in jobs.values()} == {"done"}
+    assert "the pending ones are taken out" in told
+
+
+def test_a_pruned_job_leaves_nothing_to_the_next_of_its_id(store):
+    """SQLite gives ids out again: the next job of that id has no attempts but its own."""
+    campaign_id, _ = store.submit("night", [("typo", {})])
+    worker_id = store.start_worker(campaign_id)
+    (lease,) = store.claim(worker_id, campaign_id)
+    assert store.prune(campaign_id, [lease.job_id]) == 0
+    store.release(lease)
+    assert store.prune(campaign_id, [lease.job_id]) == 1
+    assert (store.progress(campaign_id).total, store.attempts(campaign_id)) == (0, [])
+    store.add(campaign_id, [("right", {})])
+    (lease,) = store.claim(worker_id, campaign_id)
+    store.fail(lease, "once")
+    assert [(row["key"], row["outcome"]) for row in store.attempts(campaign_id)] == [("right", "failed")]
+
+
+def test_repeats_are_said_with_an_example(folder):
+    """Ten repeats of each of two settings are two jobs: said, with the two ways to have all twenty."""
+    folder.write('    for n in range(20): yield {"angle": 90 * (n % 2)}')
+    added, told = folder.submit()
+    assert added == Added(new=2, known=18)
+    assert told == (
+        '18 of 20 jobs are repeats of another, as with the params {"angle":0}, and make one job with it: to have '
+        "each rendered, give each a key of its own, or a param such as 'repeat'"
+    )
+    folder.write('    for n in range(20): yield {"angle": 90 * (n % 2), "repeat": n // 2}')
+    assert folder.submit(add=True)[0] == Added(new=20, known=0)
+
+
+def test_a_second_file_with_a_known_name_is_said_with_both(folder):
+    """A copied file that kept its campaign's name; one that was moved is no second file."""
+    folder.write('    yield "a", {"i": 0}')
+    folder.submit()
+    copy = folder.path / "second.py"
+    folder.write('    yield "b", {"i": 1}', file=copy)
+    told = folder.submit(file=copy)[1].splitlines()[0]
+    assert str(folder.file) in told and str(copy) in told and "another name" in told
+    copy.rename(folder.path / "moved.py")
+    assert "also the campaign" not in folder.submit(file=folder.path / "moved.py")[1]
+
+
+# -- reading, and then adding -----------------------------------------------------------------------
+
+
+def test_nothing_is_locked_while_the_jobs_are_made(folder):
+    """jobs() that takes its time holds nobody up: another process writes meanwhile, and a line tells of it."""
+    folder.write('    yield "first", {}')
+    folder.submit()
+    folder.write('    import time\n    yield "a", {}\n    time.sleep(600)')
+    process = start("run", folder.file)
+    lines = lines_of(process)
+    wait_until(lambda: "1 so far" in "".join(lines) or process.poll() is not None, "the line about reading")
+    other = sqlite3.connect(folder.path / "runner.db", timeout=0.1)
+    other.execute("UPDATE campaign SET max_failures = 9")
+    other.commit()
+    other.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    assert list(folder.jobs()) == ["first"] and "Traceback" not in "".join(lines)
+
+
+def test_a_refused_start_makes_no_database(folder):
+    """What is wrong with the jobs is known before there is anything to clean up."""
+    folder.write('    yield "a", {"i": 0}\n    yield "a", {"i": 1}')
+    with pytest.raises(CampaignError, match="two different params"):
+        folder.submit()
+    assert not (folder.path / "runner.db").exists()
+
+
+@pytest.mark.parametrize("how", ["spawn", "forkserver", "fork"])
+def test_a_pool_of_processes_makes_the_jobs(folder, how):
+    """Each way to start processes finds the file's own functions; the file imports what lies beside it."""
+    (folder.path / "beside.py").write_text("def square(i):\n    return i * i\n")
+    folder.write("    with mp.get_context(how).Pool(2) as pool: yield from pool.map(heavy, range(4))", "how")
+    heavy = (
+        "import multiprocessing as mp\nimport beside\ndef heavy(i): return {'i': i, 'sq': beside.square(i)}\n"
+    )
+    folder.file.write_text(heavy + folder.file.read_text())
+    end = run_without_browser(folder.file, "--set", f"how={how}")
+    assert end.returncode == 3, end.stderr
+    assert [job["params"]["sq"] for job in folder.jobs().values()] == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("name", ["random.py", "orbit.v2.py", "orbit"])
+def test_a_file_that_no_process_could_import_is_refused_by_name(folder, name):
+    """A pool's processes would die over it again and again: one line says to rename it."""
+    file = folder.path / name
+    folder.write('    yield {"i": 0}', file=file)
+    with pytest.raises(CampaignError, match="rename it"):
+        load_campaign(file)
+
+
+def test_a_spool_gives_back_what_went_in():
+    """Whatever the size: each job in its order, on disk once there are many, with keys that are no ASCII."""
+    jobs = [
+        Job({"n": n, "pad": "é\n\t" * 100}, key=f"Bäcker {n}" if n % 2 else None, priority=n % 3)
+        for n in range(30_000)
+    ]
+    with Spool().extend(jobs) as spool:
+        back = list(spool)
+        assert len(back) == len(spool) == 30_000 and spool.at(1).key == "Bäcker 1"
+        assert [job.priority for job in back] == [job.priority for job in jobs]
+        assert [job.key for job in back][1::2] == [job.key for job in jobs][1::2]
+        rows = [(n, job.key, job.params, "done") for n, job in enumerate(back)]
+        assert sum(compare(spool, rows[:10_000]).is_wanted) == 20_000
+
+
+def test_adding_in_short_transactions_counts_each_job_once(store):
+    """Some are known, some new, some repeats, some of other params: the rows and the counter agree."""
+    campaign_id, _ = store.submit("night", [("kept", {"n": 0})])
+    with Spool().extend([("kept", {"n": 9}), *({"n": n % 15_000} for n in range(30_000))]) as spool:
+        found = compare(spool, store.keys_of(campaign_id, count=7))
+        assert (found.new, found.changed, found.repeats, dict(found.gone)) == (15_000, 1, 15_000, {})
+        assert store.add_spooled(campaign_id, spool, found.is_wanted) == 15_000
+        assert store.add_spooled(campaign_id, spool, found.is_wanted) == 0
+    assert store.progress(campaign_id).total == 15_001 == len(list(store.keys_of(campaign_id)))
+    assert store.job(campaign_id, "kept")["params"] == {"n": 0}
