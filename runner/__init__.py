@@ -10,17 +10,19 @@ from runner.errors import RunnerError
 from runner.job import Job
 
 if TYPE_CHECKING:
+    from runner.arrays import Depth
     from runner.frame import Frame
     from runner.queue import JobQueue
     from runner.report import open_database as open  # noqa: F401  (not in __all__: see below)
     from runner.results import RenderJob
     from runner.sessions import Session
 
-__all__ = ["Campaign", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
+__all__ = ["Campaign", "Depth", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
 __version__ = "0.1.0"
 
-# A campaign file has no need of them while it is read, and they bring SQLAlchemy, Pillow or aiohttp.
+# A campaign file has no need of them while it is read, and they bring SQLAlchemy, NumPy, Pillow or aiohttp.
 _LATE = {
+    "Depth": ("runner.arrays", "Depth"),
     "Frame": ("runner.frame", "Frame"),
     "JobQueue": ("runner.queue", "JobQueue"),
     "RenderJob": ("runner.results", "RenderJob"),

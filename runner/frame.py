@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import FrameError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from runner.arrays import Depth, Pixels
 
 # What the last bytes of a whole file are. Pillow alone takes a JPEG that was cut off for whole.
 # JPEG: EOI marker, ITU-T T.81 B.1.1.3. PNG: IEND chunk with its CRC, ISO/IEC 15948 11.2.5.
@@ -18,6 +18,12 @@ RAW = "image/x-raw-rgba"
 _RAW_MAGIC = b"RGBA"
 _BLANK_LEVELS = 2
 _KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+
+
+class FrameBytes(bytes):
+    """The bytes of a frame's file, which know why it may be wrong as the frame does."""
+
+    suspicion = ""
 
 
 class Frame:
@@ -40,7 +46,7 @@ class Frame:
     ):
         from PIL import Image
 
-        self.data = bytes(data)
+        self.data = FrameBytes(data)
         try:
             if self.data[:4] == _RAW_MAGIC:
                 _refuse_other_size(_raw_size(self.data), size)
@@ -69,29 +75,46 @@ class Frame:
         is_blank = _may_be_blank(image) and all(high - low <= _BLANK_LEVELS for low, high in _ranges(image))
         self.suspicion = "nearly one colour all over" if is_blank else ""
 
+    @property
+    def suspicion(self) -> str:
+        return self.data.suspicion
+
+    @suspicion.setter
+    def suspicion(self, reason: str) -> None:
+        self.data.suspicion = reason
+
     @cached_property
-    def array(self) -> np.ndarray:
-        """The pixels: uint8, shape (height, width, 3), RGB (4 channels where it is not opaque)."""
+    def array(self) -> Pixels:
+        """The pixels: uint8, shape (height, width, 3), RGB (4 channels where it is not opaque).
+
+        Read-only: frame.array.copy() is yours to change.
+        """
         import numpy as np
 
+        from runner.arrays import Pixels
+
         mode = "RGBA" if "A" in self._image.getbands() else "RGB"
-        return np.asarray(self._image.convert(mode))
+        return np.asarray(self._image.convert(mode)).view(Pixels)
 
     @cached_property
-    def depth(self) -> np.ndarray | None:
+    def depth(self) -> Depth | None:
         """Distance from the camera's plane in metres: float32, shape (height, width); inf where nothing is.
 
-        Steps of (far - near) / 2**24, on top of the rounding of a 32-bit depth buffer.
+        Steps of (far - near) / 2**24, on top of the rounding of a 32-bit depth buffer. Read-only, as array is.
         """
         if self._depth is None or self._depth_range is None:
             return None
         import numpy as np
 
+        from runner.arrays import Depth
+
         digits = np.asarray(_raw_image(self._depth)).astype(np.uint32)
         number = digits[..., 0] << 16 | digits[..., 1] << 8 | digits[..., 2]
         near, far = self._depth_range
         metres = near + number / 2.0**24 * (far - near)
-        return np.where(number == 0xFFFFFF, np.inf, metres).astype(np.float32)
+        depth = Depth(np.where(number == 0xFFFFFF, np.inf, metres).astype(np.float32))
+        depth.flags.writeable = False
+        return depth
 
     def __repr__(self) -> str:
         return f"<Frame {self.width}x{self.height} {self.kind}, {len(self.data)} bytes>"

@@ -19,13 +19,25 @@ WINGS: dict[str, list[str]] = {
     "exits": [],
     "commands": [],
     "job": [],
+    "arrays": [],
     "frame": [],
     "machine": ["disk", "filesystem", "faults", "guard", "clocks", "process"],
     "store": ["schema", "statements", "spool", "database", "reader", "moves"],
     "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],
-    "results": ["names", "encode", "sheet", "folder", "render_job", "metrics", "mirror", "verify"],
+    "results": [
+        "columns",
+        "names",
+        "encode",
+        "shown",
+        "sheet",
+        "folder",
+        "render_job",
+        "metrics",
+        "mirror",
+        "verify",
+    ],
     "report": ["table", "summary", "text"],
-    "export": ["targets", "rows", "tables", "folders", "nerfstudio", "pictures", "formats"],
+    "export": ["targets", "order", "rows", "typed", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
     "campaign": ["assets", "settings", "sources", "campaign", "loading", "submission"],
     "sessions": ["cameras", "session", "server"],
@@ -134,7 +146,16 @@ def test_errors_are_one_tree():
 
 def test_the_public_names():
     """What `from runner import …` promises."""
-    assert runner.__all__ == ["Campaign", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
+    assert runner.__all__ == [
+        "Campaign",
+        "Depth",
+        "Frame",
+        "Job",
+        "JobQueue",
+        "RenderJob",
+        "RunnerError",
+        "Session",
+    ]
     assert all(getattr(runner, name).__name__ == name for name in runner.__all__)
     # Not among them, so that `from runner import *` does not hide Python's own.
     assert callable(runner.open)

@@ -388,12 +388,117 @@ def test_a_camera_that_is_not_known_is_refused(tmp_path, monkeypatch, options, m
 
 
 def test_params_of_two_kinds_are_no_typed_column(tmp_path, monkeypatch):
-    """parquet says so and names what can hold them, which does."""
+    """parquet says which column of which jobs, and what can hold them, which does."""
     monkeypatch.setattr("test_export.params", lambda n: {"n": n, "mixed": "text" if n else 1})
     made = Made(tmp_path)
-    with pytest.raises(ExportError, match="jsonl and csv can"):
-        made.export("parquet", "t.parquet")
+    for format in ("parquet", "imagefolder"):
+        message = f"{format} .* 'mixed' is a number in job test-0 and text in job val/1; jsonl and csv can"
+        with pytest.raises(ExportError, match=message):
+            made.export(format, TARGETS[format])
     assert '"mixed":"text"' in made.export("jsonl", "t.jsonl").read_text()
+
+
+def test_numbers_without_room_are_text(tmp_path, monkeypatch):
+    """128-bit seeds, lists of them, and what has no type in a table come through whole, and it is said."""
+    values = {
+        "seed": 2**128 + 1,
+        "seeds": [2**70, 1],
+        "hash": 2**63 + 1,
+        "empty": {},
+        "odd": [1, "a"],
+        "f": 0.5,
+    }
+    monkeypatch.setattr(
+        "test_export.params", lambda n: {"n": n} | (values if n else {"seed": 3, "f": 2**60 + 1})
+    )
+    made = Made(tmp_path)
+    end = run("export", "parquet", tmp_path / "t.parquet", "--db", made.database, "--results", made.root)
+    assert end.returncode == 0 and "as text, in JSON, for no type of column holds" in end.stderr
+    frame = pd.read_parquet(tmp_path / "t.parquet")
+    assert frame["seed"].tolist() == ["3", *[str(2**128 + 1)] * 4]
+    assert frame["seeds"][1] == f"[{2**70},1]" and frame["empty"][1] == "{}" and frame["odd"][1] == '[1,"a"]'
+    assert frame["hash"][1] == 2**63 + 1 and frame["f"].tolist() == [str(2**60 + 1), *["0.5"] * 4]
+
+
+def numbered(folder: Path, values: list, keys=("a", "b", "c", "d", "e", "f")) -> Made:
+    """A campaign whose jobs, in the order in which they were added, have these values of the param v."""
+    made = object.__new__(Made)
+    made.folder, made.database, made.root = folder, folder / "runner.db", folder / "results"
+    with Store(made.database) as store, ThreadPoolExecutor(2) as writer:
+        jobs = [(key, {} if value is None else {"v": value}) for key, value in zip(keys, values)]
+        campaign_id, _ = store.submit("orbit", jobs, Policy())
+        for lease in store.claim(store.start_worker(campaign_id), campaign_id, count=len(jobs)):
+            job = RenderJob(lease, ResultsFolder(made.root, "orbit"), writer)
+            job.save("rgb.jpg", jpeg(len(lease.key)))
+            job.log(half=ord(lease.key[0]) % 2)
+            store.complete(lease, job.finish())
+    made.campaign = runner.open(made.database)["orbit"]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("values", "order", "keys"),
+    [
+        ([0, 4, 8, 12, 1, 2], ["v"], "aefbcd"),
+        ([0, 4, 8, 12, 1, 2], ["-v"], "dcbfea"),
+        ([10, 9.5, None, 2**70, -1, 9.5], ["v"], "ebfadc"),
+        ([10, 9.5, None, 2**70, -1, 9.5], ["-v"], "dabfec"),
+        (["view_10", "view_2", "View", "view_1", "a", ""], ["v"], "fcedba"),
+        ([[1, 2], [1], [0, 9], [1, 10], [0, 9, 1], [1, 2]], ["v"], "cebafd"),
+        ([1, 2, 1, 2, 1, 2], ["half", "-v"], "bdface"),
+        ([1, 2, 1, 2, 1, 2], ["v", "-key"], "ecafdb"),
+        ([3, 2, 1, 6, 5, 4], [], "abcdef"),
+    ],
+)
+def test_jobs_come_in_the_order_that_is_named(tmp_path, values, order, keys):
+    """Numbers as numbers, several names, from high to low; who has none comes last, equals as they were added."""
+    path = numbered(tmp_path, values).export("jsonl", "t.jsonl", order=tuple(order))
+    assert "".join(json.loads(line)["key"] for line in path.read_text().splitlines()) == keys
+
+
+def test_the_orbit_turns_in_order_though_it_was_previewed(tmp_path):
+    """Every fourth view was rendered first; the video by a param, as by key, has them in their place."""
+    import imageio.v2 as imageio
+
+    made = numbered(tmp_path, [0, 4, 1, 2, 3, 5], ["x" * n for n in (1, 5, 2, 3, 4, 6)])
+    for order in ("v", "key"):
+        end = run(
+            "export", "mp4", tmp_path / f"{order}.mp4", "--order", order, "--db", made.database,
+            "--results", made.root,
+        )  # fmt: skip
+        assert end.returncode == 0, end.stderr
+        with imageio.get_reader(tmp_path / f"{order}.mp4") as video:
+            levels = [float(frame.mean()) for frame in video]
+        assert levels == sorted(levels) and levels[-1] - levels[0] > 150
+    end = run(
+        "export", "csv", tmp_path / "t.csv", "--order", "w", "--db", made.database, "--results", made.root
+    )
+    assert end.returncode == 2 and "no job has 'w'" in end.stderr and end.stderr.count("\n") == 1
+
+
+def test_depth_is_seen_in_the_video_and_in_the_sheet(tmp_path):
+    """In one range for all frames of a video, each in its own on the sheet; nothing is white all over."""
+    import imageio.v2 as imageio
+
+    made = numbered(tmp_path, [1, 2, 3])
+    near_and_far = np.ones((HEIGHT, WIDTH))
+    near_and_far[:, WIDTH // 2 :] = 2
+    with Store(made.database) as store, ThreadPoolExecutor(2) as writer:
+        store.add(1, [(f"depth{n}", {}) for n in (1, 3)])
+        for lease in store.claim(store.start_worker(1), 1, count=2):
+            job = RenderJob(lease, ResultsFolder(made.root, "orbit"), writer)
+            job.save("rgb.jpg", jpeg(1))
+            job.save("depth.png", runner.Depth(near_and_far * int(lease.key[-1])))
+            store.complete(lease, job.finish())
+    options = {"image": "depth.png", "allow_incomplete": True}
+    with imageio.get_reader(made.export("mp4", "t.mp4", **options)) as video:
+        frames = [frame.astype(int) for frame in video]
+    levels = [[frame[24, x].sum() for x in (10, 50)] for frame in frames]
+    # Metres: 1 and 2, 3 and 6. Near is bright.
+    assert levels[0][0] > levels[0][1] + 30 > levels[1][0] + 60 > levels[1][1] + 90 > 90
+    with Image.open(made.export("sheet", "t.jpg", **options)) as sheet:
+        tiles = [[sum(sheet.getpixel((x + 160 * n, 24))) for x in (10, 50)] for n in range(2)]
+    assert tiles[0] == pytest.approx(tiles[1], abs=12) and tiles[0][0] > tiles[0][1] + 100
 
 
 def test_the_command_says_what_it_wrote_and_refuses_in_one_line(tmp_path):

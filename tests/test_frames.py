@@ -9,6 +9,7 @@ import pytest
 from pictures import picture
 from PIL import Image
 
+from runner import Depth
 from runner.errors import FrameError
 from runner.frame import Frame
 from runner.results import contact_sheet
@@ -93,3 +94,31 @@ def test_a_contact_sheet_shows_pictures_in_order(tmp_path):
         pixels = [image.getpixel(place) for place in [(40, 30), (120, 30), (40, 110), (120, 110)]]
     for pixel, wanted in zip(pixels, [(250, 0, 0), (0, 250, 0), (0, 0, 250), (0, 0, 0)]):
         assert max(abs(a - b) for a, b in zip(pixel, wanted)) < 10
+
+
+def depth_frame() -> Frame:
+    """A frame of 4 by 2 pixels, each 5 m away at 1/2 of the range."""
+    pixels = bytes([128, 0, 0, 255]) * 8
+    depth = b"RGBA" + (4).to_bytes(4, "little") + (2).to_bytes(4, "little") + pixels
+    return Frame(picture("PNG", (4, 2)), depth, (0.0, 10.0))
+
+
+@pytest.mark.parametrize("part", ["array", "depth"])
+def test_what_the_browser_sent_stays_as_it_is(part):
+    """Assigning says to copy; the copy may be changed, and what is computed is an ordinary array."""
+    array = getattr(depth_frame(), part)
+    for change in (lambda: array.__setitem__(slice(None), 0), lambda: array.__iadd__(array)):
+        with pytest.raises(ValueError, match=r"change a copy instead.*\.copy\(\)"):
+            change()
+    copy = array.copy()
+    copy[:] = 0
+    assert not copy.any() and array.any() and type(array * 2) is np.ndarray
+    assert float(array.mean()) == np.asarray(array).mean()
+
+
+def test_only_depth_is_marked_as_depth():
+    """Parts and copies of depth are depth; what is computed from it may be in any unit."""
+    depth = depth_frame().depth
+    assert depth.dtype == np.float32 and depth.tolist() == [[5.0] * 4] * 2
+    assert all(type(part) is Depth for part in (depth, depth[:1], depth.copy(), Depth([[1, 2]])))
+    assert type(depth / depth.max()) is np.ndarray

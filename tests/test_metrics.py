@@ -103,18 +103,16 @@ def test_a_requeued_job_is_logged_once(log, store, results):
     assert dict(zip(metrics["n"], metrics["attempt"]))[3] == 2
 
 
-def test_a_param_named_like_a_column_is_kept_apart():
-    """Nothing hides anything."""
-    row = {
-        "key": "k",
-        "attempt": 1,
-        "grab_ts": 1.0,
-        "end_ts": 3.0,
-        "params": {"key": 5, "x": 1},
-        "metrics": {},
-    }
-    assert record_of(row) == {
-        "key": "k", "attempt": 1, "grab_ts": 1.0, "done_ts": 3.0, "duration_s": 2.0, "params/key": 5, "x": 1,
+def test_no_value_hides_another():
+    """One rule of names, for metrics.pkl and every table: a metric that repeats its param is that param."""
+    row = {"key": "k", "attempt": 1, "grab_ts": 1.0, "end_ts": 3.0}
+    params = {"key": 5, "x": 1, "params/key": 6, "status": "lit", "azimuth": 90, "on": True}
+    metrics = {"x": 1.0, "azimuth": 91.5, "key": 7, "on": 1, "metrics/x": 8, "y": 2}
+    record = record_of(row | {"params": params, "metrics": metrics})
+    assert record == {
+        "key": "k", "attempt": 1, "grab_ts": 1.0, "done_ts": 3.0, "duration_s": 2.0,
+        "params/key": 5, "x": 1, "params/params/key": 6, "params/status": "lit", "azimuth": 90, "on": True,
+        "metrics/azimuth": 91.5, "metrics/key": 7, "metrics/on": 1, "metrics/metrics/x": 8, "y": 2,
     }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,10 +14,12 @@ from pictures import picture
 from PIL import Image
 from waiting import wait_until
 
+from runner import Depth
 from runner.errors import ArtifactError
 from runner.frame import Frame
 from runner.job import Lease
-from runner.results import RenderJob, ResultsFolder
+from runner.results import RenderJob, ResultsFolder, contact_sheet, shown
+from runner.results.encode import encode
 
 
 @pytest.fixture
@@ -113,6 +116,12 @@ def test_no_two_names_can_meet_on_any_disk(files, first, second):
         ("x", object()),
         ("x.json", {"a": object()}),
         ("x.npy", np.array([object()])),
+        ("x.png", np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)),
+        ("x.jpg", Depth(np.ones((2, 3)))),
+        ("x.png", b"no picture"),
+        ("x.jpg", picture("JPEG")[:-2]),
+        ("x.png", picture("JPEG")),
+        ("x.jpg", None),
     ],
 )
 def test_content_that_belies_its_name_is_refused(files, name, content):
@@ -123,12 +132,13 @@ def test_content_that_belies_its_name_is_refused(files, name, content):
 
 
 def test_metrics_are_plain_values_under_names_of_their_own(files):
-    """NumPy numbers become plain ones; other values and the job's own names are refused."""
+    """NumPy numbers become plain ones; other values are refused at the line that logs them."""
     files.log(psnr=np.float32(31.5), count=np.int64(3), name="cup", ok=True, none=None)
     assert files.finish().metrics == {"psnr": 31.5, "count": 3, "name": "cup", "ok": True, "none": None}
-    for bad in [{"x": [1]}, {"key": 1}, {"azimuth_deg": 1}, {"x": np.zeros(2)}]:
-        with pytest.raises(ArtifactError):
-            files.log(**bad)
+    for bad in [{"x": [1]}, {"x": np.zeros(2)}, {"x": 1j}, {"x": 10**5000}]:
+        with pytest.raises(ArtifactError, match="the metric 'x'"):
+            files.log(psnr=0.0, **bad)
+    assert files.finish().metrics["psnr"] == 31.5
 
 
 def test_an_abandoned_attempt_leaves_no_file(files, results):
@@ -164,8 +174,8 @@ def test_wait_until_says_what_it_waited_for():
 
 
 def test_depth_is_kept_in_millimetres(files, results):
-    """A float image of shape (height, width) is metres: a 16-bit PNG holds millimetres, 0 where nothing is."""
-    files.save("depth.png", np.array([[0.0015, 19.9994], [np.inf, 70.0]], np.float32))
+    """What is marked as depth is metres: a 16-bit PNG holds millimetres, 0 where nothing is."""
+    files.save("depth.png", Depth(np.array([[0.0015, 19.9994], [np.inf, 70.0]], np.float32)))
     (artifact,) = files.finish().artifacts
     with Image.open(results.root / artifact.path) as image:
         assert np.asarray(image).tolist() == [[2, 19999], [0, 0]]
@@ -182,3 +192,82 @@ def test_raw_pixels_are_kept_in_the_format_that_the_name_tells(files, results, n
     path = results.root / artifact.path
     kept = np.load(path) if name.endswith(".npy") else np.asarray(Image.open(path).convert("RGB"))
     assert np.array_equal(kept, pixels[..., :3])
+
+
+def test_floats_that_do_not_say_what_they_are_name_both_ways(files):
+    """A grey picture from 0 to 1 is not taken for depth of a metre, nor depth for a picture."""
+    with pytest.raises(ArtifactError, match=r"255 \* array.*Depth\(array\).*\.npy"):
+        files.save("alpha.png", np.linspace(0, 1, 6).reshape(2, 3))
+
+
+def test_a_mask_comes_back_as_a_mask(files, results):
+    """Truths are one bit a pixel: what NumPy reads is what was saved."""
+    mask = np.eye(5) > 0
+    files.save("mask.png", mask)
+    (artifact,) = files.finish().artifacts
+    with Image.open(results.root / artifact.path) as image:
+        assert np.array_equal(np.asarray(image), mask)
+
+
+def test_json_is_what_the_standard_calls_json(files, results):
+    """NaN and infinities are text, NumPy's numbers numbers; odd text is escaped."""
+    files.save("pose.json", {"psnr": float("inf"), "x": [np.float32(2.5), float("nan")], "file": "caf\udce9"})
+    files.save("note.txt", "caf\udce9")
+    pose, note = ((results.root / artifact.path).read_bytes() for artifact in files.finish().artifacts)
+    strict = json.loads(pose, parse_constant=pytest.fail)
+    assert strict == {"psnr": "Infinity", "x": [2.5, "NaN"], "file": "caf\udce9"}
+    assert note == b"caf\\udce9"
+
+
+def test_a_coroutine_is_no_content(files):
+    """Who forgot to await is told so."""
+
+    async def grab(): ...
+
+    with pytest.raises(ArtifactError, match="await"):
+        files.save("rgb.jpg", grab())
+
+
+def test_the_bytes_of_a_frame_are_as_suspect_as_the_frame(files):
+    """Whichever is saved, what was seen of the picture is not lost."""
+    blank = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(blank, "JPEG")
+    files.save("rgb.jpg", Frame(blank.getvalue()).data)
+    assert files.finish().suspicion == "rgb.jpg: nearly one colour all over"
+
+
+def small(array) -> Image.Image:
+    return Image.open(io.BytesIO(encode("x.png", array)[0]))
+
+
+@pytest.mark.parametrize("kind", ["depth", "uint16", "float", "two channels", "palette", "mask"])
+def test_any_picture_looks_like_what_it_is(kind):
+    """Numbers that are no colours are scaled over their own range: all levels are told apart, none is clipped."""
+    levels = np.linspace(0.2, 0.9, 64, dtype=np.float32).reshape(8, 8)
+    image = {
+        "depth": lambda: small(Depth(levels)),
+        "uint16": lambda: small((levels * 3000).astype(np.uint16)),
+        "float": lambda: Image.fromarray(levels),
+        "two channels": lambda: small(np.dstack([levels * 250] * 2).astype(np.uint8)),
+        "palette": lambda: Image.fromarray((levels * 250).astype(np.uint8)).convert("P"),
+        "mask": lambda: small(levels > 0.5),
+    }[kind]()
+    pixels = np.asarray(shown(image)).astype(int)
+    grey = pixels.sum(axis=2).ravel()
+    assert pixels.shape == (8, 8, 3) and grey[0] != grey[-1]
+    assert len(set(map(tuple, pixels.reshape(-1, 3)))) == (2 if kind == "mask" else 64)
+    if kind == "depth":
+        assert grey[0] > grey[-1] > 0 and len({*pixels[0, 0]}) > 1
+    else:
+        assert sorted(grey) == list(grey)
+
+
+def test_what_cannot_be_read_is_said_and_the_others_are_shown(tmp_path):
+    """A sheet of depth and a file that is none."""
+    (tmp_path / "depth.png").write_bytes(encode("x.png", Depth(np.linspace(1, 9, 64).reshape(8, 8)))[0])
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    unreadable = contact_sheet([tmp_path / "depth.png", tmp_path / "bad.png"], tmp_path / "sheet.jpg")
+    assert unreadable == [tmp_path / "bad.png"]
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        left, right = (np.asarray(sheet.crop((x, 0, x + 8, 8))).astype(int) for x in (0, 160))
+    assert left[0, 0].sum() > left[7, 7].sum() > 60 and right.max() < 20

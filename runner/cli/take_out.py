@@ -29,6 +29,13 @@ _FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "nerfstudio"
     "[default: all; mp4, sheet and nerfstudio ask where there are several]",
 )
 @option(
+    "--order",
+    multiple=True,
+    metavar="PARAM",
+    help="Put the jobs in the order of a param, a metric or a column such as key, -PARAM from high to low; "
+    "may be given several times, the first counts first. [default: as they were added]",
+)
+@option(
     "--fps",
     type=click.FloatRange(0.1, 1000),
     default=24.0,
@@ -70,5 +77,7 @@ def export(
         table = campaign_table(campaigns, campaign)
         root = results or table.results or Path("results")
         exported = write(table, root, format, target, ExportOptions(**given))
+    for note in exported.notes:
+        click.echo(note, err=True)
     left_out = f", {exported.left_out:,} left out" if exported.left_out else ""
     click.echo(f"wrote {target}: {exported.jobs:,} jobs{left_out}", err=True)

@@ -9,9 +9,12 @@ from pathlib import Path, PurePosixPath
 from runner.errors import ExportError
 from runner.export.rows import Rows
 from runner.export.targets import new_folder, to_json
+from runner.export.typed import as_text, typed
+from runner.results import FILES
 
 _SHARD_JOBS = 10_000
 _SHARD_BYTES = 1 << 30
+_OF_PICTURE = ("file_name", "picture", "sha256")
 
 
 def write_imagefolder(rows: Rows, target: Path) -> None:
@@ -19,27 +22,39 @@ def write_imagefolder(rows: Rows, target: Path) -> None:
 
     Numbers for names: a key such as "test-1" would be taken for another split (datasets 5.2).
     """
+    columns = [name for name in rows.columns if name != FILES]
+    names = _image_columns(columns)
+    # Its reader gives each column one type, too.
+    told = ({name: row[name] for name in row if name != FILES} for row in rows)
+    _, texts = typed(told, columns, "imagefolder", is_signed=True)
+    rows.note_texts(texts)
     with new_folder(target) as folder:
         (folder / "train").mkdir()
         with open(folder / "train" / "metadata.jsonl", "w", encoding="utf-8") as metadata:
             number = 0
             for row in rows:
-                columns = {
-                    _not_a_file_name(name): value for name, value in row.items() if name != "artifacts"
-                }
+                row |= {name: as_text(row[name]) for name in texts if name in row}
                 for picture in rows.pictures(row):
                     name = f"{number:08d}{PurePosixPath(picture['name']).suffix.lower()}"
                     (folder / "train" / name).write_bytes(rows.content(picture))
-                    of_picture = {"file_name": name, "picture": picture["name"], "sha256": picture["sha256"]}
-                    taken = of_picture.keys() | {"image"}
-                    others = {f"params/{name}" if name in taken else name: columns[name] for name in columns}
-                    metadata.write(to_json(of_picture | others) + "\n")
+                    of_picture = dict(zip(_OF_PICTURE, (name, picture["name"], picture["sha256"])))
+                    of_job = {names[column]: row[column] for column in columns if column in row}
+                    metadata.write(to_json(of_picture | of_job) + "\n")
                     number += 1
 
 
-def _not_a_file_name(name: str) -> str:
-    """ImageFolder takes each column whose name ends like this for another picture's (datasets 5.2)."""
-    return name.replace("file_name", "filename") if name.endswith(("file_name", "file_names")) else name
+def _image_columns(columns: list[str]) -> dict[str, str]:
+    """What each column is called there.
+
+    ImageFolder takes each whose name ends with file_name for another picture's (datasets 5.2).
+    """
+    names: dict[str, str] = {}
+    for column in columns:
+        name = column.replace("file_name", "filename")
+        name = name if column.endswith(("file_name", "file_names")) else column
+        is_taken = name in _OF_PICTURE or name == "image" or (name != column and name in columns)
+        names[column] = f"params/{name}" if is_taken else name
+    return names
 
 
 def write_webdataset(rows: Rows, target: Path) -> None:

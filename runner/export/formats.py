@@ -1,8 +1,9 @@
 """Exports: what the done jobs came to, their files verified, in the formats that other tools read.
 
 A table (parquet, csv, jsonl) has a row for each job; imagefolder and webdataset hold the files, too;
-nerfstudio, mp4 and sheet are made of the pictures. Jobs come in the order in which they were added, and
-the same jobs give the same bytes. Nothing is seen under the target's name before all of it is written.
+nerfstudio, mp4 and sheet are made of the pictures. Jobs come in the order in which they were added, or in that
+of some of their params or metrics, and the same jobs give the same bytes. Nothing is seen under the target's
+name before all of it is written.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from runner.report import CampaignTable
 
 @dataclass(frozen=True)
 class Exported:
-    """How many jobs an export holds, and how many of the campaign's it had to leave out."""
+    """How many jobs an export holds, how many of the campaign's it had to leave out, and lines for people."""
 
     jobs: int
     left_out: int
+    notes: tuple[str, ...] = ()
 
 
 def export(
@@ -50,13 +52,13 @@ def export(
         raise ExportError(f"{target.name}: the name for {format} must end with {endings}")
     write = FORMATS[format]
     try:
-        with tempfile.TemporaryFile("w+", encoding="utf-8", dir=target.parent) as spool:
+        with tempfile.TemporaryFile(dir=target.parent) as spool:
             rows = Rows(campaign, Path(root), options, spool, of_pictures=write in _OF_PICTURES)
             write(rows, target)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ExportError(f"cannot write {target}: {reason}; nothing was exported") from error
-    return Exported(rows.count, rows.left_out)
+    return Exported(rows.count, rows.left_out, tuple(rows.notes))
 
 
 FORMATS: dict[str, Callable[[Rows, Path], None]] = {

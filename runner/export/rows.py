@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from runner.commands import Commands
 from runner.errors import ExportError
+from runner.export.order import Order
 from runner.export.targets import bar_of
 from runner.report import CampaignTable
 from runner.results import ResultsFolder
@@ -30,6 +31,8 @@ class ExportOptions:
     that is one a job or the format keeps them apart.
     fps: pictures a second, for mp4.
     matrix: the param that holds the camera's pose, for nerfstudio.
+    order: names of params, metrics or columns, by which the jobs are put in order, the first first; with a
+    '-' before it from high to low. Empty: as they were added.
     fov_deg: vertical field of view in degrees of jobs without a param fov, for nerfstudio.
     allow_incomplete: export what is whole, though jobs are not done or files are missing.
     """
@@ -37,6 +40,7 @@ class ExportOptions:
     image: str | None = None
     fps: float = 24.0
     matrix: str = "matrix"
+    order: tuple[str, ...] = ()
     fov_deg: float | None = None
     allow_incomplete: bool = False
 
@@ -45,17 +49,24 @@ class Rows:
     """The rows to export, whole in all their files when they were selected; one snapshot, however long it takes.
 
     columns: all names, in the order in which they come. count: how many rows. left_out: how many jobs
-    of the campaign are not among them.
+    of the campaign are not among them. notes: lines for people, on what the export does to the rows.
     """
 
     def __init__(
-        self, campaign: CampaignTable, root: Path, options: ExportOptions, spool: IO[str], of_pictures: bool
+        self,
+        campaign: CampaignTable,
+        root: Path,
+        options: ExportOptions,
+        spool: IO[bytes],
+        of_pictures: bool,
     ):
         self.name, self.options, self.root, self._spool = campaign.name, options, root, spool
         self._results = ResultsFolder(root, campaign.name)
         self._of_pictures = of_pictures
+        self._order = Order(options.order)
         self.columns: list[str] = []
         self.count = 0
+        self.notes: list[str] = []
         total = len(campaign)
         faults = self._select(campaign)
         self.left_out = max(0, total - self.count)
@@ -70,10 +81,12 @@ class Rows:
             )
         if not self.count:
             raise ExportError(f"{campaign.name}: there is no done job to export")
+        self._places = self._order.sorted(self.columns)
 
     def _select(self, campaign: CampaignTable) -> list[str]:
         """Spool the rows that are whole; returns what is wrong with the others."""
-        faults, columns = [], {}
+        faults: list[str] = []
+        columns: dict[str, None] = {}
         rows = campaign.rows("done")
         with ThreadPoolExecutor(8) as pool, bar_of("verify", campaign.progress.done) as bar:
             while batch := list(islice(rows, BATCH)):
@@ -81,8 +94,10 @@ class Rows:
                     if fault:
                         faults.append(f"{row['key']}: {fault}")
                         continue
+                    row, line = _spooled(row)
                     columns |= dict.fromkeys(row)
-                    self._spool.write(json.dumps(row) + "\n")
+                    self._order.take(row, self._spool.tell())
+                    self._spool.write(line)
                     self.count += 1
                 bar.update(len(batch))
         # Params and metrics that only later jobs have still come before the files.
@@ -100,11 +115,26 @@ class Rows:
         return None
 
     def __iter__(self) -> Iterator[Row]:
-        self._spool.seek(0)
         with bar_of("write", self.count) as bar:
-            for line in self._spool:
+            for line in self._lines():
                 yield json.loads(line)
                 bar.update()
+
+    def _lines(self) -> Iterator[bytes]:
+        self._spool.seek(0)
+        if self._places is None:
+            while line := self._spool.readline():
+                yield line
+        else:
+            for place in self._places:
+                self._spool.seek(place)
+                yield self._spool.readline()
+
+    def note_texts(self, columns: list[str]) -> None:
+        """Tell which columns are text for want of a type."""
+        if columns:
+            told = ", ".join(columns[:5]) + ", …" * (len(columns) > 5)
+            self.notes.append(f"as text, in JSON, for no type of column holds all their values: {told}")
 
     def pictures(self, row: Row) -> list[dict[str, Any]]:
         """The job's pictures, by name."""
@@ -123,7 +153,29 @@ class Rows:
 
     def content(self, file: dict[str, Any]) -> bytes:
         """The bytes of a file, still those that were verified."""
-        content = (self.root / file["path"]).read_bytes()
+        content: bytes = (self.root / file["path"]).read_bytes()
         if hashlib.sha256(content).hexdigest() != file["sha256"]:
             raise ExportError(f"{file['path']} has changed meanwhile; nothing was exported")
         return content
+
+
+def _spooled(row: Row) -> tuple[Row, bytes]:
+    """The row as it is told, and its line. What UTF-8 has no bytes for is escaped, as in caf\\udce9."""
+    line = json.dumps(row)
+    if "\\ud" in line:
+        row = _escaped(row, row["key"])
+        line = json.dumps(row)
+    return row, line.encode() + b"\n"
+
+
+def _escaped(value: Any, key: str) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_escaped(item, key) for item in value]
+    if not isinstance(value, dict):
+        return value
+    escaped = {_escaped(name, key): _escaped(inner, key) for name, inner in value.items()}
+    if len(escaped) < len(value):
+        raise ExportError(f"job {key!a}: two names would be one, once they are escaped: {list(value)!a:.200}")
+    return escaped

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from runner.errors import ExportError
-from runner.export.rows import BATCH, Rows
+from runner.export.rows import BATCH, Row, Rows
 from runner.export.targets import needing, replacing, to_json
+from runner.export.typed import Shape, as_text, typed
 
 
 def write_jsonl(rows: Rows, target: Path) -> None:
@@ -20,35 +22,60 @@ def write_jsonl(rows: Rows, target: Path) -> None:
 def write_csv(rows: Rows, target: Path) -> None:
     """Lists and dicts are cells of JSON; what a job does not have is empty."""
     with replacing(target) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows.columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {
-                    name: to_json(value) if isinstance(value, (list, dict)) else value
-                    for name, value in row.items()
-                }
-            )
+        as_needed = csv.writer(file, lineterminator="\n")
+        # Python's own writer leaves a bare carriage return unquoted, which readers take for a line's end.
+        all_quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for cells in _cells(rows):
+            has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            (all_quoted if has_return else as_needed).writerow(cells)
+
+
+def _cells(rows: Rows) -> Any:
+    """The names of the columns, then each row's cells."""
+    yield rows.columns
+    for row in rows:
+        values = [row.get(name) for name in rows.columns]
+        yield [to_json(value) if isinstance(value, (list, dict)) else value for value in values]
 
 
 def write_parquet(rows: Rows, target: Path) -> None:
-    """Each param and metric a column of its type, wide enough for all jobs."""
+    """Each param and metric a column of its type, wide enough for all jobs; text where no type is."""
     with needing("pyarrow"):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+    shapes, texts = typed(rows, rows.columns, "parquet")
+    rows.note_texts(texts)
+    schema = pa.schema(
+        [(name, pa.string() if name in texts else _arrow_type(shapes[name])) for name in rows.columns]
+    )
     tables, remaining = [], iter(rows)
     try:
         while batch := list(islice(remaining, BATCH)):
-            tables.append(pa.table({name: [row.get(name) for row in batch] for name in rows.columns}))
-        table = pa.concat_tables(tables, promote_options="permissive")
-        for index, field in enumerate(table.schema):
-            if pa.types.is_null(field.type):
-                # Text that no job has, such as errors: a column without a type is what many readers refuse.
-                table = table.set_column(index, field.name, table.column(index).cast(pa.string()))
+            columns = [_column(batch, name, name in texts) for name in rows.columns]
+            arrays = [pa.array(column, type) for column, type in zip(columns, schema.types)]
+            tables.append(pa.Table.from_arrays(arrays, schema=schema))
         with replacing(target) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
     except pa.ArrowException as error:
         raise ExportError(
             f"parquet cannot hold these jobs in typed columns ({str(error).splitlines()[0]}); jsonl and csv can"
         ) from None
+
+
+def _column(batch: list[Row], name: str, is_text: bool) -> list[Any]:
+    values = [row.get(name) for row in batch]
+    return list(map(as_text, values)) if is_text else values
+
+
+def _arrow_type(shape: Shape) -> Any:
+    """Text for what no job has, such as errors: a column without a type is what many readers refuse."""
+    import pyarrow as pa
+
+    if shape.kind == "list":
+        return pa.list_(_arrow_type(shape.inner or Shape()))
+    if shape.kind == "dict":
+        return pa.struct([(name, _arrow_type(inner)) for name, inner in shape.fields.items()])
+    if shape.kind == "int":
+        return pa.uint64() if shape.high >= 1 << 63 else pa.int64()
+    return {"bool": pa.bool_(), "float": pa.float64()}.get(shape.kind, pa.string())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import StoreError
 from runner.job import Progress, Status
+from runner.results import COLUMNS, FILES, named
 from runner.store import Reader
 
 if TYPE_CHECKING:
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Campaigns", "CampaignTable", "open_database"]
 
-# What every job has, before its params and metrics; a param of such a name is found as params/NAME.
-COLUMNS = (
-    "key", "status", "attempt", "failures", "crashes", "priority", "created_ts", "grab_ts", "done_ts", "duration_s",
-    "error", "browser", "renderer",
-)  # fmt: skip
 _CHUNK = 10_000
 
 
@@ -40,7 +36,7 @@ def open_database(database: str | Path = "runner.db") -> Campaigns:
     return Campaigns(Reader(database))
 
 
-class Campaigns(Mapping):
+class Campaigns(Mapping[str, "CampaignTable"]):
     """The campaigns of one database by name, in the order they were made."""
 
     def __init__(self, reader: Reader):
@@ -73,8 +69,8 @@ class CampaignTable:
     failures, crashes, priority, created_ts, grab_ts, done_ts (Unix seconds, UTC), duration_s, error,
     the browser and the WebGL renderer that drew it, then its params and its metrics by their names,
     and artifacts: a list of dicts with name, path (below the results folder), size in bytes, sha256
-    and kind. A param that is called like one of the columns is found as params/NAME, a metric as
-    metrics/NAME. Rows come in the order in which the jobs were added.
+    and kind. A param that is called like one of the columns is found as params/NAME; a metric that is, or
+    that differs from the param of its name, as metrics/NAME. Rows come in the order in which the jobs were added.
 
     name: the campaign's. database: where it is kept, as --db takes it. results: the results folder that
     its last run had, or None.
@@ -125,7 +121,7 @@ def _frame(rows: Iterator[dict[str, Any]], most: int | None = None) -> pandas.Da
     """By columns: a million dicts would take several times the room."""
     import pandas as pd
 
-    columns: dict[str, list] = {name: [] for name in (*COLUMNS, "artifacts")}
+    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, FILES)}
     for count, row in enumerate(rows):
         for name in row:
             if name not in columns:
@@ -134,8 +130,8 @@ def _frame(rows: Iterator[dict[str, Any]], most: int | None = None) -> pandas.Da
             values.append(row.get(name))
         if count + 1 == most:
             break
-    files = columns.pop("artifacts")
-    return pd.DataFrame(columns | {"artifacts": files})
+    files = columns.pop(FILES)
+    return pd.DataFrame(columns | {FILES: files})
 
 
 def _flat(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,10 +140,8 @@ def _flat(job: Mapping[str, Any]) -> dict[str, Any]:
     row = {name: job.get(name) for name in COLUMNS}
     row["done_ts"] = job["end_ts"] if is_done else None
     row["duration_s"] = job["end_ts"] - job["grab_ts"] if is_done else None
-    for kind in ("params", "metrics"):
-        for name, value in job[kind].items():
-            row[f"{kind}/{name}" if name in row or name == "artifacts" else name] = value
-    row["artifacts"] = [
+    row |= named(job["params"], job["metrics"])
+    row[FILES] = [
         {name: file[name] for name in ("name", "path", "size", "sha256", "kind")} for file in job["artifacts"]
     ]
     return row

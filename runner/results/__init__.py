@@ -1,20 +1,27 @@
 """What jobs leave on disk: files, manifests, metrics, and whether they are whole."""
 
+from runner.results.columns import COLUMNS, FILES, named
 from runner.results.folder import MANIFEST, ResultsFolder
 from runner.results.metrics import METRICS, MetricsLog
 from runner.results.mirror import LogMirror
-from runner.results.render_job import RECORD_FIELDS, RenderJob
+from runner.results.render_job import RenderJob
 from runner.results.sheet import contact_sheet
+from runner.results.shown import is_scaled, range_of, shown
 from runner.results.verify import Findings
 
 __all__ = [
+    "COLUMNS",
+    "FILES",
     "Findings",
     "LogMirror",
     "MANIFEST",
     "METRICS",
     "MetricsLog",
-    "RECORD_FIELDS",
     "RenderJob",
     "ResultsFolder",
     "contact_sheet",
+    "is_scaled",
+    "named",
+    "range_of",
+    "shown",
 ]

@@ -17,11 +17,11 @@ import pickle
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runner.commands import Commands
+from runner.results.columns import RECORD_COLUMNS, named
 from runner.results.folder import ResultsFolder
-from runner.results.render_job import RECORD_FIELDS
 from runner.store import Store
 
 __all__ = ["MetricsLog", "record_of"]
@@ -61,7 +61,7 @@ class MetricsLog:
         self._root = results.root
         self._path = self.folder / METRICS
         self._client: Any = None
-        self._lock_file = None
+        self._lock_file: IO[str] | None = None
         self._mutex = threading.Lock()
         # How often the file was begun anew: who copies it must then begin anew, too.
         self.edition = 0
@@ -196,18 +196,11 @@ class MetricsLog:
 def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """One job's record: key, attempt, times (Unix seconds; duration_s in seconds), then params and metrics.
 
-    A param that has the name of one of the record's own columns is found as params/NAME.
+    Their names are those that they have in every table and export: see named.
     """
-    record = {
-        "key": row["key"],
-        "attempt": row["attempt"],
-        "grab_ts": row["grab_ts"],
-        "done_ts": row["end_ts"],
-        "duration_s": row["end_ts"] - row["grab_ts"],
-    }
-    for name, value in row["params"].items():
-        record[f"params/{name}" if name in RECORD_FIELDS else name] = value
-    return record | row["metrics"]
+    times = (row["grab_ts"], row["end_ts"], row["end_ts"] - row["grab_ts"])
+    record = dict(zip(RECORD_COLUMNS, (row["key"], row["attempt"], *times)))
+    return record | dict(named(row["params"], row["metrics"]))
 
 
 def ml_logger(root: Path, prefix: str) -> Any:

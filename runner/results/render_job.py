@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from runner.errors import ArtifactError
-from runner.frame import Frame
+from runner.frame import Frame, FrameBytes
 from runner.job import Artifact, Checkpoint, Lease, Outcome
 from runner.results.encode import encode
 from runner.results.folder import ResultsFolder
@@ -16,8 +16,8 @@ from runner.results.names import Names, checked_name
 
 # How often a job of many steps records how far it is, at most.
 RECORD_EVERY_S = 1.0
-# The columns that every record has beside the job's own params and metrics.
-RECORD_FIELDS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
+# Longer integers are no text that Python reads back by itself.
+_LARGEST_BITS = 14_000
 
 
 class RenderJob:
@@ -37,7 +37,7 @@ class RenderJob:
         results: ResultsFolder,
         writer: Executor,
         checkpoint: Checkpoint = Checkpoint(),
-        persist: Callable[[Callable[[], Checkpoint]], Future] | None = None,
+        persist: Callable[[Callable[[], Checkpoint]], Future[Any]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ):
         self.params = lease.params
@@ -56,7 +56,7 @@ class RenderJob:
         self._written: dict[str, Future[Artifact]] = {}
         self._names = Names(self._kept)
         self._recorded = 0
-        self._recording: Future | None = None
+        self._recording: Future[Any] | None = None
         self._next_record = 0.0
 
     def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
@@ -101,13 +101,15 @@ class RenderJob:
         """Keep a file under this name: a Frame, bytes, text, a NumPy array, or a dict or list (as JSON).
 
         Arrays go by the name's ending: .npy any array; .png, .jpg, .webp uint8 images of shape
-        (height, width) or (height, width, 3 or 4); .png also uint16 of shape (height, width), and
-        floats of that shape, which are depth in metres: kept in millimetres, 16 bits, 0 where nothing
-        is. The file counts once the job is done. Raises ArtifactError for a name that is taken (upper and
+        (height, width) or (height, width, 3 or 4); .png also uint16 or bool of shape (height, width), and
+        frame.depth, or Depth(metres) of an array: kept in millimetres, 16 bits, 0 where nothing is. Floats
+        that are not marked as depth are refused. NaN and infinities in JSON become the texts "NaN",
+        "Infinity" and "-Infinity". Bytes under a picture's name must be that picture, and whole.
+        The file counts once the job is done. Raises ArtifactError for a name that is taken (upper and
         lower case are one, as on some disks), leaves the folder, or belies the content.
         """
         data, kind = encode(checked_name(name), content)
-        if isinstance(content, Frame) and content.suspicion:
+        if isinstance(content, (Frame, FrameBytes)) and content.suspicion:
             self._suspicions.append(f"{name}: {content.suspicion}")
         try:
             self._names.take(name)
@@ -123,21 +125,29 @@ class RenderJob:
     def log(self, **metrics: Any) -> None:
         """Keep metrics for this job's record: numbers, strings, booleans or None, by name.
 
-        Raises ArtifactError for other values, and for the names of params and of the record's own
-        columns (key, attempt, grab_ts, done_ts, duration_s).
+        A metric of a param's name and value is that param; of another value it is found as metrics/NAME,
+        as is one that has the name of a column (see the README). Raises ArtifactError for other values.
         """
-        for name, value in metrics.items():
-            if name in RECORD_FIELDS or name in self.params:
-                raise ArtifactError(
-                    f"job {self.key}: the metric {name!r} would hide the job's own {name!r}; rename it"
-                )
-            value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
-            if not (value is None or isinstance(value, (bool, int, float, str))):
-                raise ArtifactError(
-                    f"job {self.key}: the metric {name!r} is a {type(value).__name__}; "
-                    "log numbers, strings, booleans or None, and save() what is larger"
-                )
-            self._metrics[name] = value
+        plain = {name: self._plain(name, value) for name, value in metrics.items()}
+        self._metrics |= plain
+
+    def _plain(self, name: str, value: Any) -> Any:
+        if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+            value = value.item()
+        if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+            raise ArtifactError(
+                f"job {self.key}: the metric {name!r} is an integer of {value.bit_length():,} bits: log it as text"
+            )
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                # Not a class derived from it, which might be told differently elsewhere.
+                return kind(value)
+        if value is None:
+            return None
+        raise ArtifactError(
+            f"job {self.key}: the metric {name!r} is a {type(value).__name__}; "
+            "log numbers, strings, booleans or None, and save() what is larger"
+        )
 
     def finish(self) -> Outcome:
         """Wait until all files are on disk, for good; what the attempt hands over. Raises what writing raised."""

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
+from runner.results.shown import is_scaled, shown
+
+__all__ = ["contact_sheet"]
 
 
-def contact_sheet(pictures: Sequence[Path], file: Path, tile_width: int = 160, columns: int = 10) -> None:
-    """Write a JPEG that shows the pictures small, in reading order; those that cannot be read stay black."""
+def contact_sheet(
+    pictures: Sequence[Path], file: Path, tile_width: int = 160, columns: int = 10
+) -> list[Path]:
+    """Write a JPEG that shows the pictures small, in reading order; returns those that cannot be read: black."""
     from PIL import Image
 
-    tiles = []
+    tiles, unreadable = [], []
     for picture in pictures:
         try:
             with Image.open(picture) as image:
-                image.thumbnail((tile_width, tile_width))
-                tiles.append(image.convert("RGB"))
-        except OSError:
-            tiles.append(Image.new("RGB", (tile_width, tile_width)))
+                if not is_scaled(image) and image.mode != "P":
+                    # Large JPEGs are decoded small.
+                    image.thumbnail((tile_width, tile_width))
+                tile = shown(image)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            tile = Image.new("RGB", (tile_width, tile_width))
+            unreadable.append(picture)
+        tile.thumbnail((tile_width, tile_width))
+        tiles.append(tile)
     columns = max(1, min(columns, len(tiles)))
     tile_height = max((tile.height for tile in tiles), default=1)
     rows = max(1, -(-len(tiles) // columns))
@@ -32,3 +39,4 @@ def contact_sheet(pictures: Sequence[Path], file: Path, tile_width: int = 160, c
     temporary = file.with_name(f".{file.name}.tmp")
     sheet.save(temporary, format="JPEG", quality=90)
     temporary.replace(file)
+    return unreadable

@@ -1,0 +1,101 @@
+"""Which type each column has over all jobs, for formats whose columns are typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.errors import ExportError
+from runner.export.targets import to_json
+
+Row = dict[str, Any]
+_EXACT_FLOAT = 1 << 53
+_NAMES = {
+    "bool": "a truth",
+    "int": "a number",
+    "float": "a number",
+    "str": "text",
+    "list": "a list",
+    "dict": "a dict",
+}
+
+
+@dataclass
+class Shape:
+    """What the values of one place have in common.
+
+    kind: bool, int, float, str, list or dict; "" where all are None. low, high: of all integers among them.
+    inner: of a list's items. fields: of a dict's values.
+    """
+
+    kind: str = ""
+    low: int = 0
+    high: int = 0
+    inner: Shape | None = None
+    fields: dict[str, Shape] = field(default_factory=dict)
+
+    def take(self, value: Any) -> bool:
+        """Widen to hold this value too; False where it is of another kind."""
+        kind = type(value).__name__
+        if value is None:
+            return True
+        if {kind, self.kind} == {"int", "float"}:
+            self.kind = kind = "float"
+        if self.kind not in ("", kind):
+            return False
+        self.kind = kind
+        if isinstance(value, int) and not isinstance(value, bool):
+            self.low, self.high = min(self.low, value), max(self.high, value)
+        elif isinstance(value, list):
+            self.inner = self.inner or Shape()
+            return all(self.inner.take(item) for item in value)
+        elif isinstance(value, dict):
+            return all(self.fields.setdefault(name, Shape()).take(value[name]) for name in value)
+        return True
+
+    def has_room(self, is_signed: bool) -> bool:
+        """Whether 64 bits hold all its numbers exactly, and all its dicts have fields."""
+        if self.kind == "int":
+            # Unsigned, where none is negative.
+            return self.low >= -(1 << 63) and self.high < 1 << (63 if is_signed or self.low else 64)
+        if self.kind == "float":
+            return self.low >= -_EXACT_FLOAT and self.high <= _EXACT_FLOAT
+        if self.kind == "list" and self.inner is not None:
+            return self.inner.has_room(is_signed)
+        fields = self.fields.values()
+        return self.kind != "dict" or (bool(fields) and all(shape.has_room(is_signed) for shape in fields))
+
+
+def typed(
+    rows: Iterable[Row], columns: Iterable[str], format: str, is_signed: bool = False
+) -> tuple[dict[str, Shape], list[str]]:
+    """The shape of each column, and the names of those that no type holds, which are to be text.
+
+    These are columns with integers beyond 64 bits, or that a float beside them would round, and lists and
+    dicts that differ in kind from job to job. Raises ExportError for a column that has numbers here and
+    text there, which is a slip in the campaign rather than a large number. is_signed: integers have 63 bits.
+    """
+    shapes = {name: Shape() for name in columns}
+    first: dict[str, tuple[str, Any]] = {}
+    mixed: set[str] = set()
+    for row in rows:
+        for name, value in row.items():
+            if shapes[name].take(value) or name in mixed:
+                if value is not None:
+                    first.setdefault(name, (row["key"], value))
+                continue
+            key, other = first.get(name, (row["key"], value))
+            kinds = type(other).__name__, type(value).__name__
+            if "list" not in kinds and "dict" not in kinds:
+                raise ExportError(
+                    f"{format} has one type for a column, and {name!r} is {_NAMES[kinds[0]]} in job {key} and "
+                    f"{_NAMES[kinds[1]]} in job {row['key']}; jsonl and csv can hold both"
+                )
+            mixed.add(name)
+    return shapes, [name for name in shapes if name in mixed or not shapes[name].has_room(is_signed)]
+
+
+def as_text(value: Any) -> str | None:
+    """The value in a column that is text: as it is, or JSON."""
+    return value if value is None or isinstance(value, str) else to_json(value)

@@ -1,0 +1,45 @@
+"""The names that a job's values go by in every record, table and export: no value hides another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["COLUMNS", "FILES", "RECORD_COLUMNS", "named"]
+
+# What every job has, before its params and metrics.
+COLUMNS = (
+    "key", "status", "attempt", "failures", "crashes", "priority", "created_ts", "grab_ts", "done_ts", "duration_s",
+    "error", "browser", "renderer",
+)  # fmt: skip
+# After them: the job's files, where a table tells of them.
+FILES = "artifacts"
+# Those of them that a record of metrics.pkl has.
+RECORD_COLUMNS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
+_TAKEN = frozenset((*COLUMNS, FILES))
+_PREFIXES = ("params/", "metrics/")
+
+
+def named(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Params, then metrics, each under a name of its own.
+
+    A param goes by its name, or by params/NAME where that is the name of a column. A metric goes by its
+    name, or by metrics/NAME where that is a column's, or a param's of another value; one that repeats its
+    param is that param. Names that look so prefixed are prefixed themselves, so that no two ever meet.
+    """
+    for name, value in params.items():
+        yield f"params/{name}" if _is_taken(name) else name, value
+    for name, value in metrics.items():
+        if name not in params or _is_taken(name):
+            yield f"metrics/{name}" if _is_taken(name) else name, value
+        elif not _is_same(value, params[name]):
+            yield f"metrics/{name}", value
+
+
+def _is_taken(name: str) -> bool:
+    return name in _TAKEN or name.startswith(_PREFIXES)
+
+
+def _is_same(metric: Any, param: Any) -> bool:
+    """1 and 1.0 are the same, 1 and True are not."""
+    return isinstance(metric, bool) == isinstance(param, bool) and bool(metric == param)
