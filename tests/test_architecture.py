@@ -18,6 +18,7 @@ WINGS: dict[str, list[str]] = {
     "errors": [],
     "exits": [],
     "commands": [],
+    "reasons": [],
     "job": [],
     "arrays": [],
     "frame": [],

@@ -1,6 +1,6 @@
 """The morning after: a campaign as rows, as a summary, as text."""
 
-from runner.report.summary import summarize
+from runner.report.summary import Counts, Summary, summarize
 from runner.report.table import COLUMNS, Campaigns, CampaignTable, open_database
 from runner.report.text import to_text
 
@@ -8,6 +8,8 @@ __all__ = [
     "COLUMNS",
     "CampaignTable",
     "Campaigns",
+    "Counts",
+    "Summary",
     "open_database",
     "summarize",
     "to_text",
