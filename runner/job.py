@@ -205,6 +205,17 @@ class Provenance:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Source(NamedTuple):
+    """A file that pictures were made of, as it was when it was first used.
+
+    ts: when, in Unix seconds. name: its path below the campaign's folder. digest: a hash of its content.
+    """
+
+    ts: float
+    name: str
+    digest: str
+
+
 @dataclass(frozen=True)
 class Added:
     """What adding jobs found: new ones, and those the campaign already had."""

@@ -95,7 +95,9 @@ def test_the_diagram_shows_the_stores_moves(sqlite_store):
     lines = [
         [cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")
     ]
-    told = {(cells[2] or "[*]", after or "[*]", cells[1]) for cells in lines[1:] for after in cells[3].split(", ")}
+    told = {
+        (cells[2] or "[*]", after or "[*]", cells[1]) for cells in lines[1:] for after in cells[3].split(", ")
+    }
     assert drawn == told
 
 

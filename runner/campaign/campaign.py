@@ -131,6 +131,11 @@ class Campaign:
         if self.assets is not None:
             self.assets.on_use = sources.use
 
+    @property
+    def code_sha256(self) -> str | None:
+        """A hash of the campaign file and all that it has imported from its folder and below."""
+        return self.sources.code_sha256 if self.sources is not None else self.file_sha256
+
     def is_another_file(self, file: str) -> bool:
         """Whether that is a file other than this campaign's own, and still there."""
         other = Path(file)
@@ -229,7 +234,11 @@ class Campaign:
 
     async def render_job(self, session: Any, job: Any) -> None:
         """Call the user's render function; whatever it raises goes through."""
-        await self._functions["render"](session, job)
+        try:
+            await self._functions["render"](session, job)
+        finally:
+            if self.sources is not None:
+                self.sources.look_at_modules()
 
 
 def place_of(error: BaseException, file: Path | None) -> str:

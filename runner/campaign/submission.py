@@ -86,6 +86,8 @@ def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool 
     if row is not None and found.gone_example is not None:
         lines.append(_tell_gone(campaign, store, found, prune))
     doubt = "" if row is None else _doubt(campaign, store, row, found, prune)
+    if row is not None:
+        lines += _tell_changed_sources(campaign, store, row["id"])
     settings = _differences(campaign, row, "jobs", "scene")
     if settings and not doubt:
         lines.append(f"{campaign.name} has other settings than in its last run: {_listed(settings)}")
@@ -138,6 +140,19 @@ def _tell_gone(campaign: Campaign, store: Store, found: Comparison, prune: bool)
     return f"{line}; the pending ones " + (
         "are taken out" if prune else "are rendered too: --prune takes them out"
     )
+
+
+def _tell_changed_sources(campaign: Campaign, store: Store, campaign_id: int) -> list[str]:
+    """What the pictures so far were made of, and the next ones are not."""
+    known = {source.name: source.digest for source in store.sources(campaign_id)}
+    current = campaign.sources.current() if campaign.sources is not None else {}
+    names = [name for name, digest in current.items() if known.get(name, digest) != digest]
+    progress = store.progress(campaign_id)
+    if not names or not progress.done:
+        return []
+    return [
+        f"{', '.join(names)} changed since the {progress.done:,} of {progress.total:,} jobs that are done were rendered"
+    ]
 
 
 def _differences(campaign: Campaign, row: dict[str, Any] | None, *roles: str) -> dict[str, tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,11 +11,21 @@ from statistics import median, quantiles
 from typing import Any
 
 from runner.commands import Commands
-from runner.job import Progress
+from runner.job import Progress, Source
 from runner.reasons import common_reason, normalized, one_line
 from runner.store import Reader
 
-__all__ = ["PARTS", "Counts", "Durations", "Event", "Failures", "Summary", "Suspect", "summarize"]
+__all__ = [
+    "PARTS",
+    "ChangedSource",
+    "Counts",
+    "Durations",
+    "Event",
+    "Failures",
+    "Summary",
+    "Suspect",
+    "summarize",
+]
 
 # Pictures may differ where one of these does.
 PARTS = {
@@ -48,6 +59,16 @@ class Event:
     count: int
     first_ts: float
     last_ts: float
+
+
+@dataclass(frozen=True)
+class ChangedSource:
+    """A file that pictures are made of changed: when (Unix seconds), and how many jobs were done before and after."""
+
+    name: str
+    ts: float
+    before: int
+    after: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,7 @@ class Summary(Counts):
     duration_s: Durations | None
     attempts: Mapping[str, int]
     drawn_with: Mapping[str, Mapping[str, int]]
+    changed_sources: tuple[ChangedSource, ...]
     events: tuple[Event, ...]
     suspects: tuple[Suspect, ...]
     failures: tuple[Failures, ...]
@@ -133,6 +155,7 @@ def summarize(store: Reader, campaign: dict[str, Any]) -> Summary:
     progress = store.progress(campaign_id)
     counts = Counts.of(campaign, progress)
     workers = store.workers(campaign_id)
+    done_times = store.done_times(campaign_id)
     active_s = _union_s([(worker["started_ts"], worker["beat_ts"]) for worker in workers])
     return Summary(
         **vars(counts),
@@ -142,9 +165,12 @@ def summarize(store: Reader, campaign: dict[str, Any]) -> Summary:
         runs=len(workers),
         active_s=round(active_s, 3),
         jobs_per_s=round(progress.done / active_s, 3) if active_s else None,
-        duration_s=_durations(store.done_times(campaign_id)),
+        duration_s=_durations(done_times),
         attempts=dict(Counter(attempt["outcome"] for attempt in store.attempts(campaign_id)).most_common()),
         drawn_with=_drawn_with(store, campaign_id),
+        changed_sources=_changed_sources(
+            store.sources(campaign_id), sorted(end_ts for _, _, end_ts in done_times)
+        ),
         events=_group_events(store.events(campaign_id)),
         suspects=tuple(Suspect(key, one_line(reason)) for key, reason in store.suspects(campaign_id)),
         failures=_group_failures(store.failures(campaign_id)),
@@ -173,6 +199,18 @@ def _drawn_with(store: Reader, campaign_id: int) -> dict[str, dict[str, int]]:
             if value is not None:
                 counts[value] += count
     return {part: dict(counts.most_common()) for part, counts in drawn_with.items()}
+
+
+def _changed_sources(sources: list[Source], ends: list[float]) -> tuple[ChangedSource, ...]:
+    """Those that changed once jobs were done; ends: of the done jobs, in their order."""
+    last: dict[str, str] = {}
+    changes = []
+    for source in sources:
+        before = bisect_left(ends, source.ts)
+        if last.setdefault(source.name, source.digest) != source.digest and before:
+            changes.append(ChangedSource(source.name, source.ts, before, len(ends) - before))
+        last[source.name] = source.digest
+    return tuple(changes)
 
 
 def _group_events(rows: list[dict[str, Any]]) -> tuple[Event, ...]:

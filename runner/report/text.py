@@ -18,8 +18,13 @@ def to_text(summary: Summary) -> str:
     if summary.attempts:
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(summary.attempts.items()))
         lines.append(f"  attempts that did not end well: {counts}")
+    for change in summary.changed_sources:
+        done = change.before + change.after
+        lines.append(
+            f"  warning   {one_line(change.name)} changed after {change.before:,} of {done:,} done jobs"
+        )
     for part, counts_by_value in summary.drawn_with.items():
-        if len(counts_by_value) > 1:
+        if len(counts_by_value) > 1 and not (part == "file_sha256" and summary.changed_sources):
             told = "; ".join(f"{one_line(value)} ({count:,})" for value, count in counts_by_value.items())
             lines.append(f"  warning   the done jobs differ in {PARTS[part]}: {told}")
     lines += _events(summary.events)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from runner.job import Artifact, Checkpoint, Lease, Progress, Status
+from runner.job import Artifact, Checkpoint, Lease, Progress, Source, Status
 from runner.machine import Identity, is_gone
 from runner.store import schema
 from runner.store.database import Database
@@ -165,9 +165,19 @@ class Reader(Database):
         """What befell the campaign's runs rather than a job: ts, kind, message, worker_id; oldest first."""
         event = schema.event
         columns = (event.c.ts, event.c.kind, event.c.message, event.c.worker_id)
-        query = sa.select(*columns).where(event.c.campaign_id == campaign_id).order_by(event.c.id)
+        query = sa.select(*columns).where(event.c.campaign_id == campaign_id, event.c.kind != "source")
+        query = query.order_by(event.c.id)
         with self.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def sources(self, campaign_id: int) -> list[Source]:
+        """The files that the campaign's pictures were made of, each time one was first used or another than before."""
+        event = schema.event
+        query = sa.select(event.c.ts, event.c.message).where(event.c.campaign_id == campaign_id)
+        query = query.where(event.c.kind == "source").order_by(event.c.id)
+        with self.read() as connection:
+            rows = connection.execute(query).fetchall()
+        return [Source(ts, *reversed(message.split(" ", 1))) for ts, message in rows]
 
     def failures(self, campaign_id: int) -> list[dict[str, Any]]:
         """Failed jobs: key, error, and the traceback of the last attempt."""
