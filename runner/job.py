@@ -86,6 +86,12 @@ def content_key(params_json: str) -> str:
     return hashlib.blake2b(params_json.encode(), digest_size=16).hexdigest()
 
 
+def seed_of(campaign_name: str, key: str) -> int:
+    """The seed of a job's randomness, of 32 bits: the same each time, on every machine."""
+    name = f"{campaign_name}\0{key}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "big")
+
+
 @dataclass(frozen=True)
 class Job:
     """One unit of rendering, as a campaign's jobs function yields it.

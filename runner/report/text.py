@@ -31,7 +31,7 @@ def to_text(summary: Summary) -> str:
     if summary.suspects:
         first = summary.suspects[0]
         lines.append(
-            f"  suspect   pictures of {len(summary.suspects):,} done jobs may be wrong; "
+            f"  suspect   {len(summary.suspects):,} done jobs may be wrong; "
             f"for example {first.key} ({first.reason}); --json lists all"
         )
     lines += [*_failures(summary.failures), ""]
