@@ -41,7 +41,7 @@ WINGS: dict[str, list[str]] = {
     "export": ["targets", "order", "rows", "typed", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
     "campaign": ["assets", "settings", "sources", "campaign", "loading", "submission"],
-    "sessions": ["cameras", "session", "server"],
+    "sessions": ["cameras", "protocol", "session", "script", "server"],
     "run": ["say", "limits", "breaker", "progress", "crew", "signals", "keeper", "one_run"],
     "cli": ["options", "chosen", "look", "operate", "render", "take_out", "group"],
 }
