@@ -23,7 +23,7 @@ WINGS: dict[str, list[str]] = {
     "arrays": [],
     "frame": [],
     "machine": ["disk", "filesystem", "faults", "guard", "clocks", "process"],
-    "store": ["schema", "statements", "spool", "database", "reader", "moves"],
+    "store": ["schema", "statements", "spool", "rows", "database", "reader", "moves"],
     "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],
     "results": [
         "columns",

@@ -7,11 +7,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from runner.campaign.campaign import Campaign
 from runner.job import Added, Place
-from runner.store import Comparison, Spool, Store, compare
+from runner.store import CampaignRow, Comparison, Spool, Store, compare
 
 __all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
 
@@ -155,7 +154,7 @@ def _tell_changed_sources(campaign: Campaign, store: Store, campaign_id: int) ->
     ]
 
 
-def _differences(campaign: Campaign, row: dict[str, Any] | None, *roles: str) -> dict[str, tuple[str, str]]:
+def _differences(campaign: Campaign, row: CampaignRow | None, *roles: str) -> dict[str, tuple[str, str]]:
     parameters = json.loads(row["parameters"] or "{}") if row is not None else {}
     if "settings" not in parameters:
         return {}
@@ -169,7 +168,7 @@ def _differences(campaign: Campaign, row: dict[str, Any] | None, *roles: str) ->
     return differences
 
 
-def _doubt(campaign: Campaign, store: Store, row: dict[str, Any], found: Comparison, prune: bool) -> str:
+def _doubt(campaign: Campaign, store: Store, row: CampaignRow, found: Comparison, prune: bool) -> str:
     """Why adding these jobs looks like a mistake. Whoever tops up a campaign goes on yielding what it has."""
     gone = 0 if prune else sum(found.gone.values())
     no_longer = f"{gone:,} of the {found.stored:,} that {campaign.name} has are no longer yielded"
