@@ -37,7 +37,7 @@ WINGS: dict[str, list[str]] = {
         "mirror",
         "verify",
     ],
-    "report": ["table", "summary", "text"],
+    "report": ["table", "summary", "text", "where", "choose"],
     "export": ["targets", "order", "rows", "typed", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
     "campaign": ["assets", "settings", "sources", "campaign", "loading", "submission"],

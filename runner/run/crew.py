@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -381,6 +382,9 @@ class Crew:
                 return await self._fail(attempt, error)
             # The files are there; the database may be written later.
             await self._store(self.store.complete, lease, outcome)
+        if lease.attempt > 1 and outcome is not None:
+            # Files of a job that was done before are kept until now.
+            await self._run(partial(self.results.remove_earlier, lease, outcome))
         self._breaker.add(lease.job_id, lease.attempt)
         return True
 
