@@ -9,22 +9,26 @@ from contextlib import asynccontextmanager
 from vuer.server import SceneOps
 from waiting import wait_until
 
-from runner.browsers import BrowserPool
 from runner.campaign import Campaign
 from runner.machine import Guard
 from runner.results import ResultsFolder
-from runner.run import Crew
 from runner.run.breaker import Breaker
+from runner.run.context import Limits, RunContext
+from runner.run.crew import Crew
+from runner.run.ending import Ending
+from runner.run.limits import TimeLimit
+from runner.tabs import PERSON
 
 
 class Tab(SceneOps):
     """A session whose page does nothing."""
 
-    settle_s, is_spoiled, browser, renderer = 0.0, False, "", ""
+    owner, settle_s, is_spoiled, browser, renderer = PERSON, 0.0, False, "", ""
 
     def __init__(self, name: str):
         self.name, self.client = name, {}
         self.closed = asyncio.get_running_loop().create_future()
+        self.end = asyncio.get_running_loop().create_future()
 
     def __matmul__(self, event):
         pass
@@ -33,7 +37,7 @@ class Tab(SceneOps):
 def campaign_of(count: int, render) -> Campaign:
     campaign = Campaign("work")
     campaign.jobs(lambda: ({"number": number} for number in range(count)))
-    campaign.scene(dict)
+    campaign.scene(lambda: {})
     campaign.render(render)
     return campaign
 
@@ -41,12 +45,13 @@ def campaign_of(count: int, render) -> Campaign:
 @asynccontextmanager
 async def crew_of(campaign: Campaign, store, folder):
     campaign_id, _ = store.submit(campaign.name, campaign.iterate_jobs())
-    guard = Guard(print, [])
     results = ResultsFolder(folder, campaign.name)
-    crew = Crew(campaign, campaign_id, store, results, BrowserPool(0, print, guard), guard, Breaker(None))
-    yield crew
-    if not crew.stopping.done():
-        crew.stop("the test is over")
+    limits = Limits(TimeLimit(None), TimeLimit(None))
+    context = RunContext(campaign, campaign_id, store, results, Guard(print, []), limits, Ending())
+    crew = Crew(context, store.start_worker(campaign_id), Breaker(None))
+    yield context, crew
+    if not context.ending.stopping.done():
+        context.ending.stop("the test is over")
         await crew.stopped()
 
 
@@ -65,11 +70,12 @@ def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_p
             looks += 1
             return real_claim(*arguments)
 
-        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as crew:
-            sqlite_store.set_state(crew.campaign_id, "paused")
+        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as (context, crew):
+            sqlite_store.set_state(context.campaign_id, "paused")
             sqlite_store.claim = claim
             tabs = [asyncio.create_task(crew.work(Tab(f"tab-{number}"))) for number in range(40)]
             while looks < 41:
+                assert not context.ending.stopping.done(), context.ending.reason
                 await asyncio.sleep(0.01)
             at_first = looks
             ticks = 10
@@ -77,7 +83,7 @@ def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_p
                 await asyncio.sleep(0.1)
             # A tab looks ten times a second at most.
             assert looks - at_first <= 2 * ticks
-            sqlite_store.set_state(crew.campaign_id, "cancelled")
+            sqlite_store.set_state(context.campaign_id, "cancelled")
             await asyncio.gather(*tabs)
 
     asyncio.run(main())
@@ -100,13 +106,13 @@ def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeyp
     monkeypatch.setattr(ResultsFolder, "seal", seal)
 
     async def main():
-        async with crew_of(campaign_of(9, render), sqlite_store, tmp_path) as crew:
+        async with crew_of(campaign_of(9, render), sqlite_store, tmp_path) as (context, crew):
             work = asyncio.create_task(crew.work(Tab("tab")))
             await asyncio.to_thread(wait_until, lambda: len(rendered) >= 4, "more jobs rendered than done")
-            done_meanwhile = sqlite_store.progress(crew.campaign_id).done
+            done_meanwhile = sqlite_store.progress(context.campaign_id).done
             gate.set()
             await work
-            return done_meanwhile, sqlite_store.progress(crew.campaign_id).done
+            return done_meanwhile, sqlite_store.progress(context.campaign_id).done
 
     assert asyncio.run(main()) == (0, 9)
     assert rendered == list(range(9))
@@ -119,13 +125,13 @@ def test_a_tab_that_comes_when_the_run_has_ended_does_no_harm(sqlite_store, tmp_
         job.log(seen=True)
 
     async def main():
-        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as crew:
+        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as (context, crew):
             await crew.work(Tab("first"))
-            assert crew.finished.is_set()
-            crew.stop("all is done")
+            assert context.ending.finished.is_set()
+            context.ending.stop("all is done")
             ending = asyncio.create_task(crew.stopped())
             await asyncio.gather(crew.work(Tab("as it ends")), ending)
             await crew.work(Tab("late"))
-            return crew.error
+            return context.ending.stopping.result().error
 
     assert asyncio.run(main()) is None

@@ -1,16 +1,16 @@
 """Headless Chromium: found, started, watched, replaced and ended."""
 
-from runner.browsers.browser import Browser, Ended
+from runner.browsers.browser import Browser
 from runner.browsers.find import find_browser
 from runner.browsers.launcher import RASTERIZERS, Launcher
-from runner.browsers.pool import BrowserPool, Limits
+from runner.browsers.pool import BrowserPool, Doors, Limits
 from runner.browsers.processes import end_orphans
 from runner.browsers.tab import Tab
 
 __all__ = [
     "Browser",
     "BrowserPool",
-    "Ended",
+    "Doors",
     "Launcher",
     "Limits",
     "RASTERIZERS",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
 from runner.browsers.processes import end_folder, is_alive, profile_of, status_of
 from runner.browsers.tab import Tab
 from runner.errors import BrowserError
+from runner.tabs import TabEnd
 
 _RENDERER = """(() => {
   const gl = document.createElement("canvas").getContext("webgl2");
@@ -22,24 +24,18 @@ _RENDERER = """(() => {
 CLOSE_S, _DYING_S, _RENDERER_S = 5.0, 0.5, 20.0
 
 
-class Ended(NamedTuple):
-    """How a browser or its tab ended; is_crash: it died, rather than was closed or led away."""
-
-    reason: str
-    is_crash: bool
-
-
 class Browser:
     """A headless browser with one tab.
 
     profile: the folder whose path is in the command line of each of its processes: so they are found
     again, whoever started them. spare: the folder with whatever else it writes.
 
-    ended: done when the browser or its tab is.
+    tab_id: random, by which its tab is known. ended: done when the browser or its tab is.
     """
 
     def __init__(self, playwright_browser: Any, devtools: Any, process_id: int, spare: Path):
-        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self.tab_id = secrets.token_urlsafe(12)
+        self.ended: asyncio.Future[TabEnd] = asyncio.get_running_loop().create_future()
         self.tab = Tab(
             devtools,
             on_crash=lambda: self.end("its tab crashed", is_crash=True),
@@ -55,7 +51,7 @@ class Browser:
     def end(self, reason: str, is_crash: bool = False) -> None:
         """Tell that it is over; the first who says why is believed."""
         if not self.ended.done():
-            self.ended.set_result(Ended(reason, is_crash))
+            self.ended.set_result(TabEnd(reason, is_crash))
         self.tab.give_up(reason)
 
     def _on_tab_closed(self) -> None:

@@ -20,6 +20,7 @@ from runner.browsers.find import HOW_TO_GET_ONE, find_browser
 from runner.browsers.processes import FOLDER_PREFIX, OWNER, end_folder
 from runner.errors import BrowserError
 from runner.machine import this_process
+from runner.tabs import TabEnd
 
 # What draws. egl: the system's OpenGL, a GPU or Mesa's software one, which is faster than SwiftShader;
 # swiftshader: what Chromium brings along, and offers only when it is named.
@@ -48,12 +49,6 @@ _SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
 _LONGEST_TMPDIR = 58
 
 
-def _hush_driver(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Playwright leaves its driver's end in a future that nobody asks, and asyncio would print it; it is known here."""
-    if "reading from the driver" not in str(context.get("exception")):
-        loop.default_exception_handler(context)
-
-
 class Launcher:
     """Starts browsers by way of Playwright's driver: a process that they all depend on, and that may die too.
 
@@ -64,12 +59,12 @@ class Launcher:
         self.path = find_browser()
         self.folder = Path()
         self._playwright: Any = None
+        self._driver: Any = None
         self._alive = self._started = 0
         self._restarting = asyncio.Lock()
 
     async def start(self) -> None:
         """Make the folder and start the driver. Raises BrowserError."""
-        asyncio.get_running_loop().set_exception_handler(_hush_driver)
         self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
         (self.folder / OWNER).write_text(json.dumps(vars(this_process())))
         await self._start_driver()
@@ -83,8 +78,9 @@ class Launcher:
         from playwright.async_api import async_playwright
 
         try:
-            with _temporary_folder(self.folder):
-                self._playwright = await async_playwright().start()
+            with _driver_environment(TMPDIR=str(self.folder)):
+                self._driver = async_playwright()
+                self._playwright = await self._driver.start()
         except Exception as error:  # Playwright has no class of its own for it
             raise BrowserError(
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
@@ -95,6 +91,7 @@ class Launcher:
         # A driver that was killed answers with whatever breaks first.
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._playwright.stop(), CLOSE_S)
+        _take_note_of_end(self._driver)
 
     async def launch(self, rasterizer: str) -> Browser:
         """Start a browser with an empty tab. Raises BrowserError."""
@@ -152,7 +149,7 @@ class Launcher:
         browser.ended.add_done_callback(self._on_ended)
         return browser
 
-    def _on_ended(self, _ended: asyncio.Future) -> None:
+    def _on_ended(self, _ended: asyncio.Future[TabEnd]) -> None:
         self._alive -= 1
 
     async def choose_rasterizer(
@@ -165,7 +162,7 @@ class Launcher:
         Raises BrowserError when none has, and when a GPU is required and none draws.
         """
         best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
-        choice = best if wanted == "auto" else (wanted,)
+        choice: tuple[str, ...] = best if wanted == "auto" else (wanted,)
         if earlier and "SwiftShader" in earlier:
             choice = tuple(sorted(choice, key=lambda name: name != "swiftshader"))
         for name in choice:
@@ -207,14 +204,30 @@ class Launcher:
         return ""
 
 
+def _take_note_of_end(driver: Any) -> None:
+    """Playwright leaves its driver's end in a future that nobody asks, and asyncio would print it."""
+    for holder in ("_connection", "_client"):
+        transport = getattr(getattr(driver, holder, None), "_transport", None)
+        future = getattr(transport, "on_error_future", None)
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()
+
+
 @contextlib.contextmanager
-def _temporary_folder(folder: Path) -> Iterator[None]:
-    """Processes that are started meanwhile put what is temporary there: the driver, its browsers' profiles."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
+def _driver_environment(**places: str) -> Iterator[None]:
+    """A driver that is started meanwhile has these in its environment; this process's own stays as it is."""
+    from playwright._impl import _driver
+
+    real = _driver.get_driver_env
+    users = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("playwright.") and vars(module).get("get_driver_env") is real
+    ]
+    for module in users:
+        vars(module)["get_driver_env"] = lambda: real() | places
     try:
         yield
     finally:
-        del os.environ["TMPDIR"]
-        if before is not None:
-            os.environ["TMPDIR"] = before
+        for module in users:
+            vars(module)["get_driver_env"] = real

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
-from runner.browsers.browser import Browser, Ended
+from runner.browsers.browser import Browser
 from runner.browsers.launcher import Launcher
 from runner.browsers.processes import end_orphans
 from runner.errors import BrowserError, WorldFault
 from runner.machine import Guard
+from runner.tabs import TabEnd, TabOwner
 
-__all__ = ["BrowserPool", "Limits"]
+__all__ = ["BrowserPool", "Doors", "Limits"]
 
 _CONNECT_S = 60.0
 _RECONNECT_S = 15.0
@@ -39,18 +40,67 @@ class Limits:
     memory_bytes: int = 3 << 30
 
 
-@dataclass
-class _Life:
-    """One browser from its start to its end, as jobs see it."""
+class PageSession(Protocol):
+    """What the pool needs of the session of one of its pages."""
 
-    browser: Browser
-    slot: int
-    patience: int = _FAILED_IN_A_ROW
-    renders: int = 0
-    failed: set[int] = field(default_factory=set)
-    durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=2 * _RATE_RENDERS))
-    looks_still: int = 0
-    retired: str = ""
+    refused: str
+    closed: asyncio.Future[str]
+
+    def close(self, reason: str, end: TabEnd | None = None) -> None: ...
+
+
+class Doors(Protocol):
+    """Where the pool's pages come in; runner.sessions.Server has it."""
+
+    def link(self, name: str = "", owner: TabOwner = ...) -> str:
+        """The address for a tab of that name, which its owner's tab_id makes known."""
+
+    async def connected(self, owner: TabOwner) -> PageSession:
+        """Wait until that owner's page said hello; returns its session."""
+
+    def forget(self, owner: TabOwner) -> None:
+        """Let the owner's tab in no more."""
+
+
+class _Life(TabOwner):
+    """One browser from its start to its end, and the owner of its tab."""
+
+    def __init__(
+        self,
+        browser: Browser,
+        slot: int,
+        patience: int,
+        limits: Limits,
+        on_settled: Callable[[_Life, bool], None],
+    ):
+        self.browser, self.slot, self.patience = browser, slot, patience
+        self.tab_id = browser.tab_id
+        self.retired = ""
+        self.renders = self.looks_still = 0
+        self.failed: set[int] = set()
+        self.durations_s: deque[float] = deque(maxlen=2 * _RATE_RENDERS)
+        self._limits, self._on_settled = limits, on_settled
+
+    def settled(self, job_id: int, is_done: bool, duration_s: float) -> None:
+        reason = self.add(job_id, is_done, duration_s, self._limits)
+        self.retired = self.retired or reason
+        if is_done or reason:
+            self._on_settled(self, is_done)
+
+    def retire(self, reason: str) -> None:
+        self.retired = self.retired or reason
+
+    def console(self) -> list[str]:
+        return list(self.browser.tab.console)
+
+    async def end_of(self, reason: str) -> TabEnd:
+        # The socket may break before the process is gone.
+        for _ in range(_DEATH_LOOKS):
+            await asyncio.wait({self.browser.ended}, timeout=_DEATH_S / _DEATH_LOOKS)
+            self.browser.look()
+            if self.browser.ended.done():
+                return self.browser.ended.result()
+        return TabEnd(reason)
 
     def add(self, job_id: int, is_done: bool, duration_s: float, limits: Limits) -> str:
         """Count an attempt; why the browser should be replaced now, or ''."""
@@ -106,55 +156,8 @@ class BrowserPool:
         self._benched: set[int] = set()
         self._has_worked = False
 
-    # -- what the jobs' side asks and tells, by the name of a session ----------------------------
-
-    def owns(self, name: str) -> bool:
-        """Whether the session of that name is one of this pool's browsers'."""
-        return name in self._lives
-
-    async def end_of(self, name: str) -> Ended | None:
-        """How the session's browser ended; None when it lives on, or is not of this pool."""
-        life = self._lives.get(name)
-        if life is None:
-            return None
-        # The socket may break before the process is gone.
-        for _ in range(_DEATH_LOOKS):
-            await asyncio.wait({life.browser.ended}, timeout=_DEATH_S / _DEATH_LOOKS)
-            life.browser.look()
-            if life.browser.ended.done():
-                return life.browser.ended.result()
-        return None
-
-    def settled(self, name: str, job_id: int, is_done: bool, duration_s: float) -> None:
-        """An attempt of that session has ended, well or not."""
-        life = self._lives.get(name)
-        if life is None:
-            return
-        reason = life.add(job_id, is_done, duration_s, self._limits)
-        if is_done:
-            self._strikes[life.slot] = 0
-        elif reason:
-            self._strikes[life.slot] += 1
-        if reason:
-            self.retire(name, reason)
-
-    def retire(self, name: str, reason: str) -> None:
-        """Let the browser be replaced as soon as its session holds no job."""
-        life = self._lives.get(name)
-        if life is not None:
-            life.retired = life.retired or reason
-
-    def retired(self, name: str) -> str:
-        """Why the session should take no further job; '' for no reason."""
-        life = self._lives.get(name)
-        return life.retired if life else ""
-
-    def console(self, name: str) -> list[str]:
-        """The last lines that the session's page has printed."""
-        life = self._lives.get(name)
-        return list(life.browser.tab.console) if life else []
-
-    # -- keeping them at work --------------------------------------------------------------------
+    def _on_settled(self, life: _Life, is_done: bool) -> None:
+        self._strikes[life.slot] = 0 if is_done else self._strikes[life.slot] + 1
 
     def probe(self) -> None:
         """Raises WorldFault while not one browser can be started."""
@@ -162,41 +165,40 @@ class BrowserPool:
             reason = next(iter(self._failing.values()), "")
             raise WorldFault(f"no browser can be started: {reason}")
 
-    async def run(self, link: Callable[[str], str], connected: Callable[[str], Awaitable[Any]]) -> None:
-        """Keep the browsers at work until cancelled. Raises BrowserError when they never could be started.
-
-        link: gives the address for a tab of that name.
-        connected: waits for the session of that name and returns it; it has a `closed` future.
-        """
+    async def run(self, doors: Doors) -> None:
+        """Keep the browsers at work until cancelled. Raises BrowserError when they never could be started."""
         if self._launcher is None:
             await asyncio.Event().wait()
             return
-        self._link, self._connected = link, connected
+        launcher = self._launcher
         left = await asyncio.to_thread(end_orphans)
         if left:
             self._say(f"removed the browsers' folders that earlier runs left behind: {left}")
-        await self._launcher.start()
-        tasks = []
+        await launcher.start()
+        tasks: list[asyncio.Task[None]] = []
         try:
-            self._rasterizer = await self._launcher.choose_rasterizer(
+            self._rasterizer = await launcher.choose_rasterizer(
                 self._rasterizer, self._require_gpu, self._say, self._earlier_renderer
             )
-            tasks = [asyncio.create_task(self._keep_one(slot)) for slot in range(1, self._count + 1)]
+            tasks = [
+                asyncio.create_task(self._keep_one(slot, launcher, doors))
+                for slot in range(1, self._count + 1)
+            ]
             tasks.append(asyncio.create_task(self._watch()))
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._launcher.stop()
+            await launcher.stop()
 
-    async def _keep_one(self, slot: int) -> None:
+    async def _keep_one(self, slot: int, launcher: Launcher, doors: Doors) -> None:
         fruitless = start = 0
         while True:
             start += 1
             name = f"browser-{slot}" if start == 1 else f"browser-{slot}.{start}"
             try:
-                reason = await self._one_life(name, slot)
+                reason = await self._one_life(name, slot, launcher, doors)
                 fruitless = 0
             except BrowserError as error:
                 fruitless += 1
@@ -227,17 +229,14 @@ class BrowserPool:
         self._benched.add(slot)
         return min(_BENCH_S * 2.0 ** (self._strikes[slot] - 2), _LONGEST_BENCH_S)
 
-    async def _one_life(self, name: str, slot: int) -> str:
+    async def _one_life(self, name: str, slot: int, launcher: Launcher, doors: Doors) -> str:
         """Start one browser, see its page connect, and wait for its end; returns why it ended."""
-        browser = await self._launcher.launch(self._rasterizer)
-        life = _Life(browser, slot, self._patience(slot))
+        browser = await launcher.launch(self._rasterizer)
+        life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled)
         try:
-            # What jobs may still ask of is the last life of a slot, and this one.
-            for old in [key for key, other in self._lives.items() if other.slot == slot][:-1]:
-                del self._lives[old]
             self._lives[name] = life
-            await browser.open(self._link(name))
-            session = await self._connection(name, browser, _CONNECT_S)
+            await browser.open(doors.link(name, life))
+            session = await self._connection(life, doors, _CONNECT_S)
             if session is None:
                 reason = (
                     browser.ended.result().reason
@@ -251,9 +250,11 @@ class BrowserPool:
             while session is not None and not session.refused:
                 self._has_worked = True
                 self._failing.pop(slot, None)
-                await asyncio.wait({session.closed, browser.ended}, return_when=asyncio.FIRST_COMPLETED)
+                ends: set[asyncio.Future[Any]] = {session.closed, browser.ended}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if not session.closed.done():
-                    session.close(browser.ended.result().reason)
+                    end = browser.ended.result()
+                    session.close(end.reason, end)
                 reason = session.closed.result()
                 if life.retired:
                     return life.retired
@@ -261,17 +262,20 @@ class BrowserPool:
                     browser.end("its page stood still")
                 browser.look()
                 # A page that lost its connection, or was told to, loads itself anew.
-                session = await self._connection(name, browser, _RECONNECT_S)
+                session = await self._connection(life, doors, _RECONNECT_S)
             if browser.ended.done():
                 return browser.ended.result().reason
             return session.refused if session else reason
         finally:
+            self._lives.pop(name, None)
+            doors.forget(life)
             await browser.close()
 
-    async def _connection(self, name: str, browser: Browser, limit_s: float) -> Any | None:
-        """The session of the page of that name; None when the browser ended first, or the time."""
-        connected = asyncio.ensure_future(self._connected(name))
-        await asyncio.wait({connected, browser.ended}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    async def _connection(self, life: _Life, doors: Doors, limit_s: float) -> PageSession | None:
+        """The session of that life's page; None when the browser ended first, or the time."""
+        connected = asyncio.ensure_future(doors.connected(life))
+        ends: set[asyncio.Future[Any]] = {connected, life.browser.ended}
+        await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         if connected.done():
             return connected.result()
         connected.cancel()
@@ -283,7 +287,7 @@ class BrowserPool:
         while True:
             await asyncio.sleep(_WATCH_S)
             looks += 1
-            for name, life in list(self._lives.items()):
+            for life in list(self._lives.values()):
                 life.browser.look()
                 if life.browser.ended.done():
                     continue
@@ -295,4 +299,4 @@ class BrowserPool:
                 elif looks % _WEIGH_EVERY == 0:
                     size = await asyncio.to_thread(life.browser.memory_bytes)
                     if size > self._limits.memory_bytes:
-                        self.retire(name, f"it has grown to {size >> 20:,} MiB")
+                        life.retire(f"it has grown to {size >> 20:,} MiB")

@@ -26,7 +26,10 @@ _OS_FAULTS = {
 
 def world_fault(error: BaseException | None) -> WorldFault | None:
     """The fault of the world behind an exception; None where it is the job's own."""
-    while error is not None:
+    seen = set()
+    # A cause may lead back to itself.
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         if isinstance(error, WorldFault):
             return error
         if isinstance(error, OSError) and error.errno in _OS_FAULTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -9,6 +10,7 @@ import time
 from runner.errors import LeaseLost, WorldFault
 from runner.machine import ClockWatch, forecast, world_fault
 from runner.results import MetricsLog
+from runner.run.context import RunContext
 from runner.run.crew import Crew
 from runner.run.say import say
 
@@ -24,8 +26,9 @@ class Housekeeper:
     nothing but sleep, by which it sees when this process is not let run.
     """
 
-    def __init__(self, crew: Crew, log: MetricsLog, min_free_bytes: int):
-        self._crew, self._log, self._min_free_bytes = crew, log, min_free_bytes
+    def __init__(self, context: RunContext, crew: Crew, log: MetricsLog, min_free_bytes: int):
+        self._context, self._crew, self._log, self._min_free_bytes = context, crew, log, min_free_bytes
+        self._loop = asyncio.get_running_loop()
         self._has_forecast = False
         self._stop = threading.Event()
         self._threads = [
@@ -35,28 +38,28 @@ class Housekeeper:
         self._last_beat = time.monotonic()
         self._complained = False
 
-    def __enter__(self) -> Housekeeper:
-        with contextlib.suppress(WorldFault, OSError):
-            self._tell_forecast()
+    async def __aenter__(self) -> Housekeeper:
         for thread in self._threads:
             thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            await asyncio.to_thread(thread.join)
         with contextlib.suppress(WorldFault):
-            self._write_events()
+            await asyncio.to_thread(self._write_events)
 
     def _keep(self) -> None:
         try:
+            with contextlib.suppress(WorldFault, OSError):
+                self._tell_forecast()
             while not self._stop.wait(_HOUSEKEEPING_S):
-                self._crew.guard.look(
+                self._context.guard.look(
                     self._keep_jobs, self._write_events, self._sync_log, self._tell_forecast
                 )
         except Exception as error:
-            self._crew.fail(error)
+            self._loop.call_soon_threadsafe(self._context.ending.fail, error)
 
     def _watch_clocks(self) -> None:
         clocks, is_over = ClockWatch(), False
@@ -65,43 +68,41 @@ class Housekeeper:
             is_over = self._stop.wait(_HOUSEKEEPING_S)
             seen = clocks.look(overslept_s=time.monotonic() - began - _HOUSEKEEPING_S)
             if seen:
-                self._crew.guard.note("clock", seen)
+                self._context.guard.note("clock", seen)
                 say(f"{seen}; no job is charged for it")
 
     def _keep_jobs(self) -> None:
-        crew, store = self._crew, self._crew.store
-        store.promote(crew.campaign_id)
-        if crew.guard.fault is None and time.monotonic() < self._last_beat + LEASE_S / 6:
+        context, store = self._context, self._context.store
+        store.promote(context.campaign_id)
+        if context.guard.fault is None and time.monotonic() < self._last_beat + LEASE_S / 6:
             return
         # A lost lease shows at the next claim, which starts a new worker.
         with contextlib.suppress(LeaseLost):
-            store.beat(crew.worker_id)
+            store.beat(self._crew.worker_id)
         if time.monotonic() > self._last_beat + LEASE_S / 2:
             # What held this one up may have held up the others.
             store.observe_anew()
         self._last_beat = time.monotonic()
-        store.reap(crew.campaign_id, LEASE_S)
+        store.reap(context.campaign_id, LEASE_S)
 
     def _write_events(self) -> None:
-        crew = self._crew
-        events = [crew.guard.events[index] for index in range(len(crew.guard.events))]
+        context, waiting = self._context, self._context.guard.events
+        events = [waiting[index] for index in range(len(waiting))]
         if events:
-            crew.store.write_events(crew.campaign_id, crew.worker_id, events)
+            context.store.write_events(context.campaign_id, self._crew.worker_id, events)
             for _ in events:
-                crew.guard.events.popleft()
+                waiting.popleft()
 
     def _tell_forecast(self) -> None:
         """What the jobs left will take on the disk, once a few are done that tell."""
-        crew = self._crew
-        progress = None if self._has_forecast else crew.store.progress(crew.campaign_id)
+        context, results = self._context, self._context.results
+        progress = None if self._has_forecast else context.store.progress(context.campaign_id)
         if progress is not None and progress.done >= _FORECAST_AFTER:
             self._has_forecast = True
             if progress.left < _FORECAST_AFTER:
                 return
-            jobs, files_bytes = crew.store.recent_files_bytes(crew.campaign_id)
-            say(
-                forecast(crew.results.folder, progress.left, files_bytes / max(1, jobs), self._min_free_bytes)
-            )
+            jobs, files_bytes = context.store.recent_files_bytes(context.campaign_id)
+            say(forecast(results.folder, progress.left, files_bytes / max(1, jobs), self._min_free_bytes))
 
     def _sync_log(self) -> None:
         try:

@@ -10,23 +10,31 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.browsers import BrowserPool, Limits
 from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
-from runner.job import Place, Progress, Source
+from runner.job import Place, Progress
 from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
 from runner.run.breaker import Breaker
+from runner.run.context import Limits as RenderLimits
+from runner.run.context import RunContext
 from runner.run.crew import Crew
+from runner.run.ending import End, Ending
 from runner.run.keeper import LEASE_S, Housekeeper
+from runner.run.limits import TimeLimit
 from runner.run.progress import show_progress
 from runner.run.say import ask, say
 from runner.run.signals import Signals
 from runner.store import Store
+from runner.tabs import PERSON
+
+if TYPE_CHECKING:
+    from runner.sessions import Session
 
 _SHEET_TILES = 100
 _TABS_AWAY_S = 5.0
@@ -87,7 +95,6 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         _agree(submission, options, commands)
         place = Place(file=str(campaign.file), results=str(options.results))
         campaign_id, added = guard.insist(add_jobs, submission, store, place, options.prune)
-        _note_sources(campaign, guard.insist(store.sources, campaign_id), guard)
         guard.insist(store.reap, campaign_id, LEASE_S)
         progress = guard.insist(store.progress, campaign_id)
         say(
@@ -98,19 +105,22 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         if progress.left and state != "open":
             say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
-        results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
+        results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
         log = MetricsLog(store, campaign_id, results)
         mirror = LogMirror(log, options.log_root, say) if options.log_root else None
         guard.insist(_log_params, campaign, log)
         if mirror:
             mirror.start()
         try:
-            status = None
+            status: ExitStatus | None = None
             if progress.left:
-                work = _run(campaign, campaign_id, store, results, log, options, guard, signals)
-                status = asyncio.run(work)
-                signals.crew, guard.probes = None, []
-            status = status or guard.insist(_status_of, store, campaign_id)
+                worker_id = guard.insist(store.start_worker, campaign_id)
+                earlier = guard.insist(_earlier_renderer, store, campaign_id)
+                one = _Run(campaign, campaign_id, store, results, guard, options)
+                status = asyncio.run(one.work(worker_id, earlier, log, signals))
+                guard.probes = []
+            if status is None:
+                status = guard.insist(_status_of, store, campaign_id)
             with _told("the metrics log is brought up to date by the next run"):
                 log.sync()
             if mirror:
@@ -134,16 +144,6 @@ def _agree(submission: Submission, options: RunOptions, commands: Commands) -> N
         )
 
 
-def _note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
-    """Keep for the report which files are used, whenever one is another than was used last."""
-
-    def note(source: Source) -> None:
-        guard.events.append((source.ts, "source", f"{source.digest} {source.name}"))
-
-    if campaign.sources is not None:
-        campaign.sources.listen({source.name: source.digest for source in known}, note)
-
-
 def _log_params(campaign: Campaign, log: MetricsLog) -> None:
     try:
         log.log_params(
@@ -159,98 +159,121 @@ def _log_params(campaign: Campaign, log: MetricsLog) -> None:
         ) from None
 
 
-async def _run(
-    campaign: Campaign,
-    campaign_id: int,
-    store: Store,
-    results: ResultsFolder,
-    log: MetricsLog,
-    options: RunOptions,
-    guard: Guard,
-    signals: Signals,
-) -> ExitStatus | None:
-    """Render; the exit status, or None where it is as the rows tell."""
-    # Vuer takes most of a second to import; the commands that only read go without it.
-    from runner.sessions import Server
+def _earlier_renderer(store: Store, campaign_id: int) -> str:
+    """What drew the campaign's pictures last, as WebGL names it; ''."""
+    renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
+    return "".join(renderers[-1:])
 
-    sessions = guard.insist(store.sessions, campaign_id)
-    renderers = [session["renderer"] for session in sessions if session["renderer"]]
-    pool = BrowserPool(
-        options.sessions,
-        say,
-        guard,
-        options.rasterizer,
-        options.require_gpu,
-        options.limits,
-        "".join(renderers[-1:]),
-    )
-    breaker = Breaker(options.halt_share)
-    crew = signals.crew = guard.insist(Crew, campaign, campaign_id, store, results, pool, guard, breaker)
-    folders = [results.folder]
-    if store.file is not None:
-        folders.append(store.file.parent)
-    guard.probes = [probe_descriptors, *(probe_disk(folder, options.min_free_bytes) for folder in folders)]
-    if options.sessions:
-        guard.probes += [pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
-    server = Server(_welcome(crew.work, pool), options.host, options.port, campaign.assets)
-    await server.start()
-    if not options.sessions:
-        guard.probes.append(_probe_tabs(crew))
-        say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
-    keeper = Housekeeper(crew, log, options.min_free_bytes)
-    browsers = asyncio.create_task(pool.run(server.link, server.connected))
-    finished = asyncio.create_task(crew.finished.wait())
-    shown = asyncio.create_task(show_progress(store, campaign_id, lambda: len(server.sessions)))
-    try:
-        with keeper:
-            ends = {browsers, finished, crew.stopping}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            crew.stop("the run was stopped")
-            await crew.stopped()
-            if crew.adopted:
-                say(f"{crew.adopted:,} jobs had been finished before a crash, and were not rendered again")
-    finally:
-        finished.cancel()
-        shown.cancel()
-        await server.stop()
-        if not browsers.done():
-            browsers.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+
+@dataclass(frozen=True)
+class _Run:
+    """What is rendered, where to, and how."""
+
+    campaign: Campaign
+    campaign_id: int
+    store: Store
+    results: ResultsFolder
+    guard: Guard
+    options: RunOptions
+
+    async def work(
+        self, worker_id: int, earlier_renderer: str, log: MetricsLog, signals: Signals
+    ) -> ExitStatus | None:
+        """Render; the exit status, or None where it is as the rows tell."""
+        # Vuer takes most of a second to import; the commands that only read go without it.
+        from runner.sessions import Server
+
+        options, guard, ending = self.options, self.guard, Ending()
+        pool = BrowserPool(
+            options.sessions,
+            say,
+            guard,
+            options.rasterizer,
+            options.require_gpu,
+            options.limits,
+            earlier_renderer,
+        )
+        policy = self.campaign.policy
+        limits = RenderLimits(TimeLimit(policy.timeout_s), TimeLimit(policy.stall_s))
+        context = RunContext(self.campaign, self.campaign_id, self.store, self.results, guard, limits, ending)
+        crew = Crew(context, worker_id, Breaker(options.halt_share))
+        server = Server(_welcome(crew.work), options.host, options.port, self.campaign.assets)
+        await server.start()
+        if not options.sessions:
+            say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
+        guard.probes = self._probes(pool, crew, ending)
+        browsers = asyncio.create_task(pool.run(server))
+        finished = asyncio.create_task(ending.finished.wait())
+        shown = asyncio.create_task(show_progress(self.store, self.campaign_id, lambda: len(server.sessions)))
+        try:
+            with signals.ending(ending):
+                async with Housekeeper(context, crew, log, options.min_free_bytes):
+                    ends: set[asyncio.Future[Any]] = {browsers, finished, ending.stopping}
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    ending.stop("the run was stopped")
+                    await crew.stopped()
+                if crew.adopted:
+                    say(
+                        f"{crew.adopted:,} jobs had been finished before a crash, and were not rendered again"
+                    )
+        finally:
+            finished.cancel()
+            shown.cancel()
+            await server.stop()
+            if not browsers.done():
+                browsers.cancel()
             await asyncio.gather(shown, return_exceptions=True)
-            await browsers
-    if signals.status:
+            with contextlib.suppress(asyncio.CancelledError):
+                await browsers
+        return _status_of_end(ending, signals)
+
+    def _probes(self, pool: BrowserPool, crew: Crew, ending: Ending) -> list[Probe]:
+        """What sees whether the world lets the run go on."""
+        folders = [self.results.folder]
+        if self.store.file is not None:
+            folders.append(self.store.file.parent)
+        probes = [probe_descriptors, *(probe_disk(folder, self.options.min_free_bytes) for folder in folders)]
+        if not self.options.sessions:
+            return [*probes, _probe_tabs(crew, ending)]
+        return [*probes, pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
+
+
+def _status_of_end(ending: Ending, signals: Signals) -> ExitStatus | None:
+    """How a run ends that was stopped, None where the rows tell. Raises what it failed with."""
+    stop = ending.stopping.result()
+    if signals.status is not None:
         return signals.status
-    if crew.error:
-        raise crew.error
-    if crew.halted:
+    if stop.error is not None:
+        raise stop.error
+    if stop.end is End.HALTED:
         say(
-            f"halted: {crew.halted}. None of them was charged. Mend it and give the same command again, "
+            f"{stop.reason}. None of them was charged. Mend it and give the same command again, "
             "or add '--halt never' to render what can be rendered"
         )
         return ExitStatus.STOPPED
     return None
 
 
-def _probe_tabs(crew: Crew) -> Probe:
+def _probe_tabs(crew: Crew, ending: Ending) -> Probe:
     """Fails while all tabs that there were are gone: their machine sleeps, or the network is away."""
 
     def probe() -> None:
         since = crew.idle_since
-        if since is not None and time.monotonic() - since > _TABS_AWAY_S and not crew.finished.is_set():
+        if since is not None and time.monotonic() - since > _TABS_AWAY_S and not ending.finished.is_set():
             raise WorldFault("no tab is connected any more: open this run's link again, or wake its machine")
 
     return probe
 
 
-def _welcome(work: Callable[[Any], Awaitable[None]], pool: BrowserPool) -> Callable[[Any], Awaitable[None]]:
+def _welcome(work: Callable[[Session], Awaitable[None]]) -> Callable[[Session], Awaitable[None]]:
     """The work, for pages that can do it, and one line when the web client is not the one known here."""
     said = False
 
-    async def welcome(session: Any) -> None:
+    async def welcome(session: Session) -> None:
         nonlocal said
         if session.refused:
             # The pool tells of its own.
-            if not pool.owns(session.name):
+            if session.owner is PERSON:
                 say(f"{session.name} cannot render: {session.refused}")
             return
         changed = session.changed_parts()

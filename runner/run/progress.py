@@ -53,6 +53,6 @@ async def show_progress(store: Store, campaign_id: int, count_sessions: Callable
     finally:
         # A last look, so that the bar ends where the campaign does.
         with contextlib.suppress(WorldFault):
-            progress = store.progress(campaign_id)
+            progress = await asyncio.to_thread(store.progress, campaign_id)
         bar.update(progress.done + progress.failed - bar.n)
         bar.close()

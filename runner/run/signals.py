@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import psutil
 
 from runner.exits import ExitStatus
-from runner.run.crew import Crew
+from runner.run.ending import Ending
 
-_ENDED_BY = {
+_ENDED_BY: dict[int, ExitStatus] = {
     signal.SIGINT: ExitStatus.INTERRUPTED,
     signal.SIGTERM: ExitStatus.TERMINATED,
     signal.SIGHUP: ExitStatus.TERMINATED,
@@ -24,18 +25,19 @@ _ENDED_BY = {
 class Signals:
     """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once.
 
-    So does the first while there is no crew: nothing is in flight then. A second SIGHUP is no person's: where
+    So does the first while no run is under way: nothing is in flight then. A second SIGHUP is no person's: where
     a terminal closes, the kernel sends one and the shell another. say: takes a line for people.
 
-    Python's own handlers, not the event loop's: they also run while a render function blocks the loop. They
-    do
-    not while the main thread waits in SQLite for a lock: without a crew, a thread of its own looks as well.
+    Python's own handlers, not the event loop's: they also run while a render function blocks the loop. They do
+    not while the main thread waits in SQLite for a lock: while no run is under way, a thread looks as well.
+
+    status: how a run ends that a signal ended; None while none did.
     """
 
     def __init__(self, say: Callable[[str], None]):
         self._say = say
-        self.crew: Crew | None = None
         self.status: ExitStatus | None = None
+        self._under_way: tuple[Ending, asyncio.AbstractEventLoop] | None = None
         reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         # Under nohup, and in a shell's background, what is ignored stays so.
@@ -60,17 +62,27 @@ class Signals:
             signal.signal(*self._before.popitem())
         _release()
 
+    @contextlib.contextmanager
+    def ending(self, ending: Ending) -> Iterator[None]:
+        """A run is under way, which the first signal ends in order."""
+        self._under_way = ending, asyncio.get_running_loop()
+        try:
+            yield
+        finally:
+            self._under_way = None
+
     def _watch(self, reading: int) -> None:
         while number := os.read(reading, 1):
-            if self.crew is None and number[0] in self._before:
+            if self._under_way is None and number[0] in self._before:
                 self._end_at_once(number[0])
         os.close(reading)
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self.crew is not None and self.status is None:
+        if self._under_way is not None and self.status is None:
             self.status = _ENDED_BY[number]
-            self.crew.stopping.get_loop().call_soon_threadsafe(self._stop)
-        elif self.crew is None or number != signal.SIGHUP:
+            ending, loop = self._under_way
+            loop.call_soon_threadsafe(self._stop, ending)
+        elif self._under_way is None or number != signal.SIGHUP:
             self._end_at_once(number)
 
     def _end_at_once(self, number: int) -> None:
@@ -79,9 +91,9 @@ class Signals:
                 child.kill()
         os._exit(self.status or _ENDED_BY[number])
 
-    def _stop(self) -> None:
+    def _stop(self, ending: Ending) -> None:
         self._say("stopping: jobs in flight are handed back; once more to stop at once")
-        self.crew.stop("the run was interrupted")
+        ending.stop("the run was interrupted")
 
 
 def _release() -> None:

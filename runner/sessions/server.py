@@ -11,6 +11,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import msgpack
@@ -19,12 +20,14 @@ from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
-from runner.sessions.script import page_script
 from runner.sessions.session import Session
+from runner.tabs import PERSON, TabOwner
 
 __all__ = ["Server"]
 
 _CLIENT = Path(vuer.__file__).parent / "client_build"
+_PAGE = Path(__file__).with_name("page")
+_SCRIPTS = [_PAGE / name for name in ("lookup.js", "pictures.js", "page.js")]
 _LARGEST_MESSAGE = 1 << 28
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
@@ -59,6 +62,7 @@ class Server:
         self.token = secrets.token_urlsafe(24)
         self.sessions: set[Session] = set()
         self._work, self._assets = work, assets
+        self._owners: dict[str, TabOwner] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._files = {
@@ -66,7 +70,10 @@ class Server:
         }
         index = (_CLIENT / "index.html").read_text()
         # Before the client's own scripts, so that it sees all that they do.
-        self._page = index.replace("<head>", f"<head><script>{page_script()}</script>", 1)
+        scripts = "\n".join(file.read_text() for file in _SCRIPTS)
+        self._page = index.replace(
+            "<head>", f'<head><script>(() => {{ "use strict";\n{scripts}}})();</script>', 1
+        )
 
     async def start(self) -> None:
         """Start to listen. Raises UsageError where the address cannot be had."""
@@ -92,18 +99,25 @@ class Server:
         if self._runner:
             await self._runner.cleanup()
 
-    def link(self, name: str | None = None) -> str:
-        """The address that a browser opens to become a session; name tells its tab apart."""
+    def link(self, name: str = "", owner: TabOwner = PERSON) -> str:
+        """The address that a browser opens to become a session; name: for people. owner: who opens it."""
         host = "localhost" if self.host in _LOOPBACK else self.host
         socket = {"token": self.token} | ({"name": name} if name else {})
+        if owner.tab_id:
+            self._owners[owner.tab_id] = owner
+            socket["tab"] = owner.tab_id
         query = {"ws": f"ws://{host}:{self.port}/?{urlencode(socket)}"} | _QUERY
         return f"http://{host}:{self.port}/?{urlencode(query)}"
 
-    async def connected(self, name: str) -> Session:
-        """Wait until the page of that name said hello; returns its session."""
+    def forget(self, owner: TabOwner) -> None:
+        """Let the owner's tab in no more."""
+        self._owners.pop(owner.tab_id, None)
+
+    async def connected(self, owner: TabOwner) -> Session:
+        """Wait until that owner's page said hello; returns its session."""
         while True:
             for session in self.sessions:
-                if session.name == name and session.client:
+                if session.owner is owner and session.client:
                     return session
             self._arrival.clear()
             await self._arrival.wait()
@@ -119,7 +133,7 @@ class Server:
         file = self._files.get(request.path)
         if file is not None:
             return web.FileResponse(file)
-        asset = self._assets and await asyncio.to_thread(self._assets.find, request.path)
+        asset = await asyncio.to_thread(self._assets.find, request.path) if self._assets else None
         if asset is None:
             raise web.HTTPNotFound()
         # Not web.FileResponse, which gives cup.obj.gz for cup.obj where both are there.
@@ -139,9 +153,14 @@ class Server:
         token = request.query.get("token", "")
         if not hmac.compare_digest(token.encode(), self.token.encode()):
             raise web.HTTPForbidden(text="the token is missing or of another run")
+        tab_id = request.query.get("tab", "")
+        owner = self._owners.get(tab_id) if tab_id else PERSON
+        if owner is None:
+            raise web.HTTPForbidden(text="this tab was replaced")
         socket = web.WebSocketResponse(max_msg_size=_LARGEST_MESSAGE, compress=False, heartbeat=20.0)
         await socket.prepare(request)
-        session = Session(socket, request.query.get("name", "")[:100] or f"tab from {request.remote}")
+        name = request.query.get("name", "")[:100] or f"tab from {request.remote}"
+        session = Session(socket, name, owner)
         self.sessions.add(session)
         tasks = [asyncio.create_task(session.keep_sending())]
         try:
@@ -168,7 +187,7 @@ class Server:
             )
 
 
-def _unpack(data: bytes) -> dict:
+def _unpack(data: bytes) -> dict[str, Any]:
     """The message, or an empty one when it makes no sense: a broken tab must not end its session's loop."""
     try:
         event = msgpack.unpackb(data, raw=False)

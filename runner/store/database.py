@@ -51,9 +51,9 @@ class Database:
     def __init__(self, database: str | Path, *, synchronous: str = "NORMAL"):
         self.url = _url(database)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.file = Path(self.url.database) if self.is_sqlite and self.url.database else None
+        self.file = Path(self.url.database) if self.is_sqlite else None
         self._lock = threading.RLock()
-        if self.file is not None:
+        if self.is_sqlite:
             _refuse_network_filesystem(self.file)
         self._engine = _engine(self.url, synchronous)
         self._raw: Any = None
@@ -102,7 +102,7 @@ class Database:
         self.close()
 
     @contextmanager
-    def write(self) -> Iterator[Cursor]:
+    def _write(self) -> Iterator[Cursor]:
         """The one door for writing: a transaction that starts by taking the write lock."""
         with self._lock:
             try:
@@ -121,22 +121,18 @@ class Database:
             self._bound_log()
 
     @contextmanager
-    def write_one(self) -> Iterator[Cursor]:
-        """The same for a single statement, which is a transaction by itself."""
-        with self._lock:
-            try:
-                yield self._writing()
-            except _driver_errors() as error:
-                raise _cannot_use(self.url, error) from error
-
-    @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """The one door for reading: one snapshot, which blocks no writer."""
+        with self._told_in_one_line(), self._engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+
+    @contextmanager
+    def _told_in_one_line(self) -> Iterator[None]:
+        """What the database itself reports, as a StoreError that says what to do."""
         try:
-            with self._engine.connect() as connection:
-                if self.is_sqlite:
-                    connection.exec_driver_sql("BEGIN")
-                yield connection
+            yield
         except _driver_errors() as error:
             raise _cannot_use(self.url, error) from error
 
@@ -186,8 +182,7 @@ class Database:
     def _version(self, connection: sa.Connection) -> int | None:
         if not sa.inspect(connection).has_table("schema_version"):
             return None
-        version: int | None = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
-        return version
+        return connection.execute(sa.select(schema.schema_version.c.version)).scalar()
 
 
 class Cursor:
@@ -206,7 +201,7 @@ class Cursor:
             skip_locked = "" if self._is_sqlite else "FOR UPDATE SKIP LOCKED"
             native = statement.replace("{skip_locked}", skip_locked)
             if not self._is_sqlite:
-                native = _WORDS.sub(_for_psycopg, native)
+                native = re.sub(r":(\w+)", r"%(\1)s", native).replace("?", "%s")
             self._compiled[statement, self._is_sqlite] = native
         return native
 
@@ -218,18 +213,7 @@ class Cursor:
     def run_many(self, statement: str, rows: Sequence[Any]) -> int:
         """Run for each row, a dict or a tuple as the statement has it; returns how many rows changed in all."""
         self._cursor.executemany(self._native(statement), rows)
-        changed: int = self._cursor.rowcount
-        return changed
-
-
-# Quoted text and casts stand for themselves; the rest of what psycopg has another spelling for.
-_WORDS = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(?P<name>[A-Za-z_]\w*)|\?|%""")
-
-
-def _for_psycopg(word: re.Match[str]) -> str:
-    if word["name"]:
-        return f"%({word['name']})s"
-    return "%s" if word[0] == "?" else word[0].replace("%", "%%")
+        return self._cursor.rowcount
 
 
 def _url(database: str | Path) -> sa.URL:
@@ -287,7 +271,7 @@ def _use_log(connection: sqlite3.Connection) -> None:
 
 
 def _shown(url: sa.URL) -> str:
-    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
+    return url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
 
 
 _CANNOT_OPEN = "unable to open database file"
@@ -320,7 +304,7 @@ def _cannot_use(url: sa.URL, error: Exception, is_opening: bool = False) -> Stor
     else:
         may_pass = any(part in reason for part in _PASSING)
     if _CANNOT_OPEN in reason:
-        fault = _fault_in_opening(Path(_shown(url)))
+        fault = _fault_in_opening(Path(url.database))
         may_pass, reason = not is_opening or fault is not None, str(fault or reason)
     for part, told in _REASONS.items():
         if part in reason:

@@ -1,0 +1,59 @@
+"""What the parts of one run share, and what they need of a browser tab."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from runner.campaign import Campaign
+from runner.frame import Frame
+from runner.machine import Guard
+from runner.results import ResultsFolder
+from runner.run.ending import Ending
+from runner.run.limits import TimeLimit
+from runner.store import Store
+from runner.tabs import TabEnd, TabOwner
+
+__all__ = ["Limits", "RunContext", "TabSession"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long an attempt may take, and one step of an attempt that has steps."""
+
+    attempt: TimeLimit
+    step: TimeLimit
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What the parts of one run share: what is rendered, where it is kept, how long it may take, how it ends.
+
+    guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
+    """
+
+    campaign: Campaign
+    campaign_id: int
+    store: Store
+    results: ResultsFolder
+    guard: Guard
+    limits: Limits
+    ending: Ending
+
+
+class TabSession(Protocol):
+    """What a run needs of a session; runner.sessions.Session has it."""
+
+    name: str
+    owner: TabOwner
+    browser: str
+    renderer: str
+    client: Mapping[str, Any]
+    closed: asyncio.Future[str]
+    end: asyncio.Future[TabEnd]
+    is_spoiled: bool
+    last_frame: Frame | None
+    settle_s: float
+    set: Any

@@ -1,0 +1,62 @@
+"""How a run ends: why it stops, said once, and heard by all who wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["End", "Ending", "one_line"]
+
+
+class End(str, Enum):
+    """What makes a run stop before its jobs are all done."""
+
+    STOPPED = "stopped"
+    HALTED = "halted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a run stops. error: what failed, where it is no job's fault and does not pass."""
+
+    end: End
+    reason: str
+    error: Exception | None = None
+
+
+class Ending:
+    """Whether a run goes on.
+
+    finished: no job is left to be begun; what is in flight ends by itself. stopping: done when what is in
+    flight is to be handed back, uncharged, and no more to be taken.
+    """
+
+    def __init__(self) -> None:
+        self.finished = asyncio.Event()
+        self.stopping: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+
+    def stop(self, reason: str, end: End = End.STOPPED, error: Exception | None = None) -> None:
+        """Hand back what is in flight, uncharged, and take no more; the first who says why is believed."""
+        if not self.stopping.done():
+            self.stopping.set_result(Stop(end, reason, error))
+
+    def fail(self, error: Exception) -> None:
+        """Something failed that is no job's fault and does not pass: the run stops, and raises it."""
+        self.stop(one_line(error), End.FAILED, error)
+
+    @property
+    def reason(self) -> str:
+        """Why the run stops; '' while it does not."""
+        return self.stopping.result().reason if self.stopping.done() else ""
+
+
+def one_line(error: BaseException) -> str:
+    """TypeName: first line of the message."""
+    try:
+        message = str(error).strip().split("\n")[0]
+    except Exception:
+        # A user's own class may fail to say what it is.
+        message = ""
+    return f"{type(error).__name__}: {message}"[:500] if message else type(error).__name__

@@ -1,0 +1,141 @@
+"""What follows an attempt: its job's move, the evidence, the charge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from runner.errors import LeaseLost, SessionGone, WorldFault
+from runner.job import Outcome
+from runner.run.attempt import Attempt
+from runner.run.breaker import Breaker
+from runner.run.context import RunContext
+from runner.run.ending import End
+from runner.run.threads import Threads
+from runner.run.verdict import AttemptEnd, Move, Verb, verdict
+
+__all__ = ["Settler"]
+
+_SHUTDOWN_S = 0.5
+
+
+class Settler:
+    """Makes the move that an attempt's end calls for.
+
+    breaker: tells when so many attempts fail that the run is halted, and those are charged to nobody.
+    """
+
+    def __init__(self, context: RunContext, threads: Threads, breaker: Breaker):
+        self._context, self._threads, self._breaker = context, threads, breaker
+        self._tabs_lost: Counter[int] = Counter()
+
+    async def settle(self, attempt: Attempt) -> None:
+        """Make the move that the attempt's end calls for."""
+        lease, store = attempt.lease, self._context.store
+        is_done: bool | None = None
+        try:
+            is_done = await self._make(self._judge(attempt, await self._end_of(attempt)), attempt)
+        except LeaseLost:
+            row = await self._threads.store(store.job, lease.campaign_id, lease.key)
+            if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
+                return  # A commit whose answer was lost on the way was written all the same.
+            # Another worker has the job now; this attempt's files lie in a folder of their own.
+            await self._threads.wait_for(attempt.files.abandon)
+        if is_done and attempt.files.steps_finished is None:
+            self._context.limits.attempt.learn(attempt.took_s)
+        if is_done is not None:
+            attempt.session.owner.settled(lease.job_id, is_done, attempt.took_s)
+
+    async def _end_of(self, attempt: Attempt) -> AttemptEnd:
+        """How the attempt ended, once that is known."""
+        end = AttemptEnd(attempt.error, attempt.overdue, suspicion=attempt.files.suspicion)
+        if attempt.is_good:
+            return end
+        session, stopping = attempt.session, self._context.ending.stopping
+        if session.closed.done() and not stopping.done():
+            ends: set[asyncio.Future[Any]] = {session.end, stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        tab = session.end.result() if session.end.done() else None
+        if tab is not None and tab.is_crash:
+            # What ends the browser may end this process too, a moment later: a shutdown, systemd, a terminal.
+            await asyncio.wait({stopping}, timeout=_SHUTDOWN_S)
+        if tab is not None or isinstance(attempt.error, SessionGone):
+            self._tabs_lost[attempt.lease.job_id] += 1
+        return replace(
+            end,
+            tab=tab,
+            tab_name=session.name,
+            tabs_lost=self._tabs_lost[attempt.lease.job_id],
+            stopping=self._context.ending.reason,
+        )
+
+    def _judge(self, attempt: Attempt, end: AttemptEnd) -> Move:
+        move = verdict(attempt.lease, self._context.campaign.policy, end)
+        if move.spoils_tab:
+            attempt.session.is_spoiled = True
+            if not end.overdue:
+                attempt.session.owner.retire(move.reason)
+        return move
+
+    async def _make(self, move: Move, attempt: Attempt) -> bool | None:
+        """Make the move; whether the job is done now, or None where neither it nor the browser is to blame."""
+        store, lease = self._context.store, attempt.lease
+        if move.verb is Verb.COMPLETE:
+            return await self._complete(attempt)
+        await self._threads.wait_for(attempt.files.abandon)
+        if move.verb is Verb.RELEASE:
+            if isinstance(move.error, WorldFault):
+                self._context.guard.pause(move.error)
+            await self._threads.store(store.release, lease, move.reason)
+            return None
+        await self._charge(move, attempt)
+        return False if move.verb is Verb.FAIL else None
+
+    async def _complete(self, attempt: Attempt) -> bool | None:
+        store, lease, files = self._context.store, attempt.lease, attempt.files
+        outcome: Outcome | None = None
+
+        def finish() -> None:
+            nonlocal outcome
+            outcome = files.finish()
+            store.complete(lease, outcome)
+
+        try:
+            await self._threads.wait_for(finish)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            if outcome is None:
+                return await self._make(self._judge(attempt, AttemptEnd(error)), attempt)
+            # The files are there; the database may be written later.
+            await self._threads.store(store.complete, lease, outcome)
+        self._breaker.add(lease.job_id, lease.attempt)
+        return True
+
+    async def _charge(self, move: Move, attempt: Attempt) -> None:
+        """Charge the job, unless this is one failure too many: then the run halts, and none of them counts."""
+        context, lease = self._context, attempt.lease
+        charge = context.store.fail if move.verb is Verb.FAIL else context.store.reclaim
+        evidence = await self._threads.wait_for(lambda: self._evidence(attempt))
+        if move.error is not None:
+            evidence.append("".join(traceback.format_exception(move.error)))
+        await self._threads.store(charge, lease, move.reason, "\n".join(evidence) or None)
+        reason = self._breaker.add(lease.job_id, lease.attempt, move.reason)
+        if reason and not context.ending.stopping.done():
+            context.ending.stop(f"halted: {reason}", End.HALTED)
+            context.guard.note("halt", reason)
+            await self._threads.store(context.store.uncharge, context.campaign_id, self._breaker.charged())
+
+    def _evidence(self, attempt: Attempt) -> list[str]:
+        """What the page said and showed last, in lines; the picture goes into a file."""
+        lines = [f"page console: {line}" for line in attempt.session.owner.console()]
+        # A disk that takes no picture is told of elsewhere.
+        with contextlib.suppress(OSError):
+            if attempt.last_frame:
+                path = self._context.results.keep_evidence(attempt.lease, attempt.last_frame)
+                lines += [f"last frame: {path}"] if path else []
+        return lines

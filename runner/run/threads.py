@@ -1,0 +1,63 @@
+"""The threads of a run, which keep waits for database and disk off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from runner.errors import WorldFault
+from runner.machine import Guard
+from runner.run.ending import Ending
+
+__all__ = ["Threads"]
+
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
+_LOOK_AGAIN_S = 0.1
+
+
+class Threads:
+    """One thread for the database, some that write files, and more that wait for these.
+
+    writer: where files are encoded and written.
+    """
+
+    def __init__(self, guard: Guard, ending: Ending):
+        self.writer: Executor = ThreadPoolExecutor(8, thread_name_prefix="runner-files")
+        self._guard, self._ending = guard, ending
+        self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
+        # They wait for the disk: the loop's own threads, which decode frames, must not wait behind them.
+        self._waiting = ThreadPoolExecutor(32, thread_name_prefix="runner-settle")
+
+    async def store(
+        self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Result:
+        """Run one of the store's verbs; while the database is at fault, again and again until it is not."""
+        loop, stopping = asyncio.get_running_loop(), self._ending.stopping
+        while True:
+            try:
+                return await loop.run_in_executor(self._database, lambda: verb(*arguments, **named))
+            except WorldFault as fault:
+                self._guard.pause(fault)
+                while self._guard.fault is not None and not stopping.done():
+                    await asyncio.wait({stopping}, timeout=_LOOK_AGAIN_S)
+                if self._guard.fault is not None:
+                    raise
+
+    def submit(self, act: Callable[[], _Result]) -> Future[_Result]:
+        """Run it where the database's verbs run, when their turn comes."""
+        return self._database.submit(act)
+
+    async def wait_for(self, act: Callable[[], _Result]) -> _Result:
+        """Run what waits for the disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._waiting, act)
+
+    async def close(self, last: Callable[[], Any]) -> None:
+        """Do the last thing to the database, and let the threads go."""
+        with contextlib.suppress(WorldFault):
+            await self.store(last)
+        for threads in (self._database, self.writer, self._waiting):
+            threads.shutdown()

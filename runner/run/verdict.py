@@ -1,0 +1,94 @@
+"""What the end of an attempt calls for, as a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from runner.errors import FrameError, SessionGone
+from runner.job import Lease, Policy
+from runner.machine import world_fault
+from runner.run.ending import one_line
+from runner.tabs import TabEnd
+
+__all__ = ["AttemptEnd", "Move", "Verb", "verdict"]
+
+
+class Verb(str, Enum):
+    """What becomes of the job: see the state diagram in README.md."""
+
+    COMPLETE = "complete"
+    RELEASE = "release"
+    FAIL = "fail"
+    RECLAIM = "reclaim"
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended.
+
+    error: what the render, or the keeping of its files, raised; asyncio.CancelledError where it was cancelled.
+    overdue: what took too long; ''. tab: how the tab ended, where it did; tab_name: its name, for people.
+    tabs_lost: how many tabs this job has lost, with this one. stopping: why the run stops; ''. suspicion:
+    which picture may be wrong, and why; ''.
+    """
+
+    error: BaseException | None = None
+    overdue: str = ""
+    tab: TabEnd | None = None
+    tab_name: str = ""
+    tabs_lost: int = 0
+    stopping: str = ""
+    suspicion: str = ""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What an attempt's end calls for.
+
+    reason: for the job's row. error: whose traceback is evidence; a WorldFault pauses the run. spoils_tab: its
+    page must be loaded anew before another job.
+    """
+
+    verb: Verb
+    reason: str = ""
+    error: BaseException | None = None
+    spoils_tab: bool = False
+
+
+def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
+    """What becomes of the job whose attempt ended so."""
+    if end.error is None and not end.overdue:
+        return _of_a_whole_one(lease, policy, end.suspicion)
+    if end.stopping:
+        return Move(Verb.RELEASE, end.stopping)
+    if end.tab is not None or isinstance(end.error, SessionGone):
+        return _of_a_lost_tab(policy, end)
+    if end.overdue:
+        # The page may still be busy with it.
+        return Move(Verb.FAIL, f"TimeoutError: {end.overdue}", spoils_tab=True)
+    fault = world_fault(end.error)
+    if fault is not None:
+        return Move(Verb.RELEASE, str(fault), error=fault)
+    assert end.error is not None
+    return Move(Verb.FAIL, one_line(end.error), error=end.error)
+
+
+def _of_a_whole_one(lease: Lease, policy: Policy, suspicion: str) -> Move:
+    is_last = lease.failures + 1 >= policy.max_failures
+    if suspicion and (policy.on_suspect == "fail" or (policy.on_suspect == "retry" and not is_last)):
+        error = FrameError(f"the picture may be wrong: {suspicion}")
+        return Move(Verb.FAIL, one_line(error), error=error)
+    return Move(Verb.COMPLETE)
+
+
+def _of_a_lost_tab(policy: Policy, end: AttemptEnd) -> Move:
+    """A crash where the browser died; else nobody's fault, to a limit."""
+    # Without an end of its tab, the page is there, but cannot draw any more.
+    spoils_tab = end.tab is None
+    if end.tab is not None and end.tab.is_crash:
+        return Move(Verb.RECLAIM, f"crash: {end.tab.reason}")
+    if end.tabs_lost >= policy.max_crashes:
+        return Move(Verb.RECLAIM, f"crash: its tab was lost {end.tabs_lost} times", spoils_tab=spoils_tab)
+    reason = end.tab.reason if end.tab is not None else str(end.error)
+    return Move(Verb.RELEASE, f"{end.tab_name}: {reason}", spoils_tab=spoils_tab)
