@@ -86,6 +86,12 @@ def content_key(params_json: str) -> str:
     return hashlib.blake2b(params_json.encode(), digest_size=16).hexdigest()
 
 
+def seed_of(campaign_name: str, key: str) -> int:
+    """The seed of a job's randomness, of 32 bits: the same each time, on every machine."""
+    name = f"{campaign_name}\0{key}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "big")
+
+
 @dataclass(frozen=True)
 class Job:
     """One unit of rendering, as a campaign's jobs function yields it.
@@ -203,6 +209,17 @@ class Provenance:
     vuer: str = ""
     file_sha256: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(NamedTuple):
+    """A file that pictures were made of, as it was when it was first used.
+
+    ts: when, in Unix seconds. name: its path below the campaign's folder. digest: a hash of its content.
+    """
+
+    ts: float
+    name: str
+    digest: str
 
 
 @dataclass(frozen=True)

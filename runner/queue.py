@@ -22,7 +22,7 @@ __all__ = ["JobQueue"]
 _NONE_THERE = (None, None, None)
 
 
-class JobQueue(Mapping):
+class JobQueue(Mapping[str, dict[str, Any]]):
     """Jobs in a SQLite file (or PostgreSQL), taken by one at a time, each done once.
 
         queue = JobQueue("jobs.db", ttl=60)
@@ -289,7 +289,7 @@ def _as_dict(lease: Lease) -> dict[str, Any]:
     }
 
 
-def _keep_beating(queue: weakref.ref, stop: threading.Event) -> None:
+def _keep_beating(queue: weakref.ref[JobQueue], stop: threading.Event) -> None:
     interval_s = 1.0
     while not stop.wait(interval_s):
         alive = queue()
@@ -303,7 +303,7 @@ def _keep_beating(queue: weakref.ref, stop: threading.Event) -> None:
         del alive
 
 
-def _close(queue: weakref.ref) -> None:
+def _close(queue: weakref.ref[JobQueue]) -> None:
     alive = queue()
     if alive is not None:
         alive.close()

@@ -101,7 +101,7 @@ def add_raw(path: Path, count: int) -> float:
     with Store(path) as store:
         campaign_id, now = store.add_campaign("bench"), time.time()
         rows = [(campaign_id, content_key(text), text, now) for text in texts]
-        driver = store._driver
+        driver = store.database._driver
         start = time.perf_counter()
         for first in range(0, count, 10_000):
             driver.execute("BEGIN IMMEDIATE")
@@ -146,7 +146,7 @@ def read_one_snapshot(path: Path, stop) -> None:
 def bench_log(folder: Path, jobs: int, read) -> tuple[int, int]:
     """The log's largest size in bytes while so many jobs are settled, and 10,000 jobs after the reader's end."""
     campaign = Campaign(folder, jobs + 20_000)
-    path = Path(campaign.store.url.database)
+    path = Path(campaign.store.database.url.database)
     log = path.with_name(path.name + "-wal")
     stop = multiprocessing.Event()
     reader = multiprocessing.Process(target=read, args=(path, stop))

@@ -237,7 +237,7 @@ class Ours(Contender):
         del self.store
 
     def connection(self):
-        return self.store._driver
+        return self.store.database._driver
 
     def add(self, jobs):
         self.store.add(self.campaign_id, jobs)

@@ -224,8 +224,8 @@ def violations(store: Store, folder: Path) -> list[str]:
         expected = list(range(1, rows[key]["attempt"]))
         check(sorted(attempts) == expected, f"job {key}: attempts {sorted(attempts)}, not {expected}")
 
-    if store.is_sqlite:
-        connection = sqlite3.connect(store.url.database)
+    if store.database.is_sqlite:
+        connection = sqlite3.connect(store.database.url.database)
         verdict = connection.execute("PRAGMA integrity_check").fetchall()
         connection.close()
         check(verdict == [("ok",)], f"integrity_check: {verdict[:3]}")

@@ -39,6 +39,12 @@ def test_every_command_is_in_the_readme_with_help_and_an_example():
         assert all(param.help for param in command.params if param.param_type_name == "option")
 
 
+def test_the_first_example_is_the_file_that_init_writes():
+    """What a reader copies from the README is what is shipped, and what the tests render."""
+    shipped = (ROOT / "runner" / "campaign" / "examples" / "orbit.py").read_text()
+    assert re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)[1] == shipped
+
+
 def moves_of(store) -> set[tuple[str, str, str]]:
     """(from, to, move) of every move that the store makes, each made once and read from the row."""
     campaign_id = store.add_campaign("moves", Policy(max_failures=2, max_crashes=2, backoff_s=0.0))
@@ -95,7 +101,9 @@ def test_the_diagram_shows_the_stores_moves(sqlite_store):
     lines = [
         [cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")
     ]
-    told = {(cells[2] or "[*]", after or "[*]", cells[1]) for cells in lines[1:] for after in cells[3].split(", ")}
+    told = {
+        (cells[2] or "[*]", after or "[*]", cells[1]) for cells in lines[1:] for after in cells[3].split(", ")
+    }
     assert drawn == told
 
 
@@ -144,5 +152,7 @@ def test_the_readmes_commands_run_in_a_fresh_copy(tmp_path):
     quick = shell(quick_start)
     assert quick.returncode == 0, quick.stderr
     assert "orbit: all 36 jobs are done" in quick.stdout
+    pictures = [path.read_bytes() for path in clone.glob("results/orbit/jobs/*/*/rgb.jpg")]
+    assert len(set(pictures)) == len(pictures) == 36
     wheel_files = shell("pip show -f runner | grep -c schema.sql; pip check").stdout
     assert wheel_files.startswith("1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ from pictures import picture
 from PIL import Image
 from waiting import wait_until
 
-from runner import Depth
+from runner import Campaign, Depth
 from runner.errors import ArtifactError
 from runner.frame import Frame
 from runner.job import Lease
@@ -271,3 +272,35 @@ def test_what_cannot_be_read_is_said_and_the_others_are_shown(tmp_path):
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         left, right = (np.asarray(sheet.crop((x, 0, x + 8, 8))).astype(int) for x in (0, 160))
     assert left[0, 0].sum() > left[7, 7].sum() > 60 and right.max() < 20
+
+
+def test_a_jobs_chance_is_its_own_and_the_same_in_each_attempt(results):
+    """The seed depends on campaign and key alone: these numbers hold on every machine and in every version."""
+    with ThreadPoolExecutor(1) as writer:
+        jobs = [RenderJob(lease_of(key, n), results, writer) for key, n in (("a", 1), ("a", 2), ("b", 1))]
+        other = RenderJob(lease_of("a"), ResultsFolder(results.root, "day"), writer)
+    assert [job.seed for job in jobs] == [800699963, 800699963, 2245696287] and other.seed not in (
+        800699963,
+        2245696287,
+    )
+    assert jobs[0].rng.random() == jobs[1].rng.random() != jobs[2].rng.random()
+
+
+@pytest.mark.parametrize("expects_files", [True, False])
+def test_a_job_that_saves_nothing_is_suspect_unless_that_is_meant(results, expects_files):
+    """A branch of render without a save is marked; Campaign(files=False) says that there need be none."""
+    campaign = Campaign("night", files=expects_files)
+
+    @campaign.render
+    async def render(session, job):
+        if job.key == "saves":
+            job.save("note.txt", "here")
+        job.log(mean=1.0)
+
+    with ThreadPoolExecutor(1) as writer:
+        suspicions = []
+        for key in ("saves", "saves nothing"):
+            job = RenderJob(lease_of(key), results, writer)
+            asyncio.run(campaign.render_job(None, job))
+            suspicions.append(job.finish().suspicion)
+    assert suspicions == ["", "no file was saved" if expects_files else ""]

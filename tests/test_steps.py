@@ -155,7 +155,7 @@ def test_a_killed_run_goes_on_within_its_job(tmp_path):
     def step():
         if not (tmp_path / "runner.db").exists():
             return 0
-        with Store(tmp_path / "runner.db") as store, store.read() as connection:
+        with Store(tmp_path / "runner.db") as store, store.database.read() as connection:
             return connection.exec_driver_sql("SELECT max(step) FROM checkpoint").scalar() or 0
 
     recorded = wait_until(lambda: step() >= 3 and step(), "three recorded steps")

@@ -12,7 +12,7 @@ import pytest
 from runner.errors import CampaignError, LeaseLost, StoreError
 from runner.job import Added, Artifact, Job, Outcome, Policy, Progress, Provenance, Status
 from runner.machine import this_process
-from runner.store import Store
+from runner.store import Cursor, Store
 
 POLICY = Policy(max_failures=3, max_crashes=3, backoff_s=10.0, backoff_max_s=60.0)
 
@@ -128,7 +128,7 @@ def test_a_job_may_fail_as_often_as_one_likes(store, clock):
         "stubborn", [{}], Policy(max_failures=5000, backoff_s=1.0, backoff_max_s=60.0)
     )
     lease = claim_one(store, store.start_worker(campaign_id), campaign_id)
-    with store._write() as cursor:
+    with store.database.write() as cursor:
         cursor.run("UPDATE job SET failures = 4000")
     assert store.fail(lease._replace(failures=4000), "boom") == Status.PENDING
     assert store.jobs(campaign_id)[0]["not_before_ts"] == clock.now + 60.0
@@ -337,7 +337,7 @@ def test_a_file_that_is_no_database_is_refused_unchanged(tmp_path):
 def test_a_database_of_another_version_is_refused(tmp_path):
     """A newer schema is not touched."""
     path = tmp_path / "new.db"
-    with Store(path) as store, store._write() as cursor:
+    with Store(path) as store, store.database.write() as cursor:
         cursor.run("UPDATE schema_version SET version = 99")
     with pytest.raises(StoreError, match="another version"):
         Store(path)
@@ -446,3 +446,19 @@ def test_an_observer_that_was_held_up_calls_nobody_dead(store, monotonic):
     assert store.reap(campaign_id, 60.0) == 0
     monotonic.now += 60.0
     assert store.reap(campaign_id, 60.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT :hours || '12:30'::text", "SELECT %(hours)s || '12:30'::text"),
+        ("SELECT 'it''s 50% of :n', ?", "SELECT 'it''s 50%% of :n', %s"),
+        (
+            'SELECT "odd:name" FROM job WHERE id % 2 = :one',
+            'SELECT "odd:name" FROM job WHERE id %% 2 = %(one)s',
+        ),
+    ],
+)
+def test_only_values_are_taken_for_values(statement, expected):
+    """Quoted text and casts reach PostgreSQL as they are written; its driver gets the values' names."""
+    assert Cursor(None, is_sqlite=False)._native(statement) == expected

@@ -353,7 +353,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def test_the_store_does_what_the_model_says(store, clock, monotonic):
     """Whatever the order of the moves, rows, counters, results and history are those of the model."""
-    sizes = (60, 40) if store.is_sqlite else (12, 30)
+    sizes = (60, 40) if store.database.is_sqlite else (12, 30)
     run_state_machine_as_test(
         lambda: StoreMachine(store, clock, monotonic),
         settings=settings(

@@ -22,7 +22,7 @@ def campaign_id(store):
     """A campaign late in its night: most jobs done, and some of each other kind."""
     campaign_id, _ = store.submit("night", ({"n": n} for n in range(JOBS)))
     worker_id = store.start_worker(campaign_id)
-    with store._write() as cursor:
+    with store.database.write() as cursor:
         cursor.run("UPDATE job SET status = 'done' WHERE id % 10 < 7")
         cursor.run("UPDATE job SET status = 'failed' WHERE id % 100 = 99")
         cursor.run("UPDATE job SET not_before_ts = 1e9 + id WHERE id % 100 = 98")
@@ -35,8 +35,8 @@ def campaign_id(store):
 
 def plan_of(store, statement, **values) -> str:
     """The database's own account of how it will run one of the store's statements."""
-    with store._write() as cursor:
-        if store.is_sqlite:
+    with store.database.write() as cursor:
+        if store.database.is_sqlite:
             rows = cursor.run("EXPLAIN QUERY PLAN " + statement, values).fetchall()
             return "\n".join(row[3] for row in rows)
         rows = cursor.run("EXPLAIN " + statement, values).fetchall()
@@ -51,11 +51,11 @@ def plans_of(store, call) -> str:
         if statement.lstrip().upper().startswith(("SELECT", "WITH")):
             sent.append((statement, parameters))
 
-    sa.event.listen(store._engine, "before_cursor_execute", note)
+    sa.event.listen(store.database._engine, "before_cursor_execute", note)
     call()
-    sa.event.remove(store._engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if store.is_sqlite else "EXPLAIN "
-    with store.read() as connection:
+    sa.event.remove(store.database._engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if store.database.is_sqlite else "EXPLAIN "
+    with store.database.read() as connection:
         rows = [row for query in sent for row in connection.exec_driver_sql(explain + query[0], query[1])]
     return "\n".join(row[-1] for row in rows)
 
@@ -89,7 +89,7 @@ def test_the_claim_keeps_its_plan_when_it_is_prepared(store, campaign_id):
     }
     for number, name in enumerate(types, start=1):
         claim = claim.replace(f":{name}", f"${number}")
-    with store._write() as cursor:
+    with store.database.write() as cursor:
         cursor.run("SET LOCAL plan_cache_mode = force_generic_plan")
         cursor.run(f"PREPARE claim ({', '.join(types.values())}) AS {claim}")
         rows = cursor.run(f"EXPLAIN EXECUTE claim ({campaign_id}, {NOBODY}, NULL, 1, 1.0)").fetchall()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
-from campaigns import lines_of, run, start
-from conftest import wait_until
+from processes import lines_of, run, start
 from test_cli import GOOD
+from waiting import wait_until
 
 from runner.campaign import add_jobs, load_campaign, plan_submission, read_jobs
 from runner.errors import CampaignError
@@ -288,3 +291,56 @@ def test_adding_in_short_transactions_counts_each_job_once(store):
         assert store.add_spooled(campaign_id, spool, found.is_wanted) == 0
     assert store.progress(campaign_id).total == 15_001 == len(list(store.keys_of(campaign_id)))
     assert store.job(campaign_id, "kept")["params"] == {"n": 0}
+
+
+# -- what the pictures are made of ------------------------------------------------------------------
+
+
+def test_a_helper_that_changed_halfway_is_a_warning_with_the_counts(folder):
+    """A module beside the file, or one further down, changes after 6 of 12 jobs: said at start, and in the report."""
+    (folder.path / "parts").mkdir()
+    (folder.path / "parts" / "look.py").write_text("COLOR = 'red'\n")
+    folder.write('    for i in range(n): yield f"view_{i}", {"i": i}', "n=6")
+    folder.file.write_text("import parts.look\n" + folder.file.read_text())
+    note = (
+        "import sys; from runner.campaign import load_campaign; from runner.store import Store\n"
+        "campaign, store = load_campaign(sys.argv[1]), Store(sys.argv[2])\n"
+        "known = {source.name: source.digest for source in store.sources(1)}\n"
+        "events = []\n"
+        "campaign.sources.listen(known, lambda s: events.append((s.ts, 'source', f'{s.digest} {s.name}')))\n"
+        "store.write_events(1, store.start_worker(1), events); print(len(events))"
+    )
+
+    def note_sources() -> str:
+        command = [sys.executable, "-c", note, folder.file, folder.path / "runner.db"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert run_without_browser(folder.file, "--db", folder.path / "runner.db").returncode == 3
+    assert [note_sources(), note_sources()] == ["2", "0"]
+    folder.finish()
+    (folder.path / "parts" / "look.py").write_text("COLOR = 'blue'\n")
+    told = run_without_browser(folder.file, "--set", "n=12").stderr
+    assert "parts/look.py changed since the 6 of 6 jobs that are done were rendered" in told
+    assert note_sources() == "1"
+    folder.finish()
+    report = run("report", "--db", folder.path / "runner.db").stdout
+    assert "warning   parts/look.py changed after 6 of 12 done jobs" in report and "source " not in report
+
+
+def test_what_is_installed_below_the_folder_is_no_part_of_the_campaign(folder):
+    """Only the user's own modules count, and an asset once it was given out, by its content."""
+    assets = folder.path / "meshes"
+    assets.mkdir()
+    (assets / "wood.png").write_bytes(b"wood")
+    folder.write('    yield {"i": 0}')
+    folder.file.write_text(
+        folder.file.read_text().replace('Campaign("good")', 'Campaign("good", assets="meshes")')
+    )
+    campaign = load_campaign(folder.file)
+    assert set(campaign.sources.current()) == {"study.py"}
+    code = campaign.code_sha256
+    for content in (b"wood", b"oak"):
+        (assets / "wood.png").write_bytes(content)
+        assert campaign.assets.find(campaign.asset("wood.png")) is not None
+        assert campaign.sources.current()["meshes/wood.png"] == hashlib.sha256(content).hexdigest()
+    assert load_campaign(folder.file).code_sha256 == code

@@ -96,6 +96,10 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
 def test_reading_goes_on_while_others_write(sqlite_store):
     """Neither a long addition nor anything else that writes keeps a reader from opening the database."""
     sqlite_store.submit("orbit", [{"n": n} for n in range(3)])
-    with sqlite_store._write() as cursor:
+    with sqlite_store.database.write() as cursor:
         cursor.run("UPDATE job SET priority = 1")
-        assert runner.open(sqlite_store.url.database)["orbit"].to_frame()["priority"].tolist() == [0, 0, 0]
+        assert runner.open(sqlite_store.database.url.database)["orbit"].to_frame()["priority"].tolist() == [
+            0,
+            0,
+            0,
+        ]

@@ -34,10 +34,14 @@ class Tab(SceneOps):
         pass
 
 
+def scene() -> dict[str, object]:
+    return {}
+
+
 def campaign_of(count: int, render) -> Campaign:
     campaign = Campaign("work")
     campaign.jobs(lambda: ({"number": number} for number in range(count)))
-    campaign.scene(lambda: {})
+    campaign.scene(scene)
     campaign.render(render)
     return campaign
 

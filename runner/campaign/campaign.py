@@ -35,7 +35,9 @@ class Campaign:
     settle_s: wait before each picture, in seconds, for scenes that go on changing when all is loaded, as
     splats do, which sort themselves after they were first drawn.
     on_suspect: what becomes of a job with a picture all of one colour, or of the same bytes as the one
-    before: 'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a failure.
+    before, or that saved nothing: 'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a
+    failure.
+    files: whether a job that has saved no file is suspect; False where metrics are all that is wanted.
 
     Three decorated functions make it whole:
 
@@ -59,6 +61,7 @@ class Campaign:
         assets: str | Path | None = None,
         settle_s: float = 0.0,
         on_suspect: str = "keep",
+        files: bool = True,
     ):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise CampaignError(
@@ -88,6 +91,7 @@ class Campaign:
             on_suspect=on_suspect,
         )
         self.settle_s = settle_s
+        self.files = files
         self.assets = None if assets is None else AssetFolder(Path(current_folder.get(), assets))
         self.file: Path | None = None
         self.file_sha256: str | None = None
@@ -130,6 +134,11 @@ class Campaign:
         sources.look_at_modules()
         if self.assets is not None:
             self.assets.on_use = sources.use
+
+    @property
+    def code_sha256(self) -> str | None:
+        """A hash of the campaign file and all that it has imported from its folder and below."""
+        return self.sources.code_sha256 if self.sources is not None else self.file_sha256
 
     def is_another_file(self, file: str) -> bool:
         """Whether that is a file other than this campaign's own, and still there."""
@@ -229,7 +238,13 @@ class Campaign:
 
     async def render_job(self, session: Any, job: Any) -> None:
         """Call the user's render function; whatever it raises goes through."""
-        await self._functions["render"](session, job)
+        try:
+            await self._functions["render"](session, job)
+            if self.files:
+                job.expect_files()
+        finally:
+            if self.sources is not None:
+                self.sources.look_at_modules()
 
 
 def place_of(error: BaseException, file: Path | None) -> str:

@@ -8,22 +8,15 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-__all__ = ["Source", "Sources"]
+from runner.job import Source
+
+__all__ = ["Sources"]
 
 # A larger file is told by its size and time.
 _READ_UP_TO_BYTES = 64 << 20
-
-
-class Source(NamedTuple):
-    """One file as it was when it was first used: when, its path below the campaign's folder, a hash."""
-
-    ts: float
-    name: str
-    digest: str
 
 
 class Sources:
@@ -39,11 +32,16 @@ class Sources:
         self._modules: set[str] = set()
         self._digests: dict[str, str] = {}
         self._marks: dict[Path, tuple[int, ...]] = {}
+        self._modules_seen = 0
         self._new: list[Source] = []
+        self._listener: Callable[[Source], None] | None = None
         self._take_down(file, _digest_of(content))
 
     def look_at_modules(self) -> None:
         """Take down what has been imported from the campaign's folder and below since the last look."""
+        if len(sys.modules) == self._modules_seen:
+            return
+        self._modules_seen = len(sys.modules)
         for file in _modules_below(self.folder):
             if str(file) not in self._modules:
                 self._modules.add(str(file))
@@ -60,11 +58,19 @@ class Sources:
         except OSError:
             pass  # gone again: the page says so
 
-    def take_new(self) -> list[Source]:
-        """What was taken down since this was last called."""
+    def current(self) -> dict[str, str]:
+        """The digests of all files taken down so far, by their names."""
         with self._lock:
-            new, self._new = self._new, []
-            return new
+            return dict(self._digests)
+
+    def listen(self, known: Mapping[str, str], listener: Callable[[Source], None]) -> None:
+        """Tell of each file from now on, and of those that there are, unless they are known with that digest."""
+        with self._lock:
+            self._listener = listener
+            for source in self._new:
+                if known.get(source.name) != source.digest:
+                    listener(source)
+            self._new.clear()
 
     @property
     def code_sha256(self) -> str:
@@ -87,7 +93,11 @@ class Sources:
         with self._lock:
             if self._digests.get(name) != digest:
                 self._digests[name] = digest
-                self._new.append(Source(time.time(), name, digest))
+                source = Source(time.time(), name, digest)
+                if self._listener is None:
+                    self._new.append(source)
+                else:
+                    self._listener(source)
 
 
 def _digest_of(content: bytes) -> str:

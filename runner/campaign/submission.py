@@ -7,11 +7,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from runner.campaign.campaign import Campaign
 from runner.job import Added, Place
-from runner.store import Comparison, Spool, Store, compare
+from runner.store import CampaignRow, Comparison, Spool, Store, compare
 
 __all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
 
@@ -86,6 +85,8 @@ def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool 
     if row is not None and found.gone_example is not None:
         lines.append(_tell_gone(campaign, store, found, prune))
     doubt = "" if row is None else _doubt(campaign, store, row, found, prune)
+    if row is not None:
+        lines += _tell_changed_sources(campaign, store, row["id"])
     settings = _differences(campaign, row, "jobs", "scene")
     if settings and not doubt:
         lines.append(f"{campaign.name} has other settings than in its last run: {_listed(settings)}")
@@ -140,7 +141,20 @@ def _tell_gone(campaign: Campaign, store: Store, found: Comparison, prune: bool)
     )
 
 
-def _differences(campaign: Campaign, row: dict[str, Any] | None, *roles: str) -> dict[str, tuple[str, str]]:
+def _tell_changed_sources(campaign: Campaign, store: Store, campaign_id: int) -> list[str]:
+    """What the pictures so far were made of, and the next ones are not."""
+    known = {source.name: source.digest for source in store.sources(campaign_id)}
+    current = campaign.sources.current() if campaign.sources is not None else {}
+    names = [name for name, digest in current.items() if known.get(name, digest) != digest]
+    progress = store.progress(campaign_id)
+    if not names or not progress.done:
+        return []
+    return [
+        f"{', '.join(names)} changed since the {progress.done:,} of {progress.total:,} jobs that are done were rendered"
+    ]
+
+
+def _differences(campaign: Campaign, row: CampaignRow | None, *roles: str) -> dict[str, tuple[str, str]]:
     parameters = json.loads(row["parameters"] or "{}") if row is not None else {}
     if "settings" not in parameters:
         return {}
@@ -154,7 +168,7 @@ def _differences(campaign: Campaign, row: dict[str, Any] | None, *roles: str) ->
     return differences
 
 
-def _doubt(campaign: Campaign, store: Store, row: dict[str, Any], found: Comparison, prune: bool) -> str:
+def _doubt(campaign: Campaign, store: Store, row: CampaignRow, found: Comparison, prune: bool) -> str:
     """Why adding these jobs looks like a mistake. Whoever tops up a campaign goes on yielding what it has."""
     gone = 0 if prune else sum(found.gone.values())
     no_longer = f"{gone:,} of the {found.stored:,} that {campaign.name} has are no longer yielded"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.report import Campaigns, CampaignTable
-    from runner.store import Store
+    from runner.store import CampaignRow, Store
 
 __all__ = ["campaign_rows", "campaign_table", "existing_store", "rows_to_change"]
 
@@ -25,7 +25,7 @@ def existing_store(db: str | None) -> Store:
     return Store(database)
 
 
-def campaign_rows(store: Store, name: str | None) -> list[dict[str, Any]]:
+def campaign_rows(store: Store, name: str | None) -> list[CampaignRow]:
     """The campaign of that name, or all; at least one."""
     rows = [row for row in store.campaigns() if name in (None, row["name"])]
     if not rows:
@@ -34,7 +34,7 @@ def campaign_rows(store: Store, name: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def rows_to_change(store: Store, name: str | None, is_all: bool) -> list[dict[str, Any]]:
+def rows_to_change(store: Store, name: str | None, is_all: bool) -> list[CampaignRow]:
     """As campaign_rows, but where there are several, all of them only if that was said."""
     rows = campaign_rows(store, name)
     if name is not None and is_all:

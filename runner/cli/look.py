@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -25,30 +26,17 @@ def status(campaign: str | None, db: str | None, as_json: bool, exit_status: boo
 
     Example: runner status --json
     """
+    from runner.report import Counts
+
     with existing_store(db) as store:
-        rows = [(row["name"], store.progress(row["id"])) for row in campaign_rows(store, campaign)]
-    counts = [
-        {
-            "campaign": name,
-            "total": p.total,
-            "done": p.done,
-            "failed": p.failed,
-            "in_progress": p.in_progress,
-            "pending": p.pending,
-        }
-        for name, p in rows
-    ]
+        rows = [Counts.of(row, store.progress(row["id"])) for row in campaign_rows(store, campaign)]
     if as_json:
-        click.echo(json.dumps(counts, indent=1))
+        click.echo(json.dumps([asdict(counts) for counts in rows], indent=1))
     else:
-        for row in counts:
-            click.echo(
-                f"{row['campaign']}: {row['done']:,} of {row['total']:,} done, {row['failed']:,} failed, "
-                f"{row['in_progress']:,} in progress, {row['pending']:,} pending"
-            )
-    if exit_status and any(p.left for _, p in rows):
+        click.echo("\n".join(map(str, rows)))
+    if exit_status and any(counts.pending or counts.in_progress for counts in rows):
         return ExitStatus.UNFINISHED
-    if exit_status and any(p.failed for _, p in rows):
+    if exit_status and any(counts.failed for counts in rows):
         return ExitStatus.SOME_FAILED
     return ExitStatus.DONE
 
@@ -67,7 +55,7 @@ def report(campaign: str | None, db: str | None, as_json: bool) -> None:
     with existing_store(db) as store:
         summaries = [summarize(store, row) for row in campaign_rows(store, campaign)]
     if as_json:
-        click.echo(json.dumps(summaries, indent=1))
+        click.echo(json.dumps([summary.to_json() for summary in summaries], indent=1))
     else:
         click.echo("\n".join(to_text(summary) for summary in summaries), nl=False)
 

@@ -9,6 +9,7 @@ import click
 from runner.cli.chosen import existing_store, rows_to_change
 from runner.cli.options import all_option, campaign_argument, database_option, option
 from runner.errors import UsageError
+from runner.job import Status
 
 __all__ = ["cancel", "pause", "resume", "retry"]
 
@@ -60,27 +61,59 @@ def _set_state(campaign: str | None, db: str | None, is_all: bool, state: str) -
 @campaign_argument
 @database_option
 @all_option
-@option("--error", metavar="REGEX", help="Only jobs whose error this regular expression finds.")
+@option("--done", is_flag=True, help="Done jobs instead of failed ones: those named, or that a filter finds.")
+@option("--suspect", is_flag=True, help="Done jobs that the report lists as suspect.")
 @option("--key", "keys", multiple=True, help="Only this job; may be given several times.")
+@option("--error", metavar="REGEX", help="Only failed jobs whose error this regular expression finds.")
+@option(
+    "--where", metavar="EXPRESSION", help="Only jobs of which it is true, as 'light > 3 and kind == \"cup\"'."
+)
 def retry(
-    campaign: str | None, db: str | None, is_all: bool, error: str | None, keys: tuple[str, ...]
+    campaign: str | None,
+    db: str | None,
+    is_all: bool,
+    done: bool,
+    suspect: bool,
+    keys: tuple[str, ...],
+    error: str | None,
+    where: str | None,
 ) -> None:
-    """Make failed jobs pending again, with fresh budgets; `runner run` then renders them.
+    """Make failed jobs pending again, with fresh budgets, or done ones; `runner run` then renders them.
 
-    Filters narrow the choice; a job must pass all of them.
+    Filters narrow the choice; a job must pass all of them. An expression is over params, metrics and the columns
+    of a job. The files of a done job stay until the new ones are there.
 
-    Example: runner retry orbit --error "TimeoutError"
+    Example: runner retry orbit --done --where "mean < 10"
     """
+    from runner.report import Choice, Where, chosen_keys, open_database
+
+    is_done = done or suspect
+    if done and not (suspect or keys or where):
+        raise UsageError("say which done jobs: add --key, --suspect or --where; all: --where 'attempt > 0'")
+    if is_done and error is not None:
+        raise UsageError("a done job has no error: leave out --error")
     try:
         pattern = re.compile(error or "")
     except re.error as problem:
         raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
-    with existing_store(db) as store:
-        for row in rows_to_change(store, campaign, is_all):
-            chosen = [
-                job["key"]
-                for job in store.failures(row["id"])
-                if pattern.search(job["error"] or "") and (not keys or job["key"] in keys)
-            ]
-            count = store.retry(row["id"], chosen)
-            click.echo(f"{row['name']}: {count:,} jobs are pending again", err=True)
+    choice = Choice(
+        status=Status.DONE if is_done else Status.FAILED,
+        keys=frozenset(keys),
+        error=pattern,
+        is_suspect=suspect,
+        where=Where(where) if where else None,
+    )
+    with existing_store(db) as store, open_database(store.address) as campaigns:
+        # All are chosen before any is changed: a mistake changes nothing.
+        for row, table, chosen in [
+            (row, campaigns[row["name"]], chosen_keys(campaigns[row["name"]], choice))
+            for row in rows_to_change(store, campaign, is_all)
+        ]:
+            again = (
+                store.requeue(row["id"], chosen, "taken again") if is_done else store.retry(row["id"], chosen)
+            )
+            click.echo(f"{row['name']}: {again:,} jobs are pending again", err=True)
+            for key in sorted(set(keys) - set(chosen)):
+                status = (table.job(key) or {})["status"]
+                hint = ": add --done to take it again" if status == "done" and not is_done else ""
+                click.echo(f"{row['name']}: {key} is {status.replace('_', ' ')}{hint}", err=True)

@@ -103,6 +103,18 @@ class CampaignTable:
             after = rows[-1]["id"]
             yield from map(_flat, rows)
 
+    def job(self, key: str) -> dict[str, Any] | None:
+        """One job's row in the database by its key, or None."""
+        return self._reader.job(self._id, key)
+
+    def failures(self) -> list[tuple[str, str]]:
+        """(key, reason) of the failed jobs."""
+        return [(row["key"], row["error"] or "") for row in self._reader.failures(self._id)]
+
+    def suspects(self) -> list[str]:
+        """Keys of the done jobs that may be wrong."""
+        return [key for key, _ in self._reader.suspects(self._id)]
+
     def to_frame(self, status: str | None = None) -> pandas.DataFrame:
         """All jobs as one DataFrame; it takes about 3 GB for a million jobs with a file each."""
         return _frame(self.rows(status))

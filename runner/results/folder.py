@@ -147,6 +147,14 @@ class ResultsFolder:
         """Remove what an attempt that came to nothing has left."""
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
+    def remove_earlier(self, lease: Lease, outcome: Outcome) -> None:
+        """The job is done: remove what earlier attempts at it have left, but for files that it goes on having."""
+        kept = {Path(artifact.path).parts[:4] for artifact in outcome.artifacts}
+        for attempt in range(1, lease.attempt):
+            folder = self.folder_of(lease, attempt)
+            if folder.relative_to(self.root).parts not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
     def is_whole(self, artifact: Artifact) -> bool:
         """Whether the file is there, can be read, and has its size and hash."""
         return self.fault_of(artifact.path, artifact.size, artifact.sha256) is None

@@ -15,7 +15,7 @@ import json
 import os
 import pickle
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -175,7 +175,7 @@ class MetricsLog:
             os.truncate(self._path, good_bytes)
         return logged_id, good_bytes
 
-    def _append(self, rows: list[dict[str, Any]], good_bytes: int) -> tuple[int, int]:
+    def _append(self, rows: Sequence[Mapping[str, Any]], good_bytes: int) -> tuple[int, int]:
         content = b"".join(pickle.dumps(record_of(row), protocol=4) for row in rows)
         if self._client is None:
             self._client = ml_logger(self._root, self.prefix).client

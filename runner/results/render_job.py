@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from runner.errors import ArtifactError
 from runner.frame import Frame, FrameBytes
-from runner.job import Artifact, Checkpoint, Lease, Outcome
+from runner.job import Artifact, Checkpoint, Lease, Outcome, seed_of
 from runner.results.encode import encode
 from runner.results.folder import ResultsFolder
 from runner.results.names import Names, checked_name
@@ -23,7 +26,7 @@ _LARGEST_BITS = 14_000
 class RenderJob:
     """What a render function holds: its job's params, and where its files and metrics go.
 
-    params: the job's params, a dict. key: its name. attempt: counts from 1.
+    params: the job's params, a dict. key: its name. attempt: counts from 1. seed, rng: for what is random.
 
     steps_finished: by this attempt; None for a job that has no steps.
 
@@ -58,6 +61,16 @@ class RenderJob:
         self._recorded = 0
         self._recording: Future[Any] | None = None
         self._next_record = 0.0
+
+    @property
+    def seed(self) -> int:
+        """An integer of 32 bits of this job's own, the same in each attempt and each run: for what is random."""
+        return seed_of(self._results.campaign_name, self.key)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """A NumPy generator that starts from the seed, in each attempt anew."""
+        return np.random.default_rng(self.seed)
 
     def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
         """The steps that are not finished yet: of range(steps), or of the items given.
@@ -119,8 +132,13 @@ class RenderJob:
 
     @property
     def suspicion(self) -> str:
-        """Which of the frames saved may be wrong though they are whole, and why; empty for most jobs."""
+        """What may be wrong though all that was saved is whole, and why; empty for most jobs."""
         return "; ".join(self._suspicions[:5])
+
+    def expect_files(self) -> None:
+        """The render has ended: a job without a file is marked, for it may have gone the wrong way."""
+        if not (self._written or self._kept):
+            self._suspicions.append("no file was saved")
 
     def log(self, **metrics: Any) -> None:
         """Keep metrics for this job's record: numbers, strings, booleans or None, by name.

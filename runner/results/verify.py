@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from runner.errors import UsageError
 from runner.machine import is_gone
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder
 from runner.results.metrics import METRICS, MetricsLog
-from runner.store import Store
+from runner.store import EndedRow, FileRow, JobBriefRow, Store
 
 __all__ = ["Findings", "fix", "to_text", "verify"]
 
@@ -61,7 +61,7 @@ class Findings:
 
 def verify(
     store: Store,
-    campaign: dict[str, Any],
+    campaign: Mapping[str, Any],
     on_files: Callable[[int], Any] = lambda count: None,
     threads: int | None = None,
 ) -> Findings:
@@ -107,7 +107,7 @@ def _verify_shard(
     findings.jobs += sum(job["status"] == "done" for job in jobs)
     done = [file for file in files if file["status"] == "done"]
 
-    def fault_of(file: dict[str, Any]) -> str | None:
+    def fault_of(file: FileRow) -> str | None:
         return results.fault_of(file["path"], file["size"], file["sha256"])
 
     for file, fault in zip(done, pool.map(fault_of, done)):
@@ -134,7 +134,7 @@ def _verify_shard(
 
 
 def _fruitless_folders(
-    results: ResultsFolder, jobs: list[dict[str, Any]], ended: list[dict[str, Any]], known: set[str]
+    results: ResultsFolder, jobs: list[JobBriefRow], ended: list[EndedRow], known: set[str]
 ) -> set[str]:
     """Folders of attempts that came to nothing, and of which no file is kept."""
     keys = {job["id"]: job["key"] for job in jobs}
@@ -149,7 +149,7 @@ def _fruitless_folders(
 
 
 def _kept_folders(
-    results: ResultsFolder, jobs: list[dict[str, Any]], known: set[str]
+    results: ResultsFolder, jobs: list[JobBriefRow], known: set[str]
 ) -> tuple[set[str], set[str]]:
     """Attempt folders in which files without a row are as they should be: any file, and a manifest."""
     in_flight = set()
@@ -189,7 +189,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
             yield Path(parent, name)
 
 
-def fix(store: Store, campaign: dict[str, Any], findings: Findings) -> None:
+def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
     """Requeue the jobs whose files are missing or changed, remove what is abandoned or temporary, mend the log.
 
     Whole files of a requeued job are removed: they will be rendered again. Changed and orphaned ones
@@ -207,6 +207,7 @@ def fix(store: Store, campaign: dict[str, Any], findings: Findings) -> None:
     changed = {hit["path"] for hit in findings.changed}
     for key, reason in hits.items():
         job = store.job(campaign["id"], key)
+        assert job is not None  # its file was found by its row
         _, files, _ = store.files_between(campaign["id"], job["id"], job["id"])
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+from runner.reasons import common_reason, normalized
+
 
 class Breaker:
     """Tells when so many of the last attempts failed that the night is better not spent on the rest.
@@ -27,9 +29,10 @@ class Breaker:
         failed = [error for _, _, error in self._last if error]
         if len({job for job, _, error in self._last if error}) < self._share * self.WINDOW:
             return ""
-        most, times = Counter(failed).most_common(1)[0]
+        most, times = Counter(map(normalized, failed)).most_common(1)[0]
         alike = "all" if times == len(failed) else f"{times} of them"
-        return f"{len(failed)} of the last {len(self._last)} attempts failed, {alike} with {most}"
+        reason = common_reason(error for error in failed if normalized(error) == most)
+        return f"{len(failed)} of the last {len(self._last)} attempts failed, {alike} with {reason}"
 
     def charged(self) -> list[tuple[int, int]]:
         """The failed ones among the last attempts: job id and number."""

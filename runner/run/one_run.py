@@ -17,7 +17,7 @@ from runner.campaign import Campaign, Submission, add_jobs, plan_submission, rea
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
-from runner.job import Place, Progress
+from runner.job import Place, Progress, Source
 from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
 from runner.run.breaker import Breaker
@@ -95,6 +95,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         _agree(submission, options, commands)
         place = Place(file=str(campaign.file), results=str(options.results))
         campaign_id, added = guard.insist(add_jobs, submission, store, place, options.prune)
+        _note_sources(campaign, guard.insist(store.sources, campaign_id), guard)
         guard.insist(store.reap, campaign_id, LEASE_S)
         progress = guard.insist(store.progress, campaign_id)
         say(
@@ -105,7 +106,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         if progress.left and state != "open":
             say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
-        results = ResultsFolder(options.results, campaign.name, campaign.file_sha256)
+        results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
         log = MetricsLog(store, campaign_id, results)
         mirror = LogMirror(log, options.log_root, say) if options.log_root else None
         guard.insist(_log_params, campaign, log)
@@ -142,6 +143,16 @@ def _agree(submission: Submission, options: RunOptions, commands: Commands) -> N
         raise CampaignError(
             f"{submission.doubt}. No row was changed; to go on with them all the same: {commands.run('--add')}"
         )
+
+
+def _note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
+    """Keep for the report which files are used, whenever one is another than was used last."""
+
+    def note(source: Source) -> None:
+        guard.events.append((source.ts, "source", f"{source.digest} {source.name}"))
+
+    if campaign.sources is not None:
+        campaign.sources.listen({source.name: source.digest for source in known}, note)
 
 
 def _log_params(campaign: Campaign, log: MetricsLog) -> None:

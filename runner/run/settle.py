@@ -7,6 +7,7 @@ import contextlib
 import traceback
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from runner.errors import LeaseLost, SessionGone, WorldFault
@@ -113,6 +114,9 @@ class Settler:
                 return await self._make(self._judge(attempt, AttemptEnd(error)), attempt)
             # The files are there; the database may be written later.
             await self._threads.store(store.complete, lease, outcome)
+        if lease.attempt > 1 and outcome is not None:
+            # Files of a job that was done before are kept until now.
+            await self._threads.wait_for(partial(self._context.results.remove_earlier, lease, outcome))
         self._breaker.add(lease.job_id, lease.attempt)
         return True
 

@@ -20,14 +20,13 @@ from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
+from runner.sessions.script import page_script
 from runner.sessions.session import Session
 from runner.tabs import PERSON, TabOwner
 
 __all__ = ["Server"]
 
 _CLIENT = Path(vuer.__file__).parent / "client_build"
-_PAGE = Path(__file__).with_name("page")
-_SCRIPTS = [_PAGE / name for name in ("lookup.js", "pictures.js", "page.js")]
 _LARGEST_MESSAGE = 1 << 28
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
@@ -70,10 +69,7 @@ class Server:
         }
         index = (_CLIENT / "index.html").read_text()
         # Before the client's own scripts, so that it sees all that they do.
-        scripts = "\n".join(file.read_text() for file in _SCRIPTS)
-        self._page = index.replace(
-            "<head>", f'<head><script>(() => {{ "use strict";\n{scripts}}})();</script>', 1
-        )
+        self._page = index.replace("<head>", f"<head><script>{page_script()}</script>", 1)
 
     async def start(self) -> None:
         """Start to listen. Raises UsageError where the address cannot be had."""

@@ -6,7 +6,6 @@ What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -20,13 +19,23 @@ from vuer.server import SceneOps
 from runner.errors import FrameError, SessionGone
 from runner.frame import Frame
 from runner.sessions.cameras import BRANCHES, Cameras
+from runner.sessions.protocol import (
+    FENCE,
+    FORMATS,
+    KNOWN_VERSIONS,
+    Bye,
+    Grab,
+    Hello,
+    IsReady,
+    Ready,
+    Refused,
+    decode,
+    encode,
+)
 from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
 
-_FORMATS = ("jpeg", "png", "webp", "raw")
-_KNOWN = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
-_FENCE = "__fence"
 # Decoding so little takes about as long as waking another thread for it would.
 _DECODED_AT_ONCE_BYTES = 32768
 # The client's loaders look at a model's src only: another text or material file under the same key is
@@ -40,7 +49,7 @@ class Session(SceneOps):
     session.set, .add, .update, .upsert and .remove @ … are Vuer's own notation; nothing is ever
     dropped or overtaken. `await session.grab()` returns a picture of everything sent before it.
 
-    The page script (page.js) holds each picture request back until the scene is ready for it.
+    The script on the page (page/) holds each picture request back until the scene is ready for it.
 
     name: which tab this is, for people. owner: who opened it. closed: done, with the reason, as soon as the
     connection is gone; end: once it is known how the tab ended, which may take a moment longer. client: what
@@ -111,7 +120,7 @@ class Session(SceneOps):
     def _next_fence(self) -> dict[str, Any]:
         """The invisible element that shows, by its number, that all that was sent up to it is in the scene."""
         self._fence += 1
-        return {"tag": "object3D", "key": _FENCE, "visible": False, "userData": {"n": self._fence}}
+        return {"tag": "object3D", "key": FENCE, "visible": False, "userData": {"n": self._fence}}
 
     def _post(self, message: dict[str, Any]) -> None:
         # The client reads times in whole milliseconds.
@@ -161,8 +170,8 @@ class Session(SceneOps):
         the job's time limit allows. Raises FrameError when the scene does not get ready, or the
         picture is not whole or not of the camera's size; SessionGone when the tab is gone.
         """
-        if format not in _FORMATS:
-            raise FrameError(f"no picture format {format!r}; there is: {', '.join(_FORMATS)}")
+        if format not in FORMATS:
+            raise FrameError(f"no picture format {format!r}; there is: {', '.join(FORMATS)}")
         found = [self._cameras.find(key) for key in keys or (None,)]
         if self.settle_s:
             await self._request([self._picture(key, format, quality) for key in found], wait_s)
@@ -215,14 +224,12 @@ class Session(SceneOps):
         for event, told in pictures:
             reply_type = f"{event.etype}_RESPONSE@{event.uuid}"
             replies[reply_type] = asyncio.get_running_loop().create_future()
-            announcement = {"type": "grab", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
-            self._outbox.append(json.dumps(announcement | told))
+            self._outbox.append(encode(Grab(reply_type, self._fence, wait_s, **told)))
             self._post(event._serialize())
         if not pictures:
             reply_type = f"READY@{uuid4()}"
             replies[reply_type] = asyncio.get_running_loop().create_future()
-            announcement = {"type": "ready", "reply": reply_type, "fence": self._fence, "wait_s": wait_s}
-            self._outbox.append(json.dumps(announcement))
+            self._outbox.append(encode(Ready(reply_type, self._fence, wait_s)))
         self._replies |= replies
         try:
             await self.flush()
@@ -245,41 +252,39 @@ class Session(SceneOps):
 
     def receive_text(self, text: str) -> bool:
         """Take a message of the page script; True for the one that says that the page is there, refused or not."""
-        try:
-            message = json.loads(text)
-        except ValueError:
-            return False
-        if message.get("type") == "hello":
-            self.client = message.get("versions", {})
-            self.browser, self.renderer = (
-                str(message.get(part, ""))[:300] for part in ("browser", "renderer")
-            )
-            if not message.get("ok"):
-                self.refused = str(message.get("reason"))
+        message = decode(text)
+        if isinstance(message, Hello):
+            self.client = dict(message.versions)
+            self.browser, self.renderer = str(message.browser)[:300], str(message.renderer)[:300]
+            if not message.ok:
+                self.refused = str(message.reason)
                 self.close(self.refused, TabEnd(self.refused))
             return True
-        reply = self._replies.get(message.get("reply"))
-        if reply is None or reply.done():
-            return False
-        if message.get("type") == "ready":
+        if isinstance(message, (IsReady, Refused)):
+            reply = self._replies.get(message.reply)
+            if reply is not None and not reply.done():
+                self._settle(reply, message)
+        return False
+
+    def _settle(self, reply: asyncio.Future[Any], message: IsReady | Refused) -> None:
+        if isinstance(message, IsReady):
             reply.set_result(None)
         else:
             # What could not be loaded stays missing for as long as the page lives.
             self.is_spoiled = True
-            kind = SessionGone if message.get("isLost") else FrameError
-            reply.set_exception(kind(str(message.get("reason"))))
-        return False
+            kind = SessionGone if message.is_lost else FrameError
+            reply.set_exception(kind(str(message.reason)))
 
     def changed_parts(self) -> dict[str, str]:
         """Parts of the page that are of another version than those its script was checked with."""
-        return {name: version for name, version in self.client.items() if _KNOWN.get(name) != version}
+        return {name: version for name, version in self.client.items() if KNOWN_VERSIONS.get(name) != version}
 
     async def disconnect(self, reason: str) -> None:
         """Close the connection. A spoiled page then loads itself anew; any other is told that it is over."""
         self.close(reason, TabEnd(reason))
         if not self._socket.closed:
             if not self.is_spoiled:
-                await self._socket.send_str(json.dumps({"type": "bye"}))
+                await self._socket.send_str(encode(Bye()))
             await self._socket.close()
 
     def close(self, reason: str, end: TabEnd | None = None) -> None:

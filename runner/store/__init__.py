@@ -3,14 +3,42 @@
 from runner.store.database import Cursor, Database
 from runner.store.moves import Store
 from runner.store.reader import Reader
+from runner.store.rows import (
+    ArtifactRow,
+    AttemptRow,
+    CampaignRow,
+    EndedRow,
+    EventRow,
+    FailureRow,
+    FileRow,
+    JobBriefRow,
+    JobRow,
+    ResultRow,
+    SessionRow,
+    WholeJobRow,
+    WorkerRow,
+)
 from runner.store.spool import Comparison, Spool, compare
 
 __all__ = [
+    "ArtifactRow",
+    "AttemptRow",
+    "CampaignRow",
     "Comparison",
     "Cursor",
     "Database",
+    "EndedRow",
+    "EventRow",
+    "FailureRow",
+    "FileRow",
+    "JobBriefRow",
+    "JobRow",
     "Reader",
+    "ResultRow",
+    "SessionRow",
     "Spool",
     "Store",
+    "WholeJobRow",
+    "WorkerRow",
     "compare",
 ]

@@ -51,9 +51,9 @@ class Database:
     def __init__(self, database: str | Path, *, synchronous: str = "NORMAL"):
         self.url = _url(database)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.file = Path(self.url.database) if self.is_sqlite else None
+        self.file = Path(self.url.database) if self.is_sqlite and self.url.database else None
         self._lock = threading.RLock()
-        if self.is_sqlite:
+        if self.file is not None:
             _refuse_network_filesystem(self.file)
         self._engine = _engine(self.url, synchronous)
         self._raw: Any = None
@@ -102,7 +102,7 @@ class Database:
         self.close()
 
     @contextmanager
-    def _write(self) -> Iterator[Cursor]:
+    def write(self) -> Iterator[Cursor]:
         """The one door for writing: a transaction that starts by taking the write lock."""
         with self._lock:
             try:
@@ -121,18 +121,22 @@ class Database:
             self._bound_log()
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """The one door for reading: one snapshot, which blocks no writer."""
-        with self._told_in_one_line(), self._engine.connect() as connection:
-            if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN")
-            yield connection
+    def write_one(self) -> Iterator[Cursor]:
+        """The same for a single statement, which is a transaction by itself."""
+        with self._lock:
+            try:
+                yield self._writing()
+            except _driver_errors() as error:
+                raise _cannot_use(self.url, error) from error
 
     @contextmanager
-    def _told_in_one_line(self) -> Iterator[None]:
-        """What the database itself reports, as a StoreError that says what to do."""
+    def read(self) -> Iterator[sa.Connection]:
+        """The one door for reading: one snapshot, which blocks no writer."""
         try:
-            yield
+            with self._engine.connect() as connection:
+                if self.is_sqlite:
+                    connection.exec_driver_sql("BEGIN")
+                yield connection
         except _driver_errors() as error:
             raise _cannot_use(self.url, error) from error
 
@@ -182,7 +186,8 @@ class Database:
     def _version(self, connection: sa.Connection) -> int | None:
         if not sa.inspect(connection).has_table("schema_version"):
             return None
-        return connection.execute(sa.select(schema.schema_version.c.version)).scalar()
+        version: int | None = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
+        return version
 
 
 class Cursor:
@@ -201,7 +206,7 @@ class Cursor:
             skip_locked = "" if self._is_sqlite else "FOR UPDATE SKIP LOCKED"
             native = statement.replace("{skip_locked}", skip_locked)
             if not self._is_sqlite:
-                native = re.sub(r":(\w+)", r"%(\1)s", native).replace("?", "%s")
+                native = _WORDS.sub(_for_psycopg, native)
             self._compiled[statement, self._is_sqlite] = native
         return native
 
@@ -213,7 +218,18 @@ class Cursor:
     def run_many(self, statement: str, rows: Sequence[Any]) -> int:
         """Run for each row, a dict or a tuple as the statement has it; returns how many rows changed in all."""
         self._cursor.executemany(self._native(statement), rows)
-        return self._cursor.rowcount
+        changed: int = self._cursor.rowcount
+        return changed
+
+
+# Quoted text and casts stand for themselves; the rest of what psycopg has another spelling for.
+_WORDS = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(?P<name>[A-Za-z_]\w*)|\?|%""")
+
+
+def _for_psycopg(word: re.Match[str]) -> str:
+    if word["name"]:
+        return f"%({word['name']})s"
+    return "%s" if word[0] == "?" else word[0].replace("%", "%%")
 
 
 def _url(database: str | Path) -> sa.URL:
@@ -271,7 +287,7 @@ def _use_log(connection: sqlite3.Connection) -> None:
 
 
 def _shown(url: sa.URL) -> str:
-    return url.database if url.get_backend_name() == "sqlite" else url.render_as_string()
+    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
 
 
 _CANNOT_OPEN = "unable to open database file"
@@ -304,7 +320,7 @@ def _cannot_use(url: sa.URL, error: Exception, is_opening: bool = False) -> Stor
     else:
         may_pass = any(part in reason for part in _PASSING)
     if _CANNOT_OPEN in reason:
-        fault = _fault_in_opening(Path(url.database))
+        fault = _fault_in_opening(Path(_shown(url)))
         may_pass, reason = not is_opening or fault is not None, str(fault or reason)
     for part, told in _REASONS.items():
         if part in reason:

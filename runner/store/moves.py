@@ -30,7 +30,7 @@ from runner.job import (
 )
 from runner.machine import Identity, is_gone, this_process
 from runner.store import statements
-from runner.store.database import Cursor
+from runner.store.database import Cursor, Database
 from runner.store.reader import Reader
 from runner.store.spool import Spool, SpooledJob, two_params
 
@@ -62,7 +62,7 @@ class Store(Reader):
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ):
-        super().__init__(database, synchronous=synchronous)
+        super().__init__(Database(database, synchronous=synchronous))
         self.clock, self.monotonic, self.jitter = clock, monotonic, jitter
         # worker id → its beat, and since when, by the monotonic clock, it has stood still.
         self._seen: dict[int, tuple[int, float]] = {}
@@ -71,7 +71,7 @@ class Store(Reader):
 
     def add_campaign(self, name: str, policy: Policy = Policy(), place: Place = Place()) -> int:
         """The id of the campaign of that name, made if need be; its policy is brought up to date."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             return self._add_campaign(cursor, name, policy, place)
 
     def _add_campaign(self, cursor: Cursor, name: str, policy: Policy, place: Place) -> int:
@@ -83,7 +83,8 @@ class Store(Reader):
             "backoff_max_s": policy.backoff_max_s,
             "now": self.clock(),
         } | vars(place)
-        return cursor.run(statements.ADD_CAMPAIGN, values).fetchall()[0][0]
+        campaign_id: int = cursor.run(statements.ADD_CAMPAIGN, values).fetchall()[0][0]
+        return campaign_id
 
     def submit(
         self,
@@ -98,7 +99,7 @@ class Store(Reader):
         """
         with Spool() as spool:
             spool.extend(jobs)
-            with self._write() as cursor:
+            with self.database.write() as cursor:
                 campaign_id = self._add_campaign(cursor, name, policy, place)
                 return campaign_id, self._add(cursor, campaign_id, spool)
 
@@ -111,7 +112,7 @@ class Store(Reader):
         """
         with Spool() as spool:
             spool.extend(jobs)
-            with self._write() as cursor:
+            with self.database.write() as cursor:
                 return self._add(cursor, campaign_id, spool)
 
     def _add(self, cursor: Cursor, campaign_id: int, spool: Spool) -> Added:
@@ -146,7 +147,7 @@ class Store(Reader):
         """
         new = 0
         for batch in _batches(compress(spool, is_wanted)):
-            with self._write() as cursor:
+            with self.database.write() as cursor:
                 inserted = self._insert(cursor, campaign_id, batch)
                 cursor.run(statements.COUNT_TOTAL, {"campaign": campaign_id, "count": inserted})
             new += inserted
@@ -156,7 +157,7 @@ class Store(Reader):
         """Take out jobs, named by their ids, that are pending, with all that is known of them; returns how many."""
         count = 0
         for batch in _batches(job_ids):
-            with self._write() as cursor:
+            with self.database.write() as cursor:
                 taken = [
                     {"job": job_id}
                     for job_id in batch
@@ -175,11 +176,13 @@ class Store(Reader):
 
         The id is random, never one that a lost commit could hand out again.
         """
-        identity = identity or this_process()
+        with self.database.write() as cursor:
+            return self._start_worker(cursor, campaign_id, identity or this_process())
+
+    def _start_worker(self, cursor: Cursor, campaign_id: int, identity: Identity) -> int:
         worker_id = secrets.randbits(62)
         values = {"worker": worker_id, "campaign": campaign_id, "now": self.clock()}
-        with self._write() as cursor:
-            cursor.run(statements.START_WORKER, values | vars(identity))
+        cursor.run(statements.START_WORKER, values | vars(identity))
         return worker_id
 
     def start_session(self, worker_id: int, campaign_id: int, provenance: Provenance) -> int:
@@ -190,13 +193,13 @@ class Store(Reader):
             "client": json.dumps(provenance.client),
             "settings": json.dumps(provenance.settings),
         }
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             cursor.run(statements.START_SESSION, values)
         return session_id
 
     def beat(self, worker_id: int) -> None:
         """Say that the worker lives. Raises LeaseLost when it was declared lost meanwhile."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             if cursor.run(statements.BEAT, {"worker": worker_id, "now": self.clock()}).rowcount != 1:
                 raise LeaseLost(
                     f"worker {worker_id} was silent for too long and its jobs were given to others"
@@ -204,7 +207,7 @@ class Store(Reader):
 
     def end_worker(self, worker_id: int) -> int:
         """The worker stops: what it still holds goes back uncharged. Returns how many jobs that were."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             held = cursor.run(statements.HELD_BY, {"worker": worker_id}).fetchall()
             for job_id, attempt, _key, _failures, _crashes, _created_ts, grab_ts in held:
                 self._release(cursor, job_id, worker_id, attempt, grab_ts, "the worker stopped")
@@ -236,7 +239,7 @@ class Store(Reader):
         self._seen = {}
 
     def _take_from(self, campaign_id: int, worker_id: int, beat: int) -> int:
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             # A beat since we looked means that it lives after all.
             if cursor.run(statements.LOSE_WORKER, {"worker": worker_id, "beat": beat}).rowcount != 1:
                 return 0
@@ -250,7 +253,7 @@ class Store(Reader):
         self, campaign_id: int, worker_id: int, events: Sequence[tuple[float, str, str]]
     ) -> None:
         """Record what befell a run rather than a job: (Unix seconds, kind, message), see schema.sql."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             who = {"campaign": campaign_id, "worker": worker_id}
             for ts, kind, message in events:
                 cursor.run(statements.WRITE_EVENT, who | {"ts": ts, "kind": kind, "message": message})
@@ -266,9 +269,8 @@ class Store(Reader):
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
-        with self._lock, self._told_in_one_line():
-            # One statement is one transaction.
-            leases = self._claim(self._writing(), worker_id, campaign_id, count, session_id)
+        with self.database.write_one() as cursor:
+            leases = self._claim(cursor, worker_id, campaign_id, count, session_id)
         if not leases:
             self._refuse_lost(worker_id)
         return leases
@@ -337,8 +339,8 @@ class Store(Reader):
         now = self.clock()
         first = settled[0][0]
         campaign = {"campaign": first.campaign_id}
-        with self._write() as cursor:
-            if not self.is_sqlite and any(outcome is not None for _, outcome in settled):
+        with self.database.write() as cursor:
+            if not self.database.is_sqlite and any(outcome is not None for _, outcome in settled):
                 cursor.run(statements.LOCK_RESULTS, campaign)
             fences = [(now, lease.job_id, lease.worker_id, lease.attempt) for lease, _ in settled]
             if cursor.run_many(statements.COMPLETE, fences) != len(settled):
@@ -373,8 +375,8 @@ class Store(Reader):
         if not self._is_unknown_end(lease.job_id, finished):
             return False
         times = {"grab_ts": finished.grab_ts, "end_ts": finished.end_ts, "session": finished.session_id}
-        with self._write() as cursor:
-            if not self.is_sqlite:
+        with self.database.write() as cursor:
+            if not self.database.is_sqlite:
                 cursor.run(statements.LOCK_RESULTS, {"campaign": lease.campaign_id})
             self._move(cursor, statements.ADOPT, _fence_of(lease) | times, lease)
             self._write_outcome(cursor, lease, finished.outcome)
@@ -385,7 +387,7 @@ class Store(Reader):
         worker = self.worker(finished.worker_id)
         if worker is None or worker["state"] != "lost":
             return False
-        if not is_gone(Identity(*(worker[name] for name in ("host", "boot", "pid", "pid_start")))):
+        if not is_gone(Identity(worker["host"], worker["boot"], worker["pid"], worker["pid_start"])):
             # It may still be at work, and would remove its files once it learns that it lost the job.
             return False
         return self.attempt_outcome(job_id, finished.attempt) in (None, "crashed")
@@ -396,7 +398,7 @@ class Store(Reader):
         The artifacts are those that are new since the last checkpoint.
         """
         metrics = json.dumps(dict(checkpoint.metrics), separators=(",", ":"))
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             self._move(cursor, statements.HOLD, _fence_of(lease), lease)
             values = {"job": lease.job_id, "step": checkpoint.step, "metrics": metrics}
             cursor.run(statements.WRITE_CHECKPOINT, values)
@@ -405,7 +407,7 @@ class Store(Reader):
 
     def release(self, lease: Lease, reason: str = "handed back") -> None:
         """in_progress → pending, charged nothing. Raises LeaseLost."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             self._release(cursor, lease.job_id, lease.worker_id, lease.attempt, lease.grab_ts, reason)
 
     def _release(
@@ -427,7 +429,7 @@ class Store(Reader):
 
         Returns the job's new status. Raises LeaseLost.
         """
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             policy = self._policy(cursor, lease.campaign_id)
             spent = lease.failures + 1 >= policy["max_failures"]
             # Beyond 2**64 a power would only overflow.
@@ -441,7 +443,7 @@ class Store(Reader):
 
         Returns the job's new status. Raises LeaseLost.
         """
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             return self._reclaim(cursor, lease, reason, evidence)
 
     def _reclaim(self, cursor: Cursor, lease: Lease, reason: str, evidence: str | None = None) -> Status:
@@ -474,7 +476,7 @@ class Store(Reader):
             cursor.run(statements.COUNT_FAILED, {"campaign": lease.campaign_id, "count": 1})
         return status
 
-    def _move(self, cursor: Cursor, statement: str, values: Mapping, lease: Lease | str) -> None:
+    def _move(self, cursor: Cursor, statement: str, values: Mapping[str, Any], lease: Lease | str) -> None:
         """The one way out of in_progress: nothing changed means that the lease is lost."""
         if cursor.run(statement, values).rowcount != 1:
             raise LeaseLost(f"{lease} is no longer held by this worker; its result was discarded")
@@ -490,54 +492,58 @@ class Store(Reader):
 
         A job that they had made failed is pending again. Returns how many attempts that were.
         """
+        with self.database.write() as cursor:
+            return self._uncharge(cursor, campaign_id, attempts)
+
+    def _uncharge(self, cursor: Cursor, campaign_id: int, attempts: Sequence[tuple[int, int]]) -> int:
         count = 0
-        with self._write() as cursor:
-            for job_id, attempt in attempts:
-                values: dict[str, Any] = {"job": job_id, "attempt": attempt}
-                found = cursor.run(statements.OUTCOME_OF, values).fetchall()
-                if not found:
-                    continue
-                outcome, status = found[0]
-                values |= {"failures": int(outcome == "failed"), "crashes": int(outcome == "crashed")}
-                changed = cursor.run(statements.UNCHARGE_JOB, values).rowcount
-                cursor.run(statements.UNCHARGE_ATTEMPT, values)
-                if changed and status == "failed":
-                    cursor.run(statements.COUNT_FAILED, {"campaign": campaign_id, "count": -1})
-                count += 1
+        for job_id, attempt in attempts:
+            values: dict[str, Any] = {"job": job_id, "attempt": attempt}
+            found = cursor.run(statements.OUTCOME_OF, values).fetchall()
+            if not found:
+                continue
+            outcome, status = found[0]
+            values |= {"failures": int(outcome == "failed"), "crashes": int(outcome == "crashed")}
+            changed = cursor.run(statements.UNCHARGE_JOB, values).rowcount
+            cursor.run(statements.UNCHARGE_ATTEMPT, values)
+            if changed and status == "failed":
+                cursor.run(statements.COUNT_FAILED, {"campaign": campaign_id, "count": -1})
+            count += 1
         return count
 
     def come_back(self, worker_id: int, campaign_id: int) -> int:
         """A worker that was declared lost lives after all: its jobs are uncharged, and it is given a new id."""
-        with self._lock:
-            self.uncharge(campaign_id, self.attempts_taken_from(worker_id, _DEAD))
-            return self.start_worker(campaign_id)
+        with self.database.write() as cursor:
+            taken = cursor.run(statements.TAKEN_FROM, {"worker": worker_id, "error": _DEAD}).fetchall()
+            self._uncharge(cursor, campaign_id, taken)
+            return self._start_worker(cursor, campaign_id, this_process())
 
     def promote(self, campaign_id: int) -> int:
         """Make waiting jobs ready whose time has come; returns how many.
 
         A time further away than any wait can be means that the clock was set back: it has come too.
         """
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             now = self.clock()
             latest = now + self._policy(cursor, campaign_id)["backoff_max_s"] + 1.0
             values = {"campaign": campaign_id, "now": now, "latest": latest}
-            return cursor.run(statements.PROMOTE, values).rowcount
+            count: int = cursor.run(statements.PROMOTE, values).rowcount
+        return count
 
     def set_state(self, campaign_id: int, state: str) -> None:
         """open: jobs are handed out; paused, cancelled: none is, and what is in flight may end."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             cursor.run(statements.SET_STATE, {"campaign": campaign_id, "state": state})
 
     def retry(self, campaign_id: int, keys: Sequence[str] | None = None) -> int:
         """failed → pending, with fresh budgets; all failed jobs, or those named. Returns how many."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             campaign = {"campaign": campaign_id}
             if keys is not None:
-                count = sum(
-                    cursor.run(statements.RETRY_ONE, campaign | {"key": key}).rowcount for key in keys
-                )
+                moved = [cursor.run(statements.RETRY_ONE, campaign | {"key": key}).rowcount for key in keys]
             else:
-                count = cursor.run(statements.RETRY, campaign).rowcount
+                moved = [cursor.run(statements.RETRY, campaign).rowcount]
+            count: int = sum(moved)
             cursor.run(statements.COUNT_FAILED, campaign | {"count": -count})
         return count
 
@@ -547,7 +553,7 @@ class Store(Reader):
         Returns how many jobs that were.
         """
         count = 0
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             for key in keys:
                 values = {"campaign": campaign_id, "key": key, "reason": reason}
                 cursor.run(statements.WRITE_REQUEUED, values)
@@ -562,13 +568,13 @@ class Store(Reader):
 
     def write_parameters(self, campaign_id: int, parameters: Mapping[str, Any]) -> None:
         """Record what parameters.pkl tells: a dict of JSON values."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             values = {"campaign": campaign_id, "parameters": json.dumps(parameters)}
             cursor.run(statements.WRITE_PARAMETERS, values)
 
     def write_log_cursor(self, campaign_id: int, logged_id: int, logged_bytes: int) -> None:
         """Record that the metrics log holds all results up to logged_id in its first logged_bytes."""
-        with self._write() as cursor:
+        with self.database.write() as cursor:
             values = {"campaign": campaign_id, "logged_id": logged_id, "logged_bytes": logged_bytes}
             cursor.run(statements.WRITE_LOG_CURSOR, values)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 VERSION = 2
@@ -10,10 +12,10 @@ metadata = sa.MetaData()
 
 # INTEGER PRIMARY KEY is SQLite's rowid; PostgreSQL needs 8 bytes said.
 _id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_ts = sa.Double().with_variant(sa.REAL, "sqlite")
+_ts: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL, "sqlite")
 
 
-def _partial_index(name: str, *columns, where: str) -> sa.Index:
+def _partial_index(name: str, *columns: sa.ColumnElement[Any], where: str) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 

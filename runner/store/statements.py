@@ -52,6 +52,9 @@ OUTCOME_OF = """
 SELECT outcome, job.status FROM attempt JOIN job ON job.id = attempt.job_id
  WHERE job_id = :job AND attempt.attempt = :attempt AND outcome IN ('failed', 'crashed')
 """
+TAKEN_FROM = """
+SELECT job_id, attempt FROM attempt WHERE worker_id = :worker AND outcome = 'crashed' AND error = :error
+"""
 UNCHARGE_ATTEMPT = "UPDATE attempt SET outcome = 'released' WHERE job_id = :job AND attempt = :attempt"
 UNCHARGE_JOB = """
 UPDATE job

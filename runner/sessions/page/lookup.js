@@ -6,35 +6,65 @@
 // floats that there are. The client's shader mixes a millionth of a pixel's neighbours into it, which can
 // make a difference of one level where these glare: so this is for JPEGs only, which are lossy anyway, and
 // only after its bytes were compared with those of the client's way CHECKS times.
-const lookups = new WeakMap(); // by context
-class Lookup {
+/** @typedef {{ pixels: Uint8Array, isLost: boolean }} Found */
+/** @typedef {{ call(gl: WebGL2RenderingContext, ...rest: any[]): void }} ReadPixels WebGL's own readPixels */
+
+/** @type {WeakMap<WebGL2RenderingContext, Lookup>} */
+const lookups = new WeakMap();
+
+export class Lookup {
   static CHECKS = 3;
+  /** @param {WebGL2RenderingContext} gl @returns {Lookup} */
   static of(gl) {
-    if (!lookups.has(gl)) lookups.set(gl, new Lookup(gl));
-    return lookups.get(gl);
+    let lookup = lookups.get(gl);
+    if (!lookup) lookups.set(gl, lookup = new Lookup(gl));
+    return lookup;
   }
+  /** @param {WebGL2RenderingContext} gl */
   constructor(gl) {
-    Object.assign(this, { gl, table: null, shot: null, target: null, halfs: null, checksLeft: Lookup.CHECKS, isOff: false });
+    this.gl = gl;
+    /** The byte of each half float. @type {Uint8Array | null} */
+    this.table = null;
+    /** @type {Uint16Array | null} */
+    this.halfs = null;
+    /** The picture that is being drawn. @type {any} */
+    this.shot = null;
+    /** What it is drawn into. @type {WebGLFramebuffer | null} */
+    this.target = null;
+    this.checksLeft = Lookup.CHECKS;
+    this.isOff = false;
   }
   get isTrusted() { return !this.isOff && this.checksLeft === 0; }
-  // What is cleared first for a picture is what the scene is drawn into.
+  /**
+   * What is cleared first for a picture is what the scene is drawn into.
+   * @param {any} shot
+   */
   cleared(shot) {
     if (this.shot === shot) return;
     this.shot = shot;
     this.target = this.gl.getParameter(this.gl.DRAW_FRAMEBUFFER_BINDING);
   }
-  // Whether what is about to be drawn is the copy onto the canvas.
+  /**
+   * Whether what is about to be drawn is the copy onto the canvas.
+   * @param {number} mode
+   * @param {number} count
+   */
   isCopy(mode, count) {
     return this.target && mode === this.gl.TRIANGLES && count === 6 && !this.gl.getParameter(this.gl.DRAW_FRAMEBUFFER_BINDING);
   }
-  // The copy has just been drawn, and all it needs is still bound: draw all half floats by it.
+  /**
+   * The copy has just been drawn, and all it needs is still bound: draw all half floats by it.
+   * @param {() => void} draw
+   * @param {ReadPixels} readPixels
+   */
   learn(draw, readPixels) {
     if (this.table || this.isOff) return;
     const { gl } = this, side = 256, all = new Uint16Array(4 * side * side), bytes = new Uint8Array(all.length);
     for (let half = 0; half < side * side; half++) all.set([half, half, half, 0x3c00], 4 * half);
+    const unpacking = [gl.UNPACK_FLIP_Y_WEBGL, gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, gl.UNPACK_ALIGNMENT];
     const kept = {
       texture: gl.getParameter(gl.TEXTURE_BINDING_2D), viewport: gl.getParameter(gl.VIEWPORT),
-      unpack: [gl.UNPACK_FLIP_Y_WEBGL, gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, gl.UNPACK_ALIGNMENT].map((name) => [name, gl.getParameter(name)]),
+      unpack: unpacking.map((name) => gl.getParameter(name)),
     };
     gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false);
     gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
@@ -51,15 +81,22 @@ class Lookup {
     draw();
     readPixels.call(gl, 0, 0, side, side, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-    gl.viewport(...kept.viewport);
+    gl.viewport(kept.viewport[0], kept.viewport[1], kept.viewport[2], kept.viewport[3]);
     gl.bindTexture(gl.TEXTURE_2D, kept.texture);
-    for (const [name, value] of kept.unpack) gl.pixelStorei(name, value);
+    unpacking.forEach((name, i) => gl.pixelStorei(name, kept.unpack[i]));
     gl.deleteFramebuffer(frame);
     for (const texture of [drawn, source]) gl.deleteTexture(texture);
     this.table = new Uint8Array(side * side);
     for (let half = 0; half < side * side; half++) this.table[half] = bytes[4 * half];
   }
-  // The picture's bytes by the table; null where the target cannot be read so. mark: bytes that tell whether anything was read.
+  /**
+   * The picture's bytes by the table; null where the target cannot be read so.
+   * @param {number} width
+   * @param {number} height
+   * @param {ReadPixels} readPixels
+   * @param {Uint8Array} mark bytes that tell whether anything was read
+   * @returns {Found | null}
+   */
   read(width, height, readPixels, mark) {
     const { gl, target, table } = this;
     if (!table || !target) return null;
@@ -82,12 +119,19 @@ class Lookup {
     }
     return { pixels, isLost: mark.every((byte, i) => seen[i] === byte) };
   }
-  // Compare with what the client's own way gave.
+  /**
+   * Compare with what the client's own way gave.
+   * @param {Uint8Array} pixels
+   * @param {number} width
+   * @param {number} height
+   * @param {ReadPixels} readPixels
+   * @param {Uint8Array} mark
+   */
   check(pixels, width, height, readPixels, mark) {
     const mine = this.read(width, height, readPixels, mark);
     let others = 0;
     const isAlike = mine && !mine.isLost && mine.pixels.every((byte, i) => {
-      others += byte !== pixels[i];
+      others += Number(byte !== pixels[i]);
       return Math.abs(byte - pixels[i]) <= 1;
     });
     if (isAlike && others <= pixels.length / 1000) this.checksLeft--; else this.isOff = true;

@@ -1,119 +1,207 @@
-// What runner adds to the page of Vuer's web client: pictures of any format, and depth in 24 bits.
+// Pictures of any format, and depth in 24 bits.
 //
 // The client reads a camera's pixels, throws them away, and has the canvas read and encoded once more. Here
 // the pixels that it has read are encoded; these are the same pixels.
-const PLAIN = /[?&]plain=true/.test(location.search); // for comparing: the canvas is encoded as the client does
+import { FORMATS } from "./protocol.js";
+import { LOST } from "./line.js";
+import { Lookup } from "./lookup.js";
+
+/** @typedef {import("./protocol.js").Grab} Grab */
+/** @typedef {{ width: number, height: number, pixels: Uint8Array, isLost: boolean }} Read */
+/** @typedef {{ grab: Grab, seen: boolean[] }} Shot what one request that is being handed to the client leads to */
+
 const DEPTH_OF_CLIENT = "gl_FragColor.rgb = 1.0 - vec3( depth );";
-const SOFTWARE = /swiftshader|llvmpipe/i;
-// The largest number is for where nothing is.
+// The largest number is for where nothing is. Red, green and blue are the digits of a number to the base 256.
 const DEPTH_IN_24_BITS = `
   float d = texture2D( tDepth, vUv ).x < 1.0 ? min( depth, 0.99999988 ) : 0.99999994;
   gl_FragColor.rgb = floor( fract( d * vec3( 1.0, 256.0, 65536.0 ) ) * 256.0 ) / 255.0;`;
+const SOFTWARE = /swiftshader|llvmpipe/i;
 
-let shot = null; // what the picture request that is being handed to the client leads to
-let canLookUp = false; // see lookup.js
-const lastRead = new WeakMap(), requestOf = new WeakMap(); // by canvas
-const LOST = "the camera's WebGL context was lost";
-const MARK = crypto.getRandomValues(new Uint8Array(16));
-for (const Context of [window.WebGL2RenderingContext, window.WebGLRenderingContext]) {
-  if (!Context) continue;
-  const read = Context.prototype.readPixels, draw = Context.prototype.drawElements, clear = Context.prototype.clear;
-  const lookupOf = (gl) => (
-    canLookUp && shot && shot.grab.format === "jpeg" && !shot.grab.depth && gl instanceof WebGL2RenderingContext ? Lookup.of(gl) : null
-  );
-  Context.prototype.clear = function () {
-    const lookup = lookupOf(this);
-    if (lookup) lookup.cleared(shot);
-    return clear.apply(this, arguments);
-  };
-  Context.prototype.drawElements = function (mode, count) {
-    const lookup = lookupOf(this), isCopy = lookup && lookup.isCopy(mode, count);
-    if (isCopy && lookup.isTrusted) return;
-    draw.apply(this, arguments);
-    if (isCopy) lookup.learn(() => draw.apply(this, arguments), read);
-  };
-  Context.prototype.readPixels = function (x, y, width, height, format, type, pixels) {
-    const isWhole = !x && !y && width === this.canvas.width && height === this.canvas.height && pixels instanceof Uint8Array;
-    const lookup = isWhole ? lookupOf(this) : null;
-    let isLost = false;
-    const found = lookup && lookup.isTrusted ? lookup.read(width, height, read, MARK) : null;
-    if (found) {
-      pixels = found.pixels;
-      isLost = found.isLost;
-    } else {
-      // Of a GPU process that died just now the context learns later; pixels that stay as they were tell at once.
-      const canTell = (shot || requestOf.has(this.canvas)) && pixels instanceof Uint8Array && pixels.length >= MARK.length;
-      if (canTell) pixels.set(MARK);
-      read.apply(this, arguments);
-      isLost = canTell && MARK.every((byte, i) => pixels[i] === byte);
-      if (lookup && !lookup.isOff && !isLost) lookup.check(pixels, width, height, read, MARK);
+export class Pictures {
+  /** @type {Shot | null} */ #shot = null;
+  /** See lookup.js. */ #canLookUp = false;
+  #isPlain;
+
+  /**
+   * @param {Window & typeof globalThis} window
+   * @param {boolean} isPlain for comparing: the canvas is encoded as the client does
+   * @param {(grab: Grab, reason: string, isLost: boolean) => void} onFail told of a picture that cannot be made
+   */
+  constructor(window, isPlain, onFail) {
+    this.#isPlain = isPlain;
+    /** @type {WeakMap<any, Read>} */
+    const lastRead = new WeakMap(); // by canvas
+    /** @type {WeakMap<any, Grab>} */
+    const requestOf = new WeakMap(); // likewise
+    for (const Context of [window.WebGL2RenderingContext, window.WebGLRenderingContext]) {
+      if (Context) this.#watchContext(Context.prototype, lastRead, requestOf);
     }
-    isLost = isLost || this.isContextLost();
-    if (shot) {
-      shot.seen.push(!isLost);
-      requestOf.set(this.canvas, shot.grab);
-    }
-    if (isWhole) lastRead.set(this.canvas, { width, height, pixels, isLost });
-  };
-  // Depth in 24 bits instead of 8: red, green and blue are the digits of a number to the base 256.
-  const compile = Context.prototype.shaderSource;
-  Context.prototype.shaderSource = function (shader, source) {
-    return compile.call(this, shader, source.includes(DEPTH_OF_CLIENT) ? source.replace(DEPTH_OF_CLIENT, DEPTH_IN_24_BITS) : source);
-  };
+    if (window.OffscreenCanvas) this.#watchEncoder(window, lastRead, requestOf, onFail);
+  }
+  /** What the pages draws with is this. @param {string} renderer */
+  drawnBy(renderer) { this.#canLookUp = !this.#isPlain && SOFTWARE.test(renderer); }
+  /**
+   * Watch for pixels that are read. The function that it gives ends that: for each reading whether it was good.
+   * @param {Grab} grab
+   */
+  expose(grab) {
+    /** @type {Shot} */
+    const shot = this.#shot = { grab, seen: [] };
+    return () => { this.#shot = null; return shot.seen; };
+  }
+  /** The pixels are in hand, but for depth, which is read when the first picture is encoded. @param {Grab} grab */
+  isReadLater(grab) { return grab.depth || this.#isPlain; }
+
+  /**
+   * @param {any} prototype of WebGL contexts
+   * @param {WeakMap<any, Read>} lastRead
+   * @param {WeakMap<any, Grab>} requestOf
+   */
+  #watchContext(prototype, lastRead, requestOf) {
+    const read = prototype.readPixels, draw = prototype.drawElements, clear = prototype.clear;
+    const mark = crypto.getRandomValues(new Uint8Array(16));
+    const shotNow = () => this.#shot;
+    const lookupOf = (/** @type {any} */ gl) => {
+      const shot = this.#shot;
+      if (!this.#canLookUp || !shot || shot.grab.format !== "jpeg" || shot.grab.depth) return null;
+      return gl instanceof WebGL2RenderingContext ? Lookup.of(gl) : null;
+    };
+    prototype.clear = function () {
+      const lookup = lookupOf(this);
+      if (lookup) lookup.cleared(shotNow());
+      return clear.apply(this, arguments);
+    };
+    prototype.drawElements = function (/** @type {number} */ mode, /** @type {number} */ count) {
+      const lookup = lookupOf(this), isCopy = lookup && lookup.isCopy(mode, count);
+      if (isCopy && lookup.isTrusted) return;
+      draw.apply(this, arguments);
+      if (isCopy) lookup.learn(() => draw.apply(this, arguments), read);
+    };
+    prototype.readPixels = function (
+      /** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ width, /** @type {number} */ height,
+      /** @type {number} */ format, /** @type {number} */ type, /** @type {any} */ pixels,
+    ) {
+      const shot = shotNow();
+      const isWhole = !x && !y && width === this.canvas.width && height === this.canvas.height && pixels instanceof Uint8Array;
+      const lookup = isWhole ? lookupOf(this) : null;
+      let isLost = false;
+      const found = lookup && lookup.isTrusted ? lookup.read(width, height, read, mark) : null;
+      if (found) {
+        pixels = found.pixels;
+        isLost = found.isLost;
+      } else {
+        // Of a GPU process that died just now the context learns later; pixels that stay as they were tell at once.
+        const canTell = (shot || requestOf.has(this.canvas)) && pixels instanceof Uint8Array && pixels.length >= mark.length;
+        if (canTell) pixels.set(mark);
+        read.apply(this, arguments);
+        isLost = Boolean(canTell) && mark.every((byte, i) => pixels[i] === byte);
+        if (lookup && !lookup.isOff && !isLost) lookup.check(pixels, width, height, read, mark);
+      }
+      isLost = isLost || this.isContextLost();
+      if (shot) {
+        shot.seen.push(!isLost);
+        requestOf.set(this.canvas, shot.grab);
+      }
+      if (isWhole) lastRead.set(this.canvas, { width, height, pixels, isLost });
+    };
+    const compile = prototype.shaderSource;
+    prototype.shaderSource = function (/** @type {any} */ shader, /** @type {string} */ source) {
+      return compile.call(this, shader, source.includes(DEPTH_OF_CLIENT) ? source.replace(DEPTH_OF_CLIENT, DEPTH_IN_24_BITS) : source);
+    };
+  }
+  /**
+   * @param {Window & typeof globalThis} window
+   * @param {WeakMap<any, Read>} lastRead
+   * @param {WeakMap<any, Grab>} requestOf
+   * @param {(grab: Grab, reason: string, isLost: boolean) => void} onFail
+   */
+  #watchEncoder(window, lastRead, requestOf, onFail) {
+    const isPlain = this.#isPlain, encoder = new Encoder(window);
+    const prototype = /** @type {any} */ (window.OffscreenCanvas.prototype), encode = prototype.convertToBlob;
+    /** A camera's second picture is its depth. @type {WeakSet<Grab>} */
+    const hasOne = new WeakSet();
+    prototype.convertToBlob = function (/** @type {any} */ options) {
+      const read = lastRead.get(this), grab = requestOf.get(this);
+      if (!grab) return encode.apply(this, arguments);
+      lastRead.delete(this);
+      const type = hasOne.has(grab) ? "raw" : FORMATS[grab.format];
+      hasOne.add(grab);
+      // WebP is lossless at quality 1.
+      const quality = type === "image/jpeg" ? options.quality : 1;
+      const context = this.getContext("webgl2") || this.getContext("webgl");
+      const blob = isPlain || !read ? encode.call(this, { type, quality }) : encoder.blob(read, type, quality);
+      const isLost = () => Boolean((read && read.isLost) || (context && context.isContextLost()));
+      const picture = blob.then((/** @type {any} */ blob) => {
+        if (isLost()) throw new Error(LOST);
+        return blob;
+      });
+      picture.catch((/** @type {any} */ error) => {
+        onFail(grab, isLost() ? LOST : `the camera gave no picture: ${error}`, isLost());
+      });
+      return picture;
+    };
+  }
 }
 
-// toDataURL is the encoder that costs least: it answers at once, where a Blob is made by way of the
-// browser's own process.
-const sheet = document.createElement("canvas");
-const sheetContext = sheet.getContext("2d", { alpha: false, willReadFrequently: true });
-let image = null;
-function encodePixels({ pixels, width, height }, type, quality) {
-  if (!image || image.width !== width || image.height !== height) {
-    image = new ImageData(width, height);
-    Object.assign(sheet, { width, height });
+/** Makes a picture of pixels. */
+class Encoder {
+  #sheet; #context;
+  /** @type {ImageData | null} */ #image = null;
+
+  // toDataURL is the encoder that costs least: it answers at once, where a Blob is made by way of the
+  // browser's own process.
+  /** @param {Window & typeof globalThis} window */
+  constructor(window) {
+    this.#sheet = window.document.createElement("canvas");
+    this.#context = this.#sheet.getContext("2d", { alpha: false, willReadFrequently: true });
   }
-  const row = 4 * width; // WebGL reads rows from the bottom up
-  for (let y = 0; y < height; y++) {
-    image.data.set(pixels.subarray((height - 1 - y) * row, (height - y) * row), y * row);
+  /**
+   * As much of a Blob as the client asks for.
+   * @param {Read} read
+   * @param {string} type
+   * @param {number} quality
+   */
+  async blob(read, type, quality) {
+    const bytes = this.#encode(read, type, quality);
+    return { arrayBuffer: () => Promise.resolve(bytes) };
   }
-  if (type === "raw") {
-    const bytes = new Uint8Array(12 + image.data.length);
-    bytes.set([82, 71, 66, 65]); // "RGBA", then width and height as little-endian 32 bits
-    new DataView(bytes.buffer).setUint32(4, width, true);
-    new DataView(bytes.buffer).setUint32(8, height, true);
-    bytes.set(image.data, 12);
-    return bytes.buffer;
+  /** @param {Read} read @param {string} type @param {number} quality */
+  #encode({ pixels, width, height }, type, quality) {
+    let image = this.#image;
+    if (!image || image.width !== width || image.height !== height) {
+      image = this.#image = new ImageData(width, height);
+      Object.assign(this.#sheet, { width, height });
+    }
+    const row = 4 * width; // WebGL reads rows from the bottom up
+    for (let y = 0; y < height; y++) {
+      image.data.set(pixels.subarray((height - 1 - y) * row, (height - y) * row), y * row);
+    }
+    if (type === "raw") {
+      const bytes = new Uint8Array(12 + image.data.length);
+      bytes.set([82, 71, 66, 65]); // "RGBA", then width and height as little-endian 32 bits
+      new DataView(bytes.buffer).setUint32(4, width, true);
+      new DataView(bytes.buffer).setUint32(8, height, true);
+      bytes.set(image.data, 12);
+      return bytes.buffer;
+    }
+    if (this.#context) this.#context.putImageData(image, 0, 0);
+    const url = this.#sheet.toDataURL(type, quality), head = `data:${type};base64,`;
+    if (!url.startsWith(head)) throw new Error(`this browser cannot write ${type} of ${width}x${height}`);
+    const text = url.slice(head.length), fromBase64 = /** @type {any} */ (Uint8Array).fromBase64;
+    return (fromBase64 ? fromBase64.call(Uint8Array, text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0))).buffer;
   }
-  sheetContext.putImageData(image, 0, 0);
-  const url = sheet.toDataURL(type, quality), head = `data:${type};base64,`;
-  if (!url.startsWith(head)) throw new Error(`this browser cannot write ${type} of ${width}x${height}`);
-  const text = url.slice(head.length);
-  return (Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0))).buffer;
 }
-const encoded = async (read, type, quality) => {
-  const bytes = encodePixels(read, type, quality);
-  return { arrayBuffer: () => Promise.resolve(bytes) };
-};
-const TYPES = { jpeg: "image/jpeg", png: "image/png", webp: "image/webp", raw: "raw" };
-const encode = window.OffscreenCanvas && OffscreenCanvas.prototype.convertToBlob;
-if (encode) OffscreenCanvas.prototype.convertToBlob = function (options) {
-  const read = lastRead.get(this), grab = requestOf.get(this);
-  if (!grab) return encode.apply(this, arguments);
-  lastRead.delete(this);
-  const isDepth = grab.isDepth; // a camera's second picture
-  grab.isDepth = true;
-  const type = isDepth ? "raw" : TYPES[grab.format];
-  // WebP is lossless at quality 1.
-  const quality = type === "image/jpeg" ? options.quality : 1;
-  const context = this.getContext("webgl2") || this.getContext("webgl");
-  const blob = PLAIN || !read ? encode.call(this, { type, quality }) : encoded(read, type, quality);
-  const isLost = () => (read && read.isLost) || (context && context.isContextLost());
-  const picture = blob.then((blob) => {
-    if (isLost()) throw new Error(LOST);
-    return blob;
-  });
-  picture.catch((error) => {
-    if (line) line.noPicture(grab, isLost() ? LOST : `the camera gave no picture: ${error}`, Boolean(isLost()));
-  });
-  return picture;
-};
+
+/**
+ * What draws here; WEBGL_debug_renderer_info is not offered where a browser hides it.
+ * @param {Window & typeof globalThis} window
+ */
+export function rendererName(window) {
+  const gl = window.document.createElement("canvas").getContext("webgl2");
+  if (!gl) return "";
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  const release = gl.getExtension("WEBGL_lose_context"); // a page may hold few contexts
+  if (release) release.loseContext();
+  return String(name);
+}

@@ -1,0 +1,50 @@
+"""What went wrong, told in one harmless line, and alike where only numbers and names differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+__all__ = ["common_reason", "normalized", "one_line"]
+
+_LONGEST = 300
+# Colours and other commands to a terminal: CSI … letter, OSC … bell, and two-letter ones.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
+_NAMES = re.compile(
+    r"""
+    (?P<quoted> (?<!\w) (?: '[^']*' | "[^"]*" ) (?!\w) )
+  | (?P<code> \b (?:
+        0x[0-9a-fA-F]+                                      # an address
+      | [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}         # a UUID
+      | (?=[a-fA-F]*[0-9]) [0-9a-fA-F]{8,}                  # a hash, which has a digit among its letters
+    ) \b )
+  | (?P<number> (?<![A-Za-z_]) [0-9]+ (?:\.[0-9]+)* (?:e[+-]?[0-9]+)? )
+    """,
+    re.VERBOSE,
+)
+_STANDS_FOR = {"quoted": "'…'", "code": "…", "number": "N"}
+
+
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """The text without colours, line breaks and control characters, cut to so many characters."""
+    text = text[: 20 * longest]
+    if text.isprintable() and len(text) <= longest:
+        return " ".join(text.split())
+    plain = _ESCAPES.sub("", text)
+    line = " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+@lru_cache(maxsize=10_000)
+def normalized(reason: str) -> str:
+    """The reason with each number, address, hash and quoted name replaced: alike for all jobs that it befell."""
+    # Longer than what is shown: where the cut falls depends on the numbers before it.
+    line = one_line(reason, 2 * _LONGEST)
+    return one_line(_NAMES.sub(lambda found: _STANDS_FOR[str(found.lastgroup)], line))
+
+
+def common_reason(reasons: Iterable[str]) -> str:
+    """What to call reasons that are alike when normalized: as it stands if all are the same."""
+    distinct = set(reasons)
+    return one_line(distinct.pop()) if len(distinct) == 1 else normalized(distinct.pop())

@@ -1,0 +1,183 @@
+// The line to the server: messages go to the client strictly in order, pictures when all is ready. It knows no
+// page: what it needs of one comes as `World`.
+
+/**
+ * @typedef {Object} World
+ * @property {() => number} now milliseconds of a clock that never steps back
+ * @property {(f: () => void) => void} nextTurn calls f in another turn of the event loop
+ * @property {(fence: number) => import("./readiness.js").Lack} inspect what a picture still lacks
+ * @property {() => number} loads how many loads are under way
+ * @property {() => number} changes a count that rises with whatever may make a picture ready
+ * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
+ * @property {(grab: Grab) => void} aim has the camera made as the picture is to be
+ * @property {(grab: Grab) => () => boolean[]} expose watches for pixels that are read; the function that it
+ *   gives ends that: for each reading whether it was good
+ * @property {(grab: Grab) => boolean} isReadLater whether the pixels are read again when the picture is encoded
+ * @property {(message: import("./protocol.js").FromPage) => void} say tells the server
+ */
+/** @typedef {import("./protocol.js").Grab} Grab */
+/** @typedef {import("./protocol.js").Ready} Ready */
+/** @typedef {{ data: any, request: Grab | Ready | null }} Item */
+
+export const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
+export const LOST = "the camera's WebGL context was lost";
+
+export class Line {
+  /** @type {Item[]} */ #queue = [];
+  /** @type {Grab | null} */ #announced = null;
+  /** Why there will be no pictures. */ #dead;
+  /** The client listens. */ #isHeard = false;
+  /** The client has messages that it has not read. */ #isBusy = false;
+  /** The reply that the client has yet to send. */ #flight = "";
+  /** What the next picture lacked, it lacks no more: one turn later, nothing had changed. */ #isStill = false;
+  #isLookingAgain = false; #isWoken = false;
+  #world; #bornAt;
+  /** The server has said that the run is over. */ isOver = false;
+  /** When the next request began to wait. */ #since = 0;
+  /** When the loads began that the next message waits for. */ #loadingSince = 0;
+
+  /** @param {World} world @param {string} dead why there can be no pictures at all; empty: there can */
+  constructor(world, dead) {
+    this.#world = world;
+    this.#dead = dead;
+    this.#bornAt = world.now();
+  }
+  /**
+   * The next message of the server: the client's own, or one of ours.
+   * @param {any} data bytes, or a text
+   */
+  receive(data) {
+    if (typeof data === "string") {
+      /** @type {import("./protocol.js").ToPage} */
+      const message = JSON.parse(data);
+      if (message.type === "grab") this.#announced = message;
+      if (message.type === "bye") this.isOver = true;
+      if (message.type !== "ready") return;
+      this.#queue.push({ data: null, request: message });
+    } else {
+      this.#queue.push({ data, request: this.#announced });
+      this.#announced = null;
+    }
+    if (this.#isWoken) return;
+    this.#isWoken = true;
+    this.#world.nextTurn(() => { this.#isWoken = false; this.step(); });
+  }
+  /** Go on as far as it goes now; to be called whenever something has changed, and now and then for the limits. */
+  step() {
+    const queue = this.#queue;
+    while (!this.#isBusy && queue.length) {
+      const first = queue[0];
+      if (this.#dead) {
+        queue.shift();
+        if (first.request) this.#refuse(first.request, this.#dead);
+      } else if (this.#flight) { // nothing moves until the picture is on its way
+        return;
+      } else if (!this.#isHeard && first.data) { // what is sent before the client listens is lost: try until it is heard
+        if (this.#world.now() - this.#bornAt > START_LIMIT_MS) { this.#dead = "the client does not listen to scene messages"; continue; }
+        this.#deliver([first], (subscribers) => {
+          if (!subscribers) return;
+          this.#isHeard = true;
+          queue.shift();
+          this.step();
+        });
+        return;
+      } else if (first.request) {
+        if (!this.#serve(first, first.request)) return;
+      } else if (this.#mustLoadFirst()) {
+        return;
+      } else { // all that wait at once, so that React renders once
+        const end = queue.findIndex((item) => item.request);
+        this.#isStill = false;
+        this.#deliver(queue.splice(0, end < 0 ? queue.length : end), () => this.step());
+      }
+    }
+  }
+  /**
+   * The client has sent this.
+   * @param {(text: string) => boolean} holds whether it holds that text
+   */
+  sent(holds) { if (this.#flight && holds(this.#flight)) { this.#flight = ""; this.step(); } }
+  /**
+   * The picture could not be made of the pixels.
+   * @param {Grab} grab
+   * @param {string} reason
+   * @param {boolean} isLost
+   */
+  noPicture(grab, reason, isLost) {
+    if (this.#flight === grab.reply) this.#flight = "";
+    this.#refuse(grab, reason, isLost);
+    this.step();
+  }
+
+  /** @param {Item[]} items @param {(subscribers: number) => void} then */
+  #deliver(items, then) {
+    this.#isBusy = true;
+    const isRead = this.#world.deliver(items.map((item) => item.data), (subscribers) => {
+      this.#isBusy = false;
+      then(subscribers);
+    });
+    if (!isRead) { this.#isBusy = false; this.#dead = "this page does not read its messages as the known client does"; }
+  }
+  /** The client lets an earlier load that ends late replace a later one: let each end before the next begins. */
+  #mustLoadFirst() {
+    if (!this.#world.loads()) { this.#loadingSince = 0; return false; }
+    this.#loadingSince = this.#loadingSince || this.#world.now();
+    return this.#world.now() - this.#loadingSince < LOAD_LIMIT_MS;
+  }
+  /**
+   * Move the request that is next by one step; whether there may be more to do at once.
+   * @param {Item} item
+   * @param {Grab | Ready} request
+   */
+  #serve(item, request) {
+    const { now, nextTurn } = this.#world;
+    this.#since = this.#since || now();
+    const { pending, wrong } = this.#world.inspect(request.fence);
+    if (pending.length && !wrong.length) {
+      this.#isStill = false;
+      if (now() - this.#since < request.wait_s * 1000) return false;
+      this.#queue.shift();
+      this.#refuse(request, `not in the picture after ${request.wait_s} s: ${pending.join(", ")}`);
+      return true;
+    }
+    if (!this.#isStill) { // still so one turn later?
+      if (this.#isLookingAgain) return false;
+      this.#isLookingAgain = true;
+      const seen = this.#world.changes();
+      nextTurn(() => { this.#isLookingAgain = false; this.#isStill = seen === this.#world.changes(); this.step(); });
+      return false;
+    }
+    if (wrong.length) { this.#queue.shift(); this.#refuse(request, wrong.join("; ")); return true; }
+    if (request.type === "ready") {
+      this.#queue.shift();
+      this.#since = 0;
+      this.#world.say({ type: "is_ready", reply: request.reply });
+      return true;
+    }
+    this.#shoot(item, request);
+    return false;
+  }
+  /** @param {Item} item @param {Grab} grab */
+  #shoot(item, grab) {
+    this.#world.aim(grab);
+    const seen = this.#world.expose(grab);
+    this.#deliver([item], () => {
+      const readings = seen();
+      if (readings.includes(false)) { this.#queue.shift(); this.#refuse(grab, LOST, true); }
+      else if (readings.length) {
+        this.#queue.shift();
+        this.#since = 0;
+        if (this.#world.isReadLater(grab)) this.#flight = grab.reply;
+      }
+      else if (this.#world.now() - this.#since < CAMERA_LIMIT_MS) return; // it may be mounted later: a step tries again
+      else { this.#queue.shift(); this.#refuse(grab, "no camera of that key answers"); }
+      this.step();
+    });
+  }
+  /** @param {Grab | Ready} request @param {string} reason */
+  #refuse(request, reason, is_lost = false) {
+    this.#since = 0;
+    this.#isStill = false;
+    this.#world.say({ type: "refused", reply: request.reply, reason, is_lost });
+  }
+}

@@ -1,0 +1,100 @@
+// What runner adds to the page of Vuer's web client: a picture is taken only when everything that was sent
+// before it is in the scene and loaded. Here its parts are put together, before the client's own scripts run.
+import { KNOWN_VERSIONS } from "./protocol.js";
+import { Timers } from "./timers.js";
+import { React } from "./react.js";
+import { Loads, watchLoads } from "./loads.js";
+import { Scene } from "./scene.js";
+import { inspect } from "./readiness.js";
+import { Inlet, contains, quieten, takeSockets } from "./client.js";
+import { Line } from "./line.js";
+import { Pictures, rendererName } from "./pictures.js";
+
+inject(window);
+
+/** @param {Window & typeof globalThis} window */
+function inject(window) {
+  const realFetch = window.fetch.bind(window);
+  /** @type {Line | null} */
+  let line = null;
+  let changes = 0, isAskedToStep = false;
+  function changed() {
+    changes++;
+    if (isAskedToStep || !line) return;
+    isAskedToStep = true;
+    queueMicrotask(() => { isAskedToStep = false; if (line) line.step(); });
+  }
+
+  const react = new React(window, changed);
+  const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
+  const loads = new Loads(changed);
+  const scene = new Scene(react);
+  const isPlain = /[?&]plain=true/.test(window.location.search);
+  const pictures = new Pictures(window, isPlain, (grab, reason, isLost) => {
+    if (line) line.noPicture(grab, reason, isLost);
+  });
+  watchLoads(window, loads);
+  quieten(window);
+  let stop = () => {};
+  takeSockets(window, {
+    onInit(socket) {
+      const inlet = new Inlet(timers, (event) => socket.toClient(event));
+      const say = (/** @type {import("./protocol.js").FromPage} */ message) => {
+        if (socket.readyState === 1) socket.sendText(JSON.stringify(message));
+      };
+      const timer = timers.setInterval(() => { if (line) line.step(); }, 100); // for limits only: the hooks drive the rest
+      stop = () => clearInterval(timer);
+      const hello = greeting(window, react);
+      pictures.drawnBy(hello.renderer);
+      line = new Line({
+        now: timers.now,
+        nextTurn: (f) => timers.nextTurn(f),
+        inspect: (fence) => inspect(react, scene, loads, fence),
+        loads: () => loads.count,
+        changes: () => changes,
+        deliver: (messages, then) => inlet.deliver(messages, then),
+        aim: (grab) => scene.setLens(grab.camera),
+        expose: (grab) => pictures.expose(grab),
+        isReadLater: (grab) => pictures.isReadLater(grab),
+        say,
+      }, hello.reason);
+      say(hello);
+    },
+    onMessage(socket, data) { if (line) line.receive(data); },
+    onSent(socket, data) { if (line) line.sent((text) => contains(data, text)); },
+    onClose() {
+      const isOver = line && line.isOver;
+      stop();
+      line = null;
+      if (!isOver) reconnect(30);
+    },
+  });
+
+  /**
+   * The client never connects again by itself: begin anew as soon as the server answers.
+   * @param {number} triesLeft
+   */
+  async function reconnect(triesLeft) {
+    try {
+      if ((await realFetch(window.location.href, { cache: "no-store" })).ok) { window.location.reload(); return; }
+    } catch (error) { /* not there yet */ }
+    if (triesLeft) timers.setTimeout(() => reconnect(triesLeft - 1), 1000);
+  }
+}
+
+/**
+ * @param {Window & typeof globalThis} window
+ * @param {React} react
+ * @returns {import("./protocol.js").Hello}
+ */
+function greeting(window, react) {
+  /** @type {Record<string, string>} */
+  const versions = { three: /** @type {any} */ (window).__THREE__, ...react.versions() };
+  const missing = Object.keys(KNOWN_VERSIONS).filter((name) => !versions[name]);
+  const renderer = rendererName(window);
+  let reason = "";
+  if (missing.length) reason = `this page's ${missing.join(", ")} cannot be watched`;
+  // Chromium offers no WebGL to a site under which its GPU process has died, until the browser is started anew.
+  else if (!renderer) reason = "this browser offers no WebGL, or none any more: start it anew, or see its chrome://gpu";
+  return { type: "hello", ok: !reason, reason, versions, browser: window.navigator.userAgent, renderer };
+}

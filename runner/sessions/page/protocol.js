@@ -1,0 +1,15 @@
+// What the server and this page say to each other. Written by scripts/write_page_protocol from
+// runner/sessions/protocol.py, where it is explained: change it there.
+
+export const FENCE = "__fence";
+export const FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"};
+export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"};
+
+/** @typedef {{ type: "grab", reply: string, fence: number, wait_s: number, format: keyof typeof FORMATS, camera: { name: string, [part: string]: string | number }, depth: boolean }} Grab */
+/** @typedef {{ type: "ready", reply: string, fence: number, wait_s: number }} Ready */
+/** @typedef {{ type: "bye" }} Bye */
+/** @typedef {{ type: "hello", ok: boolean, reason: string, versions: Record<string, string>, browser: string, renderer: string }} Hello */
+/** @typedef {{ type: "is_ready", reply: string }} IsReady */
+/** @typedef {{ type: "refused", reply: string, reason: string, is_lost: boolean }} Refused */
+/** @typedef {Grab | Ready | Bye} ToPage */
+/** @typedef {Hello | IsReady | Refused} FromPage */

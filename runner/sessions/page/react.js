@@ -1,0 +1,197 @@
+// React: every root of every renderer, through the hook it offers to its developer tools. Nothing else here
+// knows fibers and their tags.
+import { KNOWN_VERSIONS } from "./protocol.js";
+
+/**
+ * @typedef {Object} Fiber an element as React keeps it
+ * @property {number} tag
+ * @property {any} type
+ * @property {number} flags
+ * @property {number} subtreeFlags
+ * @property {any} memoizedProps
+ * @property {any} memoizedState
+ * @property {Fiber | null} child
+ * @property {Fiber | null} sibling
+ * @property {Fiber | null} return
+ * @property {Fiber | null} alternate
+ */
+/** @typedef {{ current: Fiber, pendingLanes: number, timeoutHandle: any, containerInfo: any }} Root */
+/**
+ * @typedef {Object} State what is known of a root
+ * @property {boolean} isScene it is react-three-fiber's
+ * @property {boolean} hasEffects its last commit still has passive effects to run
+ * @property {boolean} isUnseen nobody has looked through its elements since its last commit
+ * @property {string[]} waiting keys of elements that are not in the picture yet
+ * @property {string[]} errors what went wrong in which element
+ * @property {Set<any>} held textures and models that its elements hold
+ */
+
+const TAG = { FUNCTION: 0, CLASS: 1, HOST: 5, SUSPENSE: 13 };
+const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
+const MODELS = /^(Obj|Fbx|Stl|Dae|Ply|Pcd|Glb|Bvh|Urdf)$/;
+// The client's panels are hidden, and yet render a row for each element of the scene anew at each update,
+// which costs more than all the rest: they are left empty.
+const PANELS = ["SceneGraph", "WorkspacePanel"];
+
+export class React {
+  /** @type {Map<number, any>} */ #renderers = new Map();
+  /** @type {Map<Root, State>} */ #roots = new Map();
+  #panels = new Set(PANELS);
+
+  /**
+   * @param {Window & typeof globalThis} window
+   * @param {() => void} onChange told of each commit, and of the end of its effects
+   */
+  constructor(window, onChange) {
+    const page = /** @type {any} */ (window);
+    const hook = page.__REACT_DEVTOOLS_GLOBAL_HOOK__ ||
+      (page.__REACT_DEVTOOLS_GLOBAL_HOOK__ = { supportsFiber: true, renderers: new Map() });
+    const before = { inject: hook.inject, commit: hook.onCommitFiberRoot, post: hook.onPostCommitFiberRoot };
+    const renderers = this.#renderers;
+    let lastRenderer = 0;
+    hook.inject = function (/** @type {any} */ info) {
+      const id = before.inject ? before.inject.apply(this, arguments) : ++lastRenderer;
+      renderers.set(id, info);
+      return id;
+    };
+    const committed = this.#committed.bind(this), settled = this.#settled.bind(this);
+    hook.onCommitFiberRoot = function (/** @type {number} */ id, /** @type {Root} */ root) {
+      committed(id, root);
+      if (before.commit) before.commit.apply(this, arguments);
+      onChange();
+    };
+    hook.onPostCommitFiberRoot = function (/** @type {number} */ id, /** @type {Root} */ root) {
+      settled(root);
+      if (before.post) before.post.apply(this, arguments);
+      onChange();
+    };
+    hook.onCommitFiberUnmount = hook.onCommitFiberUnmount || (() => {});
+  }
+  /** Which renderers there are, and their versions. */
+  versions() {
+    /** @type {Record<string, string>} */
+    const versions = {};
+    for (const info of this.#renderers.values()) versions[info.rendererPackageName] = info.version;
+    return versions;
+  }
+  /** How many roots have begun what they have not finished. */
+  unfinished() {
+    let count = 0;
+    for (const [root, state] of this.#roots) {
+      if (!root.current.child) continue; // it was unmounted
+      if (root.pendingLanes || state.hasEffects) count++;
+    }
+    return count;
+  }
+  /** What react-three-fiber knows of each scene. */
+  *stores() {
+    for (const [root, state] of this.#roots) {
+      const store = state.isScene && root.containerInfo && root.containerInfo.getState && root.containerInfo.getState();
+      if (store) yield store;
+    }
+  }
+  /**
+   * What the scenes' elements wait for, and what went wrong in them; looked at again after each commit only.
+   * onLook: called when that was so.
+   * @param {() => void} onLook
+   */
+  elements(onLook) {
+    /** @type {{ waiting: string[], errors: string[] }} */
+    const found = { waiting: [], errors: [] };
+    for (const [root, state] of this.#roots) {
+      if (!state.isScene) continue;
+      if (state.isUnseen) { look(root, state); state.isUnseen = false; onLook(); }
+      found.waiting.push(...state.waiting);
+      found.errors.push(...state.errors);
+    }
+    return found;
+  }
+  /** All textures and models that the scenes' elements hold. */
+  held() {
+    const held = new Set();
+    for (const state of this.#roots.values()) for (const thing of state.held) held.add(thing);
+    return held;
+  }
+  /**
+   * React holds a finished commit back for up to 300 ms after a stand-in was shown, lest the screen
+   * flickers; root.timeoutHandle is then the timer that makes the commit. No camera need wait for it.
+   * @param {any} timer
+   * @param {() => void} commit
+   */
+  showAtOnce(timer, commit) {
+    for (const root of this.#roots.keys()) {
+      if (root.timeoutHandle === timer) { clearTimeout(timer); commit(); return; }
+    }
+  }
+
+  /** @param {number} id @param {Root} root */
+  #committed(id, root) {
+    const info = this.#renderers.get(id) || {}, fiber = root.current;
+    let state = this.#roots.get(root);
+    if (!state) {
+      const isScene = info.rendererPackageName === "@react-three/fiber";
+      state = { isScene, hasEffects: false, isUnseen: true, waiting: [], errors: [], held: new Set() };
+      this.#roots.set(root, state);
+    }
+    state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
+    state.isUnseen = true;
+    if (info.rendererPackageName === "react-dom" && info.version === KNOWN_VERSIONS["react-dom"]) this.#emptyPanels(fiber);
+  }
+  /** @param {Root} root */
+  #settled(root) {
+    const state = this.#roots.get(root);
+    if (state) state.hasEffects = false;
+  }
+  /** @param {Fiber} top */
+  #emptyPanels(top) {
+    if (!this.#panels.size) return;
+    for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
+      if (fiber.tag !== TAG.FUNCTION || !this.#panels.delete(fiber.type.name)) continue;
+      fiber.type = () => null;
+      if (fiber.alternate) fiber.alternate.type = fiber.type;
+    }
+  }
+}
+
+/** @param {Fiber} fiber @param {Fiber} top @returns {Fiber | null} */
+function nextFiber(fiber, top) {
+  if (fiber.child) return fiber.child;
+  while (!fiber.sibling) {
+    if (!fiber.return || fiber.return === top) return null;
+    fiber = fiber.return;
+  }
+  return fiber.sibling;
+}
+/** @param {Root} root @param {State} state */
+function look(root, state) {
+  state.waiting = []; state.errors = []; state.held = new Set();
+  const top = root.current;
+  for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
+    if (fiber.tag === TAG.HOST) {
+      for (const value of Object.values(fiber.memoizedProps || {})) {
+        if (value && (value.isTexture ? !value.isRenderTargetTexture : value.isObject3D)) state.held.add(value);
+      }
+    }
+    if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
+    else if (isEmptyModel(fiber)) state.waiting.push(keyOf(fiber));
+    else if (fiber.tag === TAG.CLASS && fiber.memoizedState && fiber.memoizedState.didCatch) {
+      state.errors.push(`${keyOf(fiber)}: ${fiber.memoizedState.error}`);
+    }
+  }
+}
+/** @param {Fiber | null} fiber @returns {string} */
+function keyOf(fiber) {
+  for (; fiber; fiber = fiber.return) if (fiber.memoizedProps && fiber.memoizedProps._key) return fiber.memoizedProps._key;
+  return "an element";
+}
+/** @param {Fiber | null} fiber @returns {boolean} */
+function hasObject(fiber) {
+  for (; fiber; fiber = fiber.sibling) if (fiber.tag === TAG.HOST || hasObject(fiber.child)) return true;
+  return false;
+}
+/** @param {Fiber} fiber */
+function isEmptyModel(fiber) {
+  const props = fiber.memoizedProps;
+  return fiber.tag === TAG.FUNCTION && props && MODELS.test(props.tag) && !props.hide &&
+    (props.src || props.text || props.buff) && !hasObject(fiber.child);
+}

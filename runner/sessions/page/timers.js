@@ -1,0 +1,42 @@
+// The page's clock and turns, and the timers that its code sets: some of them are taken over.
+
+/** @typedef {() => void} Callback */
+
+export class Timers {
+  /** @type {Callback[] | null} */ #taken = null;
+  /** @type {Callback[]} */ #turns = [];
+  #channel = new MessageChannel();
+
+  /**
+   * The page's own timers, before anything else looks at them.
+   * @param {Window & typeof globalThis} window
+   * @param {(timer: number, f: Callback) => void} onShortWait told a turn later of each timer that React could
+   *   hold a commit back by
+   */
+  constructor(window, onShortWait) {
+    const realTimeout = window.setTimeout.bind(window);
+    this.setTimeout = realTimeout;
+    this.setInterval = window.setInterval.bind(window);
+    this.now = () => window.performance.now();
+    this.#channel.port1.onmessage = () => { const f = this.#turns.shift(); if (f) f(); };
+    /** @type {any} */ (window).setTimeout = (/** @type {any} */ f, /** @type {number} */ ms, /** @type {any[]} */ ...args) => {
+      if (this.#taken && typeof f === "function" && !ms) { this.#taken.push(() => f(...args)); return 0; }
+      const timer = realTimeout(f, ms, ...args);
+      if (ms > 10 && ms <= 300) this.nextTurn(() => onShortWait(timer, f));
+      return timer;
+    };
+  }
+  /**
+   * A turn of the event loop without the 4 ms that browsers add to nested timers.
+   * @param {Callback} f
+   */
+  nextTurn(f) { this.#turns.push(f); this.#channel.port2.postMessage(0); }
+  /** From now on, what is to be called at once by a timer is kept instead. */
+  take() { this.#taken = []; }
+  /** No longer; what was kept. */
+  taken() {
+    const taken = this.#taken || [];
+    this.#taken = null;
+    return taken;
+  }
+}

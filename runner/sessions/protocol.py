@@ -1,0 +1,125 @@
+"""What the server and the script on the page say to each other, beside Vuer's own messages.
+
+The page's side, page/protocol.js, is written from here by scripts/write_page_protocol.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+__all__ = [
+    "FENCE",
+    "FORMATS",
+    "FROM_PAGE",
+    "KNOWN_VERSIONS",
+    "TO_PAGE",
+    "Bye",
+    "Grab",
+    "Hello",
+    "IsReady",
+    "Message",
+    "Ready",
+    "Refused",
+    "decode",
+    "encode",
+]
+
+# The key of the invisible element that shows, by its number, that all that was sent before it is in the scene.
+FENCE = "__fence"
+# The formats of a picture, and what the browser calls them.
+FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"}
+# The parts of the client that this was tried with.
+KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
+
+
+@dataclass(frozen=True)
+class Grab:
+    """Hold the client's own request, which follows, until the scene is ready for it; then have the picture taken.
+
+    reply: the type of the client's answer. fence: the number that the scene must show; wait_s: how long
+    it may take to be ready. format: one of FORMATS. camera: the name of the three.js object and the lens
+    that it is to have. depth: whether that camera renders depth.
+    """
+
+    type: ClassVar[str] = "grab"
+    reply: str
+    fence: int
+    wait_s: float
+    format: str
+    camera: Mapping[str, Any]
+    depth: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Say when the scene is ready, without a picture."""
+
+    type: ClassVar[str] = "ready"
+    reply: str
+    fence: int
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class Bye:
+    """The run ended: do not reconnect."""
+
+    type: ClassVar[str] = "bye"
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Once, when the client is there. ok: whether it can be watched; reason: why not.
+
+    versions: of the client's parts. browser: its user agent. renderer: what draws, as WebGL names it.
+    """
+
+    type: ClassVar[str] = "hello"
+    ok: bool = False
+    reason: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    browser: str = ""
+    renderer: str = ""
+
+
+@dataclass(frozen=True)
+class IsReady:
+    """The scene is ready."""
+
+    type: ClassVar[str] = "is_ready"
+    reply: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """There is no picture, because it would be wrong. is_lost: the browser cannot draw any more."""
+
+    type: ClassVar[str] = "refused"
+    reply: str
+    reason: str
+    is_lost: bool = False
+
+
+Message = Grab | Ready | Bye | Hello | IsReady | Refused
+TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Bye)
+FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused)
+_KINDS = {kind.type: kind for kind in FROM_PAGE}
+
+
+def encode(message: Message) -> str:
+    """The message as the page reads it."""
+    return json.dumps({"type": message.type} | asdict(message))
+
+
+def decode(text: str) -> Message | None:
+    """What the page says; None where it makes no sense."""
+    try:
+        said = json.loads(text)
+        kind = _KINDS[said.pop("type")]
+        known = {part.name for part in fields(kind)}
+        return kind(**{name: value for name, value in said.items() if name in known})
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return None

@@ -1,0 +1,183 @@
+"""Rows as they leave the store: what each column is, for readers and type checkers. Times are Unix seconds."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+__all__ = [
+    "ArtifactRow",
+    "AttemptRow",
+    "CampaignRow",
+    "EndedRow",
+    "EventRow",
+    "FailureRow",
+    "FileRow",
+    "JobBriefRow",
+    "JobRow",
+    "ResultRow",
+    "SessionRow",
+    "WholeJobRow",
+    "WorkerRow",
+]
+
+
+class CampaignRow(TypedDict):
+    """A campaign; see schema.sql."""
+
+    id: int
+    name: str
+    state: str
+    max_failures: int
+    max_crashes: int
+    backoff_s: float
+    backoff_max_s: float
+    total: int
+    done: int
+    failed: int
+    file: str | None
+    results: str | None
+    parameters: str | None
+    logged_id: int
+    logged_bytes: int
+    created_ts: float
+
+
+class JobRow(TypedDict):
+    """A job, its params decoded; see schema.sql."""
+
+    id: int
+    campaign_id: int
+    key: str
+    params: dict[str, Any]
+    status: str
+    priority: int
+    attempt: int
+    failures: int
+    crashes: int
+    worker_id: int | None
+    session_id: int | None
+    created_ts: float
+    not_before_ts: float | None
+    grab_ts: float | None
+    end_ts: float | None
+    error: str | None
+
+
+class ArtifactRow(TypedDict):
+    """A file of a job; see schema.sql."""
+
+    job_id: int
+    name: str
+    path: str
+    size: int
+    sha256: str
+    kind: str
+
+
+class WholeJobRow(JobRow):
+    """A job with what it came to: its metrics, its files by name, and what the tab that drew it was.
+
+    browser and renderer are None where no tab is on record; there are files for a done job only.
+    """
+
+    metrics: dict[str, Any]
+    browser: str | None
+    renderer: str | None
+    artifacts: list[ArtifactRow]
+
+
+class WorkerRow(TypedDict):
+    """A runner process; see schema.sql."""
+
+    id: int
+    campaign_id: int
+    host: str
+    boot: str
+    pid: int
+    pid_start: str
+    beat: int
+    state: str
+    started_ts: float
+    beat_ts: float
+
+
+class SessionRow(TypedDict):
+    """A browser tab, client and settings decoded; see schema.sql."""
+
+    id: int
+    campaign_id: int
+    worker_id: int
+    name: str
+    browser: str
+    renderer: str
+    client: dict[str, Any]
+    runner: str
+    vuer: str
+    file_sha256: str | None
+    settings: dict[str, Any]
+    started_ts: float
+
+
+class EndedRow(TypedDict):
+    """How an attempt ended that did not end well."""
+
+    job_id: int
+    attempt: int
+    outcome: str
+
+
+class AttemptRow(EndedRow):
+    """All of that, and its job's key; see schema.sql."""
+
+    worker_id: int
+    session_id: int | None
+    error: str | None
+    traceback: str | None
+    grab_ts: float
+    end_ts: float
+    key: str
+
+
+class EventRow(TypedDict):
+    """What befell a run rather than a job."""
+
+    ts: float
+    kind: str
+    message: str
+    worker_id: int
+
+
+class FailureRow(TypedDict):
+    """A failed job, and the traceback of its last attempt."""
+
+    key: str
+    error: str | None
+    traceback: str | None
+
+
+class JobBriefRow(TypedDict):
+    """A job in brief."""
+
+    id: int
+    key: str
+    status: str
+    attempt: int
+
+
+class FileRow(ArtifactRow):
+    """A file with its job's key and status."""
+
+    key: str
+    status: str
+
+
+class ResultRow(TypedDict):
+    """A done job, its params and metrics decoded; id: of the result, which grows as jobs are done."""
+
+    id: int
+    key: str
+    attempt: int
+    grab_ts: float
+    end_ts: float
+    params: dict[str, Any]
+    metrics: dict[str, Any]

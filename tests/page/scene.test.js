@@ -1,0 +1,39 @@
+// The fence, the lens, and what is taken off the GPU.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Scene } from "../../runner/sessions/page/scene.js";
+
+const sceneOf = (objects, held = new Set()) => new Scene({
+  *stores() { yield { scene: { getObjectByName: (name) => objects[name] } }; },
+  held: () => held,
+});
+
+test("the fence is found again when another one stands in its place", () => {
+  const objects = {}, scene = sceneOf(objects);
+  assert.equal(scene.fence(), 0);
+  objects.__fence = { parent: {}, userData: { n: 3 } };
+  assert.equal(scene.fence(), 3);
+  objects.__fence.parent = null;
+  objects.__fence = { parent: {}, userData: { n: 4 } };
+  assert.equal(scene.fence(), 4);
+});
+
+test("a lens is set where it differs, and only then computed anew", () => {
+  let updates = 0;
+  const camera = { parent: {}, fov: 50, near: 0.1, updateProjectionMatrix: () => updates++ };
+  const scene = sceneOf({ eye: camera });
+  scene.setLens({ name: "eye", fov: 25, near: 0.1 });
+  scene.setLens({ name: "eye", fov: 25, near: 0.1 });
+  scene.setLens({ name: "another", fov: 90 });
+  assert.deepEqual([camera.fov, camera.near, updates], [25, 0.1, 1]);
+});
+
+test("of what the scene holds no more, the latest eight stay on the GPU", () => {
+  const held = new Set(), freed = [], scene = sceneOf({}, held);
+  for (let i = 0; i < 12; i++) {
+    held.clear();
+    held.add({ isTexture: true, dispose: () => freed.push(i) });
+    scene.freeUnused();
+  }
+  assert.deepEqual(freed, [0, 1, 2]);
+});

@@ -1,0 +1,53 @@
+"""What the server and the page say to each other is written down once, and read with care."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.sessions.protocol import Grab, Hello, Refused, decode, encode
+from runner.sessions.script import page_script
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_pages_side_is_up_to_date():
+    """The constants and types that the page knows are those of protocol.py."""
+    path = str(ROOT / "scripts" / "write_page_protocol")
+    loader = importlib.machinery.SourceFileLoader("write_page_protocol", path)
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(script)
+    assert script.FILE.read_text() == script.script(), "run scripts/write_page_protocol"
+
+
+def test_messages_go_as_they_are_named():
+    """A message is JSON with its type and its parts, and comes back as what it was."""
+    grab = Grab("r", 3, 30.0, "jpeg", {"name": "ego", "fov": 50.0}, False)
+    assert json.loads(encode(grab)) == {
+        "type": "grab", "reply": "r", "fence": 3, "wait_s": 30.0, "format": "jpeg",
+        "camera": {"name": "ego", "fov": 50.0}, "depth": False,
+    }  # fmt: skip
+    for message in (Hello(True, versions={"three": "182"}), Refused("r", "why", True)):
+        assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "{}", '{"type": "grab"}', '{"type": "refused"}', '{"type": []}']
+)
+def test_what_makes_no_sense_is_no_message(text):
+    """A broken tab must not end its session."""
+    assert decode(text) is None
+
+
+def test_the_pages_modules_are_one_script(tmp_path):
+    """Joined, each module stands once, before those that import it, and no import is left."""
+    script = page_script()
+    modules = sorted(file.stem for file in (ROOT / "runner" / "sessions" / "page").glob("*.js"))
+    places = {name: script.index(f"const module_{name} = ") for name in modules}
+    assert all(script.count(f"const module_{name} = ") == 1 for name in modules)
+    assert max(places, key=places.get) == "main"
+    assert "\nimport " not in script and "\nexport " not in script

@@ -1,0 +1,120 @@
+"""The morning report: failures by what they have in common, the state, harmless lines, one screen."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from processes import run
+
+from runner.job import Outcome, Policy
+from runner.reasons import normalized, one_line
+from runner.report import summarize, to_text
+from runner.store import Store
+
+
+def failed_campaign(store: Store, errors: list[str]) -> int:
+    """A campaign of one job that is done and one that failed with each of the errors."""
+    campaign_id, _ = store.submit("night", ({"n": n} for n in range(len(errors) + 1)), Policy(max_failures=1))
+    worker_id = store.start_worker(campaign_id)
+    done, *leases = store.claim(worker_id, campaign_id, count=len(errors) + 1)
+    store.complete(done, Outcome())
+    for lease, error in zip(leases, errors):
+        store.fail(lease, error, f"Traceback\n  File\n{error}")
+    return campaign_id
+
+
+def summary_of(store: Store, campaign_id: int):
+    return summarize(store, store.campaign(campaign_id))
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [
+        ("ValueError: job 17 is too far (3.5e-3)", "ValueError: job 4 is too far (12)"),
+        ("OSError: <_io.BytesIO object at 0x7f31c2>", "OSError: <_io.BytesIO object at 0x7f99ab>"),
+        ("KeyError: 'mug'", "KeyError: 'red cup'"),
+        ('no key "a-1" here', 'no key "b" here'),
+        ("job 9f86d081884c7d65 failed", "job e3b0c44298fc1c14 failed"),
+        ("browser-1: it died", "browser-2: it died"),
+    ],
+)
+def test_reasons_that_differ_in_numbers_and_names_are_one(one, another):
+    """What a person would call the same is counted together."""
+    assert normalized(one) == normalized(another)
+
+
+@pytest.mark.parametrize(
+    ("one", "another"),
+    [
+        ("ValueError: too far", "ValueError: too near"),
+        ("TypeError: it's 'a' that can't be", "TypeError: it's 'a' that must be"),
+        ("float32 is no good", "float64 is no good"),
+        ("deadbeef", "cafebabe"),
+    ],
+)
+def test_reasons_that_differ_in_words_are_two(one, another):
+    """Words are what a person tells reasons apart by."""
+    assert normalized(one) != normalized(another)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[31mred\x1b[0m alarm", "two\nlines\r\nand\ttab", "bell \x07 null \x00 back \x08",
+        "\x1b]0;title\x07 \x1b]8;;http://evil\x1b\\link", "turned \u202e around", "x" * 10_000, "lone \ud800 half",
+    ],
+)  # fmt: skip
+def test_any_text_is_told_in_one_harmless_line(text):
+    """Nothing that an error says moves the cursor, colours the terminal, or scrolls it away."""
+    line = one_line(text)
+    assert line and line.isprintable() and len(line) <= 300
+
+
+def test_the_ten_largest_groups_are_shown_and_the_rest_is_counted(tmp_path):
+    """A night with many reasons still takes one screen, the most frequent first."""
+    words = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay", "kiwi", "lynx", "mole"]
+    errors = [
+        f"OSError: {word} {n}" for number, word in enumerate(words) for n in range(2 + (word == "lynx"))
+    ]
+    with Store(tmp_path / "runner.db") as store:
+        summary = summary_of(store, failed_campaign(store, errors))
+    assert [group.count for group in summary.failures] == [3] + [2] * 12
+    lines = to_text(summary).splitlines()
+    shown = [line.strip() for line in lines if " failed: " in line]
+    assert shown[0] == "3 failed: OSError: lynx N" and len(shown) == 10
+    assert any(
+        line.endswith("for example " + summary.failures[0].key + ": OSError: lynx 0") for line in lines
+    )
+    assert "  and 3 more reasons, of 6 failed jobs; --json lists all" in lines
+    assert len(lines) < 100 and max(map(len, lines)) < 400
+
+
+def test_what_errors_and_keys_say_cannot_touch_the_terminal(tmp_path):
+    """Colours, line breaks and control characters of errors and tracebacks are taken out, in text and JSON alike."""
+    database = tmp_path / "runner.db"
+    with Store(database) as store:
+        campaign_id, _ = store.submit("night", [("a", {})], Policy(max_failures=1))
+        lease = store.claim(store.start_worker(campaign_id), campaign_id)[0]
+        store.fail(lease, "OSError: \x1b[31mred\n\x07" + 10_000 * "!", "File x\n\x1b[2J1 / 0")
+    text = run("report", "--db", database).stdout
+    assert all(line.isprintable() for line in text.splitlines()) and len(text) < 2000
+    assert "1 failed: OSError: red !!!" in text and "| 1 / 0" in text
+    (summary,) = json.loads(run("report", "--json", "--db", database).stdout)
+    assert summary["failures"][0]["reason"].isprintable()
+
+
+@pytest.mark.parametrize("state", ["paused", "cancelled"])
+def test_paused_and_cancelled_are_said_wherever_one_looks(tmp_path, state):
+    """In status, its JSON, the report and its JSON; and what comes next is to resume."""
+    database = tmp_path / "runner.db"
+    with Store(database) as store:
+        campaign_id, _ = store.submit("night", [{"n": 1}, {"n": 2}])
+        store.set_state(campaign_id, state)
+    assert f"night: {state}, 0 of 2 done" in run("status", "--db", database).stdout
+    report = run("report", "--db", database).stdout
+    assert report.startswith(f"night: {state}, 2 of 2 jobs are left\n")
+    assert "runner resume night --db" in report
+    for verb in ("status", "report"):
+        (counts,) = json.loads(run(verb, "--json", "--db", database).stdout)
+        assert counts["state"] == state
