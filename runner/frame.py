@@ -116,6 +116,19 @@ class Frame:
         depth.flags.writeable = False
         return depth
 
+    def grey_depth(self) -> bytes | None:
+        """Depth as Vuer's client itself sends it: a grey JPEG, white at near, black at far and where nothing is."""
+        if self.depth is None or self._depth_range is None:
+            return None
+        import numpy as np
+        from PIL import Image
+
+        near, far = self._depth_range
+        grey = np.clip(255.0 * (1.0 - (np.minimum(self.depth, far) - near) / (far - near)), 0.0, 255.0)
+        file = io.BytesIO()
+        Image.fromarray(np.round(grey).astype(np.uint8)).convert("RGB").save(file, "JPEG", quality=100)
+        return file.getvalue()
+
     def __repr__(self) -> str:
         return f"<Frame {self.width}x{self.height} {self.kind}, {len(self.data)} bytes>"
 

@@ -304,3 +304,19 @@ def test_the_rasterizers_offered_are_those_that_browsers_know():
 
     (option,) = [parameter for parameter in main.commands["run"].params if parameter.name == "rasterizer"]
     assert set(option.type.choices) == {"auto", *RASTERIZERS}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_any_output_can_be_written_anywhere(tmp_path, encoding):
+    """Keys and errors of any script, to a file that has no letters for them: replaced, and the command goes on."""
+    database = tmp_path / "runner.db"
+    with Store(database) as store:
+        campaign_id, _ = store.submit("orbit", [("chaise 🪑 é", {"file": "é"})], Policy(max_failures=1))
+        (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+        store.fail(lease, "ValueError: 320×240 🪑", "Traceback …\n  🪑")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "LANG": "C", "LC_ALL": "C"}
+    for verb in (["--help"], ["status"], ["report"], ["report", "--json"], ["retry"], ["report"]):
+        place = ["--db", database] if verb[0] != "--help" else []
+        end = run(*verb, *place, env=environment, encoding=encoding)
+        assert (end.returncode, "Traceback (" in end.stderr) == (0, False), end.stderr
+        assert end.stdout or end.stderr

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.async_api import async_playwright
 from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, Scene, Sphere
 
@@ -168,9 +170,16 @@ def test_depth_is_right_to_a_millimetre_at_twenty_metres():
         for distance in distances:
             session.update @ Plane(key="wall", args=[0.5 * distance, 100], position=[0, 0, -distance])
             frames.append(await session.grab("ego", format="png"))
-        return frames
+        # Vuer's own call: the JPEG that grab gives, and depth as Vuer's client sends it.
+        event, jpeg = await session.grab_render(), await session.grab()
+        return frames, event, jpeg
 
-    (frames,) = in_pages(render)
+    ((frames, event, jpeg),) = in_pages(render)
+    assert event.value["frame"] == jpeg.data and (event.value["width"], event.value["height"]) == (64, 48)
+    depth = np.asarray(Image.open(io.BytesIO(event.value["depthFrame"])))
+    expected = 255 * (1 - (jpeg.depth - 0.1) / 24.9)
+    assert depth.shape == (48, 64, 3) and abs(float(depth[24, 32, 0]) - expected[24, 32]) < 1.5
+    assert depth[24, 0].max() < 2
     for frame, distance in zip(frames, distances):
         assert frame.depth.shape == (48, 64) and frame.depth.dtype == np.float32
         assert abs(frame.depth[24, 32] - distance) < 0.001, (frame.depth[24, 32], distance)

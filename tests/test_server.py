@@ -11,7 +11,7 @@ import msgpack
 import pytest
 from pictures import picture
 from tabs import Tab, with_server, with_tab
-from vuer.schemas import Sphere
+from vuer.schemas import CameraView, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
 from runner.tabs import PERSON, TabOwner
@@ -55,6 +55,45 @@ def test_cameras_are_asked_for_their_exact_size_and_without_gizmos():
     with_tab(render, play)
     (camera,) = seen[0]["data"]["rawChildren"]
     assert camera["downsample"] == 1 and camera["showCamera"] is False and camera["stream"] == "ondemand"
+
+
+def test_vuers_own_call_gives_the_checked_picture():
+    """As the tutorial writes it; what Vuer's client would ignore is refused, and so is a picture cut off."""
+    data = picture("JPEG")
+
+    async def render(session):
+        event = await session.grab_render(ttl=5, key="ego", quality=0.9, downsample=1)
+        assert event.value["frame"] == data and event.value["width"] == 64 and "GRAB" in event.etype
+        with pytest.raises(FrameError, match=r"downsample=….*no effect"):
+            await session.grab_render(key="ego", downsample=4)
+        return await session.grab_render()
+
+    async def play(tab):
+        await tab.answer((await tab.until_grab())[-1], {"frame": data})
+        await tab.answer((await tab.until_grab())[-1], {"frame": data[:-9]})
+
+    with pytest.raises(FrameError, match="cut off"):
+        with_tab(render, play)
+
+
+def test_what_no_message_can_hold_is_not_asked_for():
+    """The size and the limit are named, and the tab stays; a PNG of 8192 by 8192 is asked for."""
+
+    async def render(session):
+        session.update @ CameraView(key="ego", width=8192, height=8192)
+        with pytest.raises(FrameError, match=r"8192x8192 pixels takes 256 MiB, .* less than 256 MiB.*png"):
+            await session.grab("ego", format="raw")
+        session.update @ CameraView(key="ego", width=8192, height=5000, renderDepth=True)
+        with pytest.raises(FrameError, match="and its depth take 312 MiB"):
+            await session.grab(format="raw")
+        session.update @ CameraView(key="ego", width=8192, height=8192, renderDepth=False)
+        await session.grab("ego", format="png")
+
+    async def play(tab):
+        await tab.answer((await tab.until_grab())[-1], {"frame": picture("PNG")})
+
+    with pytest.raises(FrameError, match="asked for 8192x8192 pixels, the browser sent 64x48"):
+        with_tab(render, play)
 
 
 @pytest.mark.parametrize(

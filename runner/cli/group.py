@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from typing import Any
@@ -40,12 +42,28 @@ _MEANT = {
 }
 
 
+class _Ascii(io.TextIOWrapper):
+    """A stream in ASCII that doesn't say so: click would write UTF-8 to one that does."""
+
+    encoding = "latin-1"
+
+
 class Verbs(click.Group):
     """Verbs in families; a verb returns its exit status, and a RunnerError is one line, without a traceback."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.families: dict[str, list[click.Command]] = {}
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """As click's own; what the terminal or file has no character for is replaced, whichever verb writes it."""
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
+                if codecs.lookup(stream.encoding).name == "ascii":
+                    setattr(sys, name, _Ascii(stream.buffer, "ascii", "replace", line_buffering=True))
+        return super().main(*arguments, **options)
 
     def add_family(self, title: str, *verbs: click.Command) -> None:
         """Add verbs that serve one purpose; the help shows them together, in this order."""

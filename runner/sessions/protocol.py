@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "FROM_PAGE",
     "KNOWN_VERSIONS",
+    "LARGEST_MESSAGE_BYTES",
     "TO_PAGE",
     "Bye",
     "Grab",
@@ -31,6 +32,8 @@ __all__ = [
 FENCE = "__fence"
 # The formats of a picture, and what the browser calls them.
 FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"}
+# What a browser may send at once: a picture of 8192x8192 pixels as a PNG, but not bare.
+LARGEST_MESSAGE_BYTES = 1 << 28
 # The parts of the client that this was tried with.
 KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
 

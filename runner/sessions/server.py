@@ -20,6 +20,7 @@ from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
+from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
 from runner.sessions.script import page_script
 from runner.sessions.session import Session
 from runner.tabs import PERSON, TabOwner
@@ -27,7 +28,6 @@ from runner.tabs import PERSON, TabOwner
 __all__ = ["Server"]
 
 _CLIENT = Path(vuer.__file__).parent / "client_build"
-_LARGEST_MESSAGE = 1 << 28
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
@@ -153,7 +153,7 @@ class Server:
         owner = self._owners.get(tab_id) if tab_id else PERSON
         if owner is None:
             raise web.HTTPForbidden(text="this tab was replaced")
-        socket = web.WebSocketResponse(max_msg_size=_LARGEST_MESSAGE, compress=False, heartbeat=20.0)
+        socket = web.WebSocketResponse(max_msg_size=LARGEST_MESSAGE_BYTES, compress=False, heartbeat=20.0)
         await socket.prepare(request)
         name = request.query.get("name", "")[:100] or f"tab from {request.remote}"
         session = Session(socket, name, owner)

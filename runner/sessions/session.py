@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgpack
 from aiohttp import web
-from vuer.events import GrabRender, ServerEvent
+from vuer.events import ClientEvent, GrabRender, ServerEvent
 from vuer.server import SceneOps
 
 from runner.errors import FrameError, SessionGone
@@ -23,6 +23,7 @@ from runner.sessions.protocol import (
     FENCE,
     FORMATS,
     KNOWN_VERSIONS,
+    LARGEST_MESSAGE_BYTES,
     Bye,
     Grab,
     Hello,
@@ -173,6 +174,8 @@ class Session(SceneOps):
         if format not in FORMATS:
             raise FrameError(f"no picture format {format!r}; there is: {', '.join(FORMATS)}")
         found = [self._cameras.find(key) for key in keys or (None,)]
+        for key in found:
+            self._refuse_too_large(key, format)
         if self.settle_s:
             await self._request([self._picture(key, format, quality) for key in found], wait_s)
             await asyncio.sleep(self.settle_s)
@@ -184,6 +187,52 @@ class Session(SceneOps):
                 frame.suspicion = frame.suspicion or "the same bytes as the frame before"
             self._last_data[key] = frame.data
         return tuple(frames) if len(keys) > 1 else frames[0]
+
+    async def grab_render(
+        self,
+        ttl: float = 2.0,
+        *,
+        key: str = "DEFAULT",
+        quality: float | None = None,
+        **others: Any,
+    ) -> ClientEvent:
+        """Vuer's own call, for code that has it: an event with the JPEG of grab in value["frame"].
+
+        key: of a CameraView; may be left out where there is only one. ttl: how long the scene may take to be
+        ready, in seconds, where that is more than the half minute of grab. value also has width, height and
+        dpr, and depthFrame of a camera with renderDepth=True, as Vuer's client sends it: a grey JPEG, near is
+        white. Raises FrameError as grab does, and for what Vuer's client would ignore.
+        """
+        ignored = [name for name, value in others.items() if value not in (None, 1)]
+        if ignored:
+            raise FrameError(
+                f"grab_render({', '.join(ignored)}=…) has no effect on a CameraView in Vuer's client; say it in "
+                "the CameraView, or use session.grab, which has format="
+            )
+        found = self._cameras.find(None if key == "DEFAULT" else key)
+        frame = await self.grab(found, quality=quality, wait_s=max(30.0, ttl))
+        value = {"dpr": 1, "width": frame.width, "height": frame.height, "frame": frame.data}
+        depth = frame.grey_depth()
+        if depth is not None:
+            value["depthFrame"] = depth
+        return ClientEvent(etype="GRAB_RENDER_RESPONSE", key=found, value=value)
+
+    def _refuse_too_large(self, key: str, format: str) -> None:
+        """What is too large to be sent is not asked for: the connection would break under it."""
+        width, height = self._cameras.size(key)
+        bare = (format == "raw") + (self._cameras.depth_range(key) is not None)
+        if bare * 4 * width * height >= LARGEST_MESSAGE_BYTES:
+            what = "and its depth take" if format == "raw" and bare == 2 else "takes"
+            raise FrameError(
+                f"camera {key!r}: {'a bare picture' if format == 'raw' else 'depth'} of {width}x{height} pixels "
+                f"{what} {bare * 4 * width * height >> 20:,} MiB, and a browser may send less than "
+                f"{LARGEST_MESSAGE_BYTES >> 20:,} MiB at once: take a smaller one, "
+                + (
+                    "or format='png', which is lossless, too"
+                    if format == "raw"
+                    else "or leave out renderDepth"
+                )
+            )
 
     def _picture(self, key: str, format: str, quality: float | None) -> tuple[GrabRender, dict[str, Any]]:
         """The client's own request, and what the page script is told of it."""

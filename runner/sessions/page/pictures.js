@@ -2,7 +2,7 @@
 //
 // The client reads a camera's pixels, throws them away, and has the canvas read and encoded once more. Here
 // the pixels that it has read are encoded; these are the same pixels.
-import { FORMATS } from "./protocol.js";
+import { FORMATS, LARGEST_MESSAGE_BYTES } from "./protocol.js";
 import { LOST } from "./line.js";
 import { Lookup } from "./lookup.js";
 
@@ -120,6 +120,8 @@ export class Pictures {
     const prototype = /** @type {any} */ (window.OffscreenCanvas.prototype), encode = prototype.convertToBlob;
     /** A camera's second picture is its depth. @type {WeakSet<Grab>} */
     const hasOne = new WeakSet();
+    /** What the pictures of a request take. @type {WeakMap<Grab, number>} */
+    const bytesOf = new WeakMap();
     prototype.convertToBlob = function (/** @type {any} */ options) {
       const read = lastRead.get(this), grab = requestOf.get(this);
       if (!grab) return encode.apply(this, arguments);
@@ -133,6 +135,12 @@ export class Pictures {
       const isLost = () => Boolean((read && read.isLost) || (context && context.isContextLost()));
       const picture = blob.then((/** @type {any} */ blob) => {
         if (isLost()) throw new Error(LOST);
+        const bytes = (bytesOf.get(grab) || 0) + blob.size;
+        bytesOf.set(grab, bytes);
+        // The server would end the connection; the rest of a message takes little.
+        if (bytes > LARGEST_MESSAGE_BYTES - 65536) {
+          throw new Error(`${bytes} bytes, and ${LARGEST_MESSAGE_BYTES} may be sent at once: take a smaller one`);
+        }
         return blob;
       });
       picture.catch((/** @type {any} */ error) => {
@@ -163,7 +171,7 @@ class Encoder {
    */
   async blob(read, type, quality) {
     const bytes = this.#encode(read, type, quality);
-    return { arrayBuffer: () => Promise.resolve(bytes) };
+    return { size: bytes.byteLength, arrayBuffer: () => Promise.resolve(bytes) };
   }
   /** @param {Read} read @param {string} type @param {number} quality */
   #encode({ pixels, width, height }, type, quality) {

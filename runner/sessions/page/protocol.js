@@ -3,6 +3,7 @@
 
 export const FENCE = "__fence";
 export const FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"};
+export const LARGEST_MESSAGE_BYTES = 268435456;
 export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"};
 
 /** @typedef {{ type: "grab", reply: string, fence: number, wait_s: number, format: keyof typeof FORMATS, camera: { name: string, [part: string]: string | number }, depth: boolean }} Grab */
