@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from runner.arrays import Depth
     from runner.frame import Frame
     from runner.queue import JobQueue
-    from runner.report import open_database as open  # noqa: F401  (not in __all__: see below)
+    from runner.report import open_database
     from runner.results import RenderJob
     from runner.sessions import Session
+
+    open = open_database
 
 __all__ = ["Campaign", "Depth", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
 __version__ = "0.1.0"

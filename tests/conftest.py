@@ -28,6 +28,25 @@ for number, act in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP,
         signal.signal(number, act)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="leave out what needs a browser, PostgreSQL or long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """--quick: what is left takes less than a minute."""
+    if not config.getoption("--quick"):
+        return
+    slow = [item for item in items if _is_slow(item)]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    needs = set(getattr(item, "fixturenames", ())) & {"browser_path", "postgres_url", "small_disk"}
+    is_on_server = "postgresql" in item.name
+    return bool(needs) or is_on_server or item.get_closest_marker("slow") is not None
+
+
 def _postgres_binaries() -> Path | None:
     on_path = shutil.which("initdb")
     if on_path:
