@@ -29,7 +29,9 @@ for number, act in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP,
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="leave out what needs a browser, PostgreSQL or long")
+    parser.addoption(
+        "--quick", action="store_true", help="leave out what needs a browser, PostgreSQL or long"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

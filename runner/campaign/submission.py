@@ -7,10 +7,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runner.campaign.campaign import Campaign
 from runner.job import Added, Place
-from runner.store import CampaignRow, Comparison, Spool, Store, compare
+
+if TYPE_CHECKING:
+    from runner.store import CampaignRow, Comparison, Spool, Store
 
 __all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
 
@@ -23,6 +26,9 @@ def read_jobs(campaign: Campaign, say: _Say) -> Spool:
 
     Says how far it is where it takes longer than two seconds. Raises CampaignError.
     """
+    # A campaign file imports this, too, and SQLAlchemy takes long.
+    from runner.store import Spool, compare
+
     spool = Spool()
     try:
         with _told_while(lambda: say(f"reading the jobs of {campaign.file}: {len(spool):,} so far")):
@@ -70,6 +76,8 @@ class Submission:
 
 def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool = False) -> Submission:
     """Compare what the campaign yields with what the database has. Changes no row. Raises CampaignError."""
+    from runner.store import compare
+
     row = store.campaign_named(campaign.name)
     found = compare(spool, () if row is None else store.keys_of(row["id"]))
     lines = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,9 @@ from runner.cli.chosen import campaign_rows, existing_store
 from runner.cli.options import campaign_argument, database_option, json_option, log_root_option, option
 from runner.errors import UsageError
 from runner.exits import ExitStatus
+
+if TYPE_CHECKING:
+    from runner.store import CampaignRow, Store
 
 __all__ = ["log", "report", "status", "verify"]
 
@@ -116,7 +119,7 @@ def log(campaign: str | None, db: str | None, rebuild: bool, log_root: str | Non
                 raise UsageError(f"the log of {row['name']} cannot be written: {error}") from None
 
 
-def _write_log(store: Any, row: dict[str, Any], rebuild: bool, log_root: str | None) -> None:
+def _write_log(store: Store, row: CampaignRow, rebuild: bool, log_root: str | None) -> None:
     from runner.results import LogMirror, MetricsLog, ResultsFolder
 
     metrics = MetricsLog(store, row["id"], ResultsFolder(row["results"], row["name"]))

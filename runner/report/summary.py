@@ -13,7 +13,7 @@ from typing import Any
 from runner.commands import Commands
 from runner.job import Progress, Source
 from runner.reasons import common_reason, normalized, one_line
-from runner.store import Reader
+from runner.store import CampaignRow, EventRow, FailureRow, Reader
 
 __all__ = [
     "PARTS",
@@ -103,7 +103,7 @@ class Counts:
     pending: int
 
     @classmethod
-    def of(cls, campaign: Mapping[str, Any], progress: Progress) -> Counts:
+    def of(cls, campaign: CampaignRow, progress: Progress) -> Counts:
         """campaign: its row."""
         p = progress
         counts = (p.total, p.done, p.failed, p.in_progress, p.pending)
@@ -149,7 +149,7 @@ class Summary(Counts):
         return asdict(self)
 
 
-def summarize(store: Reader, campaign: dict[str, Any]) -> Summary:
+def summarize(store: Reader, campaign: CampaignRow) -> Summary:
     """Look at one campaign; campaign: its row."""
     campaign_id = campaign["id"]
     progress = store.progress(campaign_id)
@@ -188,12 +188,12 @@ def _durations(times: list[tuple[str, float, float]]) -> Durations | None:
 
 
 def _drawn_with(store: Reader, campaign_id: int) -> dict[str, dict[str, int]]:
-    sessions = {session["id"]: session for session in store.sessions(campaign_id)}
+    sessions: dict[int, Mapping[str, Any]] = {row["id"]: row for row in store.sessions(campaign_id)}
     drawn_with: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
     for session_id, count in store.done_by_session(campaign_id).items():
-        session = sessions.get(session_id)
+        session: Mapping[str, Any] = sessions.get(session_id or 0, {})
         for part, counts in drawn_with.items():
-            value = session and session[part]
+            value = session.get(part)
             if isinstance(value, dict):
                 value = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
             if value is not None:
@@ -213,9 +213,9 @@ def _changed_sources(sources: list[Source], ends: list[float]) -> tuple[ChangedS
     return tuple(changes)
 
 
-def _group_events(rows: list[dict[str, Any]]) -> tuple[Event, ...]:
+def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
     """By kind and message, in the order in which each first came."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[EventRow]] = {}
     for row in rows:
         groups.setdefault((row["kind"], normalized(row["message"])), []).append(row)
     return tuple(
@@ -226,9 +226,9 @@ def _group_events(rows: list[dict[str, Any]]) -> tuple[Event, ...]:
     )
 
 
-def _group_failures(rows: list[dict[str, Any]]) -> tuple[Failures, ...]:
+def _group_failures(rows: list[FailureRow]) -> tuple[Failures, ...]:
     """By their normalized reason, the most frequent first."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[FailureRow]] = {}
     for row in rows:
         groups.setdefault(normalized(row["error"] or ""), []).append(row)
     return tuple(

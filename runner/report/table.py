@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runner.errors import StoreError
 from runner.job import Progress, Status
 from runner.results import COLUMNS, FILES, named
-from runner.store import Reader
+from runner.store import JobRow, Reader
 
 if TYPE_CHECKING:
     import pandas
@@ -103,7 +103,7 @@ class CampaignTable:
             after = rows[-1]["id"]
             yield from map(_flat, rows)
 
-    def job(self, key: str) -> dict[str, Any] | None:
+    def job(self, key: str) -> JobRow | None:
         """One job's row in the database by its key, or None."""
         return self._reader.job(self._id, key)
 
