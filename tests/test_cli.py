@@ -41,6 +41,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("mistake", BAD_FILES)
+@pytest.mark.slow
 def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mistake):
     """Exit 2, one line that names file and cause, no traceback, and the database as it was."""
     content, message = BAD_FILES[mistake]
@@ -97,6 +98,7 @@ def test_without_a_browser_one_message_says_what_to_do(tmp_path):
         assert [(row["status"], row["attempt"]) for row in store.jobs(1)] == [("pending", 0)]
 
 
+@pytest.mark.slow
 def test_a_browser_that_cannot_start_stops_the_run(tmp_path):
     """Exit 3 with the reason, after a few tries, instead of trying all night."""
     (tmp_path / "good.py").write_text(GOOD)
@@ -169,6 +171,7 @@ def test_report_warns_when_jobs_were_drawn_with_different_things(tmp_path):
     assert summary["drawn_with"]["renderer"] == {"llvmpipe": 2, "SwiftShader": 1}
 
 
+@pytest.mark.slow
 def test_status_tells_scripts_by_its_exit_status(mixed):
     """8 while jobs are left, 1 when some failed, 0 when all is done, and 0 when not asked."""
     assert run("status", "--db", mixed).returncode == 0
@@ -183,6 +186,7 @@ def test_status_tells_scripts_by_its_exit_status(mixed):
     assert run("status", "--db", mixed, "--exit-status").returncode == 0
 
 
+@pytest.mark.slow
 def test_retry_filters_by_error_and_key(tmp_path):
     """Only failed jobs that pass all filters; a bad expression changes nothing."""
     with Store(tmp_path / "runner.db") as store:
@@ -207,6 +211,7 @@ def test_retry_filters_by_error_and_key(tmp_path):
     assert "1 jobs are pending" in run("retry", *database).stderr and pending() == keys
 
 
+@pytest.mark.slow
 def test_a_paused_campaign_hands_out_nothing_until_it_is_resumed(tmp_path):
     """pause, cancel and resume; a run of a paused campaign says so and exits 3."""
     (tmp_path / "good.py").write_text(GOOD)

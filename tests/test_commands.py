@@ -66,6 +66,7 @@ def counts(database: Path) -> tuple[str, int, int, int]:
         return campaign["state"], progress.done, progress.failed, progress.left
 
 
+@pytest.mark.slow
 def test_what_report_run_verify_and_export_say_to_type_works_elsewhere(night):
     """Each does what it is said to do, with the database, results and settings of the campaign."""
     database, elsewhere = night / "the jobs.db", night / "elsewhere"

@@ -136,6 +136,7 @@ while leases := store.claim(worker_id, campaign_id, count=3):
 """
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_leave_each_record_once(tmp_path):
     """SIGKILL the process that feeds the log again and again; in the end the log is exact."""
     with Store(tmp_path / "runner.db") as store:
@@ -210,6 +211,7 @@ with Store(folder + "/runner.db") as store:
         "write_log_cursor:before", "write_log_cursor:after", "truncate:before", "truncate:after",
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_kill_at_each_step_of_a_sync_leaves_each_record_once(tmp_path, instant):
     """SIGKILL before, amid and after each thing that the writer does; the next one makes it exact."""
     with Store(tmp_path / "runner.db") as store:
@@ -225,6 +227,7 @@ def test_a_kill_at_each_step_of_a_sync_leaves_each_record_once(tmp_path, instant
     assert list(read_metrics(tmp_path / "results", "night")["n"]) == list(range(20))
 
 
+@pytest.mark.slow
 def test_the_whole_folder_can_be_written_anew(tmp_path):
     """Whatever was lost or changed: `runner log --rebuild` writes it from the database, and ML-Logger reads it."""
     results = ResultsFolder(tmp_path / "results", "night")
@@ -266,6 +269,7 @@ def test_ml_loggers_glob_finds_the_files_of_jobs(store, results):
     assert "charts:" in logger.load_text(".charts.yml")
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_nothing_is_sent(tmp_path):
     """The log disturbs no progress bar and no output, and without --log-root opens no connection."""
     script = """

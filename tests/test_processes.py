@@ -28,6 +28,7 @@ with Store(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.slow
 def test_four_processes_do_four_thousand_jobs_once(database_url):
     """No job is lost and none is done by two."""
     with Store(database_url) as store:
@@ -92,6 +93,7 @@ def test_a_suspended_process_loses_its_job_and_learns_so(database_url, monotonic
 @pytest.mark.parametrize(
     ("database_url", "rounds"), [("sqlite", 50), ("postgresql", 10)], indirect=["database_url"]
 )
+@pytest.mark.slow
 def test_a_storm_of_kills_loses_nothing(database_url, rounds):
     """Claiming and completing processes are SIGKILLed at random; the rows are right in the end."""
     storm = [sys.executable, str(ROOT / "scripts" / "crash_queue.py")]

@@ -121,6 +121,7 @@ def night(tmp_path) -> Night:
     return Night(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_done_job_is_taken_again_and_its_files_are_kept_until_then(night):
     """Named by its key; the old picture stays until the new one is there, and then goes."""
     told = night.retry("--key", "v1")
@@ -136,6 +137,7 @@ def test_a_done_job_is_taken_again_and_its_files_are_kept_until_then(night):
     assert run("verify", "--db", night.database).returncode == 0
 
 
+@pytest.mark.slow
 def test_suspects_and_what_an_expression_finds_are_taken_again(night):
     """--suspect, and --where over params and metrics, of done and of failed jobs; a filter must narrow --done."""
     assert night.retry("--done").returncode == 2

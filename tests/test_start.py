@@ -97,6 +97,7 @@ def test_a_full_disk_is_waited_for(tmp_path, small_disk, browser_path, what):
 
 
 @pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.slow
 def test_a_lock_that_outlasts_sqlites_patience_is_waited_for(tmp_path, empty, is_new):
     """Another program holds the database, at its making or when jobs are added: over with the lock."""
     if not is_new:
@@ -123,6 +124,7 @@ def test_a_server_that_is_away_is_waited_for(empty, distant_server):
     assert_goes_on(process, lines, 4)
 
 
+@pytest.mark.slow
 def test_descriptors_that_have_run_out_are_waited_for(tmp_path, empty):
     """A limit that is too low for a database: said, and over as soon as somebody raises it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -227,6 +229,7 @@ def test_a_signal_ends_the_wait_at_once(tmp_path, small_disk, empty, fault, numb
         other.close()
 
 
+@pytest.mark.slow
 def test_a_signal_to_a_process_that_the_campaign_forked_is_none_to_the_run(tmp_path):
     """multiprocessing ends its workers by SIGTERM: they end, and the run goes on."""
     forking = """import multiprocessing, time

@@ -73,6 +73,7 @@ def test_a_folder_that_may_not_be_written_to_is_said(tmp_path):
     assert not list((tmp_path / "closed").iterdir())
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_found_after_an_unclean_end(tmp_path):
     """After a crash the file is looked through before it is relied on."""
     (tmp_path / "good.py").write_text(GOOD)
@@ -97,6 +98,7 @@ def test_a_damaged_database_is_found_after_an_unclean_end(tmp_path):
     assert end.returncode == 2 and "damaged" in end.stderr and "Traceback" not in end.stderr
 
 
+@pytest.mark.slow
 def test_the_write_ahead_log_stays_bounded_under_readers(tmp_path, monkeypatch):
     """Readers that overlap without a gap do not let the log grow with the number of claims."""
     monkeypatch.setattr("runner.store.database._LARGEST_LOG", 1 << 20)

@@ -351,6 +351,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.attempts_seen = attempts
 
 
+@pytest.mark.slow
 def test_the_store_does_what_the_model_says(store, clock, monotonic):
     """Whatever the order of the moves, rows, counters, results and history are those of the model."""
     sizes = (60, 40) if store.database.is_sqlite else (12, 30)

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from runner.job import Status
 from runner.store import Store, statements
 
+pytestmark = pytest.mark.slow
+
 JOBS = 30_000
 NOBODY = 2**61
 
