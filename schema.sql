@@ -24,8 +24,8 @@ CREATE TABLE campaign (
     total BIGINT DEFAULT 0 NOT NULL,            -- counters, changed with the rows they count, so that
     done BIGINT DEFAULT 0 NOT NULL,             --   progress is quick to read at any size
     failed BIGINT DEFAULT 0 NOT NULL,
-    file TEXT,                                  -- the campaign file, for people
-    results TEXT,                               -- the folder that artifact.path starts from
+    file TEXT,                                  -- the campaign file, for people; a relative path starts from
+    results TEXT,                               --   this file's own folder. The folder that artifact.path starts from
     parameters TEXT,                            -- JSON object: what parameters.pkl tells
     logged_id BIGINT DEFAULT 0 NOT NULL,        -- metrics.pkl holds all results up to this id …
     logged_bytes BIGINT DEFAULT 0 NOT NULL,     -- … in its first so many bytes

@@ -24,7 +24,7 @@ WINGS: dict[str, list[str]] = {
     "frame": [],
     "tabs": [],
     "machine": ["disk", "filesystem", "faults", "guard", "clocks", "process"],
-    "store": ["schema", "statements", "spool", "rows", "database", "reader", "moves"],
+    "store": ["schema", "statements", "spool", "rows", "places", "database", "reader", "moves"],
     "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],
     "results": [
         "columns",

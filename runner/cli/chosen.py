@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runner.report import Campaigns, CampaignTable
     from runner.store import CampaignRow, Store
 
-__all__ = ["campaign_rows", "campaign_table", "existing_store", "rows_to_change"]
+__all__ = ["campaign_rows", "campaign_table", "existing_store", "rows_of_files", "rows_to_change"]
 
 
 def existing_store(db: str | None) -> Store:
@@ -31,6 +31,16 @@ def campaign_rows(store: Store, name: str | None) -> list[CampaignRow]:
     if not rows:
         known = ", ".join(row["name"] for row in store.campaigns()) or "none"
         raise UsageError(f"there is no campaign {name or ''} in the database; it has: {known}")
+    return rows
+
+
+def rows_of_files(store: Store, name: str | None, results: Path | None) -> list[CampaignRow]:
+    """As campaign_rows, those that have files: in the folder that was named, or else where the last run put them."""
+    rows = [row for row in campaign_rows(store, name) if results or row["results"]]
+    if not rows:
+        raise UsageError("there is no results folder to look at: the jobs were done by a JobQueue")
+    for row in rows:
+        row["results"] = str(results.absolute() if results else row["results"])
     return rows
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.chosen import campaign_rows, existing_store
-from runner.cli.options import campaign_argument, database_option, json_option, log_root_option, option
+from runner.cli.chosen import campaign_rows, existing_store, rows_of_files
+from runner.cli.options import (
+    campaign_argument,
+    database_option,
+    json_option,
+    log_root_option,
+    option,
+    results_option,
+)
 from runner.errors import UsageError
 from runner.exits import ExitStatus
 
@@ -47,8 +55,9 @@ def status(campaign: str | None, db: str | None, as_json: bool, exit_status: boo
 @click.command()
 @campaign_argument
 @database_option
+@results_option("Where the files are. [default: where the last run put them]")
 @json_option
-def report(campaign: str | None, db: str | None, as_json: bool) -> None:
+def report(campaign: str | None, db: str | None, results: Path | None, as_json: bool) -> None:
     """Tell what happened: verdict, counts, rate, times, failures by reason, and what to do next.
 
     Example: runner report orbit --db runner.db
@@ -56,7 +65,8 @@ def report(campaign: str | None, db: str | None, as_json: bool) -> None:
     from runner.report import summarize, to_text
 
     with existing_store(db) as store:
-        summaries = [summarize(store, row) for row in campaign_rows(store, campaign)]
+        rows = rows_of_files(store, campaign, results) if results else campaign_rows(store, campaign)
+        summaries = [summarize(store, row) for row in rows]
     if as_json:
         click.echo(json.dumps([summary.to_json() for summary in summaries], indent=1))
     else:
@@ -66,9 +76,12 @@ def report(campaign: str | None, db: str | None, as_json: bool) -> None:
 @click.command()
 @campaign_argument
 @database_option
+@results_option("Where the files are. [default: where the last run put them]")
 @option("--fix", is_flag=True, help="Requeue the jobs hit, remove left-over files, and mend the metrics log.")
 @json_option
-def verify(campaign: str | None, db: str | None, fix: bool, as_json: bool) -> ExitStatus:
+def verify(
+    campaign: str | None, db: str | None, results: Path | None, fix: bool, as_json: bool
+) -> ExitStatus:
     """Compare every done job's files with their sizes and hashes, and the metrics log with the database.
 
     Lists what is missing, changed or unreadable, and what was left over: abandoned and temporary files of
@@ -83,9 +96,7 @@ def verify(campaign: str | None, db: str | None, fix: bool, as_json: bool) -> Ex
 
     found = []
     with existing_store(db) as store:
-        rows = [row for row in campaign_rows(store, campaign) if row["results"] is not None]
-        if not rows:
-            raise UsageError("there is no results folder to look at: the jobs were done by a JobQueue")
+        rows = rows_of_files(store, campaign, results)
         with tqdm(total=sum(store.count_files(row["id"]) for row in rows), unit="file", disable=None) as bar:
             for row in rows:
                 found.append(verification.verify(store, row, bar.update))
@@ -102,17 +113,18 @@ def verify(campaign: str | None, db: str | None, fix: bool, as_json: bool) -> Ex
 @click.command()
 @campaign_argument
 @database_option
+@results_option("Where the files are. [default: where the last run put them]")
 @option("--rebuild", is_flag=True, help="Write the whole folder anew from the database.")
 @log_root_option
-def log(campaign: str | None, db: str | None, rebuild: bool, log_root: str | None) -> None:
+def log(
+    campaign: str | None, db: str | None, results: Path | None, rebuild: bool, log_root: str | None
+) -> None:
     """Bring ML-Logger's files in the results folder up to date with the database; a run does so by itself.
 
     Example: runner log orbit --rebuild
     """
     with existing_store(db) as store:
-        for row in campaign_rows(store, campaign):
-            if row["results"] is None:
-                raise UsageError(f"{row['name']} has no results folder: its jobs were done by a JobQueue")
+        for row in rows_of_files(store, campaign, results):
             try:
                 _write_log(store, row, rebuild, log_root)
             except OSError as error:
@@ -122,6 +134,7 @@ def log(campaign: str | None, db: str | None, rebuild: bool, log_root: str | Non
 def _write_log(store: Store, row: CampaignRow, rebuild: bool, log_root: str | None) -> None:
     from runner.results import LogMirror, MetricsLog, ResultsFolder
 
+    assert row["results"] is not None  # as rows_of_files has them
     metrics = MetricsLog(store, row["id"], ResultsFolder(row["results"], row["name"]))
     try:
         mirror = LogMirror(metrics, log_root, lambda line: click.echo(line, err=True)) if log_root else None

@@ -114,6 +114,6 @@ def retry(
             )
             click.echo(f"{row['name']}: {again:,} jobs are pending again", err=True)
             for key in sorted(set(keys) - set(chosen)):
-                status = (table.job(key) or {})["status"]
+                status = table.status_of(key)
                 hint = ": add --done to take it again" if status == "done" and not is_done else ""
                 click.echo(f"{row['name']}: {key} is {status.replace('_', ' ')}{hint}", err=True)

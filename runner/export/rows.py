@@ -75,6 +75,7 @@ class Rows:
             reasons = [f"{undone:,} are not done"] * (undone > 0) + faults[:3] + ["…"] * (len(faults) > 3)
             fix = Commands(self.name, campaign.database).verb("verify", "--fix")
             mend = f"; to requeue what is not whole: {fix}" if faults else ""
+            reasons += [f"looked in {self._results.folder} (--results names another)"] * bool(faults)
             raise ExportError(
                 f"{self.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. "
                 f"Run the campaign until all are done, or leave these out with --allow-incomplete{mend}"

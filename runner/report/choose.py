@@ -54,8 +54,6 @@ def _candidates(table: CampaignTable, choice: Choice) -> Iterator[str]:
     elif choice.is_suspect:
         yield from table.suspects()
     elif choice.keys:
-        yield from (
-            key for key in sorted(choice.keys) if (table.job(key) or {})["status"] == choice.status.value
-        )
+        yield from (key for key in sorted(choice.keys) if table.status_of(key) == choice.status.value)
     else:
         yield from (row["key"] for row in table.rows(choice.status.value))

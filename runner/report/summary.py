@@ -121,11 +121,12 @@ class Counts:
 class Summary(Counts):
     """Everything the report says of one campaign; times in seconds, paths absolute, None where there is nothing.
 
-    drawn_with: of each of PARTS, how many done jobs each value has drawn.
+    looked_in: where the results should be. drawn_with: of each of PARTS, how many done jobs each value has drawn.
     attempts: those that ended otherwise than well, by outcome. next: commands to type, in this order.
     """
 
     file: str | None
+    looked_in: str | None
     results: str | None
     contact_sheet: str | None
     runs: int
@@ -160,6 +161,7 @@ def summarize(store: Reader, campaign: CampaignRow) -> Summary:
     return Summary(
         **vars(counts),
         file=campaign["file"],
+        looked_in=str(Path(campaign["results"], campaign["name"])) if campaign["results"] else None,
         results=_existing(campaign["results"], campaign["name"]),
         contact_sheet=_existing(campaign["results"], campaign["name"], "contact_sheet.jpg"),
         runs=len(workers),

@@ -107,6 +107,11 @@ class CampaignTable:
         """One job's row in the database by its key, or None."""
         return self._reader.job(self._id, key)
 
+    def status_of(self, key: str) -> str:
+        """The status of one job by its key; empty where there is no such job."""
+        job = self.job(key)
+        return "" if job is None else job["status"]
+
     def failures(self) -> list[tuple[str, str]]:
         """(key, reason) of the failed jobs."""
         return [(row["key"], row["error"] or "") for row in self._reader.failures(self._id)]

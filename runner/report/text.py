@@ -37,6 +37,8 @@ def to_text(summary: Summary) -> str:
     lines += [*_failures(summary.failures), ""]
     if summary.results:
         lines.append(f"  results        {summary.results}")
+    elif summary.looked_in and summary.done:
+        lines.append(f"  results        none in {summary.looked_in}: name the folder above it with --results")
     if summary.contact_sheet:
         lines.append(f"  contact sheet  {summary.contact_sheet}")
     lines += [f"  next           {command}" for command in summary.next]

@@ -249,6 +249,8 @@ def to_text(findings: Findings, limit: int = 20) -> str:
         lines += [f"  {kind:<11}{path}" for path in paths[:limit]]
         if len(paths) > limit:
             lines.append(f"  {kind:<11}… and {len(paths) - limit:,} more (--json lists all)")
+    if findings.missing:
+        lines.append(f"  looked in  {Path(findings.results) / findings.campaign}")
     if findings.requeued or findings.removed:
         lines.append(
             f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} left-over files removed"

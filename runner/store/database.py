@@ -73,6 +73,11 @@ class Database:
         """What --db names it by, from any folder; a password is not shown."""
         return _shown(self.url).replace("postgresql+psycopg://", "postgresql://", 1)
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a SQLite database."""
+        return None if self.file is None else self.file.parent
+
     def _connect(self) -> None:
         self._raw = self._engine.raw_connection()
         self._driver = self._raw.driver_connection

@@ -31,6 +31,7 @@ from runner.job import (
 from runner.machine import Identity, is_gone, this_process
 from runner.store import statements
 from runner.store.database import Cursor, Database
+from runner.store.places import kept
 from runner.store.reader import Reader
 from runner.store.spool import Spool, SpooledJob, two_params
 
@@ -81,8 +82,10 @@ class Store(Reader):
             "max_crashes": policy.max_crashes,
             "backoff_s": policy.backoff_s,
             "backoff_max_s": policy.backoff_max_s,
+            "file": kept(place.file, self.database.folder),
+            "results": kept(place.results, self.database.folder),
             "now": self.clock(),
-        } | vars(place)
+        }
         campaign_id: int = cursor.run(statements.ADD_CAMPAIGN, values).fetchall()[0][0]
         return campaign_id
 

@@ -14,6 +14,7 @@ from runner.job import Artifact, Checkpoint, Lease, Progress, Source, Status
 from runner.machine import Identity, is_gone
 from runner.store import schema
 from runner.store.database import Database
+from runner.store.places import located
 from runner.store.rows import (
     AttemptRow,
     CampaignRow,
@@ -79,19 +80,19 @@ class Reader:
 
     def campaigns(self) -> list[CampaignRow]:
         """All campaigns, in the order they were made."""
-        return self._rows(sa.select(schema.campaign).order_by(schema.campaign.c.id))
+        return self._campaigns(sa.select(schema.campaign).order_by(schema.campaign.c.id))
 
     def campaign(self, campaign_id: int) -> CampaignRow:
         """One campaign's row."""
-        rows: list[CampaignRow] = self._rows(
-            sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
-        )
-        return rows[0]
+        return self._campaigns(sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id))[0]
 
     def campaign_named(self, name: str) -> CampaignRow | None:
         """The row of the campaign of that name; None where there is none."""
-        row: CampaignRow | None = self._row(sa.select(schema.campaign).where(schema.campaign.c.name == name))
-        return row
+        rows = self._campaigns(sa.select(schema.campaign).where(schema.campaign.c.name == name))
+        return rows[0] if rows else None
+
+    def _campaigns(self, query: sa.Select[Any]) -> list[CampaignRow]:
+        return [located(row, self.database.folder) for row in self._rows(query)]
 
     def keys_of(self, campaign_id: int, count: int = 10_000) -> Iterator[tuple[int, str, str, str]]:
         """Id, key, params (JSON) and status of all the campaign's jobs, read so many at a time."""
