@@ -48,6 +48,7 @@ WINGS: dict[str, list[str]] = {
         "limits",
         "breaker",
         "progress",
+        "farewell",
         "ending",
         "context",
         "threads",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from campaigns import GOOD
-from processes import run
+from processes import lines_of, run, start
+from waiting import wait_until
 
 from runner.commands import Commands
+from runner.exits import ExitStatus
 from runner.job import Artifact, Outcome
 from runner.report import open_database
 from runner.store import Store
@@ -47,7 +50,7 @@ LOOP = """def jobs(count=1):
 def told(text: str) -> list[str]:
     """The commands in what runner says, each to the end of its line."""
     program = re.escape(sys.executable) + " -m runner|runner"
-    return re.findall(rf"(?:next +|: )((?:{program}) .+)$", text, re.MULTILINE)
+    return re.findall(rf"(?:(?:next|report|go on) +|: )((?:{program}) .+)$", text, re.MULTILINE)
 
 
 def paste(line: str, elsewhere: Path) -> subprocess.CompletedProcess:
@@ -117,3 +120,33 @@ def test_run_says_no_more_than_it_must(tmp_path):
     beside = {"file": f"{tmp_path}/a.py", "results": f"{tmp_path}/results"}
     line = Commands("a", f"{tmp_path}/runner.db", **beside).run()
     assert line.endswith(f"runner run {tmp_path}/a.py")
+
+
+def test_a_run_says_when_it_is_paused_and_at_its_end_what_to_type(tmp_path):
+    """Whoever looks at the terminal knows why nothing moves; the last lines name folder, time and commands."""
+    (tmp_path / "good.py").write_text(GOOD)
+    process = start("run", tmp_path / "good.py", "--sessions", "0")
+    lines = lines_of(process)
+    wait_until(lambda: "open this link" in "".join(lines), "the link for a person's own tabs")
+    database = tmp_path / "runner.db"
+    assert run("pause", "--db", database).returncode == 0
+    wait_until(lambda: "good is paused: no job is begun" in "".join(lines), "the pause to be told of")
+    (resume,) = told("".join(lines))
+    assert paste(resume, tmp_path / "elsewhere").returncode == 0
+    wait_until(lambda: "good goes on" in "".join(lines), "the end of the pause to be told of")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == ExitStatus.INTERRUPTED
+    wait_until(lambda: "  go on  " in "".join(lines), "the last line")
+    end = "".join(lines)
+    assert "good: 0 of 1 jobs are done, 0 failed, 1 left (this run took " in end
+    assert f"  results        {tmp_path / 'results' / 'good'}\n" in end
+    report, go_on = told(end)[1:]
+    assert paste(report, tmp_path / "elsewhere").stdout.startswith("good: unfinished, 1 of 1 jobs are left")
+    assert "good: 1 jobs: 0 new, 0 done" in paste(go_on, tmp_path / "elsewhere").stderr
+
+
+def test_a_start_that_is_refused_leaves_no_database(tmp_path):
+    """Nothing is made where nothing can be run."""
+    (tmp_path / "good.py").write_text(GOOD.replace('yield {"x": 1}', 'yield {"x": {1, 2}}'))
+    assert run("run", tmp_path / "good.py").returncode == ExitStatus.USAGE
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["good.py"]

@@ -3,7 +3,7 @@
 from runner.report.choose import Choice, chosen_keys
 from runner.report.summary import Counts, Summary, summarize
 from runner.report.table import COLUMNS, Campaigns, CampaignTable, open_database
-from runner.report.text import to_text
+from runner.report.text import span, to_text
 from runner.report.where import Where
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Where",
     "chosen_keys",
     "open_database",
+    "span",
     "summarize",
     "to_text",
 ]

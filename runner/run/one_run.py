@@ -17,7 +17,7 @@ from runner.campaign import Campaign, Submission, add_jobs, plan_submission, rea
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
-from runner.job import Place, Progress, Source
+from runner.job import Place, Source
 from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
 from runner.run.breaker import Breaker
@@ -25,6 +25,7 @@ from runner.run.context import Limits as RenderLimits
 from runner.run.context import RunContext
 from runner.run.crew import Crew
 from runner.run.ending import End, Ending
+from runner.run.farewell import say_end
 from runner.run.keeper import LEASE_S, Housekeeper
 from runner.run.limits import TimeLimit
 from runner.run.progress import show_progress
@@ -75,6 +76,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
 
     Raises a RunnerError for what the user can mend.
     """
+    began = time.monotonic()
     campaign.make_scene()
     guard = Guard(say, [probe_descriptors])
     with (
@@ -118,7 +120,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
                 worker_id = guard.insist(store.start_worker, campaign_id)
                 earlier = guard.insist(_earlier_renderer, store, campaign_id)
                 one = _Run(campaign, campaign_id, store, results, guard, options)
-                status = asyncio.run(one.work(worker_id, earlier, log, signals))
+                status = asyncio.run(one.work(worker_id, earlier, log, signals, commands))
                 guard.probes = []
             if status is None:
                 status = guard.insist(_status_of, store, campaign_id)
@@ -131,7 +133,7 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         with _told("there is no new contact sheet"):
             _draw_contact_sheet(store, campaign_id, results)
         with _told(f"how far it has come: {commands.verb('report')}"):
-            _say_end(commands, store.progress(campaign_id), status)
+            say_end(store, campaign_id, commands, results.folder, status, time.monotonic() - began)
         return status
 
 
@@ -188,7 +190,7 @@ class _Run:
     options: RunOptions
 
     async def work(
-        self, worker_id: int, earlier_renderer: str, log: MetricsLog, signals: Signals
+        self, worker_id: int, earlier_renderer: str, log: MetricsLog, signals: Signals, commands: Commands
     ) -> ExitStatus | None:
         """Render; the exit status, or None where it is as the rows tell."""
         # Vuer takes most of a second to import; the commands that only read go without it.
@@ -215,7 +217,9 @@ class _Run:
         guard.probes = self._probes(pool, crew, ending)
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())
-        shown = asyncio.create_task(show_progress(self.store, self.campaign_id, lambda: len(server.sessions)))
+        shown = asyncio.create_task(
+            show_progress(self.store, self.campaign_id, commands, lambda: len(server.sessions))
+        )
         try:
             with signals.ending(ending):
                 async with Housekeeper(context, crew, log, options.min_free_bytes):
@@ -323,16 +327,3 @@ def _draw_contact_sheet(store: Store, campaign_id: int, results: ResultsFolder) 
     pictures = store.sample_pictures(campaign_id, every=max(1, done // _SHEET_TILES), limit=_SHEET_TILES)
     if pictures:
         contact_sheet([results.root / path for path in pictures], results.folder / "contact_sheet.jpg")
-
-
-def _say_end(commands: Commands, progress: Progress, status: ExitStatus) -> None:
-    name = commands.campaign
-    if status == ExitStatus.DONE:
-        say(f"{name}: all {progress.total:,} jobs are done")
-    elif status == ExitStatus.NOTHING_TO_DO:
-        say(f"{name}: there are no jobs")
-    else:
-        say(
-            f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed, "
-            f"{progress.left:,} left; to see why: {commands.verb('report')}"
-        )

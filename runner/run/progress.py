@@ -8,17 +8,25 @@ import sys
 import time
 from collections.abc import Callable
 
+from runner.commands import Commands
 from runner.errors import WorldFault
+from runner.job import Progress
 from runner.run.say import say
 from runner.store import Store
 
 _PLAIN_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.25
 
 
-async def show_progress(store: Store, campaign_id: int, count_sessions: Callable[[], int]) -> None:
-    """A bar on a terminal; a plain line now and then elsewhere."""
+async def show_progress(
+    store: Store, campaign_id: int, commands: Commands, count_sessions: Callable[[], int]
+) -> None:
+    """A bar on a terminal; a plain line now and then elsewhere; and a line when somebody pauses or cancels."""
     from tqdm import tqdm
 
+    def look() -> tuple[Progress, str]:
+        return store.progress(campaign_id), store.campaign(campaign_id)["state"]
+
+    state = "open"
     progress = store.progress(campaign_id)
     on_terminal = sys.stderr.isatty()
     bar = tqdm(
@@ -36,18 +44,22 @@ async def show_progress(store: Store, campaign_id: int, count_sessions: Callable
         while True:
             await asyncio.sleep(_BAR_EVERY_S if on_terminal else 1.0)
             try:
-                progress = await asyncio.to_thread(store.progress, campaign_id)
+                progress, state_now = await asyncio.to_thread(look)
             except WorldFault:
                 continue
+            if state_now != state:
+                state = state_now
+                say(_state_line(state, commands))
             settled = progress.done + progress.failed
             bar.total = progress.total
-            bar.set_postfix_str(f"{progress.failed} failed, {count_sessions()} sessions", refresh=False)
+            told = "" if state == "open" else f"{state}, "
+            bar.set_postfix_str(f"{told}{progress.failed} failed, {count_sessions()} sessions", refresh=False)
             bar.update(settled - bar.n)
             if not on_terminal and time.monotonic() >= next_line:
                 next_line = time.monotonic() + _PLAIN_LINE_EVERY_S
                 rate = (settled - first) / (time.monotonic() - began)
                 say(
-                    f"{progress.done:,} of {progress.total:,} done, {progress.failed:,} failed, "
+                    f"{told}{progress.done:,} of {progress.total:,} done, {progress.failed:,} failed, "
                     f"{rate:.1f} jobs/s, {count_sessions()} sessions"
                 )
     finally:
@@ -56,3 +68,9 @@ async def show_progress(store: Store, campaign_id: int, count_sessions: Callable
             progress = await asyncio.to_thread(store.progress, campaign_id)
         bar.update(progress.done + progress.failed - bar.n)
         bar.close()
+
+
+def _state_line(state: str, commands: Commands) -> str:
+    if state == "open":
+        return f"{commands.campaign} goes on"
+    return f"{commands.campaign} is {state}: no job is begun; to let it go on: {commands.verb('resume')}"

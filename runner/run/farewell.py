@@ -1,0 +1,39 @@
+"""The end of a run, told to people: how far it came, where things are, and what to type next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.commands import Commands
+from runner.exits import ExitStatus
+from runner.report import span
+from runner.run.say import say
+from runner.store import Store
+
+__all__ = ["say_end"]
+
+
+def say_end(
+    store: Store, campaign_id: int, commands: Commands, folder: Path, status: ExitStatus, took_s: float
+) -> None:
+    """folder: the campaign's in the results folder. took_s: how long the run was at work."""
+    name, progress = commands.campaign, store.progress(campaign_id)
+    if status is ExitStatus.NOTHING_TO_DO:
+        say(f"{name}: there are no jobs")
+        return
+    state = store.campaign(campaign_id)["state"]
+    line = f"{name}: all {progress.total:,} jobs are done"
+    if progress.done < progress.total:
+        line = f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed"
+    if progress.left:
+        line += f", {progress.left:,} left" + ("" if state == "open" else f"; it is {state}")
+    suspects = len(store.suspects(campaign_id))
+    if suspects:
+        line += f"; {suspects:,} may be wrong"
+    lines = [f"{line} (this run took {span(took_s)})", f"  results        {folder}"]
+    if (folder / "contact_sheet.jpg").exists():
+        lines.append(f"  contact sheet  {folder / 'contact_sheet.jpg'}")
+    lines.append(f"  report         {commands.verb('report')}")
+    if progress.left:
+        lines.append(f"  go on          {commands.run() if state == 'open' else commands.verb('resume')}")
+    say("\n".join(lines))
