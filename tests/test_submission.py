@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pty
 import signal
 import sqlite3
 import subprocess
@@ -10,7 +12,7 @@ import sys
 import time
 
 import pytest
-from processes import lines_of, run, start
+from processes import STARTED, command, lines_of, run, start
 from test_cli import GOOD
 from waiting import wait_until
 
@@ -46,7 +48,7 @@ class Folder:
             if submission.doubt and not add:
                 raise CampaignError(submission.doubt)
             place = Place(str(campaign.file), str(self.path / "results"))
-            campaign_id, added = add_jobs(submission, store, place, prune)
+            campaign_id, added = add_jobs(submission, store, place, print, prune)
             store.write_parameters(campaign_id, {"settings": campaign.settings})
             return added, "\n".join(submission.lines)
 
@@ -255,6 +257,37 @@ def test_a_pool_of_processes_makes_the_jobs(folder, how):
     end = run_without_browser(folder.file, "--set", f"how={how}")
     assert end.returncode == 3, end.stderr
     assert [job["params"]["sq"] for job in folder.jobs().values()] == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("how", ["spawn", "forkserver"])
+def test_a_pool_beside_the_functions_is_refused_in_one_line(folder, how):
+    """Its processes would read the file again, start a pool each, die, and be replaced for ever."""
+    folder.write('    yield {"i": 0}')
+    pool = f"import multiprocessing as mp\ndef heavy(i): return i\npool = mp.get_context('{how}').Pool(2)\n"
+    folder.file.write_text(pool + "pool.map(heavy, range(4))\n" + folder.file.read_text())
+    end = run_without_browser(folder.file)
+    assert end.returncode == 2 and "start them in the jobs function" in end.stderr
+    assert len(end.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("answer", "status", "count"), [("y\n", 3, 2), ("\n", 2, 1)])
+def test_a_person_at_a_terminal_is_asked(folder, answer, status, count):
+    """Yes adds the jobs, anything else changes no row."""
+    folder.write('    yield {"azimuth": random.uniform(0, 360)}')
+    folder.submit()
+    ours, theirs = pty.openpty()
+    with open(theirs, "r+b", buffering=0) as terminal:
+        process = subprocess.Popen(
+            command("run", folder.file), stdin=terminal, stdout=terminal, stderr=terminal, env=BROWSERLESS
+        )
+    STARTED.append(process)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(ours, 1000)
+    os.write(ours, answer.encode())
+    assert process.wait(timeout=60) == status
+    os.close(ours)
+    assert len(folder.jobs()) == count
 
 
 @pytest.mark.parametrize("name", ["random.py", "orbit.v2.py", "orbit"])

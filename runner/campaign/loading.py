@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.machinery
 import importlib.util
+import multiprocessing.spawn
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from runner.campaign.campaign import Campaign, current_folder, place_of
 from runner.campaign.sources import Sources
@@ -44,7 +47,8 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         sys.path.insert(0, str(path.parent))
     folder = current_folder.set(path.parent)
     try:
-        exec(compile(source, str(path), "exec"), vars(module))
+        with _no_processes(path):
+            exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
         line = f":{error.lineno}" if error.lineno else ""
         raise CampaignError(f"{error.filename}{line}: syntax error: {error.msg}") from None
@@ -65,6 +69,24 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
     campaign.trace(Sources(path, source))
     campaign.check()
     return campaign
+
+
+@contextlib.contextmanager
+def _no_processes(path: Path) -> Iterator[None]:
+    """No process is spawned while the file is read: each would read it, too, start its own, die, and be replaced."""
+
+    def refuse(name: str) -> dict[str, Any]:
+        raise CampaignError(
+            f"{path} starts processes while it is read, and each of them would read it again: start them in the "
+            "jobs function"
+        )
+
+    prepare = multiprocessing.spawn.get_preparation_data
+    multiprocessing.spawn.get_preparation_data = refuse
+    try:
+        yield
+    finally:
+        multiprocessing.spawn.get_preparation_data = prepare
 
 
 def _module_name(path: Path) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.campaign.campaign import Campaign
-from runner.job import Added, Place
+from runner.errors import StoreError
+from runner.job import Added, Place, canonical_json
 
 if TYPE_CHECKING:
     from runner.store import CampaignRow, Comparison, Spool, Store
@@ -101,13 +102,27 @@ def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool 
     return Submission(campaign, spool, found, None if row is None else row["id"], tuple(lines), doubt)
 
 
-def add_jobs(submission: Submission, store: Store, place: Place, prune: bool = False) -> tuple[int, Added]:
-    """Carry it out: the campaign's id, and what was new. May be called again where the world has failed it."""
+def add_jobs(
+    submission: Submission, store: Store, place: Place, say: _Say, prune: bool = False
+) -> tuple[int, Added]:
+    """Carry it out: the campaign's id, and what was new. May be called again where the world has failed it.
+
+    Says how far it is where it takes longer than two seconds.
+    """
     found, campaign = submission.comparison, submission.campaign
     campaign_id = store.add_campaign(campaign.name, campaign.policy, place)
-    if prune and found.gone_pending:
-        store.prune(campaign_id, found.gone_pending)
-    new = store.add_spooled(campaign_id, submission.spool, found.is_wanted)
+    before = store.progress(campaign_id).total
+
+    def tell() -> None:
+        with contextlib.suppress(StoreError):
+            count = store.progress(campaign_id).total - before
+            say(f"adding {found.new:,} jobs to {campaign.name}: {max(0, count):,} so far")
+
+    with _told_while(tell):
+        if prune and found.gone_pending:
+            store.prune(campaign_id, found.gone_pending)
+            before = store.progress(campaign_id).total
+        new = store.add_spooled(campaign_id, submission.spool, found.is_wanted)
     return campaign_id, Added(new=new, known=found.yielded - new)
 
 
@@ -126,7 +141,7 @@ def _tell_changed(store: Store, campaign_id: int, spool: Spool, found: Compariso
     assert found.changed_example is not None
     now = spool.at(found.changed_example)
     stored = store.job(campaign_id, now.key)
-    kept = json.dumps(stored["params"]) if stored else ""
+    kept = canonical_json(stored["params"]) if stored else ""
     return (
         f"{found.changed:,} of {found.yielded:,} jobs come with other params than are stored under their keys, as "
         f"{now.key}: {now.params:.100}, stored {kept:.100}. The stored ones are kept, and go on. Seed what is random "
