@@ -41,7 +41,7 @@ WINGS: dict[str, list[str]] = {
     "report": ["table", "summary", "text", "where", "choose"],
     "export": ["targets", "order", "rows", "typed", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
-    "campaign": ["assets", "settings", "sources", "campaign", "loading", "submission"],
+    "campaign": ["script", "assets", "settings", "sources", "campaign", "loading", "submission"],
     "sessions": ["cameras", "protocol", "session", "script", "server"],
     "run": [
         "say",

@@ -145,6 +145,33 @@ def test_a_run_says_when_it_is_paused_and_at_its_end_what_to_type(tmp_path):
     assert "good: 1 jobs: 0 new, 0 done" in paste(go_on, tmp_path / "elsewhere").stderr
 
 
+def test_a_campaign_file_can_be_run_as_a_script(tmp_path):
+    """`python FILE` does what its last line says: as `runner run FILE`, arguments included; without one it says so."""
+    file = tmp_path / "my good.py"
+    file.write_text(GOOD.replace('def jobs():\n    yield {"x": 1}', LOOP))
+
+    def python(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, file, *arguments], cwd=tmp_path, env=os.environ | NO_BROWSER,
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    alone = python()
+    (line,) = told(alone.stderr)
+    assert alone.returncode == 0 and alone.stderr.startswith("nothing was rendered: this file is a campaign")
+    assert "good: 1 jobs: 1 new" in paste(line, tmp_path / "elsewhere").stderr
+
+    end = 'if __name__ == "__main__":\n    campaign.run()\n'
+    file.write_text(file.read_text() + end)
+    as_script = python("--set", "count=3")
+    assert "good: 3 jobs: 2 new" in as_script.stderr and as_script.returncode == ExitStatus.STOPPED
+    assert run("run", file, "--frobnicate").stderr == python("--frobnicate").stderr
+
+    file.write_text(file.read_text().replace(end, "campaign.run()\n"))
+    refused = run("run", file)
+    assert refused.returncode == ExitStatus.USAGE and "is being run already" in refused.stderr
+
+
 def test_a_start_that_is_refused_leaves_no_database(tmp_path):
     """Nothing is made where nothing can be run."""
     (tmp_path / "good.py").write_text(GOOD.replace('yield {"x": 1}', 'yield {"x": {1, 2}}'))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from runner.campaign.assets import AssetFolder
+from runner.campaign.script import become_run, remind_at_exit
 from runner.campaign.settings import UnfitValue, convert, settable
 from runner.campaign.sources import Sources
 from runner.errors import AssetError, CampaignError, RunnerError
@@ -98,6 +100,21 @@ class Campaign:
         self.sources: Sources | None = None
         self.settings: dict[str, str] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
+        if sys._getframe(1).f_globals.get("__name__") == "__main__":
+            remind_at_exit()
+
+    def run(self) -> NoReturn:
+        """Go on as `runner run FILE`, with the script's own arguments: the last line of a file that is a script.
+
+        if __name__ == "__main__":
+            campaign.run()
+        """
+        if current_folder.get():
+            raise CampaignError(
+                f"campaign {self.name!r} is being run already: write 'if __name__ == \"__main__\":' above "
+                "campaign.run()"
+            )
+        become_run()
 
     def jobs(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorator: the function that yields the campaign's jobs."""
