@@ -3,7 +3,7 @@
 --     sqlite3 runner.db "SELECT key, status, attempt, error FROM job WHERE status = 'failed'"
 --
 -- Times end in _ts and are Unix seconds, UTC; spans end in _s and are seconds. Ids are internal:
--- people and files know a job by its key. runner/schema.py tells the same for SQLite and
+-- people and files know a job by its key. runner/store/schema.py tells the same for SQLite and
 -- PostgreSQL, and a test holds the two equal.
 
 -- Which layout this is. A runner that knows another one leaves the database alone.
@@ -142,7 +142,8 @@ CREATE TABLE result (
     job_id BIGINT NOT NULL,
     metrics TEXT NOT NULL,                      -- JSON object of numbers, strings, booleans and nulls
     suspicion TEXT,                             -- why a picture of it may be wrong though it is whole
-    UNIQUE (job_id)
+    marks TEXT,                                 -- JSON object: metrics that JSON has no number for, which are
+    UNIQUE (job_id)                             --   null above: "NaN", "Infinity" or "-Infinity" by name
 );
 CREATE INDEX result_suspicion ON result (campaign_id, job_id) WHERE suspicion IS NOT NULL;
 
@@ -162,5 +163,7 @@ CREATE TABLE checkpoint (
     job_id INTEGER NOT NULL,
     step INTEGER NOT NULL,                      -- finished steps
     metrics TEXT NOT NULL,                      -- JSON object, logged so far
+    marks TEXT,                                 -- as result.marks
+    scene TEXT,                                 -- JSON: what differs then from what scene() gave
     PRIMARY KEY (job_id)
 );

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -90,6 +91,41 @@ def seed_of(campaign_name: str, key: str) -> int:
     """The seed of a job's randomness, of 32 bits: the same each time, on every machine."""
     name = f"{campaign_name}\0{key}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=4).digest(), "big")
+
+
+def metrics_to_json(metrics: Mapping[str, Any]) -> tuple[str, str | None]:
+    """A job's metrics as a row holds them: an object of JSON values, and its marks.
+
+    JSON has no word for NaN and infinities: they are null, and the marks, an object too, tell which one each
+    is by its name ("NaN", "Infinity", "-Infinity"). Marks are None where there is none to tell.
+    """
+    try:
+        return _ENCODE_METRICS(dict(metrics)), None
+    except ValueError:
+        marks = {
+            name: _ENCODE_ANY(value)
+            for name, value in metrics.items()
+            if isinstance(value, float) and not math.isfinite(value)
+        }
+        plain = {name: None if name in marks else value for name, value in metrics.items()}
+        return _ENCODE_METRICS(plain), _ENCODE_METRICS(marks)
+
+
+def metrics_from_json(metrics: str, marks: str | None) -> dict[str, Any]:
+    """What metrics_to_json was given; NaN and infinities are floats again."""
+    values: dict[str, Any] = json.loads(metrics)
+    return with_marks(values, marks)
+
+
+def with_marks(metrics: dict[str, Any], marks: str | None) -> dict[str, Any]:
+    """Decoded metrics with the numbers that their marks tell."""
+    if marks is not None:
+        metrics |= {name: float(number) for name, number in json.loads(marks).items()}
+    return metrics
+
+
+_ENCODE_METRICS = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_ENCODE_ANY = json.JSONEncoder().encode
 
 
 @dataclass(frozen=True)

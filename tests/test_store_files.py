@@ -101,7 +101,7 @@ def test_a_damaged_database_is_found_after_an_unclean_end(tmp_path):
 @pytest.mark.slow
 def test_the_write_ahead_log_stays_bounded_under_readers(tmp_path, monkeypatch):
     """Readers that overlap without a gap do not let the log grow with the number of claims."""
-    monkeypatch.setattr("runner.store.database._LARGEST_LOG", 1 << 20)
+    monkeypatch.setattr("runner.store.database.LARGEST_LOG", 1 << 20)
     monkeypatch.setattr("runner.store.database._LOOK_AT_LOG_EVERY", 100)
     stop = threading.Event()
 

@@ -1,6 +1,6 @@
 """Rows and the rules of their moves, in SQLite or PostgreSQL."""
 
-from runner.store.database import Cursor, Database
+from runner.store.database import Access, Cursor, Database
 from runner.store.moves import Store
 from runner.store.reader import Reader
 from runner.store.rows import (
@@ -21,6 +21,7 @@ from runner.store.rows import (
 from runner.store.spool import Comparison, Spool, compare
 
 __all__ = [
+    "Access",
     "ArtifactRow",
     "AttemptRow",
     "CampaignRow",

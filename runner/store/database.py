@@ -1,4 +1,4 @@
-"""A campaign database in SQLite or PostgreSQL: where it is, its connection, its doors, its errors in one line.
+"""A campaign database in SQLite or PostgreSQL: its connection, its tables, and its two doors.
 
 Whoever writes goes through one door and holds the write lock from the start; whoever reads has one
 snapshot and blocks nobody.
@@ -6,12 +6,8 @@ snapshot and blocks nobody.
 
 from __future__ import annotations
 
-import errno
 import re
-import sqlite3
-import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,51 +15,55 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from runner.errors import StoreError, StoreUnavailable, WorldFault
-from runner.machine import network_filesystem, probe_descriptors, probe_disk, world_fault
-from runner.store import schema
-
-__all__ = ["Cursor", "Database"]
-
-_PRAGMAS = (
-    "busy_timeout = {busy_timeout_ms}",
-    "synchronous = {synchronous}",
-    "journal_size_limit = {largest_log}",
-    "cache_size = -65536",
+from runner.errors import StoreError
+from runner.store import migrations, schema
+from runner.store.opening import (
+    BUSY_TIMEOUT_MS,
+    LARGEST_LOG,
+    Access,
+    is_ours,
+    made_engine,
+    made_url,
+    refuse_other_file,
 )
-# SQLite's busy handler is unfair: with 5 s, eight processes met "database is locked".
-_BUSY_TIMEOUT_MS = 60_000
-# The driver's own is two minutes, in which nobody would hear why nothing goes on.
-_CONNECT_LIMIT_S = 10
-_LARGEST_LOG = 64 << 20
+from runner.store.refusals import cannot_use, driver_errors, shown
+
+__all__ = ["Access", "Cursor", "Database"]
+
 _LOOK_AT_LOG_EVERY = 1000
 
 
 class Database:
-    """An open database; made with its tables where there is none yet.
+    """An open database.
 
     Safe to share between threads; open one in each process. database: a path, or a sqlite:// or
-    postgresql:// URL. synchronous: SQLite's pragma; NORMAL or FULL.
+    postgresql:// URL. access: how far this one may go. synchronous: SQLite's pragma; NORMAL or FULL.
+
+    news: what was done to the tables when it was opened, in one line; empty for nothing that one must know.
 
     Raises StoreError when the database cannot be used.
     """
 
-    def __init__(self, database: str | Path, *, synchronous: str = "NORMAL"):
-        self.url = _url(database)
+    def __init__(self, database: str | Path, access: Access = Access.MAKE, *, synchronous: str = "NORMAL"):
+        self.url = made_url(database)
+        self.access = access
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.file = Path(self.url.database) if self.is_sqlite and self.url.database else None
+        self.file = Path(shown(self.url)) if self.is_sqlite else None
+        self.news = ""
         self._lock = threading.RLock()
-        if self.file is not None:
-            _refuse_network_filesystem(self.file)
-        self._engine = _engine(self.url, synchronous)
         self._raw: Any = None
+        self._engine: sa.Engine | None = None
         self._writes = 0
         try:
-            self._connect()
-            self._create_tables()
-        except _driver_errors() as error:
+            if self.file is not None:
+                refuse_other_file(self.file, access)
+            self._engine = made_engine(self.url, access, synchronous)
+            if access is not Access.LOOK:
+                self._connect()
+            self._settle_tables()
+        except driver_errors() as error:
             self.close()
-            raise _cannot_use(self.url, error, is_opening=True) from error
+            raise cannot_use(self.url, error, is_opening=True, may_write=access is not Access.LOOK) from error
         except StoreError:
             self.close()
             raise
@@ -71,7 +71,7 @@ class Database:
     @property
     def address(self) -> str:
         """What --db names it by, from any folder; a password is not shown."""
-        return _shown(self.url).replace("postgresql+psycopg://", "postgresql://", 1)
+        return shown(self.url).replace("postgresql+psycopg://", "postgresql://", 1)
 
     @property
     def folder(self) -> Path | None:
@@ -79,6 +79,7 @@ class Database:
         return None if self.file is None else self.file.parent
 
     def _connect(self) -> None:
+        assert self._engine is not None  # it is set unless opening failed
         self._raw = self._engine.raw_connection()
         self._driver = self._raw.driver_connection
         if not self.is_sqlite:
@@ -88,6 +89,7 @@ class Database:
 
     def _writing(self) -> Cursor:
         """The cursor to write with, of a new connection where the server has dropped the old one."""
+        assert self.access is not Access.LOOK, "whoever only looks does not write"
         if not self.is_sqlite and self._driver.closed:
             if self._raw.is_valid:
                 self._raw.invalidate()
@@ -98,7 +100,8 @@ class Database:
         """Let go of the database; SQLite folds its write-ahead log into the file."""
         if self._raw is not None:
             self._raw.close()
-        self._engine.dispose()
+        if self._engine is not None:
+            self._engine.dispose()
 
     def __enter__(self) -> Database:
         return self
@@ -121,8 +124,8 @@ class Database:
                     if self._driver.in_transaction if self.is_sqlite else not self._driver.closed:
                         self._cursor.run("ROLLBACK")
                     raise
-            except _driver_errors() as error:
-                raise _cannot_use(self.url, error) from error
+            except driver_errors() as error:
+                raise cannot_use(self.url, error) from error
             self._bound_log()
 
     @contextmanager
@@ -131,19 +134,19 @@ class Database:
         with self._lock:
             try:
                 yield self._writing()
-            except _driver_errors() as error:
-                raise _cannot_use(self.url, error) from error
+            except driver_errors() as error:
+                raise cannot_use(self.url, error) from error
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """The one door for reading: one snapshot, which blocks no writer."""
         try:
-            with self._engine.connect() as connection:
+            with self._connection() as connection:
                 if self.is_sqlite:
                     connection.exec_driver_sql("BEGIN")
                 yield connection
-        except _driver_errors() as error:
-            raise _cannot_use(self.url, error) from error
+        except driver_errors() as error:
+            raise cannot_use(self.url, error) from error
 
     def _bound_log(self) -> None:
         """Now and then fold SQLite's write-ahead log back: readers that overlap keep it from starting anew."""
@@ -151,11 +154,11 @@ class Database:
         if not self.is_sqlite or self._writes % _LOOK_AT_LOG_EVERY:
             return
         log = Path(f"{self.url.database}-wal")
-        if log.exists() and log.stat().st_size > _LARGEST_LOG:
+        if log.exists() and log.stat().st_size > LARGEST_LOG:
             # Readers that are at work are waited for; one that stays is let be until the next look.
             self._driver.execute("PRAGMA busy_timeout = 1000")
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._driver.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            self._driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def check(self) -> None:
         """Look through a SQLite file for damage, as after a crash of the machine. Raises StoreError."""
@@ -164,35 +167,71 @@ class Database:
                 found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
             if found != ["ok"]:
                 raise StoreError(
-                    f"the database {_shown(self.url)} is damaged ({'; '.join(found)}): restore a copy, or "
+                    f"the database {shown(self.url)} is damaged ({'; '.join(found)}): restore a copy, or "
                     "save what is left with 'sqlite3 OLD .recover | sqlite3 NEW'"
                 )
 
-    def _create_tables(self) -> None:
-        """Make the tables where there are none, and refuse those of another version."""
-        with self._engine.connect() as connection:
+    def _settle_tables(self) -> None:
+        """Make the tables where there are none, bring older ones along, or say what is to be done."""
+        with self._connection() as connection:
             version = self._version(connection)
-            if version is None:
-                # Two processes may find none at the same time: the lock lets one make them.
+            if self.access is Access.MAKE and (
+                version is None or migrations.OLDEST <= version < schema.VERSION
+            ):
+                # Of two processes that find it so at the same time, the lock lets one do it.
                 lock = "BEGIN IMMEDIATE" if self.is_sqlite else "SELECT pg_advisory_xact_lock(7266737)"
                 connection.exec_driver_sql(lock)
                 version = self._version(connection)
-            if version is None:
-                version = schema.VERSION
-                schema.metadata.create_all(connection)
-                connection.execute(schema.schema_version.insert(), {"version": version})
+                if version is None:
+                    schema.metadata.create_all(connection)
+                    connection.execute(schema.schema_version.insert(), {"version": schema.VERSION})
+                elif version < schema.VERSION:
+                    migrations.bring_along(connection, version, self.file)
+                    self.news = self._brought_along(version)
                 connection.commit()
+                version = schema.VERSION
         if version != schema.VERSION:
-            raise StoreError(
-                f"{_shown(self.url)} was written by another version of runner (schema {version}, this one "
-                f"knows {schema.VERSION}): install that version, or name another database with --db"
+            raise StoreError(self._refused(version))
+
+    def _brought_along(self, version: int) -> str:
+        line = (
+            f"{self.address} was written by an older version of runner: its tables are now those of this one"
+        )
+        return (
+            line if self.file is None else f"{line}; as it was, it is kept in {migrations.copy_of(self.file)}"
+        )
+
+    def _refused(self, version: int | None) -> str:
+        if version is None:
+            return f"there is no campaign in the database {self.address}; run one first"
+        if migrations.OLDEST <= version < schema.VERSION:
+            return (
+                f"{self.address} was written by an older version of runner: run or add to its campaign "
+                "(`runner run FILE`, or `runner add FILE` to render nothing), which brings its tables along"
+                + ("" if self.file is None else " after a copy beside it")
             )
+        return (
+            f"{self.address} was written by another version of runner (schema {version}, this one knows "
+            f"{schema.VERSION}): install that version, or name another database with --db"
+        )
 
     def _version(self, connection: sa.Connection) -> int | None:
-        if not sa.inspect(connection).has_table("schema_version"):
-            return None
-        version: int | None = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
-        return version
+        """None where none of our tables is. Raises StoreError for those of another program."""
+        tables = sa.inspect(connection).get_table_names()
+        if is_ours(tables):
+            version: int | None = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
+            return version
+        others = sorted(set(tables) & set(schema.metadata.tables))
+        if others:
+            raise StoreError(
+                f"{self.address} has tables of another program ({', '.join(others)}): nothing was changed; "
+                "name another database with --db"
+            )
+        return None
+
+    def _connection(self) -> sa.Connection:
+        assert self._engine is not None  # it is set unless opening failed
+        return self._engine.connect()
 
 
 class Cursor:
@@ -235,128 +274,3 @@ def _for_psycopg(word: re.Match[str]) -> str:
     if word["name"]:
         return f"%({word['name']})s"
     return "%s" if word[0] == "?" else word[0].replace("%", "%%")
-
-
-def _url(database: str | Path) -> sa.URL:
-    text = str(database)
-    if "://" not in text:
-        return sa.URL.create("sqlite", database=str(Path(text).absolute()))
-    try:
-        url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError):
-        raise StoreError(f"{text!r} is neither a path nor a database URL") from None
-    if url.get_backend_name() == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() == "sqlite" and url.database:
-        return url.set(drivername="sqlite", database=str(Path(url.database).absolute()))
-    raise StoreError(f"{_shown(url)}: runner keeps campaigns in SQLite files and in PostgreSQL only")
-
-
-def _engine(url: sa.URL, synchronous: str) -> sa.Engine:
-    if url.get_backend_name() != "sqlite":
-        try:
-            limit = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_LIMIT_S}
-            return sa.create_engine(url, pool_pre_ping=True, connect_args=limit)
-        except ModuleNotFoundError:
-            raise StoreError("PostgreSQL needs the package psycopg: pip install 'runner[postgres]'") from None
-    engine = sa.create_engine(url, connect_args={"isolation_level": None, "check_same_thread": False})
-
-    values = {
-        "synchronous": synchronous,
-        "busy_timeout_ms": _BUSY_TIMEOUT_MS,
-        "largest_log": _LARGEST_LOG,
-    }
-
-    @sa.event.listens_for(engine, "connect")
-    def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute("PRAGMA " + pragma.format(**values))
-        _use_log(connection)
-
-    return engine
-
-
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Write-ahead mode. SQLite does not wait for another's lock here, whatever the timeout: ask for it instead."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-        time.sleep(0.01)
-
-
-def _shown(url: sa.URL) -> str:
-    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
-
-
-_CANNOT_OPEN = "unable to open database file"
-_REASONS = {
-    "file is not a database": "the file is not a database; name another one with --db",
-    _CANNOT_OPEN: "its folder is missing or may not be written to; name another place with --db",
-    "readonly": "it may not be written to; name another place with --db",
-    "database or disk is full": "the disk is full; make room on it",
-    "database is locked": "another program holds it locked; end that program, or wait for it",
-    "malformed": "it is damaged; restore a copy, or save what is left with 'sqlite3 OLD .recover | sqlite3 NEW'",
-}
-
-
-# What may pass by itself.
-_PASSING = ("disk is full", "is locked", "disk I/O error", _CANNOT_OPEN)
-# What PostgreSQL, or the way to it, goes on saying of a wrong URL or account. Of one in use, it may pass.
-_LASTING = (
-    "authentication failed", "no password supplied", "pg_hba.conf", "does not exist", "permission denied",
-    "not permitted", "service not known", "no address associated", "invalid port number", "invalid response",
-    "ssl was required", "certificate verify failed",
-)  # fmt: skip
-
-
-def _cannot_use(url: sa.URL, error: Exception, is_opening: bool = False) -> StoreError:
-    cause = getattr(error, "orig", None) or error
-    reason = str(cause).strip().split("\n")[0]
-    psycopg = sys.modules.get("psycopg")
-    if psycopg is not None and isinstance(cause, psycopg.OperationalError):
-        may_pass = not is_opening or not any(part in str(cause).lower() for part in _LASTING)
-    else:
-        may_pass = any(part in reason for part in _PASSING)
-    if _CANNOT_OPEN in reason:
-        fault = _fault_in_opening(Path(_shown(url)))
-        may_pass, reason = not is_opening or fault is not None, str(fault or reason)
-    for part, told in _REASONS.items():
-        if part in reason:
-            reason = told
-    kind = StoreUnavailable if may_pass else StoreError
-    return kind(f"cannot use the database {_shown(url)}: {reason}")
-
-
-def _fault_in_opening(file: Path) -> WorldFault | None:
-    """Why SQLite cannot open it, of which it says but one thing; None where that will not pass."""
-    try:
-        probe_descriptors()
-        for there in filter(Path.exists, (file, Path(f"{file}-wal"), Path(f"{file}-shm"))):
-            open(there, "r+b").close()
-        file.parent.stat()
-        probe_disk(file.parent)()
-    except OSError as error:
-        return None if error.errno == errno.EROFS else world_fault(error)
-    return WorldFault("it could not be opened a moment ago")
-
-
-def _driver_errors() -> tuple[type[Exception], ...]:
-    psycopg = sys.modules.get("psycopg")
-    errors = (sqlite3.DatabaseError, sa.exc.DBAPIError)
-    return (*errors, psycopg.Error) if psycopg else errors
-
-
-def _refuse_network_filesystem(database: Path) -> None:
-    kind = network_filesystem(database)
-    if kind is not None:
-        raise StoreError(
-            f"the database {database} would lie on a network filesystem ({kind}), where SQLite loses data: "
-            "name a local path with --db, or a PostgreSQL server with --db postgresql://…"
-        )

@@ -27,10 +27,11 @@ from runner.job import (
     Policy,
     Provenance,
     Status,
+    metrics_to_json,
 )
 from runner.machine import Identity, is_gone, this_process
 from runner.store import statements
-from runner.store.database import Cursor, Database
+from runner.store.database import Access, Cursor, Database
 from runner.store.places import kept
 from runner.store.reader import Reader
 from runner.store.spool import Spool, SpooledJob, two_params
@@ -58,12 +59,13 @@ class Store(Reader):
         self,
         database: str | Path,
         *,
+        access: Access = Access.MAKE,
         synchronous: str = "NORMAL",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ):
-        super().__init__(Database(database, synchronous=synchronous))
+        super().__init__(Database(database, access, synchronous=synchronous))
         self.clock, self.monotonic, self.jitter = clock, monotonic, jitter
         # worker id → its beat, and since when, by the monotonic clock, it has stood still.
         self._seen: dict[int, tuple[int, float]] = {}
@@ -358,8 +360,8 @@ class Store(Reader):
         return []
 
     def _write_outcome(self, cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
-        metrics = json.dumps(dict(outcome.metrics), separators=(",", ":"))
-        values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics}
+        metrics, marks = metrics_to_json(outcome.metrics)
+        values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics, "marks": marks}
         cursor.run(statements.WRITE_RESULT, values | {"suspicion": outcome.suspicion or None})
         if outcome.has_checkpoint:
             cursor.run(statements.FORGET_CHECKPOINT, values)
@@ -400,10 +402,10 @@ class Store(Reader):
 
         The artifacts are those that are new since the last checkpoint.
         """
-        metrics = json.dumps(dict(checkpoint.metrics), separators=(",", ":"))
+        metrics, marks = metrics_to_json(checkpoint.metrics)
         with self.database.write() as cursor:
             self._move(cursor, statements.HOLD, _fence_of(lease), lease)
-            values = {"job": lease.job_id, "step": checkpoint.step, "metrics": metrics}
+            values = {"job": lease.job_id, "step": checkpoint.step, "metrics": metrics, "marks": marks}
             cursor.run(statements.WRITE_CHECKPOINT, values)
             for artifact in checkpoint.artifacts:
                 cursor.run(statements.WRITE_ARTIFACT, values | vars(artifact))

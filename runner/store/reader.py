@@ -10,10 +10,19 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from runner.job import Artifact, Checkpoint, Lease, Progress, Source, Status
+from runner.job import (
+    Artifact,
+    Checkpoint,
+    Lease,
+    Progress,
+    Source,
+    Status,
+    metrics_from_json,
+    with_marks,
+)
 from runner.machine import Identity, is_gone
 from runner.store import schema
-from runner.store.database import Database
+from runner.store.database import Access, Database
 from runner.store.places import located
 from runner.store.rows import (
     AttemptRow,
@@ -38,11 +47,14 @@ _Self = TypeVar("_Self", bound="Reader")
 class Reader:
     """What a campaign database tells. Rows are dicts by column name, typed in rows.py; times are Unix seconds.
 
-    database: where it is, as Database takes it; or one that is open, which is then this reader's to close.
+    database: where it is, as Database takes it, to be opened for looking only: nothing is made and no byte is
+    changed. Or one that is open, which is then this reader's to close.
+
+    Raises StoreError when there is none, or it cannot be used.
     """
 
     def __init__(self, database: str | Path | Database):
-        self.database = database if isinstance(database, Database) else Database(database)
+        self.database = database if isinstance(database, Database) else Database(database, Access.LOOK)
 
     @property
     def address(self) -> str:
@@ -144,7 +156,7 @@ class Reader:
         if status is not None:
             here &= job.c.status == status.value
         query = (
-            sa.select(job, result.c.metrics, session.c.browser, session.c.renderer)
+            sa.select(job, result.c.metrics, result.c.marks, session.c.browser, session.c.renderer)
             .outerjoin(result, result.c.job_id == job.c.id)
             .outerjoin(session, session.c.id == job.c.session_id)
             .where(here)
@@ -163,7 +175,7 @@ class Reader:
                         files[file["job_id"]].append(dict(file))
         for row in rows:
             row["params"] = json.loads(row["params"])
-            row["metrics"] = json.loads(row["metrics"] or "{}")
+            row["metrics"] = metrics_from_json(row["metrics"] or "{}", row.pop("marks"))
             # By Python's order of text, which is that of no database's locale.
             row["artifacts"] = sorted(files.get(row["id"], []), key=lambda file: file["name"])
         return rows
@@ -188,14 +200,14 @@ class Reader:
         """How far earlier attempts of the job have come."""
         checkpoint, artifact = schema.checkpoint, schema.artifact
         with self.database.read() as connection:
-            query = sa.select(checkpoint.c.step, checkpoint.c.metrics)
+            query = sa.select(checkpoint.c.step, checkpoint.c.metrics, checkpoint.c.marks)
             row = connection.execute(query.where(checkpoint.c.job_id == lease.job_id)).one_or_none()
             if row is None:
                 return Checkpoint()
             columns = [artifact.c[name] for name in ("name", "path", "size", "sha256", "kind")]
             files = connection.execute(sa.select(*columns).where(artifact.c.job_id == lease.job_id))
             artifacts = tuple(Artifact(*file) for file in files)
-        return Checkpoint(row.step, artifacts, json.loads(row.metrics))
+        return Checkpoint(row.step, artifacts, metrics_from_json(row.metrics, row.marks))
 
     def attempts(self, campaign_id: int) -> list[AttemptRow]:
         """Attempts that ended otherwise than well, in order of their end, each with its job's key."""
@@ -403,6 +415,7 @@ class Reader:
                 job.c.end_ts,
                 job.c.params,
                 result.c.metrics,
+                result.c.marks,
             )
             .join(job, job.c.id == result.c.job_id)
             .where(result.c.id > after, result.c.campaign_id == campaign_id)
@@ -418,7 +431,7 @@ class Reader:
         return [
             {
                 "id": row[0], "key": row[1], "attempt": row[2], "grab_ts": row[3], "end_ts": row[4],
-                "params": of_params, "metrics": of_metrics,
+                "params": of_params, "metrics": with_marks(of_metrics, row[7]),
             }
             for row, of_params, of_metrics in zip(rows, params, metrics)
         ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 2
+VERSION = 3
 
 metadata = sa.MetaData()
 
@@ -159,6 +159,7 @@ result = sa.Table(
     sa.Column("job_id", sa.BigInteger, nullable=False, unique=True),
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("suspicion", sa.Text),
+    sa.Column("marks", sa.Text),
     sqlite_autoincrement=True,
 )
 _partial_index("result_suspicion", result.c.campaign_id, result.c.job_id, where="suspicion IS NOT NULL")
@@ -180,4 +181,6 @@ checkpoint = sa.Table(
     sa.Column("job_id", _id, primary_key=True, autoincrement=False),
     sa.Column("step", sa.Integer, nullable=False),
     sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("marks", sa.Text),
+    sa.Column("scene", sa.Text),
 )

@@ -73,7 +73,8 @@ COUNT_TOTAL = "UPDATE campaign SET total = total + :count WHERE id = :campaign"
 # first, the lock makes completing transactions of one campaign take turns.
 LOCK_RESULTS = "SELECT pg_advisory_xact_lock(:campaign)"
 WRITE_RESULT = """
-INSERT INTO result (campaign_id, job_id, metrics, suspicion) VALUES (:campaign, :job, :metrics, :suspicion)
+INSERT INTO result (campaign_id, job_id, metrics, marks, suspicion)
+VALUES (:campaign, :job, :metrics, :marks, :suspicion)
 """
 WRITE_ARTIFACT = """
 INSERT INTO artifact (job_id, name, path, size, sha256, kind)
@@ -83,8 +84,8 @@ ON CONFLICT (job_id, name) DO UPDATE
 """
 HOLD = f"UPDATE job SET worker_id = worker_id WHERE {_FENCE}"
 WRITE_CHECKPOINT = """
-INSERT INTO checkpoint (job_id, step, metrics) VALUES (:job, :step, :metrics)
-ON CONFLICT (job_id) DO UPDATE SET step = excluded.step, metrics = excluded.metrics
+INSERT INTO checkpoint (job_id, step, metrics, marks) VALUES (:job, :step, :metrics, :marks)
+ON CONFLICT (job_id) DO UPDATE SET step = excluded.step, metrics = excluded.metrics, marks = excluded.marks
 """
 FORGET_CHECKPOINT = "DELETE FROM checkpoint WHERE job_id = :job"
 FORGET_STEP_ARTIFACTS = "DELETE FROM artifact WHERE job_id = :job"

@@ -1,0 +1,106 @@
+"""Tables change: the steps that bring a database from each version to the next, and who takes them.
+
+To change the tables, change all of these together (tests hold them equal):
+  1. schema.py, and schema.sql for readers. A new column stands last in its table, and is NULL or has a
+     default, so that rows that are there need nothing.
+  2. STEPS below: what makes the last version's tables equal to that, in SQL for both databases. As long as
+     the version was not released, add to its step; afterwards raise schema.VERSION and begin a new one.
+  3. rows.py, where the row leaves the store.
+
+A step is taken by whoever may make tables (`runner run`, `runner add`, JobQueue), in one transaction, after
+the SQLite file was copied beside itself. Whoever only looks, or an older runner, says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from runner.errors import StoreError
+from runner.job import metrics_to_json
+from runner.machine import Identity, is_gone, this_process
+from runner.store import schema
+
+__all__ = ["OLDEST", "STEPS", "bring_along", "copy_of"]
+
+
+def _mark_metrics(connection: sa.Connection, table: str) -> None:
+    """NaN and infinities, which are no JSON, go from the metrics to their marks."""
+    wrong = f"SELECT job_id, metrics FROM {table} WHERE metrics LIKE '%NaN%' OR metrics LIKE '%Infinity%'"
+    mend = sa.text(f"UPDATE {table} SET metrics = :metrics, marks = :marks WHERE job_id = :job")
+    for job_id, text in connection.execute(sa.text(wrong)).fetchall():
+        metrics, marks = metrics_to_json(json.loads(text))
+        connection.execute(mend, {"job": job_id, "metrics": metrics, "marks": marks})
+
+
+# The version that a step starts from, and what it does, in its order.
+STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
+    2: (
+        "ALTER TABLE result ADD COLUMN marks TEXT",
+        "ALTER TABLE checkpoint ADD COLUMN marks TEXT",
+        "ALTER TABLE checkpoint ADD COLUMN scene TEXT",
+        partial(_mark_metrics, table="result"),
+        partial(_mark_metrics, table="checkpoint"),
+    ),
+}
+OLDEST = min(STEPS)
+
+
+def bring_along(connection: sa.Connection, version: int, file: Path | None) -> None:
+    """Take all steps from that version on, in the connection's transaction, which holds the write lock.
+
+    file: of a SQLite database; it is copied first. Raises StoreError while a runner is at work there.
+    """
+    _refuse_at_work(connection)
+    if file is not None:
+        _copy(file, copy_of(file))
+    for step in range(version, schema.VERSION):
+        for act in STEPS[step]:
+            if isinstance(act, str):
+                connection.exec_driver_sql(act)
+            else:
+                act(connection)
+    connection.execute(sa.update(schema.schema_version).values(version=schema.VERSION))
+
+
+def copy_of(file: Path) -> Path:
+    """Where the file is kept as it was before its tables were brought along."""
+    return file.with_name(f"{file.stem}.before-tables-{schema.VERSION}{file.suffix}")
+
+
+def _refuse_at_work(connection: sa.Connection) -> None:
+    """A runner that knows the older tables goes on writing them as long as it lives."""
+    worker = schema.worker.c
+    columns = (worker.host, worker.boot, worker.pid, worker.pid_start)
+    here = this_process()
+    for row in connection.execute(sa.select(*columns).where(worker.state == "live")):
+        process = Identity(*row)
+        if process.host == here.host and process != here and not is_gone(process):
+            raise StoreError(
+                f"process {process.pid} is at work in this database with an older version of runner: "
+                "let it end, or end it, and start again"
+            )
+
+
+def _copy(file: Path, copy: Path) -> None:
+    """By SQLite itself, which has what is still in the log; whole under its name or not there."""
+    unfinished = copy.with_name(f".{copy.name}.tmp")
+    unfinished.unlink(missing_ok=True)
+    try:
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(unfinished)) as target:
+            source.backup(target)
+        descriptor = os.open(unfinished, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(unfinished, copy)
+    finally:
+        unfinished.unlink(missing_ok=True)

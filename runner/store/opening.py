@@ -1,0 +1,173 @@
+"""Opening a database: where it is, whose it is, and how far a connection to it may go."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from runner.errors import StoreError
+from runner.machine import network_filesystem
+from runner.store.refusals import shown
+
+__all__ = [
+    "BUSY_TIMEOUT_MS",
+    "LARGEST_LOG",
+    "Access",
+    "is_ours",
+    "made_engine",
+    "made_url",
+    "refuse_other_file",
+]
+
+# SQLite's busy handler is unfair: with 5 s, eight processes met "database is locked".
+BUSY_TIMEOUT_MS = 60_000
+LARGEST_LOG = 64 << 20
+# The driver's own is two minutes, in which nobody would hear why nothing goes on.
+_CONNECT_LIMIT_S = 10
+_ARGUMENTS: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "uri": True}
+
+
+class Access(Enum):
+    """How far whoever opens a database may go.
+
+    LOOK: reads, creates no file and no table, and changes no byte. CHANGE: writes to what is there.
+    MAKE: makes the tables where there are none, and brings older ones along.
+    """
+
+    LOOK = "look"
+    CHANGE = "change"
+    MAKE = "make"
+
+
+def made_url(database: str | Path) -> sa.URL:
+    """The URL of a path, or of what --db takes. Raises StoreError."""
+    text = str(database)
+    if "://" not in text:
+        return sa.URL.create("sqlite", database=str(Path(text).absolute()))
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        raise StoreError(f"{text!r} is neither a path nor a database URL") from None
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.set(drivername="sqlite", database=str(Path(url.database).absolute()))
+    raise StoreError(f"{shown(url)}: runner keeps campaigns in SQLite files and in PostgreSQL only")
+
+
+def refuse_other_file(file: Path, access: Access) -> None:
+    """A SQLite file that is not there, that is another program's, or that lies where SQLite loses data.
+
+    Nothing is written, no file made beside it. Raises StoreError.
+    """
+    if access is not Access.LOOK:
+        _refuse_network_filesystem(file)
+    try:
+        file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        if access is Access.MAKE:
+            return
+        raise StoreError(
+            f"there is no database {file} here; name one with --db, or run a campaign first"
+        ) from None
+    except OSError:
+        # SQLite will say why.
+        return
+    # Without a log nobody has it open, and SQLite need not make one to read it.
+    how = "mode=ro" if _has_log(file) else "immutable=1"
+    with closing(sqlite3.connect(_uri(file, how), **_ARGUMENTS)) as connection:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        tables = [row[0] for row in rows if not row[0].startswith("sqlite_")]
+    if tables and not is_ours(tables):
+        raise StoreError(
+            f"{file} is another program's database (with the tables {', '.join(tables[:3])}"
+            f"{' …' if len(tables) > 3 else ''}): nothing was changed; name another one with --db"
+        )
+
+
+def is_ours(tables: list[str]) -> bool:
+    """Whether these are the tables of a campaign database, of whichever version."""
+    return {"schema_version", "campaign", "job", "worker"} <= set(tables)
+
+
+def made_engine(url: sa.URL, access: Access, synchronous: str) -> sa.Engine:
+    """The engine, whose connections go no further than the access. Raises StoreError."""
+    if url.get_backend_name() != "sqlite":
+        options = {"postgresql_readonly": True} if access is Access.LOOK else {}
+        try:
+            limit = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_LIMIT_S}
+            return sa.create_engine(url, pool_pre_ping=True, connect_args=limit, execution_options=options)
+        except ModuleNotFoundError:
+            raise StoreError("PostgreSQL needs the package psycopg: pip install 'runner[postgres]'") from None
+    file = Path(shown(url))
+    how = {Access.LOOK: _looking(file), Access.CHANGE: "mode=rw", Access.MAKE: "mode=rwc"}[access]
+    pragmas = [f"busy_timeout = {BUSY_TIMEOUT_MS}", "cache_size = -65536"]
+    if access is Access.LOOK:
+        pragmas += ["query_only = 1"]
+    else:
+        pragmas += [f"synchronous = {synchronous}", f"journal_size_limit = {LARGEST_LOG}"]
+
+    def connect() -> sqlite3.Connection:
+        connection: sqlite3.Connection = sqlite3.connect(_uri(file, how), **_ARGUMENTS)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+        if access is not Access.LOOK:
+            _use_log(connection)
+        return connection
+
+    return sa.create_engine(url, creator=connect)
+
+
+def _looking(file: Path) -> str:
+    """How SQLite is to open a file that is only read.
+
+    It keeps a log and shared memory beside a file, also for readers. Where there are some it may use them, but
+    leaves them. Where there are none it makes them, and takes them away at the end, if it may. Where it may
+    not, nobody can be writing either.
+    """
+    if network_filesystem(file) is None and os.access(file.parent, os.W_OK):
+        return "mode=ro" if _has_log(file) else "mode=rw"
+    if not _has_log(file) or os.path.getsize(f"{file}-wal") == 0:
+        return "mode=ro&immutable=1"
+    return "mode=ro"
+
+
+def _has_log(file: Path) -> bool:
+    return os.path.exists(f"{file}-wal")
+
+
+def _uri(file: Path, how: str) -> str:
+    return f"file:{quote(str(file))}?{how}"
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    """Write-ahead mode. SQLite does not wait for another's lock here, whatever the timeout: ask for it instead."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+        time.sleep(0.01)
+
+
+def _refuse_network_filesystem(database: Path) -> None:
+    kind = network_filesystem(database)
+    if kind is not None:
+        raise StoreError(
+            f"the database {database} would lie on a network filesystem ({kind}), where SQLite loses data: "
+            "name a local path with --db, or a PostgreSQL server with --db postgresql://…"
+        )
