@@ -16,3 +16,20 @@ class ExitStatus(IntEnum):
     UNFINISHED = 8
     INTERRUPTED = 130
     TERMINATED = 143
+
+    @property
+    def meaning(self) -> str:
+        """What it says, for people."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitStatus.DONE: "all jobs are done",
+    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found)",
+    ExitStatus.USAGE: "usage, or a file that cannot be used",
+    ExitStatus.STOPPED: "stopped: paused, cancelled, halted, or no browser could be started",
+    ExitStatus.NOTHING_TO_DO: "there are no jobs",
+    ExitStatus.UNFINISHED: "unfinished (status --exit-status)",
+    ExitStatus.INTERRUPTED: "interrupted (Ctrl-C)",
+    ExitStatus.TERMINATED: "terminated",
+}

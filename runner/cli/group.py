@@ -21,10 +21,7 @@ from runner.exits import ExitStatus
 
 __all__ = ["main"]
 
-_EPILOG = """Exit status: 0 all jobs are done; 1 finished, but some jobs failed
-(verify: damage was found); 2 usage, or a file that cannot be used; 3 stopped: paused, cancelled, halted, or
-no browser could be started; 4 there are no jobs; 8
-unfinished (status --exit-status); 130 and 143 interrupted or terminated."""
+_EPILOG = "Exit status: " + "; ".join(f"{status.value} {status.meaning}" for status in ExitStatus) + "."
 
 # What people type who know other tools, and the verb that does it here.
 _MEANT = {
