@@ -14,6 +14,8 @@ from campaigns import GOOD
 from processes import lines_of, run, start
 from waiting import wait_until
 
+import runner
+from runner.cli import main
 from runner.commands import Commands
 from runner.exits import ExitStatus
 from runner.job import Artifact, Outcome
@@ -113,6 +115,14 @@ def test_a_password_is_never_told(postgres_database_url):
     url = postgres_database_url.replace("//runner@", "//runner:secret@")
     with Store(url) as store:
         assert store.address.startswith("postgresql://runner:***@")
+
+
+def test_every_command_that_is_named_is_there():
+    """Messages and documentation name no verb that has gone, or has not come yet."""
+    root = Path(runner.__file__).parents[1]
+    for path in [*root.glob("runner/**/*.py"), root / "README.md"]:
+        for verb in re.findall(r"[`']runner ([a-z]+)\b", path.read_text()):
+            assert verb in main.commands, f"{path}: runner {verb}"
 
 
 def test_run_says_no_more_than_it_must(tmp_path):

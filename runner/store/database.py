@@ -206,8 +206,8 @@ class Database:
             return f"there is no campaign in the database {self.address}; run one first"
         if migrations.OLDEST <= version < schema.VERSION:
             return (
-                f"{self.address} was written by an older version of runner: run or add to its campaign "
-                "(`runner run FILE`, or `runner add FILE` to render nothing), which brings its tables along"
+                f"{self.address} was written by an older version of runner: run its campaign "
+                "(`runner run FILE`), which brings its tables along"
                 + ("" if self.file is None else " after a copy beside it")
             )
         return (

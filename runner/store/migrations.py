@@ -7,7 +7,7 @@ To change the tables, change all of these together (tests hold them equal):
      the version was not released, add to its step; afterwards raise schema.VERSION and begin a new one.
   3. rows.py, where the row leaves the store.
 
-A step is taken by whoever may make tables (`runner run`, `runner add`, JobQueue), in one transaction, after
+A step is taken by whoever may make tables (`runner run`, JobQueue), in one transaction, after
 the SQLite file was copied beside itself. Whoever only looks, or an older runner, says what to do.
 """
 
