@@ -141,7 +141,7 @@ def test_looking_at_older_tables_says_what_to_do(old_url, old_file):
     """And changes nothing; so does an operator's command."""
     before = old_file.read_bytes()
     for access in (Access.LOOK, Access.CHANGE):
-        with pytest.raises(StoreError, match=r"older version of runner: run or add .*runner run FILE"):
+        with pytest.raises(StoreError, match=r"older version of runner: run its campaign .*runner run FILE"):
             Store(old_url, access=access)
     with pytest.raises(StoreError, match="older version"):
         runner.open(old_url)
