@@ -9,23 +9,34 @@ from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.report import Campaigns, CampaignTable
-    from runner.store import CampaignRow, Store
+    from runner.store import CampaignRow, Reader, Store
 
-__all__ = ["campaign_rows", "campaign_table", "existing_store", "rows_of_files", "rows_to_change"]
+__all__ = [
+    "campaign_rows",
+    "campaign_table",
+    "existing_store",
+    "looked_at",
+    "rows_of_files",
+    "rows_to_change",
+]
 
 
 def existing_store(db: str | None) -> Store:
-    """The database that is there; none is made."""
+    """The database that is there, to change it; none is made."""
     # SQLAlchemy takes long to import; `runner --help` goes without it.
-    from runner.store import Store
+    from runner.store import Access, Store
 
-    database = db or "runner.db"
-    if "://" not in database and not Path(database).is_file():
-        raise UsageError(f"there is no database {database} here; name one with --db, or run a campaign first")
-    return Store(database)
+    return Store(db or "runner.db", access=Access.CHANGE)
 
 
-def campaign_rows(store: Store, name: str | None) -> list[CampaignRow]:
+def looked_at(db: str | None) -> Reader:
+    """The database that is there, to look at only."""
+    from runner.store import Reader
+
+    return Reader(db or "runner.db")
+
+
+def campaign_rows(store: Reader, name: str | None) -> list[CampaignRow]:
     """The campaign of that name, or all; at least one."""
     rows = [row for row in store.campaigns() if name in (None, row["name"])]
     if not rows:
@@ -34,7 +45,7 @@ def campaign_rows(store: Store, name: str | None) -> list[CampaignRow]:
     return rows
 
 
-def rows_of_files(store: Store, name: str | None, results: Path | None) -> list[CampaignRow]:
+def rows_of_files(store: Reader, name: str | None, results: Path | None) -> list[CampaignRow]:
     """As campaign_rows, those that have files: in the folder that was named, or else where the last run put them."""
     rows = [row for row in campaign_rows(store, name) if results or row["results"]]
     if not rows:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.chosen import campaign_rows, existing_store, rows_of_files
+from runner.cli.chosen import campaign_rows, existing_store, looked_at, rows_of_files
 from runner.cli.options import (
     campaign_argument,
     database_option,
@@ -39,7 +39,7 @@ def status(campaign: str | None, db: str | None, as_json: bool, exit_status: boo
     """
     from runner.report import Counts
 
-    with existing_store(db) as store:
+    with looked_at(db) as store:
         rows = [Counts.of(row, store.progress(row["id"])) for row in campaign_rows(store, campaign)]
     if as_json:
         click.echo(json.dumps([asdict(counts) for counts in rows], indent=1))
@@ -64,7 +64,7 @@ def report(campaign: str | None, db: str | None, results: Path | None, as_json: 
     """
     from runner.report import summarize, to_text
 
-    with existing_store(db) as store:
+    with looked_at(db) as store:
         rows = rows_of_files(store, campaign, results) if results else campaign_rows(store, campaign)
         summaries = [summarize(store, row) for row in rows]
     if as_json:
@@ -95,14 +95,15 @@ def verify(
     from runner.results import verify as verification
 
     found = []
-    with existing_store(db) as store:
+    with looked_at(db) as store:
         rows = rows_of_files(store, campaign, results)
         with tqdm(total=sum(store.count_files(row["id"]) for row in rows), unit="file", disable=None) as bar:
             for row in rows:
                 found.append(verification.verify(store, row, bar.update))
-        if fix:
+    if fix:
+        with existing_store(db) as store_to_change:
             for row, findings in zip(rows, found):
-                verification.fix(store, row, findings)
+                verification.fix(store_to_change, row, findings)
     if as_json:
         click.echo(json.dumps([findings.to_json() for findings in found], indent=1))
     else:

@@ -103,7 +103,7 @@ def retry(
         is_suspect=suspect,
         where=Where(where) if where else None,
     )
-    with existing_store(db) as store, open_database(store.address) as campaigns:
+    with existing_store(db) as store, open_database(db or "runner.db") as campaigns:
         # All are chosen before any is changed: a mistake changes nothing.
         for row, table, chosen in [
             (row, campaigns[row["name"]], chosen_keys(campaigns[row["name"]], choice))

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import StoreError
 from runner.job import Progress, Status
 from runner.results import COLUMNS, FILES, named
 from runner.store import JobRow, Reader
@@ -28,11 +27,9 @@ _CHUNK = 10_000
 def open_database(database: str | Path = "runner.db") -> Campaigns:
     """The campaigns of a database (a path, or a URL), to read, also while a run writes to it.
 
-    Closed by close(), at the end of a with block, or when it is no longer referred to. Raises
-    StoreError when there is no such database.
+    Closed by close(), at the end of a with block, or when it is no longer referred to. Nothing is made and no
+    byte is changed. Raises StoreError when there is no such database.
     """
-    if "://" not in str(database) and not Path(database).is_file():
-        raise StoreError(f"there is no database {database}; name the file that a run has written")
     return Campaigns(Reader(database))
 
 

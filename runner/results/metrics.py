@@ -22,7 +22,7 @@ from typing import IO, Any
 from runner.commands import Commands
 from runner.results.columns import RECORD_COLUMNS, named
 from runner.results.folder import ResultsFolder
-from runner.store import Store
+from runner.store import Reader, Store
 
 __all__ = ["MetricsLog", "record_of"]
 
@@ -106,26 +106,6 @@ class MetricsLog:
         self.write_params()
         return self.sync()
 
-    def is_exact(self) -> bool:
-        """Whether metrics.pkl holds, up to where it was written, the very records of the database."""
-        logged_id, good_bytes = self._store.log_cursor(self._campaign_id)
-        after = 0
-        try:
-            with open(self._path, "rb") as file:
-                while rows := self._store.results_after(self._campaign_id, after, 1000):
-                    for row in rows:
-                        if row["id"] > logged_id:
-                            return file.tell() == good_bytes
-                        if pickle.load(file) != record_of(row):
-                            return False
-                    after = rows[-1]["id"]
-                return file.tell() == good_bytes
-        except FileNotFoundError:
-            return good_bytes == 0
-        except Exception:
-            # What pickle makes of damaged bytes may raise anything.
-            return False
-
     def read(self, start: int, most_bytes: int) -> tuple[int, bytes]:
         """The edition of metrics.pkl, and whole records from its byte `start` on, about most_bytes at most.
 
@@ -191,6 +171,28 @@ class MetricsLog:
         temporary = self.folder / f".{name.removeprefix('.')}.{os.getpid()}.tmp"
         temporary.write_bytes(content)
         temporary.replace(self.folder / name)
+
+
+def is_exact(store: Reader, campaign_id: int, results: ResultsFolder) -> bool:
+    """Whether metrics.pkl holds, up to where it was written, the very records of the database."""
+    logged_id, good_bytes = store.log_cursor(campaign_id)
+    after = 0
+    try:
+        with open(results.folder / METRICS, "rb") as file:
+            while rows := store.results_after(campaign_id, after, 1000):
+                for row in rows:
+                    if row["id"] > logged_id:
+                        return file.tell() == good_bytes
+                    # By their text: NaN is not equal to itself.
+                    if repr(pickle.load(file)) != repr(record_of(row)):
+                        return False
+                after = rows[-1]["id"]
+            return file.tell() == good_bytes
+    except FileNotFoundError:
+        return good_bytes == 0
+    except Exception:
+        # What pickle makes of damaged bytes may raise anything.
+        return False
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, Any]:

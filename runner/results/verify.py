@@ -15,8 +15,8 @@ from runner.commands import Commands
 from runner.errors import UsageError
 from runner.machine import is_gone
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder
-from runner.results.metrics import METRICS, MetricsLog
-from runner.store import EndedRow, FileRow, JobBriefRow, Store
+from runner.results.metrics import METRICS, MetricsLog, is_exact
+from runner.store import EndedRow, FileRow, JobBriefRow, Reader, Store
 
 __all__ = ["Findings", "fix", "to_text", "verify"]
 
@@ -60,7 +60,7 @@ class Findings:
 
 
 def verify(
-    store: Store,
+    store: Reader,
     campaign: Mapping[str, Any],
     on_files: Callable[[int], Any] = lambda count: None,
     threads: int | None = None,
@@ -77,11 +77,11 @@ def verify(
         for folder, first_id in _shards(store, campaign["id"], results):
             _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_files)
     _look_beside(store, campaign["id"], results, findings)
-    findings.is_log_exact = MetricsLog(store, campaign["id"], results).is_exact()
+    findings.is_log_exact = is_exact(store, campaign["id"], results)
     return findings
 
 
-def _shards(store: Store, campaign_id: int, results: ResultsFolder) -> Iterator[tuple[Path, int]]:
+def _shards(store: Reader, campaign_id: int, results: ResultsFolder) -> Iterator[tuple[Path, int]]:
     """Each folder of a thousand jobs, on disk or not, and the first job id that belongs there."""
     numbers = set(range(store.last_job_id(campaign_id) // JOBS_PER_FOLDER + 1))
     if (results.folder / "jobs").is_dir():
@@ -92,7 +92,7 @@ def _shards(store: Store, campaign_id: int, results: ResultsFolder) -> Iterator[
 
 
 def _verify_shard(
-    store: Store,
+    store: Reader,
     campaign_id: int,
     results: ResultsFolder,
     folder: Path,
@@ -168,7 +168,7 @@ def _attempt_folder(path: str) -> str:
     return "/".join(path.split("/", 4)[:4])
 
 
-def _look_beside(store: Store, campaign_id: int, results: ResultsFolder, findings: Findings) -> None:
+def _look_beside(store: Reader, campaign_id: int, results: ResultsFolder, findings: Findings) -> None:
     """Temporary files beside the jobs, and files among the folders of jobs."""
     is_running = any(not is_gone(process) for _, process, _ in store.live_workers(campaign_id))
     for folder, is_orphan in ((results.folder, False), (results.folder / "jobs", True)):

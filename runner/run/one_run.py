@@ -85,6 +85,8 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         guard.insist(read_jobs, campaign, say) as spool,
         guard.insist(Store, options.database) as store,
     ):
+        if store.database.news:
+            say(store.database.news)
         if store.file is not None:
             guard.probes.append(probe_disk(store.file.parent))
         if guard.insist(store.ended_uncleanly):

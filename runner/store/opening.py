@@ -87,6 +87,10 @@ def refuse_other_file(file: Path, access: Access) -> None:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         tables = [row[0] for row in rows if not row[0].startswith("sqlite_")]
+    if not tables and access is not Access.MAKE:
+        raise StoreError(
+            f"there is no campaign in the database {file}; run one first, or name another with --db"
+        )
     if tables and not is_ours(tables):
         raise StoreError(
             f"{file} is another program's database (with the tables {', '.join(tables[:3])}"
