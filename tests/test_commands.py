@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 from campaigns import GOOD
-from processes import lines_of, run, start
+from processes import STARTED, command, lines_of, run, start
 from waiting import wait_until
 
 import runner
@@ -132,6 +137,7 @@ def test_run_says_no_more_than_it_must(tmp_path):
     assert line.endswith(f"runner run {tmp_path}/a.py")
 
 
+@pytest.mark.slow
 def test_a_run_says_when_it_is_paused_and_at_its_end_what_to_type(tmp_path):
     """Whoever looks at the terminal knows why nothing moves; the last lines name folder, time and commands."""
     (tmp_path / "good.py").write_text(GOOD)
@@ -155,6 +161,39 @@ def test_a_run_says_when_it_is_paused_and_at_its_end_what_to_type(tmp_path):
     assert "good: 1 jobs: 0 new, 0 done" in paste(go_on, tmp_path / "elsewhere").stderr
 
 
+@pytest.mark.slow
+def test_a_narrow_terminal_shows_what_matters(tmp_path):
+    """With 60 columns the bar makes room for state, counts and failures."""
+    (tmp_path / "good.py").write_text(GOOD)
+    terminal, its_end = pty.openpty()
+    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        command("run", "good.py", "--sessions", "0"),
+        cwd=tmp_path,
+        env=environment,
+        stdout=its_end,
+        stderr=its_end,
+    )
+    STARTED.append(process)
+    os.close(its_end)
+    shown = ""
+
+    def shows(text: str) -> bool:
+        nonlocal shown
+        if select.select([terminal], [], [], 0.1)[0]:
+            shown += os.read(terminal, 65536).decode()
+        return text in shown
+
+    wait_until(lambda: shows("0/1, 0 failed, 0 sessions"), "the bar")
+    assert run("pause", "--db", tmp_path / "runner.db").returncode == 0
+    wait_until(lambda: shows("paused: 0/1, 0 failed, 0 sessions"), "the pause in the bar")
+    process.kill()
+    process.wait()
+    os.close(terminal)
+
+
+@pytest.mark.slow
 def test_a_campaign_file_can_be_run_as_a_script(tmp_path):
     """`python FILE` does what its last line says: as `runner run FILE`, arguments included; without one it says so."""
     file = tmp_path / "my good.py"

@@ -131,6 +131,7 @@ def test_large_logs_go_in_parts_of_whole_records(log, ml_logger_server, tmp_path
     assert_copied(log, tmp_path / "remote")
 
 
+@pytest.mark.slow
 def test_a_folder_can_hold_the_copy(log, tmp_path):
     """As on a disk that is mounted from elsewhere; by the command, too."""
     log.close()

@@ -49,6 +49,7 @@ def copy(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.slow
 def test_a_copy_is_a_campaign_of_its_own(copy, is_old):
     """verify, --fix, export and open read and touch the copy alone, also of a database with absolute paths."""
     original = copy.with_name("original")
@@ -73,6 +74,7 @@ def test_a_copy_is_a_campaign_of_its_own(copy, is_old):
         assert campaigns["night"].progress.done == 3
 
 
+@pytest.mark.slow
 def test_a_folder_that_has_moved_is_whole(copy):
     """Database and results under another name: nothing is missing, and what is told leads there."""
     moved = copy.rename(copy.with_name("moved"))
@@ -81,6 +83,7 @@ def test_a_folder_that_has_moved_is_whole(copy):
     assert f"results        {moved}/results/night" in run("report", "--db", moved / "runner.db").stdout
 
 
+@pytest.mark.slow
 def test_results_elsewhere_stay_where_they_are_until_they_are_named(tmp_path):
     """A results folder on another disk is no neighbour of the database; --results tells where it has gone."""
     database = make_night(tmp_path / "study", tmp_path / "disk" / "results")

@@ -117,6 +117,7 @@ def test_topping_up_asks_nothing(folder):
     assert told == "good has other settings than in its last run: count was 6, is 60"
 
 
+@pytest.mark.slow
 def test_a_run_says_no_with_exit_2_and_the_whole_command_of_the_way_on(folder):
     """Where nobody can be asked: the same command with --add, ready to paste, and it works."""
     folder.write('    yield {"azimuth": random.uniform(0, 360)}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from runner.run.say import say
 from runner.store import Store
 
 _PLAIN_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.25
+_WIDE_COLUMNS = 90
 
 
 async def show_progress(
@@ -52,8 +54,11 @@ async def show_progress(
                 say(_state_line(state, commands))
             settled = progress.done + progress.failed
             bar.total = progress.total
-            told = "" if state == "open" else f"{state}, "
-            bar.set_postfix_str(f"{told}{progress.failed} failed, {count_sessions()} sessions", refresh=False)
+            told = "" if state == "open" else f"{state}: "
+            # The terminal may be gone; the run is not.
+            with contextlib.suppress(OSError):
+                bar.bar_format = _format_of(told, os.get_terminal_size(sys.stderr.fileno()).columns)
+            bar.set_postfix_str(f"{progress.failed} failed, {count_sessions()} sessions", refresh=False)
             bar.update(settled - bar.n)
             if not on_terminal and time.monotonic() >= next_line:
                 next_line = time.monotonic() + _PLAIN_LINE_EVERY_S
@@ -68,6 +73,13 @@ async def show_progress(
             progress = await asyncio.to_thread(store.progress, campaign_id)
         bar.update(progress.done + progress.failed - bar.n)
         bar.close()
+
+
+def _format_of(told: str, columns: int) -> str:
+    """The campaign's state first; on a narrow terminal no bar, so that it is the expected end that is cut off."""
+    if columns >= _WIDE_COLUMNS:
+        return told + "{l_bar}{bar}{r_bar}"
+    return told + "{n_fmt}/{total_fmt}{postfix}, {rate_fmt}, {remaining} left"
 
 
 def _state_line(state: str, commands: Commands) -> str:
