@@ -141,6 +141,10 @@ class Job:
     key: str | None = None
     priority: int = 0
 
+    def __post_init__(self) -> None:
+        if type(self.priority) is not int or not -(1 << 31) <= self.priority < 1 << 31:
+            raise CampaignError(f"a job's priority is an integer of 32 bits, got {self.priority!r:.80}")
+
     @classmethod
     def of(cls, value: Any) -> Job:
         """A Job from what a jobs function may yield: a Job, a dict of params, or a pair (key, params)."""

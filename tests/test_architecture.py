@@ -30,6 +30,7 @@ WINGS: dict[str, list[str]] = {
         "migrations",
         "refusals",
         "opening",
+        "text",
         "spool",
         "rows",
         "places",

@@ -16,7 +16,7 @@ from itertools import compress, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runner.errors import LeaseLost
+from runner.errors import CampaignError, LeaseLost
 from runner.job import (
     Added,
     Checkpoint,
@@ -35,6 +35,14 @@ from runner.store.database import Access, Cursor, Database
 from runner.store.places import kept
 from runner.store.reader import Reader
 from runner.store.spool import Spool, SpooledJob, two_params
+from runner.store.text import (
+    TRACE_BYTES,
+    cleaned,
+    cleaned_or_none,
+    cleaned_values,
+    is_text,
+    to_json,
+)
 
 __all__ = ["Store"]
 
@@ -78,6 +86,11 @@ class Store(Reader):
             return self._add_campaign(cursor, name, policy, place)
 
     def _add_campaign(self, cursor: Cursor, name: str, policy: Policy, place: Place) -> int:
+        for text in (name, place.file, place.results):
+            if text is not None and not is_text(text):
+                raise CampaignError(
+                    f"{cleaned(text)} has bytes that are no text, which no database holds: rename it"
+                )
         values = {
             "name": name,
             "max_failures": policy.max_failures,
@@ -194,9 +207,9 @@ class Store(Reader):
         """Register a browser tab of the worker's; returns its id, random as a worker's is."""
         session_id = secrets.randbits(62)
         values = {"session": session_id, "worker": worker_id, "campaign": campaign_id, "now": self.clock()}
-        values |= vars(provenance) | {
-            "client": json.dumps(provenance.client),
-            "settings": json.dumps(provenance.settings),
+        values |= cleaned_values(vars(provenance)) | {
+            "client": to_json(provenance.client),
+            "settings": to_json(provenance.settings),
         }
         with self.database.write() as cursor:
             cursor.run(statements.START_SESSION, values)
@@ -261,7 +274,9 @@ class Store(Reader):
         with self.database.write() as cursor:
             who = {"campaign": campaign_id, "worker": worker_id}
             for ts, kind, message in events:
-                cursor.run(statements.WRITE_EVENT, who | {"ts": ts, "kind": kind, "message": message})
+                cursor.run(
+                    statements.WRITE_EVENT, who | {"ts": ts, "kind": kind, "message": cleaned(message)}
+                )
 
     # -- moves ---------------------------------------------------------------------------------
 
@@ -362,7 +377,7 @@ class Store(Reader):
     def _write_outcome(self, cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
         metrics, marks = metrics_to_json(outcome.metrics)
         values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics, "marks": marks}
-        cursor.run(statements.WRITE_RESULT, values | {"suspicion": outcome.suspicion or None})
+        cursor.run(statements.WRITE_RESULT, values | {"suspicion": cleaned(outcome.suspicion) or None})
         if outcome.has_checkpoint:
             cursor.run(statements.FORGET_CHECKPOINT, values)
             cursor.run(statements.FORGET_STEP_ARTIFACTS, values)
@@ -426,7 +441,7 @@ class Store(Reader):
     ) -> None:
         values = {"job": job_id, "worker": worker_id, "attempt": attempt, "now": self.clock()}
         self._move(cursor, statements.RELEASE, values, f"job {job_id} (attempt {attempt})")
-        history = {"outcome": "released", "error": reason, "traceback": None, "grab_ts": grab_ts}
+        history = {"outcome": "released", "error": cleaned(reason), "traceback": None, "grab_ts": grab_ts}
         cursor.run(statements.WRITE_ATTEMPT, values | history)
 
     def fail(self, lease: Lease, error: str, traceback: str | None = None) -> Status:
@@ -471,11 +486,12 @@ class Store(Reader):
             "not_before": not_before,
             "failures": int(outcome == "failed"),
             "crashes": int(outcome == "crashed"),
-            "error": error,
+            "error": cleaned(error),
             "now": self.clock(),
         }
         self._move(cursor, statements.FAIL, values, lease)
-        history = {"outcome": outcome, "traceback": traceback, "grab_ts": lease.grab_ts}
+        evidence = cleaned_or_none(traceback, TRACE_BYTES)
+        history = {"outcome": outcome, "traceback": evidence, "grab_ts": lease.grab_ts}
         cursor.run(statements.WRITE_ATTEMPT, values | history)
         if spent:
             cursor.run(statements.COUNT_FAILED, {"campaign": lease.campaign_id, "count": 1})
@@ -560,7 +576,7 @@ class Store(Reader):
         count = 0
         with self.database.write() as cursor:
             for key in keys:
-                values = {"campaign": campaign_id, "key": key, "reason": reason}
+                values = {"campaign": campaign_id, "key": key, "reason": cleaned(reason)}
                 cursor.run(statements.WRITE_REQUEUED, values)
                 if cursor.run(statements.REQUEUE, values).rowcount == 1:
                     cursor.run(statements.FORGET_RESULT, values)
@@ -574,7 +590,7 @@ class Store(Reader):
     def write_parameters(self, campaign_id: int, parameters: Mapping[str, Any]) -> None:
         """Record what parameters.pkl tells: a dict of JSON values."""
         with self.database.write() as cursor:
-            values = {"campaign": campaign_id, "parameters": json.dumps(parameters)}
+            values = {"campaign": campaign_id, "parameters": to_json(parameters)}
             cursor.run(statements.WRITE_PARAMETERS, values)
 
     def write_log_cursor(self, campaign_id: int, logged_id: int, logged_bytes: int) -> None:

@@ -38,6 +38,7 @@ from runner.store.rows import (
     WholeJobRow,
     WorkerRow,
 )
+from runner.store.text import is_text
 
 __all__ = ["Reader"]
 
@@ -183,6 +184,8 @@ class Reader:
     def job(self, campaign_id: int, key: str) -> JobRow | None:
         """One job's row by its key, params decoded; None where there is none."""
         job = schema.job
+        if not is_text(key):
+            return None
         query = sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
         row = self._row(query)
         return None if row is None else row | {"params": json.loads(row["params"])}
