@@ -94,7 +94,7 @@ def test_cleaned_text_is_short_and_harmless(text, most_bytes):
     """It is UTF-8, within its limit, without a control character; cleaning it again changes nothing."""
     clean = cleaned(text, most_bytes)
     assert len(clean.encode()) <= most_bytes
-    assert not any(c < " " and c not in "\n\t" or "\x7f" <= c < "\xa0" for c in clean)
+    assert not any((c < " " and c not in "\n\t") or "\x7f" <= c < "\xa0" for c in clean)
     assert cleaned(clean, most_bytes) == clean
 
 

@@ -130,6 +130,13 @@ def test_a_run_says_no_with_exit_2_and_the_whole_command_of_the_way_on(folder):
     assert len(folder.jobs()) == 2
 
 
+def test_jobs_that_exit_are_a_mistake_in_the_file(folder):
+    """sys.exit in the jobs function is told with its line, not taken for the end of the run."""
+    folder.write('    yield {"i": 0}\n    raise SystemExit(0)')
+    with pytest.raises(CampaignError, match=r"study\.py:8: SystemExit: 0"):
+        folder.submit()
+
+
 # -- settings --------------------------------------------------------------------------------------
 
 
@@ -153,6 +160,8 @@ def test_another_scene_for_half_of_the_jobs_is_no_slip(folder):
     with pytest.raises(CampaignError, match=r"blue was False, is True\) than it had for the 2 jobs done"):
         folder.submit()
     assert folder.submit(blue="0") == (Added(new=0, known=4), "")
+    refused = run_without_browser(folder.file)
+    assert refused.returncode == 2 and f"run {folder.file} --set blue=0. " in refused.stderr
 
 
 # -- jobs that are gone, repeated, or of another file -----------------------------------------------

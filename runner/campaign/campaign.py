@@ -241,7 +241,7 @@ class Campaign:
             yield from self._call("jobs")
         except RunnerError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CampaignError(f"the jobs function of {place_of(error, self.file)}") from error
 
     def make_scene(self) -> Any:
@@ -250,7 +250,7 @@ class Campaign:
             return self._call("scene")
         except RunnerError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CampaignError(f"the scene function of {place_of(error, self.file)}") from error
 
     async def render_job(self, session: Any, job: Any) -> None:

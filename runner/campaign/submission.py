@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,8 @@ class Submission:
     """What adding the jobs will do, and what is to be said of it.
 
     campaign_id: None where the campaign is new. lines: for people, in this order. doubt: why it looks like a
-    mistake, and what to do instead; empty where it does not.
+    mistake, and what to do instead; empty where it does not. earlier_settings: what --set gave in the last run,
+    where that comes to other values.
     """
 
     campaign: Campaign
@@ -73,6 +74,7 @@ class Submission:
     campaign_id: int | None
     lines: tuple[str, ...]
     doubt: str
+    earlier_settings: Mapping[str, str] | None
 
 
 def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool = False) -> Submission:
@@ -99,7 +101,10 @@ def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool 
     settings = _differences(campaign, row, "jobs", "scene")
     if settings and not doubt:
         lines.append(f"{campaign.name} has other settings than in its last run: {_listed(settings)}")
-    return Submission(campaign, spool, found, None if row is None else row["id"], tuple(lines), doubt)
+    earlier = _stored_settings(row) if settings else None
+    return Submission(
+        campaign, spool, found, None if row is None else row["id"], tuple(lines), doubt, earlier
+    )
 
 
 def add_jobs(
@@ -178,17 +183,22 @@ def _tell_changed_sources(campaign: Campaign, store: Store, campaign_id: int) ->
 
 
 def _differences(campaign: Campaign, row: CampaignRow | None, *roles: str) -> dict[str, tuple[str, str]]:
-    parameters = json.loads(row["parameters"] or "{}") if row is not None else {}
-    if "settings" not in parameters:
-        return {}
-    differences = {}
-    for role in roles:
-        before = campaign.values_of(role, parameters["settings"])
-        now = campaign.values_of(role, campaign.settings)
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                differences[name] = (repr(before.get(name)), repr(now.get(name)))
+    """Each setting that is another than in the last run: its value then, and now."""
+    earlier = _stored_settings(row)
+    differences: dict[str, tuple[str, str]] = {}
+    for role in roles if earlier is not None else ():
+        before, now = campaign.values_of(role, earlier or {}), campaign.values_of(role, campaign.settings)
+        for name in now:
+            if repr(before[name]) != repr(now[name]):
+                differences[name] = (repr(before[name]), repr(now[name]))
     return differences
+
+
+def _stored_settings(row: CampaignRow | None) -> dict[str, str] | None:
+    """What --set gave in the last run; None where there was none."""
+    parameters = json.loads(row["parameters"] or "{}") if row is not None else {}
+    settings: dict[str, str] | None = parameters.get("settings")
+    return settings
 
 
 def _doubt(campaign: Campaign, store: Store, row: CampaignRow, found: Comparison, prune: bool) -> str:

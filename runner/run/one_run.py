@@ -8,7 +8,7 @@ import errno
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,8 +145,12 @@ def _agree(submission: Submission, options: RunOptions, commands: Commands) -> N
     for line in submission.lines:
         say(line)
     if submission.doubt and not options.add and not ask(f"{submission.doubt}. Add them all the same?"):
+        earlier = submission.earlier_settings
+        as_before = "" if earlier is None else replace(commands, settings=earlier).run()
         raise CampaignError(
-            f"{submission.doubt}. No row was changed; to go on with them all the same: {commands.run('--add')}"
+            f"{submission.doubt}. No row was changed. "
+            + (f"To go on as before: {as_before}. " if as_before else "")
+            + f"To go on with them all the same: {commands.run('--add')}"
         )
 
 
