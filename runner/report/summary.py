@@ -123,6 +123,7 @@ class Summary(Counts):
 
     looked_in: where the results should be. drawn_with: of each of PARTS, how many done jobs each value has drawn.
     attempts: those that ended otherwise than well, by outcome. next: commands to type, in this order.
+    version: of what these fields are and mean.
     """
 
     file: str | None
@@ -140,6 +141,7 @@ class Summary(Counts):
     suspects: tuple[Suspect, ...]
     failures: tuple[Failures, ...]
     next: tuple[str, ...]
+    version: int = 1
 
     @property
     def left(self) -> int:
