@@ -17,13 +17,13 @@ from waiting import wait_until
 
 from runner.errors import StoreError, StoreUnavailable
 from runner.store import Store
-from runner.store.database import _cannot_use
+from runner.store.refusals import cannot_use
 
 # `runner` that tells when it is about to add jobs, and waits so many milliseconds for another's lock.
 TELLING = """
 import sys
-from runner.store import database, moves as store
-database._BUSY_TIMEOUT_MS = int(sys.argv.pop(1))
+from runner.store import database, moves as store, opening
+database.BUSY_TIMEOUT_MS = opening.BUSY_TIMEOUT_MS = int(sys.argv.pop(1))
 add_campaign = store.Store.add_campaign
 def tell(*arguments):
     print("adding jobs", file=sys.stderr, flush=True)
@@ -144,11 +144,11 @@ def test_sqlites_one_word_for_two_faults_is_told_apart(tmp_path):
     url = sa.make_url(f"sqlite:///{tmp_path}/runner.db")
     resource.setrlimit(resource.RLIMIT_NOFILE, (8, hard))
     try:
-        of_descriptors = _cannot_use(url, error, is_opening=True)
+        of_descriptors = cannot_use(url, error, is_opening=True)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(of_descriptors, StoreUnavailable) and "ulimit -n" in str(of_descriptors)
-    of_a_folder = _cannot_use(sa.make_url(f"sqlite:///{tmp_path}/no/runner.db"), error, is_opening=True)
+    of_a_folder = cannot_use(sa.make_url(f"sqlite:///{tmp_path}/no/runner.db"), error, is_opening=True)
     assert type(of_a_folder) is StoreError and "folder is missing" in str(of_a_folder)
     assert not (tmp_path / "no").exists()
 
@@ -175,8 +175,8 @@ def test_a_server_that_may_come_back_is_told_from_a_wrong_url(words, kind):
     """At the start; once a database was in use, whatever its server says may pass."""
     psycopg = pytest.importorskip("psycopg")
     url = sa.make_url("postgresql+psycopg://x@db/y")
-    assert type(_cannot_use(url, psycopg.OperationalError(words), is_opening=True)) is kind
-    assert type(_cannot_use(url, psycopg.OperationalError(words))) is StoreUnavailable
+    assert type(cannot_use(url, psycopg.OperationalError(words), is_opening=True)) is kind
+    assert type(cannot_use(url, psycopg.OperationalError(words))) is StoreUnavailable
 
 
 def assert_refused(*arguments: object) -> None:
