@@ -302,11 +302,13 @@ def test_a_person_at_a_terminal_is_asked(folder, answer, status, count):
 
 @pytest.mark.parametrize("name", ["random.py", "orbit.v2.py", "orbit"])
 def test_a_file_that_no_process_could_import_is_refused_by_name(folder, name):
-    """A pool's processes would die over it again and again: one line says to rename it."""
+    """A pool's processes would die over it again and again: one line says to call it otherwise."""
     file = folder.path / name
     folder.write('    yield {"i": 0}', file=file)
-    with pytest.raises(CampaignError, match="rename it"):
+    with pytest.raises(CampaignError, match="call it|another name"):
         load_campaign(file)
+    file.unlink()
+    assert run("init", file).returncode == 2 and not file.exists()
 
 
 def test_a_spool_gives_back_what_went_in():

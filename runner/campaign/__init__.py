@@ -2,7 +2,7 @@
 
 from runner.campaign.assets import AssetFolder, open_asset
 from runner.campaign.campaign import Campaign
-from runner.campaign.loading import load_campaign
+from runner.campaign.loading import load_campaign, module_name
 from runner.campaign.submission import Submission, add_jobs, plan_submission, read_jobs
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Submission",
     "add_jobs",
     "load_campaign",
+    "module_name",
     "open_asset",
     "plan_submission",
     "read_jobs",

@@ -35,7 +35,7 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         raise CampaignError(
             f"cannot read the campaign file {file}: {reason}; to write one to start from: {typed('init', file)}"
         ) from None
-    name = _module_name(path)
+    name = module_name(path)
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None  # a loader was given
@@ -89,7 +89,7 @@ def _no_processes(path: Path) -> Iterator[None]:
         multiprocessing.spawn.get_preparation_data = prepare
 
 
-def _module_name(path: Path) -> str:
+def module_name(path: Path) -> str:
     """The name under which Python finds the file, for the processes of a pool import what they are to call.
 
     Raises CampaignError where another module has it, or none can: such a process would die again and again.
@@ -98,7 +98,7 @@ def _module_name(path: Path) -> str:
     other = sys.modules.get(name)
     if path.suffix != ".py" or "." in name:
         better = re.sub(r"\W+", "_", path.name.removesuffix(".py"))
-        raise CampaignError(f"{path}: Python cannot import a file of that name: rename it, as to {better}.py")
+        raise CampaignError(f"{path}: Python cannot import a file of that name: call it {better}.py")
     if other is not None and name not in _loaded and getattr(other, "__file__", None) != str(path):
-        raise CampaignError(f"{path} has the name of Python's module {name!r} and would hide it: rename it")
+        raise CampaignError(f"{path} has the name of Python's module {name!r} and would hide it: give it another name")
     return name

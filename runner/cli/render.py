@@ -43,9 +43,12 @@ def init(file: Path, example: str) -> None:
 
     Example: runner init orbit.py
     """
+    from runner.campaign import module_name
+
     source = resources.files("runner.campaign.examples")
     if file.exists():
         raise UsageError(f"{file} exists already and was not touched; name another file")
+    module_name(file)  # as run asks for
     wanted = {f"{example}.py": file}
     if example == "camera_path":
         wanted["camera_path.pkl"] = file.with_name("camera_path.pkl")
