@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.errors import LeaseLost
+from runner.errors import LeaseLost, RunnerError
 from runner.job import Lease, Outcome, Policy, Status
-from runner.store import Store
+from runner.store import Store, Worker
 
 __all__ = ["JobQueue"]
 
 _NONE_THERE = (None, None, None)
+# Between two looks at whether a beat is due.
+_LOOK_S = 0.5
 
 
 class JobQueue(Mapping[str, dict[str, Any]]):
@@ -34,10 +36,11 @@ class JobQueue(Mapping[str, dict[str, Any]]):
     put back (a process that is gone on this machine is noticed at once). name: tells queues in one
     database apart. max_failures, max_crashes: when a job that fails is set aside.
 
-    As a mapping it holds the jobs that are not settled, by key: len, iteration, `queue[key]`. A job
-    is a dict with status (None while it waits, as in the tutorial; "in_progress", "done",
-    "failed"), created_ts, grab_ts (Unix seconds) and job_params. Adding the same params twice adds
-    one job, so a script that fills its queue at each start goes on where it was.
+    As a mapping it holds the jobs that are not settled, by key, as the tutorial's class does, which
+    deletes the others: len, iteration and `key in queue` are about these alone. `queue[key]` tells of a
+    settled one, too, how it ended. A job is a dict with status (None while it waits, as in the tutorial;
+    "in_progress", "done", "failed"), created_ts, grab_ts (Unix seconds) and job_params. Adding the same
+    params twice adds one job, so a script that fills its queue at each start goes on where it was.
 
     Raises StoreError when the database cannot be used.
     """
@@ -61,10 +64,10 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         self._pid = os.getpid()
         self._store = Store(self._database)
         self._campaign_id = self._store.add_campaign(self._name, self._policy)
-        self._worker_id = self._store.start_worker(self._campaign_id)
+        self._worker = Worker(self._store, self._campaign_id, self._lease_s)
         self._leases: dict[str, tuple[Lease, float]] = {}
         self._stop = threading.Event()
-        self._store.reap(self._campaign_id, self._lease_s)
+        self._worker.take_back()
         atexit.register(_close, weakref.ref(self))
         threading.Thread(target=_keep_beating, args=(weakref.ref(self), self._stop), daemon=True).start()
 
@@ -89,7 +92,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         with self._mutex:
             if not self._stop.is_set() and os.getpid() == self._pid:
                 self._stop.set()
-                self._store.end_worker(self._worker_id)
+                self._worker.end()
                 self._store.close()
 
     def __enter__(self) -> JobQueue:
@@ -150,7 +153,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
             for lease in [lease for lease, taken in self._leases.values() if taken < late]:
                 self._settle_back(lease)
         store.promote(self._campaign_id)
-        store.reap(self._campaign_id, self._lease_s)
+        self._worker.take_back()
 
     # -- as a context ----------------------------------------------------------------------------
 
@@ -174,6 +177,10 @@ class JobQueue(Mapping[str, dict[str, Any]]):
             "job_params": row["params"],
         }
 
+    def __contains__(self, key: object) -> bool:
+        row = self.store.job(self._campaign_id, key) if isinstance(key, str) else None
+        return row is not None and row["status"] in (Status.PENDING.value, Status.IN_PROGRESS.value)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.store.unsettled_keys(self._campaign_id))
 
@@ -186,13 +193,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         store = self.store
         with self._mutex:
             store.promote(self._campaign_id)
-            try:
-                leases = store.claim(self._worker_id, self._campaign_id, count)
-            except LeaseLost:
-                # This process was suspended for longer than the lease: it goes on as a new worker.
-                self._leases.clear()
-                self._worker_id = store.start_worker(self._campaign_id)
-                leases = store.claim(self._worker_id, self._campaign_id, count)
+            leases = self._worker.claim(count)
             now = self._monotonic()
             self._leases |= {lease.key: (lease, now) for lease in leases}
             return leases
@@ -216,7 +217,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
     def _settle_failed(self, lease: Lease, error: BaseException) -> None:
         self._forget(lease)
         text = "".join(traceback.format_exception(error))
-        self.store.fail(lease, f"{type(error).__name__}: {error}", text)
+        self.store.fail(lease, _told(error), text)
 
     def _forget(self, lease: Lease) -> None:
         with self._mutex:
@@ -278,6 +279,14 @@ class _Claim:
         await asyncio.shield(asyncio.to_thread(self.__exit__, kind, error, trace))
 
 
+def _told(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        # A user's own class may fail to say what it is.
+        return type(error).__name__
+
+
 def _as_dict(lease: Lease) -> dict[str, Any]:
     return {
         "key": lease.key,
@@ -290,16 +299,16 @@ def _as_dict(lease: Lease) -> dict[str, Any]:
 
 
 def _keep_beating(queue: weakref.ref[JobQueue], stop: threading.Event) -> None:
-    interval_s = 1.0
-    while not stop.wait(interval_s):
+    while not stop.wait(_LOOK_S):
         alive = queue()
         if alive is None or stop.is_set():
             return
-        interval_s = alive._lease_s / 4
         try:
-            alive._store.beat(alive._worker_id)
-        except LeaseLost:
-            pass  # the next claim starts a new worker
+            if alive._worker.is_due:
+                alive._worker.beat()
+        except RunnerError:
+            # The database may be away for a while; whoever takes a job hears of it.
+            pass
         del alive
 
 

@@ -37,6 +37,7 @@ WINGS: dict[str, list[str]] = {
         "database",
         "reader",
         "moves",
+        "worker",
     ],
     "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],
     "results": [

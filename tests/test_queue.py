@@ -169,22 +169,107 @@ def test_a_task_cancelled_while_it_claims_keeps_no_job(queue, monkeypatch):
     assert [attempt["outcome"] for attempt in queue.store.attempts(1)] == ["released"]
 
 
-def test_a_process_that_was_suspended_goes_on_with_what_is_left(queue, database_url, monotonic, monkeypatch):
-    """Silent for longer than the lease, it loses what it held, and its next take makes it a worker again."""
-    queue.extend([("lost", {}), ("next", {"n": 1})])
-    _, late_done, _ = queue.take()
-    monkeypatch.setattr(queue.store, "beat", lambda worker_id: None)
+def test_a_process_that_was_suspended_is_charged_nothing(database_url, monotonic, monkeypatch):
+    """Silent for longer than the lease, it loses what it held; once it is back, the job is as before it was taken."""
+    with JobQueue(database_url, ttl=10, max_crashes=1) as queue:
+        queue.extend([("lost", {}), ("next", {"n": 1})])
+        _, late_done, _ = queue.take()
+        with monkeypatch.context() as suspended:
+            suspended.setattr(queue.store, "beat", lambda worker_id: None)
+            with Store(database_url, monotonic=monotonic) as other:
+                other.reap(1, lease_s=10.0)
+                monotonic.now += 11.0
+                assert other.reap(1, lease_s=10.0) == 1
+            assert queue["lost"]["status"] == "failed"
+            held_by_lost = queue._worker.id
+        job, mark_done, _ = queue.take()
+        assert job["key"] == "lost" and job["attempt"] == 2 and queue._worker.id != held_by_lost
+        with pytest.raises(LeaseLost):
+            late_done()
+        mark_done()
+        (row,) = [row for row in queue.store.jobs(1) if row["key"] == "lost"]
+        assert (row["status"], row["crashes"]) == ("done", 0) and queue.store.progress(1).failed == 0
+
+
+def test_a_worker_that_was_declared_lost_comes_back_by_its_next_beat(queue, database_url, monotonic):
+    """Also where it takes no job: its beats go on under a new id."""
     with Store(database_url, monotonic=monotonic) as other:
-        other.reap(1, lease_s=10.0)
-        monotonic.now += 11.0
-        assert other.reap(1, lease_s=10.0) == 1
-    job, mark_done, _ = queue.take()
-    # The job that was taken away comes last.
-    assert job["key"] == "next"
-    mark_done()
-    with pytest.raises(LeaseLost):
-        late_done()
-    assert queue["lost"]["status"] is None
+        lost = queue._worker.id
+        while True:
+            # A beat between the two looks saves it.
+            other.reap(1, lease_s=10.0)
+            monotonic.now += 11.0
+            other.reap(1, lease_s=10.0)
+            if other.worker_state(lost) == "lost":
+                break
+        wait_until(lambda: queue._worker.id != lost, "the worker to come back")
+        before = other.worker(queue._worker.id)["beat"]
+        wait_until(lambda: other.worker(queue._worker.id)["beat"] > before, "a beat of the new worker")
+
+
+def test_beats_go_on_after_the_database_was_away(distant_server, monkeypatch):
+    """A beat that finds no database is not the last: the jobs that are held stay held."""
+    with JobQueue(distant_server.url, ttl=5) as queue:
+        queue.append({"n": 1})
+        _, mark_done, _ = queue.take()
+        has_failed, beat = threading.Event(), queue.store.beat
+
+        def seen(worker_id):
+            try:
+                beat(worker_id)
+            except StoreError:
+                has_failed.set()
+                raise
+
+        monkeypatch.setattr(queue.store, "beat", seen)
+        distant_server.cut()
+        assert has_failed.wait(60)
+        distant_server.join()
+        with Store(distant_server.url) as other:
+            before = other.worker(queue._worker.id)["beat"]
+            wait_until(lambda: other.worker(queue._worker.id)["beat"] > before, "a beat after the outage")
+        mark_done()
+        assert len(queue) == 0
+
+
+def test_what_the_mapping_says_it_holds_is_what_it_lists(database_url):
+    """Length, iteration and `in` are about the jobs that are not settled; how a settled one ended can be asked."""
+    with JobQueue(database_url, max_failures=1) as queue:
+
+        def held() -> list[str]:
+            keys = [key for key in ("a", "b", "c", "none") if key in queue]
+            assert keys == list(queue) == list(queue.keys()) == [key for key, _ in queue.items()]
+            assert len(queue) == len(keys)
+            return keys
+
+        queue.extend([("a", {}), ("b", {"n": 1}), ("c", {"n": 2})])
+        assert held() == ["a", "b", "c"]
+        _, mark_done, _ = queue.take()
+        assert held() == ["a", "b", "c"]
+        mark_done()
+        with pytest.raises(ValueError), queue.claim():
+            raise ValueError("no such mesh")
+        assert held() == ["c"]
+        assert [queue[key]["status"] for key in ("a", "b", "c")] == ["done", "failed", None]
+        assert 7 not in queue
+        with pytest.raises(KeyError):
+            queue["none"]
+        queue.mark_reset("b")
+        assert held() == ["b", "c"]
+
+
+def test_a_job_is_failed_also_where_its_error_cannot_say_what_it_is(queue):
+    """An exception whose own __str__ raises is told by the name of its class."""
+
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    queue.append({})
+    with pytest.raises(MuteError), queue.claim():
+        raise MuteError
+    (row,) = queue.store.jobs(1)
+    assert (row["status"], row["error"], row["failures"]) == ("pending", "MuteError", 1)
 
 
 def test_filling_a_queue_again_adds_nothing(queue):
@@ -231,7 +316,7 @@ def test_a_forked_child_opens_the_queue_anew(tmp_path):
             assert child.exitcode == 0
         rows = queue.store.jobs(1)
         assert {row["status"] for row in rows} == {"done"} and len(rows) == 100
-        assert queue._worker_id not in {row["worker_id"] for row in rows}
+        assert queue._worker.id not in {row["worker_id"] for row in rows}
         queue.append({"n": 100})
         job, mark_done, _ = queue.take()
         mark_done()

@@ -19,6 +19,7 @@ from runner.store.rows import (
     WorkerRow,
 )
 from runner.store.spool import Comparison, Spool, compare
+from runner.store.worker import Worker
 
 __all__ = [
     "Access",
@@ -40,6 +41,7 @@ __all__ = [
     "Spool",
     "Store",
     "WholeJobRow",
+    "Worker",
     "WorkerRow",
     "compare",
 ]

@@ -1,0 +1,72 @@
+"""This process at work on a campaign, as its database knows it: it starts, beats, claims, comes back, and ends."""
+
+from __future__ import annotations
+
+import threading
+
+from runner.errors import LeaseLost
+from runner.job import Lease
+from runner.store.moves import Store
+
+__all__ = ["Worker"]
+
+
+class Worker:
+    """Registered when it is made; safe to share between threads.
+
+    lease_s: how long another worker may be silent before its jobs are taken back. This one must beat several
+    times in so long, and does so by calling beat() whenever is_due: from a thread of its own, as what a render
+    function does may take any time. An unavailable database is for the caller to wait for, and to try again.
+
+    id: in the database. It changes where this process was silent for too long (suspended, or held up), was
+    declared lost, and came back: what it held until then is lost, and charged to nobody.
+    """
+
+    def __init__(self, store: Store, campaign_id: int, lease_s: float):
+        self._store, self._campaign_id, self._lease_s = store, campaign_id, lease_s
+        self._mutex = threading.Lock()
+        self.id = store.start_worker(campaign_id)
+        self._last_beat = store.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to beat."""
+        return self._store.monotonic() >= self._last_beat + self._lease_s / 6
+
+    def beat(self) -> None:
+        """Say that this worker lives. One that was declared lost comes back."""
+        known = self.id
+        try:
+            self._store.beat(known)
+        except LeaseLost:
+            self._come_back(known)
+        now = self._store.monotonic()
+        if now > self._last_beat + self._lease_s / 2:
+            # What held this one up may have held up the others.
+            self._store.observe_anew()
+        self._last_beat = now
+
+    def take_back(self) -> int:
+        """Take back the jobs of workers that are dead; returns how many jobs that were."""
+        if self._store.monotonic() > self._last_beat + self._lease_s / 2:
+            self.beat()
+        return self._store.reap(self._campaign_id, self._lease_s)
+
+    def claim(self, count: int = 1, session_id: int | None = None) -> list[Lease]:
+        """Up to so many jobs, as Store.claim gives them. One that was declared lost comes back first."""
+        known = self.id
+        try:
+            return self._store.claim(known, self._campaign_id, count, session_id)
+        except LeaseLost:
+            self._come_back(known)
+            return self._store.claim(self.id, self._campaign_id, count, session_id)
+
+    def end(self) -> int:
+        """Sign off; what it still holds goes back uncharged. Returns how many jobs that were."""
+        return self._store.end_worker(self.id)
+
+    def _come_back(self, lost_id: int) -> None:
+        with self._mutex:
+            # Several threads may find it lost; one of them brings it back.
+            if self.id == lost_id:
+                self.id = self._store.come_back(lost_id, self._campaign_id)
