@@ -101,7 +101,7 @@ class Night:
                 suspicion = "one colour" if job.key == "v3" else ""
                 outcome = Outcome(outcome.artifacts, outcome.metrics, suspicion=suspicion)
                 store.complete(leases[0], outcome)
-                self.results.remove_earlier(leases[0], outcome)
+                self.results.remove_earlier(leases[0], outcome.artifacts)
             store.end_worker(worker_id)
 
     def retry(self, *arguments: str):

@@ -77,7 +77,7 @@ def test_each_kind_of_damage_is_named(night):
 
 
 def test_fix_requeues_the_jobs_hit_and_no_others(night):
-    """Changed and orphaned files stay, for they may be somebody's; temporary ones go; the log is right again."""
+    """Changed files may be somebody's, and are set aside under another name; temporary ones go; the log is right."""
     night.path(0).unlink()
     night.path(1).write_bytes(b"edited by hand")
     night.path(3, "notes.txt").write_text("mine")
@@ -85,18 +85,53 @@ def test_fix_requeues_the_jobs_hit_and_no_others(night):
     temporary.write_bytes(b"pic")
     findings = night.verify()
     fix(night.store, night.store.campaign(night.id), findings)
-    assert (findings.requeued, findings.removed) == (2, 1)
+    assert (findings.requeued, findings.removed, findings.set_aside) == (2, 1, 1)
     statuses = {row["key"]: row["status"] for row in night.store.jobs(night.id)}
     assert [key for key, status in statuses.items() if status == "pending"] == ["job0", "job1"]
     assert not night.path(0).parent.exists() and not temporary.exists()
-    assert night.path(1).read_bytes() == b"edited by hand" and night.path(3, "notes.txt").exists()
+    assert not night.path(1).exists() and night.path(3, "notes.txt").exists()
+    aside = night.results.folder / "aside/0000/job1/changed-rgb.bin"
+    assert aside.read_bytes() == b"edited by hand"
     reasons = {row["key"]: row["error"] for row in night.store.attempts(night.id)}
     assert reasons == {"job0": "rgb.bin is missing", "job1": "rgb.bin is changed"}
     assert sorted(read_metrics(night.root, "night")["n"]) == [2, 3, 4, 5]
     again = night.verify()
-    assert again.is_well and again.orphaned == [
-        "night/jobs/0000/job1/rgb.bin", "night/jobs/0000/job3/notes.txt"
-    ]  # fmt: skip
+    assert again.is_well and again.orphaned == ["night/jobs/0000/job3/notes.txt"] and again.strays == []
+
+
+def test_a_search_finds_the_files_of_the_rows_and_no_others(night):
+    """Whatever was killed, changed or left behind: under jobs' own names there is nothing but what the rows name."""
+    store, results = night.store, night.results
+    store.add(night.id, [("killed", {"n": 8}), ("stepped", {"n": 9}), ("twice", {"n": 10})])
+    for attempt in (1, 2):
+        # A process that is gone left files, one recorded step, and a manifest of what nobody took over.
+        dead = store.start_worker(night.id, dataclasses.replace(this_process(), pid_start="earlier"))
+        leases = {lease.key: lease for lease in store.claim(dead, night.id, 3)}
+        for lease in leases.values():
+            results.write(lease, "rgb.bin", b"x", "x")
+        step = results.write(leases["stepped"], f"{attempt}.bin", b"kept", "x")
+        store.checkpoint(leases["stepped"], Checkpoint(attempt, (step,)))
+        store.reap(night.id, lease_s=60.0)
+    night.path(0).write_bytes(b"edited by hand")
+    stray = results.folder / "jobs/0000/nobody/rgb.bin"
+    stray.parent.mkdir()
+    stray.write_bytes(b"of another time")
+    fix(store, store.campaign(night.id), night.verify())
+    store.promote(night.id)
+    with ThreadPoolExecutor(1) as writer:
+        for lease in store.claim(night.worker_id, night.id, 4):
+            files = RenderJob(lease, results, writer, store.checkpoint_of(lease))
+            files.save("rgb.bin", b"new")
+            outcome = files.finish()
+            store.complete(lease, outcome)
+            results.remove_earlier(lease, outcome.artifacts)
+    rows = {night.root / row["path"] for row in store.artifacts(night.id)}
+    assert len(rows) == 6 + 5 + 3 + 2 and store.progress(night.id).done == 9
+    for name in ("rgb.bin", "1.bin", "2.bin"):
+        assert set(night.root.glob(f"**/{name}")) == {path for path in rows if path.name == name}
+    aside = {path.name: path.read_bytes() for path in results.folder.glob("aside/**/*.bin")}
+    assert aside == {"changed-rgb.bin": b"edited by hand", "orphaned-rgb.bin": b"of another time"}
+    assert night.verify().is_well
 
 
 def test_what_a_killed_attempt_left_is_removed(night):

@@ -3,6 +3,9 @@
     RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
     RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
     …/KEY/.result.json                      the attempt's manifest, written last
+    RESULTS/CAMPAIGN/aside/0000/KEY/        files that no longer belong to a job, under other names
+
+Once a job is done, jobs/ holds its files and no others of its names.
 
 The database is the truth: a file without a row is never trusted by itself. The manifest is for the one
 case in which the database knows less than the disk: a power cut took back its last commits, or the
@@ -11,13 +14,14 @@ process was killed between the last file and the commit. See Store.adopt.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -147,13 +151,19 @@ class ResultsFolder:
         """Remove what an attempt that came to nothing has left."""
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
-    def remove_earlier(self, lease: Lease, outcome: Outcome) -> None:
-        """The job is done: remove what earlier attempts at it have left, but for files that it goes on having."""
-        kept = {Path(artifact.path).parts[:4] for artifact in outcome.artifacts}
+    def remove_earlier(self, lease: Lease, kept: Iterable[Artifact], with_finished: bool = True) -> None:
+        """Remove what earlier attempts at the job have left, such as kills leave, but for the files that it keeps.
+
+        with_finished: also of attempts that had finished, as one has whose job is to be done again.
+        """
+        paths = {self.root / artifact.path for artifact in kept}
         for attempt in range(1, lease.attempt):
             folder = self.folder_of(lease, attempt)
-            if folder.relative_to(self.root).parts not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+            if with_finished or not (folder / MANIFEST).exists():
+                for file in files_below(folder):
+                    if file not in paths:
+                        file.unlink(missing_ok=True)
+                remove_empty(folder)
 
     def is_whole(self, artifact: Artifact) -> bool:
         """Whether the file is there, can be read, and has its size and hash."""
@@ -196,6 +206,20 @@ def _folder_name(key: str) -> str:
     if len(name) > 120:
         name = f"{name[:80]}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
     return name
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and below it."""
+    for parent, _folders, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove those of a folder and the folders below it that hold nothing."""
+    for parent, _folders, _names in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(parent)
 
 
 def _make_durable_folder(folder: Path, root: Path) -> None:

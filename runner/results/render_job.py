@@ -48,6 +48,7 @@ class RenderJob:
         self.attempt = lease.attempt
         self._lease, self._results, self._writer = lease, results, writer
         self._persist, self._monotonic = persist, monotonic
+        self._recorded_before = checkpoint.artifacts
         if not all(map(results.is_whole, checkpoint.artifacts)):
             # A kept file is gone or changed: what it showed must be rendered again.
             checkpoint = Checkpoint()
@@ -180,13 +181,15 @@ class RenderJob:
         )
         if new:
             self._results.seal(self._lease, outcome, new)
+        self._results.remove_earlier(self._lease, outcome.artifacts, with_finished=False)
         return outcome
 
     def abandon(self) -> None:
-        """Remove what was written, unless finished steps were recorded: their files are kept for them."""
+        """Remove what was written, here or by attempts that were killed, but for the files of recorded steps."""
         for future in self._written.values():
             future.cancel() or future.exception()
         if self._recording is not None:
             self._recording.exception()
         elif self._written:
             self._results.discard(self._lease)
+        self._results.remove_earlier(self._lease, self._recorded_before, with_finished=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 from runner.commands import Commands
 from runner.errors import UsageError
 from runner.machine import is_gone
-from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder
+from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder, files_below, remove_empty
 from runner.results.metrics import METRICS, MetricsLog, is_exact
 from runner.store import EndedRow, FileRow, JobBriefRow, Reader, Store
 
@@ -30,8 +29,9 @@ class Findings:
 
     missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
     of attempts that came to nothing, as kills leave them. temporary: files that were being written when
-    their writer died. orphaned: other files that no row names. is_log_exact: whether metrics.pkl holds
-    the records of the database. requeued, removed: what fix did. fix_command: what to type to have it done.
+    their writer died. orphaned: other files that no row names; strays: those of them that lie beside no file
+    that one does. is_log_exact: whether metrics.pkl holds
+    the records of the database. requeued, removed, set_aside: what fix did. fix_command: what to type to have it done.
     """
 
     campaign: str
@@ -43,11 +43,13 @@ class Findings:
     changed: list[dict[str, str]] = field(default_factory=list)
     unreadable: list[dict[str, str]] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     is_log_exact: bool = True
     requeued: int = 0
     removed: int = 0
+    set_aside: int = 0
 
     @property
     def is_well(self) -> bool:
@@ -102,7 +104,7 @@ def _verify_shard(
     on_files: Callable[[int], Any],
 ) -> None:
     # The disk first: what a run writes meanwhile is then known to the rows, not the other way round.
-    there = {path.relative_to(results.root).as_posix() for path in _files_below(folder)}
+    there = {path.relative_to(results.root).as_posix() for path in files_below(folder)}
     jobs, files, ended = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
     findings.jobs += sum(job["status"] == "done" for job in jobs)
     done = [file for file in files if file["status"] == "done"]
@@ -131,6 +133,8 @@ def _verify_shard(
         ):
             kind = findings.abandoned if _attempt_folder(path) in fruitless else findings.orphaned
             kind.append(path)
+            if kind is findings.orphaned and _attempt_folder(path) not in kept[True]:
+                findings.strays.append(path)
 
 
 def _fruitless_folders(
@@ -183,17 +187,13 @@ def _look_beside(store: Reader, campaign_id: int, results: ResultsFolder, findin
                 findings.orphaned.append(path)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, _folders, names in os.walk(folder):
-        for name in names:
-            yield Path(parent, name)
-
-
 def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
-    """Requeue the jobs whose files are missing or changed, remove what is abandoned or temporary, mend the log.
+    """Requeue the jobs whose files are missing or changed, take what does not belong there out of jobs/, mend the log.
 
-    Whole files of a requeued job are removed: they will be rendered again. Changed and orphaned ones
-    stay where they are, for they may be somebody's. Raises UsageError when the whole folder is gone.
+    Whole files of a requeued job are removed: they will be rendered again. What is abandoned or temporary is
+    removed. Changed files and strays may be somebody's: they are set aside, in a folder and under a name that
+    no search for the files of jobs finds; orphaned files beside a job's own stay. Raises UsageError when the
+    whole folder is gone.
     """
     root = Path(findings.results)
     if findings.missing and not (root / findings.campaign).is_dir():
@@ -201,26 +201,32 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
             f"there is no folder {root / findings.campaign}: is its disk mounted? Nothing was changed"
         )
     hits: dict[str, str] = {}
-    for kind in ("missing", "changed"):
-        for hit in getattr(findings, kind):
+    for kind, damaged in (("missing", findings.missing), ("changed", findings.changed)):
+        for hit in damaged:
             hits.setdefault(hit["key"], f"{hit['name']} is {kind}")
     changed = {hit["path"] for hit in findings.changed}
     for key, reason in hits.items():
         job = store.job(campaign["id"], key)
-        assert job is not None  # its file was found by its row
+        if job is None:
+            continue
         _, files, _ = store.files_between(campaign["id"], job["id"], job["id"])
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1
-            for path in {file["path"] for file in files} - changed:
-                (root / path).unlink(missing_ok=True)
+            for path in sorted(file["path"] for file in files):
+                if path in changed:
+                    findings.set_aside += _set_aside(root, path, "changed")
+                else:
+                    (root / path).unlink(missing_ok=True)
             for folder in {_attempt_folder(file["path"]) for file in files}:
                 (root / folder / MANIFEST).unlink(missing_ok=True)
-                _remove_empty(root / folder)
+                remove_empty(root / folder)
+    for path in findings.strays:
+        findings.set_aside += _set_aside(root, path, "orphaned")
     for path in (*findings.abandoned, *findings.temporary):
         (root / path).unlink(missing_ok=True)
         findings.removed += 1
-    for folder in set(map(_attempt_folder, findings.abandoned)):
-        _remove_empty(root / folder)
+    for folder in {*map(_attempt_folder, findings.abandoned), *map(_attempt_folder, findings.strays)}:
+        remove_empty(root / folder)
     if hits or not findings.is_log_exact:
         log = MetricsLog(store, campaign["id"], ResultsFolder(campaign["results"], campaign["name"]))
         try:
@@ -229,10 +235,20 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
             log.close()
 
 
-def _remove_empty(folder: Path) -> None:
-    for parent, _folders, _names in os.walk(folder, topdown=False):
-        with contextlib.suppress(OSError):
-            os.rmdir(parent)
+def _set_aside(root: Path, path: str, why: str) -> bool:
+    """Move RESULTS/CAMPAIGN/jobs/… to RESULTS/CAMPAIGN/aside/…/WHY-NAME; whether it was there."""
+    campaign, _jobs, *folders, name = path.split("/")
+    target = root.joinpath(campaign, "aside", *folders, f"{why}-{name.removeprefix('.')}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    count = 1
+    while target.exists():
+        count += 1
+        target = target.with_name(f"{why}-{count}-{name.removeprefix('.')}")
+    try:
+        (root / path).rename(target)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def to_text(findings: Findings, limit: int = 20) -> str:
@@ -251,10 +267,13 @@ def to_text(findings: Findings, limit: int = 20) -> str:
             lines.append(f"  {kind:<11}… and {len(paths) - limit:,} more (--json lists all)")
     if findings.missing:
         lines.append(f"  looked in  {Path(findings.results) / findings.campaign}")
-    if findings.requeued or findings.removed:
-        lines.append(
-            f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} left-over files removed"
+    if findings.requeued or findings.removed or findings.set_aside:
+        aside = f", {findings.set_aside:,} files moved to {findings.campaign}/aside" * bool(
+            findings.set_aside
         )
-    elif not findings.is_well or findings.abandoned or findings.temporary:
+        lines.append(
+            f"  fixed: {findings.requeued:,} jobs requeued, {findings.removed:,} left-over files removed{aside}"
+        )
+    elif not findings.is_well or findings.abandoned or findings.temporary or findings.strays:
         lines.append(f"  next       {findings.fix_command}")
     return "\n".join(lines) + "\n"

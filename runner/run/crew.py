@@ -176,6 +176,9 @@ class Crew:
             is_done = await self._threads.store(self._context.store.adopt, lease, finished)
         except LeaseLost:
             return True
+        if is_done:
+            kept = finished.outcome.artifacts
+            await self._threads.wait_for(lambda: results.remove_earlier(lease, kept))
         self.adopted += is_done
         return is_done
 

@@ -116,7 +116,9 @@ class Settler:
             await self._threads.store(store.complete, lease, outcome)
         if lease.attempt > 1 and outcome is not None:
             # Files of a job that was done before are kept until now.
-            await self._threads.wait_for(partial(self._context.results.remove_earlier, lease, outcome))
+            await self._threads.wait_for(
+                partial(self._context.results.remove_earlier, lease, outcome.artifacts)
+            )
         self._breaker.add(lease.job_id, lease.attempt)
         return True
 

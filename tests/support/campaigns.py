@@ -107,6 +107,8 @@ def assert_whole(folder: Path, count: int, name: str = "colors") -> None:
         assert len(content) == artifact["size"]
         assert hashlib.sha256(content).hexdigest() == artifact["sha256"]
         assert number_in(folder / "results" / artifact["path"]) == job["params"]["number"]
+    found = set((folder / "results").glob("**/rgb.jpg"))
+    assert found == {folder / "results" / row["path"] for row in artifacts.values()}
     metrics = read_metrics(folder / "results", name)
     assert sorted(metrics["key"]) == sorted(row["key"] for row in jobs)
     assert dict(zip(metrics["key"], metrics["attempt"])) == {row["key"]: row["attempt"] for row in jobs}
