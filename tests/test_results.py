@@ -220,6 +220,17 @@ def test_json_is_what_the_standard_calls_json(files, results):
     assert note == b"caf\\udce9"
 
 
+def test_the_manifest_is_json_and_loses_nothing(files, results):
+    """NaN and infinities are null in it and marked: what is adopted after a crash is what was logged."""
+    metrics = {"psnr": float("inf"), "ssim": float("nan"), "big": 2**70, "name": "inf", "none": None}
+    files.log(**metrics)
+    files.save("a.txt", "a")
+    files.finish()
+    lease = lease_of(azimuth_deg=90.0)
+    json.loads((results.folder_of(lease) / ".result.json").read_text(), parse_constant=pytest.fail)
+    assert repr(results.left_behind(lease).outcome.metrics) == repr(metrics)
+
+
 def test_a_coroutine_is_no_content(files):
     """Who forgot to await is told so."""
 

@@ -26,7 +26,7 @@ def write_imagefolder(rows: Rows, target: Path) -> None:
     names = _image_columns(columns)
     # Its reader gives each column one type, too.
     told = ({name: row[name] for name in row if name != FILES} for row in rows)
-    _, texts = typed(told, columns, "imagefolder", is_signed=True)
+    _, texts = typed(told, columns, "imagefolder", is_guessed=True)
     rows.note_texts(texts)
     with new_folder(target) as folder:
         (folder / "train").mkdir()
@@ -38,7 +38,7 @@ def write_imagefolder(rows: Rows, target: Path) -> None:
                     name = f"{number:08d}{PurePosixPath(picture['name']).suffix.lower()}"
                     (folder / "train" / name).write_bytes(rows.content(picture))
                     of_picture = dict(zip(_OF_PICTURE, (name, picture["name"], picture["sha256"])))
-                    of_job = {names[column]: row[column] for column in columns if column in row}
+                    of_job = {names[column]: row.get(column) for column in columns}
                     metadata.write(to_json(of_picture | of_job) + "\n")
                     number += 1
 

@@ -95,10 +95,9 @@ class Rows:
                     if fault:
                         faults.append(f"{row['key']}: {fault}")
                         continue
-                    row, line = _spooled(row)
                     columns |= dict.fromkeys(row)
                     self._order.take(row, self._spool.tell())
-                    self._spool.write(line)
+                    self._spool.write(json.dumps(row).encode() + b"\n")
                     self.count += 1
                 bar.update(len(batch))
         # Params and metrics that only later jobs have still come before the files.
@@ -158,25 +157,3 @@ class Rows:
         if hashlib.sha256(content).hexdigest() != file["sha256"]:
             raise ExportError(f"{file['path']} has changed meanwhile; nothing was exported")
         return content
-
-
-def _spooled(row: Row) -> tuple[Row, bytes]:
-    """The row as it is told, and its line. What UTF-8 has no bytes for is escaped, as in caf\\udce9."""
-    line = json.dumps(row)
-    if "\\ud" in line:
-        row = _escaped(row, row["key"])
-        line = json.dumps(row)
-    return row, line.encode() + b"\n"
-
-
-def _escaped(value: Any, key: str) -> Any:
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, list):
-        return [_escaped(item, key) for item in value]
-    if not isinstance(value, dict):
-        return value
-    escaped = {_escaped(name, key): _escaped(inner, key) for name, inner in value.items()}
-    if len(escaped) < len(value):
-        raise ExportError(f"job {key!a}: two names would be one, once they are escaped: {list(value)!a:.200}")
-    return escaped

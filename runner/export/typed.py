@@ -54,27 +54,30 @@ class Shape:
             return all(self.fields.setdefault(name, Shape()).take(value[name]) for name in value)
         return True
 
-    def has_room(self, is_signed: bool) -> bool:
-        """Whether 64 bits hold all its numbers exactly, and all its dicts have fields."""
+    def has_room(self, is_guessed: bool) -> bool:
+        """Whether 64 bits hold all its numbers exactly, and all its dicts have fields.
+
+        is_guessed: by a reader that takes the types from JSON, integers as signed ones, and lists by their items.
+        """
         if self.kind == "int":
             # Unsigned, where none is negative.
-            return self.low >= -(1 << 63) and self.high < 1 << (63 if is_signed or self.low else 64)
+            return self.low >= -(1 << 63) and self.high < 1 << (63 if is_guessed or self.low else 64)
         if self.kind == "float":
             return self.low >= -_EXACT_FLOAT and self.high <= _EXACT_FLOAT
         if self.kind == "list" and self.inner is not None:
-            return self.inner.has_room(is_signed)
+            return self.inner.has_room(is_guessed) and not (is_guessed and not self.inner.kind)
         fields = self.fields.values()
-        return self.kind != "dict" or (bool(fields) and all(shape.has_room(is_signed) for shape in fields))
+        return self.kind != "dict" or (bool(fields) and all(shape.has_room(is_guessed) for shape in fields))
 
 
 def typed(
-    rows: Iterable[Row], columns: Iterable[str], format: str, is_signed: bool = False
+    rows: Iterable[Row], columns: Iterable[str], format: str, is_guessed: bool = False
 ) -> tuple[dict[str, Shape], list[str]]:
     """The shape of each column, and the names of those that no type holds, which are to be text.
 
     These are columns with integers beyond 64 bits, or that a float beside them would round, and lists and
     dicts that differ in kind from job to job. Raises ExportError for a column that has numbers here and
-    text there, which is a slip in the campaign rather than a large number. is_signed: integers have 63 bits.
+    text there, which is a slip in the campaign rather than a large number. is_guessed: see has_room.
     """
     shapes = {name: Shape() for name in columns}
     first: dict[str, tuple[str, Any]] = {}
@@ -93,7 +96,7 @@ def typed(
                     f"{_NAMES[kinds[1]]} in job {row['key']}; jsonl and csv can hold both"
                 )
             mixed.add(name)
-    return shapes, [name for name in shapes if name in mixed or not shapes[name].has_room(is_signed)]
+    return shapes, [name for name in shapes if name in mixed or not shapes[name].has_room(is_guessed)]
 
 
 def as_text(value: Any) -> str | None:

@@ -20,13 +20,20 @@ _TAKEN = frozenset((*COLUMNS, FILES))
 _PREFIXES = ("params/", "metrics/")
 
 
-def named(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Params, then metrics, each under a name of its own.
+def named(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Params, then metrics, each under a name of its own, in text that can be written anywhere.
 
     A param goes by its name, or by params/NAME where that is the name of a column. A metric goes by its
     name, or by metrics/NAME where that is a column's, or a param's of another value; one that repeats its
     param is that param. Names that look so prefixed are prefixed themselves, so that no two ever meet.
     """
+    row: dict[str, Any] = {}
+    for name, value in _prefixed(params, metrics):
+        row[_new_name(name, row)] = _legible(value)
+    return row
+
+
+def _prefixed(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in params.items():
         yield f"params/{name}" if _is_taken(name) else name, value
     for name, value in metrics.items():
@@ -34,6 +41,29 @@ def named(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[tup
             yield f"metrics/{name}" if _is_taken(name) else name, value
         elif not _is_same(value, params[name]):
             yield f"metrics/{name}", value
+
+
+def _legible(value: Any) -> Any:
+    """The value; what UTF-8 has no bytes for (half a character, such as odd file names have) as caf\\udce9."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_legible(item) for item in value]
+    if isinstance(value, dict):
+        legible: dict[str, Any] = {}
+        for name, inner in value.items():
+            legible[_new_name(name, legible)] = _legible(inner)
+        return legible
+    return value
+
+
+def _new_name(name: str, taken: Mapping[str, Any]) -> str:
+    # At a NUL, Arrow's files end a name.
+    name = _legible(name).replace("\0", "\\x00")
+    while name in taken:
+        # It was told apart by what is escaped now.
+        name += "_"
+    return name
 
 
 def _is_taken(name: str) -> bool:

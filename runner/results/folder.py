@@ -27,7 +27,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.frame import Frame
-from runner.job import Artifact, Finished, Lease, Outcome, canonical_json
+from runner.job import Artifact, Finished, Lease, Outcome, canonical_json, metrics_to_json, with_marks
 from runner.results.encode import IMAGE_KINDS
 from runner.results.names import checked_name
 
@@ -90,6 +90,7 @@ class ResultsFolder:
 
         names: of the files that this attempt has written.
         """
+        metrics, marks = metrics_to_json(outcome.metrics)
         manifest = {
             "version": _MANIFEST_VERSION,
             "campaign": self.campaign_name,
@@ -101,12 +102,13 @@ class ResultsFolder:
             "session_id": lease.session_id,
             "grab_ts": lease.grab_ts,
             "end_ts": time.time(),
-            "metrics": dict(outcome.metrics),
+            "metrics": json.loads(metrics),
+            "marks": marks,
             "suspicion": outcome.suspicion,
             "artifacts": [dataclasses.asdict(artifact) for artifact in outcome.artifacts],
         }
         path = self.folder_of(lease) / MANIFEST
-        _write_file(path, json.dumps(manifest).encode(), f"{lease.worker_id:x}")
+        _write_file(path, json.dumps(manifest, allow_nan=False).encode(), f"{lease.worker_id:x}")
         self.settle(lease, [*names, MANIFEST])
 
     def left_behind(self, lease: Lease) -> Finished | None:
@@ -191,7 +193,11 @@ def _finished(manifest: dict[str, Any]) -> Finished:
     ids = {name: manifest[name] for name in ("attempt", "worker_id", "session_id")}
     # Steps that were recorded on the way have served.
     return Finished(
-        outcome=Outcome(artifacts, manifest["metrics"], True, manifest["suspicion"]), **ids, **times
+        outcome=Outcome(
+            artifacts, with_marks(manifest["metrics"], manifest.get("marks")), True, manifest["suspicion"]
+        ),
+        **ids,
+        **times,
     )
 
 

@@ -202,7 +202,7 @@ def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     times = (row["grab_ts"], row["end_ts"], row["end_ts"] - row["grab_ts"])
     record = dict(zip(RECORD_COLUMNS, (row["key"], row["attempt"], *times)))
-    return record | dict(named(row["params"], row["metrics"]))
+    return record | named(row["params"], row["metrics"])
 
 
 def ml_logger(root: Path, prefix: str) -> Any:
