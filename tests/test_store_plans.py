@@ -148,6 +148,22 @@ def test_reading_on_behind_a_job_reads_no_job_twice(store, campaign_id):
     assert re.search(r"SEARCH job USING INTEGER PRIMARY KEY|Index Scan using job_pkey on job", plan), plan
 
 
+def test_a_thousand_jobs_files_are_found_by_the_jobs_ids(store, campaign_id):
+    """Verifying reads each job and each file once, also where the database has no statistics of itself."""
+    look = lambda: store.files_between(campaign_id, 1000, 1999)
+    plans = [plans_of(store, look)]
+    if store.database.is_sqlite:
+        with store.database.write() as cursor:
+            cursor.run("DROP TABLE sqlite_stat1")
+            cursor.run("ANALYZE sqlite_schema")
+        plans.append(plans_of(store, look))
+        for plan in plans:
+            assert "job_key" not in plan and "SCAN" not in plan, plan
+            assert "SEARCH job USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan, plan
+    else:
+        assert "job_key" not in plans[0] and "Seq Scan on job" not in plans[0], plans[0]
+
+
 def seconds_for(call) -> float:
     began = time.perf_counter()
     call()

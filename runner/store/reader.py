@@ -286,7 +286,8 @@ class Reader:
         """Of the campaign's jobs with these ids: id, key, status and attempt; all their files; and the
         attempts (job_id, attempt, outcome) that ended otherwise than well."""
         job, artifact, attempt = schema.job, schema.artifact, schema.attempt
-        mine = (job.c.campaign_id == campaign_id, job.c.id >= first_id, job.c.id <= last_id)
+        # The + 0 is told of in rows_after: by key, each thousand would read all of the campaign's jobs.
+        mine = (job.c.campaign_id + 0 == campaign_id, job.c.id >= first_id, job.c.id <= last_id)
         jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
         files = (
             sa.select(artifact, job.c.key, job.c.status)
