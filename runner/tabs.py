@@ -25,6 +25,9 @@ class TabOwner:
     tab_id = ""
     retired = ""
 
+    def rendered(self) -> None:
+        """The tab has rendered a job, well or not; told before it takes another."""
+
     def settled(self, job_id: int, is_done: bool, duration_s: float) -> None:
         """An attempt in that tab has ended, well or not."""
 

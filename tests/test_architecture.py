@@ -56,7 +56,7 @@ WINGS: dict[str, list[str]] = {
     "export": ["targets", "order", "rows", "typed", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
     "campaign": ["script", "assets", "settings", "sources", "campaign", "loading", "submission"],
-    "sessions": ["cameras", "protocol", "session", "script", "server"],
+    "sessions": ["scene", "cameras", "changes", "protocol", "session", "script", "server"],
     "run": [
         "say",
         "limits",

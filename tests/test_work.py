@@ -23,7 +23,7 @@ from runner.tabs import PERSON
 class Tab(SceneOps):
     """A session whose page does nothing."""
 
-    owner, settle_s, is_spoiled, browser, renderer = PERSON, 0.0, False, "", ""
+    owner, settle_s, is_spoiled, lasting, browser, renderer = PERSON, 0.0, False, "", "", ""
 
     def __init__(self, name: str):
         self.name, self.client = name, {}
@@ -31,6 +31,12 @@ class Tab(SceneOps):
         self.end = asyncio.get_running_loop().create_future()
 
     def __matmul__(self, event):
+        pass
+
+    def set_base(self, scene):
+        pass
+
+    def begin_job(self):
         pass
 
 

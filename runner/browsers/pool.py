@@ -76,13 +76,18 @@ class _Life(TabOwner):
         self.browser, self.slot, self.patience = browser, slot, patience
         self.tab_id = browser.tab_id
         self.retired = ""
-        self.renders = self.looks_still = 0
+        self.renders = self.done = self.looks_still = 0
         self.failed: set[int] = set()
         self.durations_s: deque[float] = deque(maxlen=2 * _RATE_RENDERS)
         self._limits, self._on_settled = limits, on_settled
 
+    def rendered(self) -> None:
+        self.renders += 1
+        if self.renders >= self._limits.renders:
+            self.retire(f"it has rendered {self.renders:,} jobs")
+
     def settled(self, job_id: int, is_done: bool, duration_s: float) -> None:
-        reason = self.add(job_id, is_done, duration_s, self._limits)
+        reason = self.add(job_id, is_done, duration_s)
         self.retired = self.retired or reason
         if is_done or reason:
             self._on_settled(self, is_done)
@@ -102,7 +107,7 @@ class _Life(TabOwner):
                 return self.browser.ended.result()
         return TabEnd(reason)
 
-    def add(self, job_id: int, is_done: bool, duration_s: float, limits: Limits) -> str:
+    def add(self, job_id: int, is_done: bool, duration_s: float) -> str:
         """Count an attempt; why the browser should be replaced now, or ''."""
         if not is_done:
             self.failed.add(job_id)
@@ -110,11 +115,9 @@ class _Life(TabOwner):
                 return f"{self.patience} different jobs failed in a row"
             return ""
         self.failed.clear()
-        self.renders += 1
+        self.done += 1
         self.durations_s.append(duration_s)
-        if self.renders >= limits.renders:
-            return f"it has rendered {self.renders:,} jobs"
-        if self.renders >= _RATE_RENDERS and self.renders % _LAST_RENDERS == 0:
+        if self.done >= _RATE_RENDERS and self.done % _LAST_RENDERS == 0:
             all_of_them = list(self.durations_s)
             now_s, own_s = median(all_of_them[-_LAST_RENDERS:]), median(all_of_them)
             if now_s > _SLOWER * own_s:

@@ -40,11 +40,13 @@ class Campaign:
     before, or that saved nothing: 'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a
     failure.
     files: whether a job that has saved no file is suspect; False where metrics are all that is wanted.
+    isolate: whether each job begins with the scene that the scene function gives. False: it begins with what
+    the job before it in the same tab has left, and pictures depend on the order of the jobs.
 
     Three decorated functions make it whole:
 
     @campaign.jobs      () → iterable of params (dict), of pairs (key, params), or of Job
-    @campaign.scene     () → a Vuer scene; set once in each browser tab
+    @campaign.scene     () → a Vuer scene, with which each job begins
     @campaign.render    async (session, job) → None; called for each job
 
     jobs and scene may take keyword arguments with defaults: `runner run FILE --set name=value`
@@ -64,6 +66,7 @@ class Campaign:
         settle_s: float = 0.0,
         on_suspect: str = "keep",
         files: bool = True,
+        isolate: bool = True,
     ):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise CampaignError(
@@ -94,6 +97,7 @@ class Campaign:
         )
         self.settle_s = settle_s
         self.files = files
+        self.isolate = isolate
         self.assets = None if assets is None else AssetFolder(Path(current_folder.get(), assets))
         self.file: Path | None = None
         self.file_sha256: str | None = None
@@ -121,7 +125,7 @@ class Campaign:
         return self._take("jobs", function)
 
     def scene(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorator: the function that returns the scene, set once in each browser tab."""
+        """Decorator: the function that returns the scene with which each job begins."""
         return self._take("scene", function)
 
     def render(self, function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -49,6 +49,11 @@ class Guard:
         """Keep an event for the report."""
         self.events.append((self._clock(), kind, message))
 
+    def tell(self, kind: str, message: str) -> None:
+        """Keep an event for the report, and say it to people."""
+        self.note(kind, message)
+        self._say(message)
+
     def pause(self, fault: WorldFault) -> None:
         """The world is at fault: no job is begun until a round of probes finds it well."""
         with self._lock:

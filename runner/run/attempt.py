@@ -40,6 +40,7 @@ async def render(context: RunContext, session: TabSession, lease: Lease, files: 
     """Call the campaign's render function; it is cancelled when its time is up, its tab is gone, or the run stops."""
     began = time.monotonic()
     session.last_frame = None
+    session.begin_job()
     task = asyncio.create_task(context.campaign.render_job(session, files))
     ends: set[asyncio.Future[Any]] = {task, session.end, context.ending.stopping}
     overdue = await _in_time(ends, files, context.limits)

@@ -54,6 +54,13 @@ class TabSession(Protocol):
     closed: asyncio.Future[str]
     end: asyncio.Future[TabEnd]
     is_spoiled: bool
+    lasting: str
     last_frame: Frame | None
     settle_s: float
     set: Any
+
+    def set_base(self, scene: Any) -> None:
+        """Show this scene, with which from now on each job begins."""
+
+    def begin_job(self) -> None:
+        """The scene is to be the base again."""

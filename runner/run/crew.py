@@ -45,6 +45,11 @@ class Crew:
         self._threads = Threads(context.guard, context.ending)
         self._settler = Settler(context, self._threads, breaker)
         self._looking = asyncio.Lock()
+        self._has_told_lasting = False
+        if not context.campaign.isolate:
+            context.guard.note(
+                "order", "isolate=False: pictures depend on the order of the jobs in their tab"
+            )
         self._busy = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -68,7 +73,10 @@ class Crew:
                 context.store.start_session, self.worker_id, context.campaign_id, self._provenance(session)
             )
             session.settle_s = context.campaign.settle_s
-            session.set @ context.campaign.make_scene()
+            if context.campaign.isolate:
+                session.set_base(context.campaign.make_scene())
+            else:
+                session.set @ context.campaign.make_scene()
             while not (ending.stopping.done() or _is_over(session)):
                 if context.guard.fault is not None:
                     await self._rest(session, _IDLE_S)
@@ -160,6 +168,11 @@ class Crew:
         if left_behind is not None and await self._adopt(lease, left_behind):
             return set()
         attempt = await render(self._context, session, lease, await self._files_of(lease))
+        session.owner.rendered()
+        if session.lasting and not self._has_told_lasting:
+            self._has_told_lasting = True
+            kept = f"{session.lasting} stays in the page for good"
+            self._context.guard.tell("page", f"{kept}: it is loaded anew, and so after each such job")
         settling = asyncio.create_task(self._settler.settle(attempt))
         if not attempt.is_good:
             await settling

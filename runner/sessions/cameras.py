@@ -15,11 +15,11 @@ from typing import Any
 
 from runner.errors import FrameError
 
-__all__ = ["BRANCHES", "Cameras"]
+__all__ = ["BRANCHES", "CAMERA_DEFAULTS", "Cameras"]
 
 # What the client takes where nothing is said; downsample and the last four are ours: it would halve the
 # size, draw its cameras into each other's pictures, and show them in the main view.
-_DEFAULTS = {
+CAMERA_DEFAULTS = {
     "width": 640,
     "height": 480,
     "ctype": "perspective",
@@ -111,7 +111,7 @@ class Cameras:
         known = self._cameras.get(key)
         if known is None and kind == "UPDATE" and is_change:
             return True  # the client ignores updates of what is not there
-        before = known.node if known and is_change else _DEFAULTS
+        before = known.node if known and is_change else CAMERA_DEFAULTS
         full = before | node
         # What was said last of the pose holds.
         if "matrix" in node:

@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "Ready",
     "Refused",
+    "Render",
     "decode",
     "encode",
 ]
@@ -67,6 +68,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Render:
+    """Have React render what came before, so that it does not take what comes next for the same change."""
+
+    type: ClassVar[str] = "render"
+
+
+@dataclass(frozen=True)
 class Bye:
     """The run ended: do not reconnect."""
 
@@ -106,8 +114,8 @@ class Refused:
     is_lost: bool = False
 
 
-Message = Grab | Ready | Bye | Hello | IsReady | Refused
-TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Bye)
+Message = Grab | Ready | Render | Bye | Hello | IsReady | Refused
+TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Bye)
 FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused)
 _KINDS = {kind.type: kind for kind in FROM_PAGE}
 

@@ -6,19 +6,21 @@ What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import uuid4
 
 import msgpack
 from aiohttp import web
-from vuer.events import ClientEvent, GrabRender, ServerEvent
+from vuer.events import ClientEvent, GrabRender, ServerEvent, Set
 from vuer.server import SceneOps
 
 from runner.errors import FrameError, SessionGone
 from runner.frame import Frame
 from runner.sessions.cameras import BRANCHES, Cameras
+from runner.sessions.changes import changes, is_made_anew
 from runner.sessions.protocol import (
     FENCE,
     FORMATS,
@@ -30,9 +32,11 @@ from runner.sessions.protocol import (
     IsReady,
     Ready,
     Refused,
+    Render,
     decode,
     encode,
 )
+from runner.sessions.scene import ROOT, Scene
 from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
@@ -51,6 +55,10 @@ class Session(SceneOps):
     dropped or overtaken. `await session.grab()` returns a picture of everything sent before it.
 
     The script on the page (page/) holds each picture request back until the scene is ready for it.
+    Once it has a base scene, each job begins with that: what is asked of the scene is noted, and sent as the
+    difference to what the tab shows, when a picture or readiness is asked for. What an earlier job has
+    changed is a part of this difference; where it cannot be undone, the session is spoiled.
+
 
     name: which tab this is, for people. owner: who opened it. closed: done, with the reason, as soon as the
     connection is gone; end: once it is known how the tab ended, which may take a moment longer. client: what
@@ -59,8 +67,9 @@ class Session(SceneOps):
     of two renderers differ.
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
-    before it can be trusted again. late_replies: pictures that came after nobody waited for them any
-    more, and were dropped. last_frame: the last picture that came.
+    before it can be trusted again. lasting: what a job has changed for as long as the page lives.
+    late_replies: pictures that came after nobody waited for them any more, and were dropped.
+    last_frame: the last picture that came.
     """
 
     def __init__(self, socket: web.WebSocketResponse, name: str, owner: TabOwner = PERSON):
@@ -69,6 +78,7 @@ class Session(SceneOps):
         self.browser = self.renderer = ""
         self.refused = ""
         self.is_spoiled = False
+        self.lasting = ""
         self.settle_s = 0.0
         self.late_replies = 0
         self.last_frame: Frame | None = None
@@ -86,17 +96,77 @@ class Session(SceneOps):
         self._cameras = Cameras()
         self._last_data: dict[str, bytes] = {}
         self._models: dict[str, dict[str, Any]] = {}
+        # The scene that each job begins with, that this job wants, and that the tab shows.
+        self._base: Scene | None = None
+        self._wanted = Scene()
+        self._shown = Scene()
+        self._is_changed = False
+        self._is_rendered = True
 
-    # -- sending -------------------------------------------------------------------------------
+    # -- the scene -----------------------------------------------------------------------------
+
+    def set_base(self, scene: Any) -> None:
+        """Show this scene, with which from now on each job begins."""
+        message = _plain_message(Set(scene))
+        for node in _nodes(message["data"]):
+            if any(name in node for name in _MODEL_SOURCES):
+                self._refuse_ignored_model(node)
+        self._base = Scene()
+        self._base.apply(message)
+        self._wanted, self._shown = self._base.copy(), self._base.copy()
+        self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
+        self._is_rendered = False
+
+    def begin_job(self) -> None:
+        """The scene is to be the base again; what that takes is sent with the job's own first changes."""
+        if self._base is not None:
+            self._wanted, self._is_changed = self._base.copy(), True
 
     def __matmul__(self, event: ServerEvent) -> None:
         """Send one of Vuer's events, after everything sent before. Raises SessionGone."""
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
-        message = event._serialize()
+        message = _plain_message(event)
         for node in _nodes(message.get("data")):
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
+        if self._base is None:
+            self._send(message)
+        elif self._wanted.apply(message):
+            self._is_changed = True
+        else:
+            self._sync()
+            self._send(message)
+
+    def _sync(self) -> None:
+        """Send the difference between the scene that the tab shows and the one that is wanted."""
+        if not self._is_changed:
+            return
+        found = changes(self._shown, self._wanted)
+        self._shown, self._is_changed = self._wanted.copy(), False
+        if found.lasting and not self.lasting:
+            self.lasting, self.is_spoiled = found.lasting, True
+        if found.first:
+            self._render_first()
+            for message in found.first:
+                self._send(message)
+            self._is_rendered = False
+        if found.rest:
+            self._render_first()
+            for message in found.rest:
+                self._send(message)
+            self._is_rendered = False
+
+    def _render_first(self) -> None:
+        """What was sent is to be rendered before what comes next, lest the client takes both for one change."""
+        if not self._is_rendered:
+            self._outbox.append(encode(Render()))
+            self._is_rendered = True
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def _send(self, message: dict[str, Any]) -> None:
+        """Send a scene operation, with the cameras as the client honours them."""
         messages = self._cameras.translate(message)
         self._has_fence &= message["etype"] != "SET"
         # An update takes the fence along: putting it in by itself has React render once more.
@@ -109,6 +179,8 @@ class Session(SceneOps):
 
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key, sources = node.get("key"), {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
+        if self._base is not None and is_made_anew(node.get("tag")):
+            return
         known = self._models.setdefault(key, sources)
         if known != sources and known["src"] == sources["src"]:
             raise FrameError(
@@ -132,6 +204,10 @@ class Session(SceneOps):
 
     async def flush(self) -> None:
         """Return when everything sent so far is on the socket, in order. Raises SessionGone."""
+        self._sync()
+        await self._empty_outbox()
+
+    async def _empty_outbox(self) -> None:
         async with self._sending:
             while self._outbox:
                 message = self._outbox.popleft()
@@ -149,7 +225,7 @@ class Session(SceneOps):
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self.flush()
+                await self._empty_outbox()
             except SessionGone:
                 return
 
@@ -173,6 +249,7 @@ class Session(SceneOps):
         """
         if format not in FORMATS:
             raise FrameError(f"no picture format {format!r}; there is: {', '.join(FORMATS)}")
+        self._sync()
         found = [self._cameras.find(key) for key in keys or (None,)]
         for key in found:
             self._refuse_too_large(key, format)
@@ -266,6 +343,7 @@ class Session(SceneOps):
     async def _request(self, pictures: list[tuple[GrabRender, dict[str, Any]]], wait_s: float) -> list[Any]:
         """Ask for pictures behind all that was sent, or for readiness alone; wait for the requests' own replies."""
         replies: dict[str, asyncio.Future[dict]] = {}
+        self._sync()
         if not self._fenced:
             node = self._next_fence()
             self._post({"etype": "UPSERT", "ts": 0, "data": {"nodes": [node], "to": "children"}})
@@ -281,7 +359,8 @@ class Session(SceneOps):
             self._outbox.append(encode(Ready(reply_type, self._fence, wait_s)))
         self._replies |= replies
         try:
-            await self.flush()
+            await self._empty_outbox()
+            self._is_rendered = True
             return await asyncio.gather(*replies.values())
         finally:
             for reply_type, reply in replies.items():
@@ -366,6 +445,19 @@ def _nodes(data: Any) -> Iterator[dict[str, Any]]:
         for branch in BRANCHES:
             if branch in data:
                 yield from _nodes(data[branch])
+
+
+def _plain_message(event: ServerEvent) -> dict[str, Any]:
+    """The event as it is sent; with elements that were given as dicts, which may be changed later, copied."""
+    message: dict[str, Any] = event._serialize()
+    data = message.get("data")
+    if isinstance(data, dict) and any(isinstance(node, dict) for node in _raw_nodes(event.data)):
+        message["data"] = copy.deepcopy(data)
+    return message
+
+
+def _raw_nodes(data: Any) -> Iterable[Any]:
+    return data.get("nodes", ()) if isinstance(data, dict) else ()
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import { CAMERA_LIMIT_MS, LOAD_LIMIT_MS, LOST, Line, START_LIMIT_MS } from "../.
 function world(more = {}, dead = "") {
   const turns = [], told = [], delivered = [], aimed = [];
   const it = {
-    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true,
+    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, isRendered: true,
     turns, told, delivered, aimed,
     /** All turns that are due, and those that they ask for. */
     settle() { while (turns.length) turns.shift()(); },
@@ -19,6 +19,7 @@ function world(more = {}, dead = "") {
     nextTurn: (f) => turns.push(f),
     inspect: () => it.lack,
     loads: () => it.loading,
+    isRendered: () => it.isRendered,
     changes: () => it.count,
     deliver: (messages, then) => {
       if (!it.isRead) return false;
@@ -214,4 +215,20 @@ test("a page that cannot be watched refuses all it is asked for, and bye is hear
   assert.equal(it.line.isOver, false);
   it.line.receive(JSON.stringify({ type: "bye" }));
   assert.equal(it.line.isOver, true);
+});
+
+test("what is to be rendered first is, before the client sees what comes next", () => {
+  const it = world();
+  it.line.receive(new Uint8Array([1]));
+  it.settle();
+  it.isRendered = false;
+  it.line.receive(new Uint8Array([2]));
+  it.line.receive(JSON.stringify({ type: "render" }));
+  it.line.receive(new Uint8Array([3]));
+  it.settle();
+  assert.deepEqual(it.delivered.map((some) => some[0][0]), [1, 2]);
+  it.isRendered = true;
+  it.change();
+  it.settle();
+  assert.deepEqual(it.delivered.map((some) => some[0][0]), [1, 2, 3]);
 });

@@ -28,7 +28,7 @@ def jobs(count=36):
 
 @campaign.scene
 def scene():
-    """Set once in each browser tab. The camera gives exactly width x height pixels."""
+    """Each job begins with this. The camera gives exactly width x height pixels."""
     return DefaultScene(
         Box(key="floor", args=[12, 0.02, 12], position=[0, -0.01, 0], material={"color": "#c9c4b8"}),
         Sphere(key="ball", args=[0.5, 64, 64], position=[0, 0.5, 0], material={"color": "#e4572e"}),

@@ -7,6 +7,7 @@
  * @property {(f: () => void) => void} nextTurn calls f in another turn of the event loop
  * @property {(fence: number) => import("./readiness.js").Lack} inspect what a picture still lacks
  * @property {() => number} loads how many loads are under way
+ * @property {() => boolean} isRendered whether React has rendered all that the client was handed
  * @property {() => number} changes a count that rises with whatever may make a picture ready
  * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
  * @property {(grab: Grab) => void} aim has the camera made as the picture is to be
@@ -17,7 +18,8 @@
  */
 /** @typedef {import("./protocol.js").Grab} Grab */
 /** @typedef {import("./protocol.js").Ready} Ready */
-/** @typedef {{ data: any, request: Grab | Ready | null }} Item */
+/** What is to be rendered first, before what comes next. @typedef {import("./protocol.js").Render} Render */
+/** @typedef {{ data: any, request: Grab | Ready | Render | null }} Item */
 
 export const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
 export const LOST = "the camera's WebGL context was lost";
@@ -35,6 +37,7 @@ export class Line {
   /** The server has said that the run is over. */ isOver = false;
   /** When the next request began to wait. */ #since = 0;
   /** When the loads began that the next message waits for. */ #loadingSince = 0;
+  /** When the rendering began that the next message waits for. */ #renderingSince = 0;
 
   /** @param {World} world @param {string} dead why there can be no pictures at all; empty: there can */
   constructor(world, dead) {
@@ -52,7 +55,7 @@ export class Line {
       const message = JSON.parse(data);
       if (message.type === "grab") this.#announced = message;
       if (message.type === "bye") this.isOver = true;
-      if (message.type !== "ready") return;
+      if (message.type !== "ready" && message.type !== "render") return;
       this.#queue.push({ data: null, request: message });
     } else {
       this.#queue.push({ data, request: this.#announced });
@@ -69,7 +72,7 @@ export class Line {
       const first = queue[0];
       if (this.#dead) {
         queue.shift();
-        if (first.request) this.#refuse(first.request, this.#dead);
+        if (first.request && first.request.type !== "render") this.#refuse(first.request, this.#dead);
       } else if (this.#flight) { // nothing moves until the picture is on its way
         return;
       } else if (!this.#isHeard && first.data) { // what is sent before the client listens is lost: try until it is heard
@@ -81,6 +84,9 @@ export class Line {
           this.step();
         });
         return;
+      } else if (first.request && first.request.type === "render") {
+        if (this.#mustRenderFirst()) return;
+        queue.shift();
       } else if (first.request) {
         if (!this.#serve(first, first.request)) return;
       } else if (this.#mustLoadFirst()) {
@@ -123,6 +129,12 @@ export class Line {
     if (!this.#world.loads()) { this.#loadingSince = 0; return false; }
     this.#loadingSince = this.#loadingSince || this.#world.now();
     return this.#world.now() - this.#loadingSince < LOAD_LIMIT_MS;
+  }
+  /** A load that takes long is not waited for. */
+  #mustRenderFirst() {
+    if (this.#world.isRendered()) { this.#renderingSince = 0; return false; }
+    this.#renderingSince = this.#renderingSince || this.#world.now();
+    return this.#world.now() - this.#renderingSince < LOAD_LIMIT_MS;
   }
   /**
    * Move the request that is next by one step; whether there may be more to do at once.

@@ -5,6 +5,7 @@ import { Timers } from "./timers.js";
 import { React } from "./react.js";
 import { Loads, watchLoads } from "./loads.js";
 import { Scene } from "./scene.js";
+import { Order } from "./order.js";
 import { inspect } from "./readiness.js";
 import { Inlet, contains, quieten, takeSockets } from "./client.js";
 import { Line } from "./line.js";
@@ -29,6 +30,7 @@ function inject(window) {
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
   const loads = new Loads(changed);
   const scene = new Scene(react);
+  const order = new Order(window);
   const isPlain = /[?&]plain=true/.test(window.location.search);
   const pictures = new Pictures(window, isPlain, (grab, reason, isLost) => {
     if (line) line.noPicture(grab, reason, isLost);
@@ -49,8 +51,9 @@ function inject(window) {
       line = new Line({
         now: timers.now,
         nextTurn: (f) => timers.nextTurn(f),
-        inspect: (fence) => inspect(react, scene, loads, fence),
+        inspect: (fence) => inspect(react, scene, order, loads, fence),
         loads: () => loads.count,
+        isRendered: () => !react.unfinished(),
         changes: () => changes,
         deliver: (messages, then) => inlet.deliver(messages, then),
         aim: (grab) => scene.setLens(grab.camera),

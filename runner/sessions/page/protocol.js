@@ -8,9 +8,10 @@ export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5
 
 /** @typedef {{ type: "grab", reply: string, fence: number, wait_s: number, format: keyof typeof FORMATS, camera: { name: string, [part: string]: string | number }, depth: boolean }} Grab */
 /** @typedef {{ type: "ready", reply: string, fence: number, wait_s: number }} Ready */
+/** @typedef {{ type: "render" }} Render */
 /** @typedef {{ type: "bye" }} Bye */
 /** @typedef {{ type: "hello", ok: boolean, reason: string, versions: Record<string, string>, browser: string, renderer: string }} Hello */
 /** @typedef {{ type: "is_ready", reply: string }} IsReady */
 /** @typedef {{ type: "refused", reply: string, reason: string, is_lost: boolean }} Refused */
-/** @typedef {Grab | Ready | Bye} ToPage */
+/** @typedef {Grab | Ready | Render | Bye} ToPage */
 /** @typedef {Hello | IsReady | Refused} FromPage */

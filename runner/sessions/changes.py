@@ -1,0 +1,294 @@
+"""What to send to a tab so that it shows another scene, as if it had never shown anything else; no I/O.
+
+Vuer's client (0.1.6) hands an element's props on to React, and much there depends on what was before: a prop
+that is no longer given may keep its value or become 0, a material keeps what it was compiled for, and a
+group that is hidden and shown again loses its scale. So an element is changed where it stands only by props
+that are known to be without a past; else it is made anew: for one rendering its place is held by a
+component that shows nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.sessions.cameras import CAMERA_DEFAULTS
+from runner.sessions.scene import ROOT, ROOT_BRANCHES, Key, Scene
+
+__all__ = ["Changes", "changes", "is_made_anew"]
+
+_ABSENT = object()
+
+# A component of the client that shows nothing and keeps nothing: it holds the place of an element.
+_PLACEHOLDER = "PlaybackContext"
+# What holds where nothing is said: naming it is the way back, for the client cannot be told to forget a prop.
+_NEUTRAL: dict[str, Any] = {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1]}
+_POSE = frozenset(_NEUTRAL)
+_PRIMITIVE_NEUTRAL = _NEUTRAL | {
+    "material": {},
+    "materialType": "physical",
+    "wireframe": False,
+    "outlines": False,
+    "hide": False,
+    "visible": True,
+    "renderOrder": 0,
+    "castShadow": True,
+    "receiveShadow": True,
+}
+# Which props have no past, by tag. What an element that is not here was changed by may stay in the page for good.
+_PRIMITIVES = """
+    Box Capsule Circle Cone Cylinder Dodecahedron Extrude Icosahedron Lathe Octahedron Plane Polyhedron Ring
+    Sphere Tetrahedron Torus TorusKnot Tube
+"""
+_OTHERS = """
+    AmbientLight DirectionalLight HemisphereLight PointLight RectAreaLight SpotLight
+    AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
+    Dae Fbx Pcd Frustum OrthographicFrustum PerspectiveFrustum
+"""
+_IN_PLACE: dict[str, frozenset[str]] = {
+    **dict.fromkeys(_PRIMITIVES.split(), _POSE | {"args", "material"}),
+    **dict.fromkeys(("VuerGroup", "Group", "group", "Glb", "Obj", "Ply", "Stl"), _POSE),
+    "TriMesh": frozenset({"position", "rotation"}),
+    "PointCloud": frozenset({"position", "rotation", "vertices", "colors"}),
+    **dict.fromkeys(_OTHERS.split(), frozenset()),
+}
+# Values that a material takes over without being compiled anew.
+_UNIFORM = frozenset({"color", "emissive", "emissiveIntensity", "opacity", "roughness", "metalness", "map"})
+# What the client keeps under a name of its own for as long as the page lives.
+_KEPT_MATERIAL = ("displacementMap", "displacementScale", "mapRepeat", "normalMap", "normalScale")
+# A camera's props go through Cameras: these have no past, the rest may.
+_CAMERA = "CameraView"
+_CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The messages that change a tab's scene.
+
+    first: those that must have been rendered before the rest are sent; mostly none.
+    rest: the others; updates stand last.
+    lasting: what of all this stays in the page whatever is sent later, in words; else ''.
+    """
+
+    first: list[dict[str, Any]]
+    rest: list[dict[str, Any]]
+    lasting: str = ""
+
+
+def changes(shown: Scene, wanted: Scene) -> Changes:
+    """From what a tab shows to what it is to show."""
+    if shown.props[ROOT] != wanted.props[ROOT]:
+        empty = {"tag": "Scene", **{branch: [] for branch in ROOT_BRANCHES}}
+        whole = {"tag": "Scene", **wanted.node(ROOT)}
+        reason = "what a job has set of the scene itself, such as its background,"
+        return Changes([_message("SET", empty)], [_message("SET", whole)], reason)
+    reasons: list[str] = []
+    anew: set[Key] = set()
+    lost: set[Key] = set()
+    updates: dict[Key, dict[str, Any]] = {}
+    for key, new in wanted.props.items():
+        old = shown.props.get(key)
+        if old is None:
+            reasons += _kept(key, new)
+        elif old is not new and key is not ROOT and shown.places[key] == wanted.places[key]:
+            named = _difference(old, new)
+            if not named:
+                continue
+            is_smooth, reason = _how(shown, wanted, key, named)
+            reasons += [reason] if reason else []
+            if _ABSENT in named.values():
+                lost.add(key)
+            else:
+                updates[key] = named
+                if not is_smooth:
+                    anew.add(key)
+    reasons += [
+        reason for key, old in shown.props.items() if key not in wanted.props for reason in _kept(key, old)
+    ]
+    first: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    tops = [
+        key for key in anew | lost if not any(other in anew or other in lost for other in _above(wanted, key))
+    ]
+    held = [key for key in tops if key in anew]
+    within = {below for key in tops for below in wanted.below(key)}
+    page = shown.copy() if tops or shown.lists != wanted.lists else shown
+    if held:
+        first.append(_message("UPDATE", {"nodes": [_placeholder(shown, key) for key in held]}))
+    if len(tops) > len(held):
+        first.append(_message("REMOVE", {"keys": [key for key in tops if key in lost]}))
+    for message in first:
+        page.apply(message)
+    doomed = _remove_misplaced(page, wanted, set(held)) if page is not shown else []
+    if doomed:
+        rest.append(_message("REMOVE", {"keys": doomed}))
+    whole = [_whole(shown, wanted, key, updates[key]) for key in held if key in page.props]
+    if whole:
+        rest.append(_message("UPDATE", {"nodes": whole}))
+        page.apply(rest[-1])
+    if page is not shown:
+        rest += _additions(page, wanted, updates)
+    nodes = [
+        {"key": key, **named} for key, named in updates.items() if key in page.props and key not in within
+    ]
+    if nodes:
+        rest.append(_message("UPDATE", {"nodes": nodes}))
+    return Changes(first, rest, reasons[0] if reasons else "")
+
+
+def is_made_anew(tag: Any) -> bool:
+    """Whether an element of this kind shows what it is told even where the client would go on showing the old."""
+    return tag in _IN_PLACE
+
+
+# -- single elements -------------------------------------------------------------------------------
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The props to name so that the new ones hold; _ABSENT for one that cannot be undone by naming it."""
+    tag = new.get("tag")
+    neutral = _neutral_of(tag) if tag == old.get("tag") else {}
+    named = {}
+    for name in [*new, *(name for name in old if name not in new)]:
+        before = old.get(name, neutral.get(name, _ABSENT))
+        after = new.get(name, neutral.get(name, _ABSENT))
+        if before is not after and not _is_equal(before, after):
+            named[name] = after
+    return named
+
+
+def _neutral_of(tag: Any) -> Mapping[str, Any]:
+    if tag in _IN_PLACE:
+        return (
+            _PRIMITIVE_NEUTRAL if "args" in _IN_PLACE[tag] else _NEUTRAL if "scale" in _IN_PLACE[tag] else {}
+        )
+    return _CAMERA_NEUTRAL if tag == _CAMERA else {}
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Whether the client gets the same; 1 and 1.0 are, 1 and True are not."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_is_equal, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_equal(one[name], other[name]) for name in one)
+    return bool(one == other)
+
+
+def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[bool, str]:
+    """Whether the element may change in place, and why the change stays in the page; '' where it does not."""
+    old, new = shown.props[key], wanted.props[key]
+    tag = new.get("tag")
+    if tag == _CAMERA == old.get("tag"):
+        unknown = [name for name in named if name not in _CAMERA_NEUTRAL]
+        for name in unknown:
+            if named[name] is _ABSENT:
+                del named[name]
+        return True, f"camera {key!r}: its {', '.join(unknown)}" if unknown else ""
+    if tag not in _IN_PLACE or old.get("tag") not in _IN_PLACE:
+        return tag == old.get("tag"), f"element {key!r}: what a {tag} was changed by"
+    reason = next(iter(_kept(key, old, new)), "")
+    if tag == old.get("tag") and named.keys() <= _IN_PLACE[tag] and _ABSENT not in named.values():
+        is_smooth = "material" not in named or _is_uniform(old.get("material", {}), new.get("material", {}))
+        # A cloud without colours has another material.
+        if is_smooth and not (tag == "PointCloud" and ("colors" in old) != ("colors" in new)):
+            return True, reason
+    holds_camera = any(
+        scene.props[other].get("tag") == _CAMERA for scene in (shown, wanted) for other in scene.below(key)
+    )
+    return False, f"element {key!r}, which holds a camera and was made anew" if holds_camera else reason
+
+
+def _is_uniform(old: Any, new: Any) -> bool:
+    if not isinstance(old, dict) or not isinstance(new, dict) or list(old) != list(new):
+        return False
+    return all(
+        _is_equal(old[name], new[name]) or (name in _UNIFORM and None not in (old[name], new[name]))
+        for name in new
+    )
+
+
+def _kept(key: Key, *all_props: Mapping[str, Any]) -> list[str]:
+    """What the client keeps of such an element for good, once it has shown it."""
+    for props in all_props:
+        if props.get("tag") not in _IN_PLACE and props.get("tag") != _CAMERA:
+            return [f"element {key!r}: a {props.get('tag')} may leave something behind"]
+        material = props.get("material")
+        if isinstance(material, dict) and any(name in material for name in _KEPT_MATERIAL):
+            return [f"element {key!r}: its {', '.join(n for n in _KEPT_MATERIAL if n in material)}"]
+    return []
+
+
+def _placeholder(shown: Scene, key: Key) -> dict[str, Any]:
+    return {"key": key, "tag": _PLACEHOLDER} | (
+        {"children": []} if shown.lists.get((key, "children")) else {}
+    )
+
+
+def _whole(shown: Scene, wanted: Scene, key: Key, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The element with all below it, to stand where its placeholder does."""
+    node = {**named, **wanted.node(key)}
+    return node if "children" in node or not shown.lists.get((key, "children")) else node | {"children": []}
+
+
+def _above(scene: Scene, key: Key) -> Iterator[Key]:
+    while (key := scene.places[key][0]) is not ROOT:
+        yield key
+
+
+# -- places ----------------------------------------------------------------------------------------
+
+
+def _remove_misplaced(page: Scene, wanted: Scene, held: set[Key]) -> list[Key]:
+    """Take out of the page what it is not to show, or what stands after something that is missing there.
+
+    What remains of each list is the beginning of the wanted one, for the client only adds to the end.
+    held: those whose place is held; they get all that is below them with their own update.
+    """
+    doomed: list[Key] = []
+    while True:
+        more = []
+        for place, keys in page.lists.items():
+            goal = wanted.lists.get(place, ())
+            if keys is goal or place[0] in held or (place[0] is not ROOT and place[0] not in wanted.props):
+                continue
+            reached = 0
+            for key in keys:
+                if reached < len(goal) and goal[reached] == key:
+                    reached += 1
+                else:
+                    more.append(key)
+        if not more:
+            return doomed
+        # Removing has its own side effect on groups that hold nothing: look again.
+        page.remove(more)
+        doomed += more
+
+
+def _additions(page: Scene, wanted: Scene, updates: Mapping[Key, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The messages that add what the page lacks.
+
+    What is taken out and put in at once stays the same element to React: its updates are said, too.
+    """
+    for (parent, branch), goal in wanted.lists.items():
+        if parent is not ROOT and parent not in page.props:
+            continue  # it comes with its parent
+        missing = goal[len(page.lists.get((parent, branch), ())) :]
+        if missing:
+            nodes = [_updated(wanted.node(key), updates) for key in missing]
+            yield _message("ADD", {"nodes": nodes, "to": branch if parent is ROOT else parent})
+
+
+def _updated(node: dict[str, Any], updates: Mapping[Key, dict[str, Any]]) -> dict[str, Any]:
+    node = {**updates.get(node["key"], {}), **node}
+    if "children" in node and isinstance(node["children"], list):
+        node["children"] = [
+            _updated(child, updates) if isinstance(child, dict) else child for child in node["children"]
+        ]
+    return node
+
+
+def _message(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {"etype": kind, "ts": 0.0, "data": data}

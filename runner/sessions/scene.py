@@ -1,0 +1,207 @@
+"""A scene as Vuer's client keeps it, and what each scene operation makes of it; no I/O.
+
+Read in the client of vuer 0.1.6: addNode, updateNode, upsertNode, removeByKey, removeEmptyGroups.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["ROOT", "ROOT_BRANCHES", "Key", "Scene"]
+
+Key = Any
+# The scene itself: the parent of what stands in its branches.
+ROOT = None
+# Where the scene has elements, in the order in which the client looks for a key. Elements have children alone.
+ROOT_BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren")
+
+
+class Scene:
+    """Elements by their keys.
+
+    props: all that was said of an element but its key and its children; of the scene itself under ROOT.
+    lists: the keys that stand in a branch of an element, in order, by (key of the element, branch).
+    places: the list that a key stands in.
+
+    What props and lists hold is never changed in place, so that copies are cheap and equal parts identical.
+    A key that is given a second time is kept apart under another one, for the client draws both, and finds
+    the first.
+    """
+
+    def __init__(self) -> None:
+        self.props: dict[Key, Mapping[str, Any]] = {ROOT: {}}
+        self.lists: dict[tuple[Key, str], tuple[Key, ...]] = {(ROOT, branch): () for branch in ROOT_BRANCHES}
+        self.places: dict[Key, tuple[Key, str]] = {}
+        self._groups: set[Key] = set()
+
+    def copy(self) -> Scene:
+        """The same scene, which may go its own way."""
+        other = Scene.__new__(Scene)
+        other.props, other.lists, other.places = dict(self.props), dict(self.lists), dict(self.places)
+        other._groups = set(self._groups)
+        return other
+
+    # -- operations ----------------------------------------------------------------------------
+
+    def apply(self, message: Mapping[str, Any]) -> bool:
+        """Change as the client does at one of Vuer's serialized events; False where it is no scene operation."""
+        data = message.get("data")
+        match message.get("etype"):
+            case "SET":
+                self.set(data)
+            case "ADD":
+                self.add(data["nodes"], data.get("to"))
+            case "UPDATE":
+                self.update(data["nodes"])
+            case "UPSERT":
+                self.upsert(data["nodes"], data.get("to"))
+            case "REMOVE":
+                self.remove(data["keys"])
+            case _:
+                return False
+        return True
+
+    def set(self, data: Mapping[str, Any]) -> None:
+        """What is named of the scene is replaced, the rest stays."""
+        self._assign(ROOT, {name: value for name, value in data.items() if name != "key"})
+
+    def add(self, nodes: list[Any], to: Key = None) -> None:
+        """To the end of a branch of the scene, or of the children of an element; nowhere if that is not there."""
+        for node in nodes:
+            if to in ROOT_BRANCHES:
+                self._insert(node, ROOT, to)
+            elif not to:
+                self._insert(node, ROOT, "children")
+            elif to in self.places:
+                self._insert(node, to, "children")
+
+    def update(self, nodes: list[Any]) -> None:
+        """What is named of an element is replaced, the rest stays; nothing where the element is not there."""
+        for node in nodes:
+            key = node.get("key", ROOT)
+            if key in self.places or (key is ROOT and "key" not in node):
+                self._assign(key, node)
+
+    def upsert(self, nodes: list[Any], to: Key = None) -> None:
+        """Update what is there, in the branch or below the element that was named; add what is not."""
+        for node in nodes:
+            key = node.get("key")
+            if to and to not in ROOT_BRANCHES and to not in self.places:
+                continue
+            if key in self.places and self._is_within(key, to):
+                self._assign(key, node)
+            else:
+                self.add([node], to)
+
+    def remove(self, keys: Any) -> None:
+        """These elements with all below them; and, as the client does it, every group that holds nothing."""
+        for key in keys:
+            if key in self.places:
+                self._drop(key)
+        while True:
+            hollow = [
+                key for key in self._groups if not self.lists.get((key, "children")) and self._is_pruned(key)
+            ]
+            if not hollow:
+                return
+            for key in hollow:
+                self._drop(key)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def node(self, key: Key) -> dict[str, Any]:
+        """An element as it is sent, with all below it; the whole scene for ROOT."""
+        node = dict(self.props[key]) if key is ROOT else {**self.props[key], "key": key}
+        branches = ROOT_BRANCHES if key is ROOT else ("children",)
+        for branch in branches:
+            if (key, branch) in self.lists:
+                node[branch] = [self.node(child) for child in self.lists[key, branch]]
+        return node
+
+    def below(self, key: Key) -> Iterator[Key]:
+        """The keys of all below an element, and its own first."""
+        yield key
+        for branch in ROOT_BRANCHES if key is ROOT else ("children",):
+            for child in self.lists.get((key, branch), ()):
+                yield from self.below(child)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    def _insert(self, node: Any, parent: Key, branch: str) -> None:
+        key = node.get("key")
+        if key is None or key in self.places:
+            key = next(other for n in itertools.count(2) if (other := f"{key}~again{n}") not in self.places)
+        self.places[key] = (parent, branch)
+        self.lists[parent, branch] = (*self.lists.get((parent, branch), ()), key)
+        self.props[key] = {}
+        self._assign(key, node)
+
+    def _assign(self, key: Key, named: Mapping[str, Any]) -> None:
+        branches = ROOT_BRANCHES if key is ROOT else ("children",)
+        rest = {name: value for name, value in named.items() if name != "key"}
+        for branch in branches:
+            value = rest.get(branch)
+            if branch not in rest or not _are_elements(value):
+                continue
+            del rest[branch]
+            if branch in self.props[key]:
+                self.props[key] = {name: value for name, value in self.props[key].items() if name != branch}
+            for child in self.lists.get((key, branch), ()):
+                self._drop(child, is_listed=False)
+            self.lists[key, branch] = ()
+            for child in value or ():
+                self._insert(child, key, branch)
+        if rest:
+            self.props[key] = {**_still_held(self.props[key], rest), **rest}
+            if key is not ROOT and "tag" in rest:
+                (self._groups.add if str(rest["tag"]).lower() == "group" else self._groups.discard)(key)
+
+    def _drop(self, key: Key, is_listed: bool = True) -> None:
+        place = self.places.pop(key)
+        if is_listed:
+            self.lists[place] = tuple(other for other in self.lists[place] if other != key)
+        for child in self.lists.pop((key, "children"), ()):
+            self._drop(child, is_listed=False)
+        del self.props[key]
+        self._groups.discard(key)
+
+    def _is_within(self, key: Key, to: Key) -> bool:
+        """Whether the client, told to look there, finds the key."""
+        if not to:
+            return True
+        if to == key:
+            return True
+        while key is not ROOT:
+            key, branch = self.places[key]
+            if to in ROOT_BRANCHES:
+                if branch != to:
+                    return False
+            elif key == to:
+                return True
+        return to in ROOT_BRANCHES
+
+    def _is_pruned(self, key: Key) -> bool:
+        """Whether the client looks for groups that hold nothing where this one stands."""
+        branch = ""
+        while key is not ROOT:
+            key, branch = self.places[key]
+        return branch in ("children", "bgChildren")
+
+
+def _still_held(props: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What holds of an element's props beside those named now: of a camera's pose, what was said last."""
+    if props.get("tag") != "CameraView":
+        return props
+    if "matrix" in named:
+        return {name: value for name, value in props.items() if name not in ("position", "rotation")}
+    if "position" in named or "rotation" in named:
+        return {name: value for name, value in props.items() if name != "matrix"}
+    return props
+
+
+def _are_elements(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value)
+    )

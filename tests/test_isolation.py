@@ -1,0 +1,95 @@
+"""A picture depends on its job alone: each job begins with the scene that the scene function gives."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from processes import run
+
+from runner.store import Store
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+import check_isolation
+
+pytestmark = pytest.mark.usefixtures("browser_path")
+
+# Each fourth job adds a box of its own, as domain randomisation does; the others add none.
+BOXES = """
+from vuer.schemas import Box, CameraView, DefaultScene, Plane
+from runner import Campaign
+
+campaign = Campaign("boxes", timeout_s=60{policy})
+
+@campaign.jobs
+def jobs():
+    for number in range(12):
+        yield f"v{{number:02d}}", {{"number": number}}
+
+@campaign.scene
+def scene():
+    floor = Plane(key="p", args=[20, 20], materialType="basic", material={{"color": "#000000"}})
+    camera = CameraView(key="ego", width=160, height=120, fov=50, position=[0, 0, 4])
+    return DefaultScene(floor, rawChildren=[camera])
+
+@campaign.render
+async def render(session, job):
+    number = job.params["number"]
+    if number % 4 == 0:
+        place = {{"args": [0.5, 0.5, 0.5], "position": [-1.2 + number * 0.3, 0, 0]}}
+        look = {{"materialType": "basic", "material": {{"color": "#ffffff"}}}}
+        session.add @ Box(key=f"box{{number}}", **place, **look)
+    {body}
+    frame = await session.grab("ego")
+    job.save("rgb.jpg", frame)
+    row = frame.array[60, :, 0] > 128
+    job.log(boxes=int((row[1:] & ~row[:-1]).sum()), session=session.name)
+"""
+
+
+def boxes_of(
+    folder: Path, *options: str, policy: str = "", body: str = "pass"
+) -> tuple[list[int], list[str], str]:
+    """Boxes in each job's picture, in the jobs' order; the events of the report; what the run said."""
+    file = folder / "boxes.py"
+    file.write_text(BOXES.format(policy=policy, body=body))
+    end = run("run", file, *options)
+    assert end.returncode == 0, end.stderr
+    with Store(folder / "runner.db") as store:
+        metrics = {row["key"]: row["metrics"] for row in store.results_after(1, 0, 100)}
+        events = [event["message"] for event in store.events(1)]
+    return [metrics[key]["boxes"] for key in sorted(metrics)], events, end.stderr
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_what_a_job_adds_is_gone_in_the_next(tmp_path, sessions):
+    """Each job's picture holds its own boxes, and no other's, however many sessions there are."""
+    boxes, events, _ = boxes_of(tmp_path, "-n", str(sessions))
+    assert boxes == [1, 0, 0, 0] * 3
+    assert events == []
+
+
+def test_a_campaign_may_keep_what_jobs_leave_behind(tmp_path):
+    """isolate=False: each job goes on where the one before it ended, and the report says what that means."""
+    boxes, events, _ = boxes_of(tmp_path, "-n", "1", policy=", isolate=False")
+    assert boxes == [1] * 4 + [2] * 4 + [3] * 4
+    assert [event for event in events if "order" in event]
+
+
+def test_what_cannot_be_put_back_gives_a_fresh_page(tmp_path):
+    """A job that changes the scene's own settings leaves nothing to the next; it is said once."""
+    body = """if number % 4 == 0:
+        from vuer.schemas import Scene
+        ego = CameraView(key="ego", width=160, height=120, fov=50, position=[0, 0, 4])
+        session.set @ Scene(Box(key="b", args=[1, 1, 1]), up=[0, 0, 1], rawChildren=[ego])"""
+    boxes, events, said = boxes_of(tmp_path, "-n", "1", body=body)
+    assert boxes[1:4] == boxes[5:8] == boxes[9:] == [0, 0, 0]
+    assert len([event for event in events if "loaded anew" in event]) == said.count("loaded anew") == 1
+
+
+def test_random_jobs_in_random_order_give_the_pictures_of_each_alone():
+    """Nested, transparent, hidden, turned, lit, removed, set: every pixel is that of the job in a fresh page."""
+    done, wrong, _ = asyncio.run(check_isolation.check(80, 10, 3, "swiftshader", print))
+    assert (done, wrong) == (80, [])

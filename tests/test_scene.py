@@ -1,0 +1,308 @@
+"""The client's scene, kept here: what operations make of it, and what brings a tab from one to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.sessions.changes import changes
+from runner.sessions.scene import ROOT, Scene
+
+NEUTRAL = {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1], "material": {}, "hide": False}
+
+
+def scene_of(*children: dict[str, Any], **branches: Any) -> Scene:
+    scene = Scene()
+    scene.set({"tag": "Scene", "key": "0", "children": list(children), **branches})
+    return scene
+
+
+def box(key: str, **props: Any) -> dict[str, Any]:
+    return {"tag": "Box", "key": key, **props}
+
+
+def group(key: str, *children: dict[str, Any], tag: str = "VuerGroup", **props: Any) -> dict[str, Any]:
+    return {"tag": tag, "key": key, "children": list(children), **props}
+
+
+class Client:
+    """The scene operations of Vuer's client, as its store has them: on a tree, by search."""
+
+    BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren")
+
+    def __init__(self) -> None:
+        self.tree: dict[str, Any] = {branch: [] for branch in self.BRANCHES}
+        self.was_anew: set[Any] = set()
+
+    def find(self, key: Any, node: dict[str, Any] | None = None, branches: tuple[str, ...] = BRANCHES) -> Any:
+        node = self.tree if node is None else node
+        if node.get("key") == key:
+            return node
+        for branch in branches:
+            for child in node.get(branch) or ():
+                found = self.find(key, child, branches)
+                if found is not None:
+                    return found
+        return None
+
+    def apply(self, message: dict[str, Any]) -> None:
+        data = message["data"]
+        getattr(self, message["etype"].lower())(data)
+
+    def set(self, data: dict[str, Any]) -> None:
+        self.tree |= {name: value for name, value in data.items() if name != "key"}
+
+    def add(self, data: dict[str, Any]) -> None:
+        for node in data["nodes"]:
+            to = data.get("to")
+            if to in self.BRANCHES:
+                self.tree[to] = [*self.tree[to], node]
+                continue
+            parent = self.find(to) if to else self.tree
+            if parent is not None:
+                parent["children"] = [*(parent.get("children") or ()), node]
+
+    def update(self, data: dict[str, Any]) -> None:
+        for node in data["nodes"]:
+            found = self.find(node["key"])
+            if found is not None:
+                found |= {name: value for name, value in node.items() if name != "key"}
+
+    def upsert(self, data: dict[str, Any]) -> None:
+        for node in data["nodes"]:
+            to = data.get("to")
+            if not to:
+                parent, name, found = self.tree, "children", self.find(node["key"])
+            elif to in self.BRANCHES:
+                parent, name, found = self.tree, to, self.find(node["key"], self.tree, (to,))
+            else:
+                parent, name = self.find(to), "children"
+                if parent is None:
+                    continue
+                found = self.find(node["key"], parent, ("children",))
+            if found is not None:
+                found |= node
+            else:
+                parent[name] = [*(parent.get(name) or ()), node]
+
+    def remove(self, data: dict[str, Any]) -> None:
+        for key in data["keys"]:
+            self._take_out(self.tree, key)
+        for branch in ("children", "bgChildren"):
+            self.tree[branch] = self._without_hollow(self.tree[branch])
+
+    def _take_out(self, node: dict[str, Any], key: Any) -> bool:
+        for branch in self.BRANCHES:
+            children = node.get(branch) or []
+            if any(child["key"] == key for child in children):
+                node[branch] = [child for child in children if child["key"] != key]
+                return True
+            if any(self._take_out(child, key) for child in children):
+                return True
+        return False
+
+    def _without_hollow(self, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for node in nodes:
+            node["children"] = self._without_hollow(node.get("children") or [])
+        kept = [node for node in nodes if node["tag"].lower() != "group" or node["children"]]
+        return kept if len(kept) == len(nodes) else self._without_hollow(kept)
+
+
+def plain(node: dict[str, Any]) -> dict[str, Any]:
+    """What the client draws by: without what is neutral."""
+    rest = {
+        name: value
+        for name, value in node.items()
+        if name not in Client.BRANCHES and NEUTRAL.get(name) != value
+    }
+    return rest | {
+        branch: [plain(child) for child in node.get(branch) or ()]
+        for branch in Client.BRANCHES
+        if node.get(branch)
+    }
+
+
+KEYS = st.sampled_from("abcdefgh")
+PROPS = st.fixed_dictionaries(
+    {"tag": st.sampled_from(["Box", "Sphere", "group", "VuerGroup", "CameraView", "Urdf"])},
+    optional={
+        "position": st.sampled_from([[0, 0, 0], [1, 0, 0]]),
+        "rotation": st.sampled_from([[0, 0, 1]]),
+        "material": st.sampled_from([{}, {"color": "red"}, {"color": "blue"}, {"opacity": 1}]),
+        "hide": st.booleans(),
+    },
+)
+
+
+@st.composite
+def operations(draw: Any) -> list[dict[str, Any]]:
+    """Random operations; a key is added only where the scene has it not, for then the client has it twice."""
+    scene, made = Scene(), []
+
+    def element(depth: int, taken: set[str]) -> dict[str, Any] | None:
+        key = draw(KEYS)
+        if key in taken:
+            return None
+        taken.add(key)
+        node = {"key": key, **draw(PROPS)}
+        if depth < 2 and draw(st.booleans()):
+            inner = [element(depth + 1, taken) for _ in range(draw(st.integers(0, 2)))]
+            node["children"] = [child for child in inner if child]
+        return node
+
+    for _ in range(draw(st.integers(1, 8))):
+        verb = draw(st.sampled_from(["SET", "ADD", "UPDATE", "UPSERT", "REMOVE"]))
+        to = draw(st.sampled_from([None, "children", "bgChildren", "rawChildren", "a", "b", "ghost"]))
+        if verb == "SET":
+            taken: set[str] = set()
+            branches = {name: [element(0, taken) for _ in range(3)] for name in ("children", "bgChildren")}
+            data: Any = {"tag": "Scene"} | {name: [n for n in nodes if n] for name, nodes in branches.items()}
+        elif verb == "REMOVE":
+            data = {"keys": draw(st.lists(KEYS, max_size=2))}
+        elif verb == "UPDATE":
+            data = {"nodes": [{"key": draw(KEYS), **draw(PROPS)} for _ in range(draw(st.integers(1, 2)))]}
+        else:
+            known = set(scene.places)
+            node = element(0, set(known)) if verb == "ADD" or draw(st.booleans()) else None
+            if node is None and verb == "UPSERT" and known:
+                node = {"key": draw(st.sampled_from(sorted(known))), **draw(PROPS)}
+            data = {"nodes": [node] if node else [], "to": to}
+        message = {"etype": verb, "data": data}
+        trial = scene.copy()
+        trial.apply(message)
+        if not any("again" in str(key) for key in trial.places):
+            scene = trial
+            made.append(message)
+    return made
+
+
+@given(operations())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_scene_is_what_the_client_makes_of_the_operations(messages):
+    """Every operation gives the tree that the client's own steps give."""
+    scene, client = Scene(), Client()
+    for message in messages:
+        scene.apply(message)
+        client.apply(_copy(message))
+    assert plain(scene.node(ROOT)) == plain(client.tree)
+
+
+@given(operations(), operations())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_changes_make_the_wanted_scene_of_the_one_that_is_shown(before, after):
+    """Whatever a tab shows, the messages bring its client to the wanted elements, in the wanted order."""
+    shown, wanted = Scene(), Scene()
+    for message in before:
+        shown.apply(message)
+    for message in after:
+        wanted.apply(message)
+    client = Client()
+    client.set(shown.node(ROOT))
+    found = changes(shown, wanted)
+    for message in [*found.first, *found.rest]:
+        client.apply(_copy(message))
+    drawn, due = plain(client.tree), plain(wanted.node(ROOT))
+    assert [drawn.get(branch) for branch in Client.BRANCHES] == [
+        due.get(branch) for branch in Client.BRANCHES
+    ]
+    assert changes(wanted, wanted.copy()).rest == []
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _copy(inner) for name, inner in value.items()}
+    return [_copy(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+# -- single promises -------------------------------------------------------------------------------
+
+
+def sent(shown: Scene, *messages: dict[str, Any]) -> Any:
+    wanted = shown.copy()
+    for message in messages:
+        wanted.apply(message)
+    return changes(shown, wanted)
+
+
+def update(*nodes: dict[str, Any]) -> dict[str, Any]:
+    return {"etype": "UPDATE", "data": {"nodes": list(nodes)}}
+
+
+def test_what_the_next_job_names_anyway_costs_nothing():
+    """From a job's scene to the next one's, only what differs is sent, in one update."""
+    base = scene_of(
+        box("ball", material={"color": "red"}), {"tag": "CameraView", "key": "ego", "position": [0, 0, 1]}
+    )
+    one, two = base.copy(), base.copy()
+    one.update([box("ball", material={"color": "blue"}), {"key": "ego", "position": [0, 0, 2]}])
+    two.update([box("ball", material={"color": "green"}), {"key": "ego", "position": [0, 0, 3]}])
+    found = changes(one, two)
+    (message,) = found.rest
+    assert (found.first, found.lasting, message["etype"]) == ([], "", "UPDATE")
+    assert message["data"]["nodes"] == [
+        {"key": "ball", "material": {"color": "green"}}, {"key": "ego", "position": [0, 0, 3]}
+    ]  # fmt: skip
+
+
+def test_a_pose_goes_back_to_the_neutral_one_in_place():
+    """A rotation that the base does not name is put back by naming the neutral one."""
+    base = scene_of(box("ball"))
+    turned = base.copy()
+    turned.update([box("ball", rotation=[0, 0, 1], scale=[2, 2, 2])])
+    found = changes(turned, base)
+    assert found.first == []
+    assert found.rest[0]["data"]["nodes"] == [{"key": "ball", "rotation": [0, 0, 0], "scale": [1, 1, 1]}]
+
+
+@pytest.mark.parametrize(
+    "props",
+    [
+        {"material": {"color": "red", "transparent": True}},
+        {"materialType": "basic"},
+        {"hide": True},
+        {"outlines": True},
+        {"tag": "Sphere"},
+    ],
+)
+def test_what_has_a_past_is_made_anew(props):
+    """An element whose material would be another, or that was hidden, is unmounted before it is set."""
+    base = scene_of(box("ball", material={"color": "red"}), box("crate"))
+    changed = base.copy()
+    changed.update([{"key": "ball", **props}])
+    found = changes(changed, base)
+    assert [node["key"] for node in found.first[0]["data"]["nodes"]] == ["ball"]
+    (message,) = found.rest
+    assert {"tag": "Box", "material": {"color": "red"}}.items() <= message["data"]["nodes"][0].items()
+
+
+def test_what_a_job_added_is_taken_out_and_the_rest_is_left_alone():
+    """The base's own elements are not sent again."""
+    base = scene_of(box("ball"), box("crate"))
+    more = base.copy()
+    more.add([box("new")])
+    (message,) = changes(more, base).rest
+    assert (message["etype"], message["data"]) == ("REMOVE", {"keys": ["new"]})
+
+
+def test_what_the_page_keeps_for_good_is_told():
+    """Elements of a kind that is not known to be without a past, the scene's settings, a camera's matrix."""
+    base = scene_of(box("ball"), rawChildren=[{"tag": "CameraView", "key": "ego"}])
+    assert (
+        "Urdf" in sent(base, {"etype": "ADD", "data": {"nodes": [{"tag": "Urdf", "key": "robot"}]}}).lasting
+    )
+    assert "scene itself" in sent(base, {"etype": "SET", "data": {"tag": "Scene", "up": [0, 0, 1]}}).lasting
+    assert "matrix" in sent(base, update({"key": "ego", "matrix": [1] * 16})).lasting
+    assert "normalMap" in sent(base, update(box("ball", material={"normalMap": "url"}))).lasting
+    assert sent(base, update(box("ball", material={"color": "red"}))).lasting == ""
+
+
+def test_a_key_that_is_given_twice_stands_for_two_elements():
+    """Both are drawn; the key means the first."""
+    scene = scene_of(box("ball"))
+    scene.add([box("ball", position=[1, 0, 0])])
+    scene.update([box("ball", args=[2])])
+    first, second = scene.node(ROOT)["children"]
+    assert (first["args"], second["position"], "args" in second) == ([2], [1, 0, 0], False)
