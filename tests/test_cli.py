@@ -10,7 +10,7 @@ import time
 
 import pytest
 from campaigns import GOOD, write_colors
-from processes import run
+from processes import run, within
 
 from runner.exits import ExitStatus
 from runner.job import Outcome, Policy, Provenance
@@ -247,11 +247,11 @@ def test_no_command_changes_several_campaigns_unless_told_to(tmp_path, verb):
             ]
             return [name for name, value in rows if value == (0 if verb == "retry" else is_changed)]
 
-        end = run(verb, "--db", database)
-        assert end.returncode == 2 and "several campaigns (one, two): name one, or add --all" in end.stderr
+        end = within(verb, "--db", database)
+        assert end.exit_code == 2 and "several campaigns (one, two): name one, or add --all" in end.stderr
         assert changed() == []
-        assert run(verb, "two", "--db", database).returncode == 0 and changed() == ["two"]
-        assert run(verb, "--all", "--db", database).returncode == 0 and changed() == ["one", "two"]
+        assert within(verb, "two", "--db", database).exit_code == 0 and changed() == ["two"]
+        assert within(verb, "--all", "--db", database).exit_code == 0 and changed() == ["one", "two"]
 
 
 def test_whoever_starts_a_run_its_options_are_made_alike(tmp_path, monkeypatch):

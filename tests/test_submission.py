@@ -305,7 +305,7 @@ def test_a_file_that_no_process_could_import_is_refused_by_name(folder, name):
     """A pool's processes would die over it again and again: one line says to call it otherwise."""
     file = folder.path / name
     folder.write('    yield {"i": 0}', file=file)
-    with pytest.raises(CampaignError, match="call it|another name"):
+    with pytest.raises(CampaignError, match=r"call it|another name"):
         load_campaign(file)
     file.unlink()
     assert run("init", file).returncode == 2 and not file.exists()

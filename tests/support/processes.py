@@ -9,6 +9,7 @@ import sys
 import threading
 
 import psutil
+from click.testing import CliRunner, Result
 
 # What a test started; it is ended when the test is.
 STARTED: list[subprocess.Popen] = []
@@ -54,6 +55,13 @@ def lines_of(process: subprocess.Popen) -> list[str]:
 
     threading.Thread(target=read, daemon=True).start()
     return lines
+
+
+def within(*arguments: object) -> Result:
+    """`runner ARGUMENTS`, to its end, within this process: for what takes long only to start."""
+    from runner.cli import main
+
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def run(*arguments: object, timeout_s: float = 180.0, **options) -> subprocess.CompletedProcess:
