@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from needs import missing
 from processes import end_all
-from waiting import Clock, wait_until  # noqa: F401  (until all tests are moved)
+from waiting import Clock
 
 from runner.store import Store
 

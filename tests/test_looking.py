@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import missing
+from needs import missing
 
 import runner
 from runner.cli import main

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from PIL import Image
-from processes import STARTED, command, end_all, lines_of, run, start  # noqa: F401  (until all tests are moved)
 
 from runner.job import Outcome
 from runner.store import Store
