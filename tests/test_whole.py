@@ -24,6 +24,7 @@ from runner.errors import ExportError
 from runner.export import FORMATS, export
 from runner.job import Policy
 from runner.results import COLUMNS, MetricsLog, RenderJob, ResultsFolder
+from runner.results.metrics import is_exact
 from runner.store import Store
 
 # webdataset 1.0 and imageio 2.38 leave files to the garbage collector when they read.
@@ -86,7 +87,7 @@ class Night:
                 store.complete(lease, job.finish())
             log = MetricsLog(store, campaign_id, results)
             log.sync()
-            self.is_log_exact = log.is_exact()
+            self.is_log_exact = is_exact(store, campaign_id, results)
             log.close()
             with store.database.read() as connection:
                 texts = connection.exec_driver_sql("SELECT metrics FROM result").fetchall()
