@@ -100,5 +100,7 @@ def module_name(path: Path) -> str:
         better = re.sub(r"\W+", "_", path.name.removesuffix(".py"))
         raise CampaignError(f"{path}: Python cannot import a file of that name: call it {better}.py")
     if other is not None and name not in _loaded and getattr(other, "__file__", None) != str(path):
-        raise CampaignError(f"{path} has the name of Python's module {name!r} and would hide it: give it another name")
+        raise CampaignError(
+            f"{path} has the name of Python's module {name!r} and would hide it: give it another name"
+        )
     return name

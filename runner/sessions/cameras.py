@@ -59,7 +59,7 @@ class Cameras:
 
     def __init__(self) -> None:
         self._cameras: dict[str, _Camera] = {}
-        self._inner: dict[tuple, str] = {}
+        self._inner: dict[tuple[Any, ...], str] = {}
         self._present: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -69,7 +69,8 @@ class Cameras:
 
     def translate(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         """The messages to send for one of Vuer's serialized events, which is changed in place."""
-        kind, data = message.get("etype"), message.get("data")
+        kind: Any = message.get("etype")
+        data: Any = message.get("data")
         if kind == "REMOVE":
             self._remove(data)
             return [message]
@@ -107,7 +108,7 @@ class Cameras:
         self, node: dict[str, Any], parent: str | None, is_change: bool, kind: str, more: list[dict[str, Any]]
     ) -> bool:
         """Note what is asked of a camera, and change its node; whether the node stays in its message."""
-        key = node.get("key")
+        key: Any = node.get("key")
         known = self._cameras.get(key)
         if known is None and kind == "UPDATE" and is_change:
             return True  # the client ignores updates of what is not there
@@ -226,7 +227,7 @@ def _exact_size(node: dict[str, Any]) -> dict[str, float]:
 
 
 def _single(value: Any) -> float:
-    return struct.unpack("f", struct.pack("f", float(value)))[0]
+    return float(struct.unpack("f", struct.pack("f", float(value)))[0])
 
 
 def _list_of(value: Any) -> list[Any]:

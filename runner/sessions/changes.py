@@ -123,9 +123,9 @@ def changes(shown: Scene, wanted: Scene) -> Changes:
     doomed = _remove_misplaced(page, wanted, set(held)) if page is not shown else []
     if doomed:
         rest.append(_message("REMOVE", {"keys": doomed}))
-    whole = [_whole(shown, wanted, key, updates[key]) for key in held if key in page.props]
-    if whole:
-        rest.append(_message("UPDATE", {"nodes": whole}))
+    renewed = [_whole(shown, wanted, key, updates[key]) for key in held if key in page.props]
+    if renewed:
+        rest.append(_message("UPDATE", {"nodes": renewed}))
         page.apply(rest[-1])
     if page is not shown:
         rest += _additions(page, wanted, updates)

@@ -47,7 +47,7 @@ class Scene:
 
     def apply(self, message: Mapping[str, Any]) -> bool:
         """Change as the client does at one of Vuer's serialized events; False where it is no scene operation."""
-        data = message.get("data")
+        data: Any = message.get("data")
         match message.get("etype"):
             case "SET":
                 self.set(data)

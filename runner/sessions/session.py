@@ -48,7 +48,7 @@ _DECODED_AT_ONCE_BYTES = 32768
 _MODEL_SOURCES = ("text", "buff", "mtl")
 
 
-class Session(SceneOps):
+class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     """A browser tab that works through jobs.
 
     session.set, .add, .update, .upsert and .remove @ … are Vuer's own notation; nothing is ever
@@ -92,7 +92,7 @@ class Session(SceneOps):
         self._has_fence = False
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
-        self._replies: dict[str, asyncio.Future[dict]] = {}
+        self._replies: dict[str, asyncio.Future[Any]] = {}
         self._cameras = Cameras()
         self._last_data: dict[str, bytes] = {}
         self._models: dict[str, dict[str, Any]] = {}
@@ -178,7 +178,8 @@ class Session(SceneOps):
         self.is_spoiled |= self._cameras.is_worn
 
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
-        key, sources = node.get("key"), {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
+        key: Any = node.get("key")
+        sources = {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
         if self._base is not None and is_made_anew(node.get("tag")):
             return
         known = self._models.setdefault(key, sources)
@@ -211,9 +212,11 @@ class Session(SceneOps):
         async with self._sending:
             while self._outbox:
                 message = self._outbox.popleft()
-                send = self._socket.send_str if isinstance(message, str) else self._socket.send_bytes
                 try:
-                    await send(message)
+                    if isinstance(message, str):
+                        await self._socket.send_str(message)
+                    else:
+                        await self._socket.send_bytes(message)
                 except (ConnectionError, RuntimeError) as error:
                     self.close(str(error) or "the connection broke")
         if self.closed.done():
@@ -342,7 +345,7 @@ class Session(SceneOps):
 
     async def _request(self, pictures: list[tuple[GrabRender, dict[str, Any]]], wait_s: float) -> list[Any]:
         """Ask for pictures behind all that was sent, or for readiness alone; wait for the requests' own replies."""
-        replies: dict[str, asyncio.Future[dict]] = {}
+        replies: dict[str, asyncio.Future[Any]] = {}
         self._sync()
         if not self._fenced:
             node = self._next_fence()
@@ -371,7 +374,7 @@ class Session(SceneOps):
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take a message of the client: the reply to one of this session's requests, or something to ignore."""
-        kind = message.get("etype")
+        kind: Any = message.get("etype")
         reply = self._replies.get(kind)
         if reply is not None and not reply.done():
             reply.set_result(message.get("value"))
