@@ -9,6 +9,7 @@ RunnerError                 anything runner itself reports; the message says wha
 │       └── StoreUnavailable  for now: full, locked, unreachable (a WorldFault too)
 ├── WorldFault              the machine fails, not a job: a run pauses until it is over, and charges nobody
 ├── LeaseLost               the job was taken away from this attempt; nothing was changed
+├── JobOver                 a job's code used what it was given after the end of its attempt
 ├── SessionGone             the browser tab of this session is no longer connected
 ├── FrameError              the picture that came back is not whole, or not what was asked for
 ├── ArtifactError           a job's file cannot be stored under that name
@@ -24,6 +25,7 @@ __all__ = [
     "CampaignError",
     "ExportError",
     "FrameError",
+    "JobOver",
     "LeaseLost",
     "RunnerError",
     "SessionGone",
@@ -68,6 +70,10 @@ class StoreUnavailable(StoreError, WorldFault):
 
 class LeaseLost(RunnerError):
     """The job was taken away from this attempt; nothing was changed."""
+
+
+class JobOver(RunnerError):
+    """A job's code used what it was given after the end of its attempt."""
 
 
 class SessionGone(RunnerError):

@@ -35,6 +35,7 @@ class Policy:
     on_suspect: what becomes of a job with a picture that may be wrong (all of one colour, or the same
     bytes as the one before): 'keep' marks it, 'retry' tries again and marks it if the last attempt is
     no better, 'fail' counts it as a failure.
+    on_stray: what becomes of a job that left tasks running which it had not awaited: 'fail' or 'warn'.
     """
 
     max_failures: int = 3
@@ -44,6 +45,7 @@ class Policy:
     timeout_s: float | None = None
     stall_s: float | None = None
     on_suspect: str = "keep"
+    on_stray: str = "fail"
 
 
 def canonical_json(params: Mapping[str, Any]) -> str:

@@ -5,8 +5,10 @@
 
 A real `runner run` with headless browsers, while at random moments the runner, a browser, its renderer or
 its GPU process is SIGKILLed, a browser is SIGSTOPped, the disk of database and results is filled and freed,
-the clock of the process jumps, or another program locks the database. The runner is started again whenever
-it is gone, with more jobs when all were done. After the storm a last run ends the campaign; then every row,
+the clock of the processes jumps, or another program locks the database. One job in sixty misbehaves in its
+first attempt: it blocks the event loop, calls sys.exit, leaves a task running, swallows its cancellation, or
+crashes its process; it alone may be charged. The runner is started again whenever it is gone, with more jobs
+when all were done. After the storm a last run ends the campaign; then every row,
 file and metrics record is looked at. The seed and the log of the faults are printed; the same seed draws the
 same faults. Filling the disk needs the right to mount one, and is left out without it. Exit status 1 when
 anything is wrong.
@@ -34,14 +36,44 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from campaigns import number_in, read_metrics, write_colors
 
 # What dies with the runner is charged with a crash, and it dies often here.
-POLICY = ", max_failures=1, max_crashes=10_000"
-# `runner`, with a clock that goes wrong when the storm says so.
+POLICY = ", max_failures=2, max_crashes=10_000, timeout_s=15"
+# Every process of the runner has a clock that goes wrong when the storm says so.
 SHIFTED = """
-import sys, time
-real, offset = time.time, sys.argv.pop(1)
+import os, time
+real, offset = time.time, os.environ["STORM_CLOCK"]
 time.time = lambda: real() + float(open(offset).read() or 0)
-from runner.cli import main
-main()
+"""
+# What one job in sixty does in its first attempt: each kind in turn.
+GUILTY_EVERY = 60
+BODY = f"""
+    if job.attempt == 1 and job.params["number"] % {GUILTY_EVERY} == {GUILTY_EVERY - 1}:
+        await MISDEEDS[job.params["number"] // {GUILTY_EVERY} % len(MISDEEDS)]()"""
+MISDEEDS = """
+
+import ctypes, sys, time
+
+async def block():
+    time.sleep(3600)
+
+async def leave():
+    sys.exit(1)
+
+async def stray():
+    asyncio.create_task(asyncio.sleep(3600))
+    asyncio.create_task(swallow())
+    await asyncio.sleep(0.1)
+
+async def swallow():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except:
+            pass
+
+async def crash():
+    ctypes.string_at(0)
+
+MISDEEDS = [block, leave, stray, swallow, crash]
 """
 JOBS_AT_A_TIME = 300
 DISK = "size=384m"
@@ -62,6 +94,8 @@ class Storm:
         self.temporary = Path(tempfile.mkdtemp(prefix="storm-"))
         self.clock = self.temporary / "clock"
         self.clock.write_text("0")
+        (self.temporary / "site").mkdir()
+        (self.temporary / "site" / "sitecustomize.py").write_text(SHIFTED)
         self.messages = self.temporary / "messages"
         self.disk = folder / "disk"
         self.disk.mkdir()
@@ -69,7 +103,8 @@ class Storm:
         self.has_disk = (
             bool(shutil.which("mount")) and not subprocess.run(mount, stderr=subprocess.DEVNULL).returncode
         )
-        self.file = write_colors(self.disk, 0, policy=POLICY)
+        self.file = write_colors(self.disk, 0, BODY, POLICY)
+        self.file.write_text(self.file.read_text() + MISDEEDS)
         self.database = self.disk / "runner.db"
 
     def log(self, words: str) -> None:
@@ -89,10 +124,18 @@ class Storm:
         arguments = ["run", self.file, "--set", f"count={self.jobs}", "--halt", "never", "--min-free", "1M"]
         with open(self.messages, "a") as messages:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", SHIFTED, str(self.clock), *map(str, arguments)],
+                [sys.executable, "-m", "runner", *map(str, arguments)],
                 stdout=messages,
                 stderr=messages,
-                env=os.environ | {"NO_COLOR": "1", "TMPDIR": str(self.temporary)},
+                env=os.environ
+                | {
+                    "NO_COLOR": "1",
+                    "TMPDIR": str(self.temporary),
+                    "STORM_CLOCK": str(self.clock),
+                    "PYTHONPATH": os.pathsep.join(
+                        [str(self.temporary / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+                    ),
+                },
             )
 
     def done(self) -> int:
@@ -230,10 +273,18 @@ class Storm:
             paths = {row["key"]: row for row in store.artifacts(campaign["id"])}
             results = Counter(row["key"] for row in store.results_after(campaign["id"], 0, 10 * len(jobs)))
             events = Counter(event["kind"] for event in store.events(campaign["id"]))
-            attempts = Counter(row["outcome"] for row in store.attempts(campaign["id"]))
+            ended = store.attempts(campaign["id"])
         keys = [row["key"] for row in jobs]
         self.expect("jobs lost", self.jobs - sum(row["status"] == "done" for row in jobs))
-        self.expect("jobs charged with a failure", sum(row["failures"] > 0 for row in jobs))
+        attempts = Counter(row["outcome"] for row in ended)
+        innocent = [row for row in jobs if (row["params"]["number"] + 1) % GUILTY_EVERY]
+        by_code = {row["key"] for row in ended if "it ended the worker process" in (row["error"] or "")}
+        self.expect("innocent jobs charged with a failure", sum(row["failures"] > 0 for row in innocent))
+        self.expect(
+            "innocent jobs charged with a crash of code", sum(row["key"] in by_code for row in innocent)
+        )
+        charged = [row["error"] or "" for row in ended if row["outcome"] == "failed" or row["key"] in by_code]
+        print(f"charged: {dict(Counter(error.partition(' at ')[0][:50] for error in charged))}")
         self.expect("jobs done twice", sum(count != 1 for count in results.values()))
         self.expect("jobs without their file", sum(artifacts[key] != 1 for key in keys))
         torn = wrong = 0

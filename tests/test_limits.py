@@ -32,6 +32,19 @@ def test_a_limit_that_is_given_is_kept():
     assert limit.s == 5.0
 
 
+def test_a_learnt_limit_is_doubled_for_a_second_chance_and_says_where_it_comes_from():
+    """A given one is neither; as long as little is known, it says that."""
+    learnt, given = TimeLimit(None), TimeLimit(5.0)
+    assert "as long as fewer than 20 have ended well" in learnt.origin("timeout_s")
+    for _ in range(20):
+        learnt.learn(3.0)
+    assert (learnt.s_for(False), learnt.s_for(True)) == (60.0, 120.0)
+    assert learnt.origin("timeout_s") == (
+        " (a limit learnt from 20 that ended well, after 3 s by their median; Campaign(timeout_s=…) gives one)"
+    )
+    assert (given.s_for(True), given.origin("timeout_s")) == (5.0, "")
+
+
 @pytest.mark.usefixtures("browser_path")
 def test_a_step_that_takes_too_long_is_a_failure_and_slow_steps_are_none(tmp_path):
     """Where steps go on, the job may take as long as it likes; the evidence of one that does not is kept."""

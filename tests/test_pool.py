@@ -15,11 +15,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from campaigns import assert_whole, write_colors
+from workers import WorkerThread
 
 from runner.browsers import Browser, BrowserPool, Launcher, Limits
 from runner.browsers.pool import _Life
 from runner.campaign import load_campaign
-from runner.run import RunOptions, one_run, run_campaign
+from runner.run import RunOptions, one_run, run_campaign, worker
 from runner.store import Store
 
 pytestmark = pytest.mark.usefixtures("browser_path")
@@ -72,7 +73,8 @@ def night(tmp_path, monkeypatch):
                     haunting.cancel()
                     await asyncio.gather(haunting, return_exceptions=True)
 
-        monkeypatch.setattr(one_run, "BrowserPool", Haunted)
+        monkeypatch.setattr(worker, "BrowserPool", Haunted)
+        monkeypatch.setattr(one_run, "WorkerProcess", WorkerThread)
         handlers = {
             number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }

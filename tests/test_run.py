@@ -102,28 +102,6 @@ def test_ctrl_c_hands_jobs_back_and_leaves_nothing_behind(tmp_path):
         assert {row["state"] for row in store.workers(1)} == {"ended"}
 
 
-def test_a_second_ctrl_c_stops_at_once(tmp_path):
-    """A render that does not let go is not waited for twice."""
-    stuck = "[__import__('time').sleep(0.05) for _ in range(2000)]"
-    file = write_colors(tmp_path, count=2, body=stuck)
-    process = start("run", file, "-n", "1")
-    with_lease = lambda: (tmp_path / "runner.db").exists() and _in_progress(tmp_path)
-    wait_until(with_lease, "a claimed job")
-    browsers = browsers_of(process)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert not psutil.wait_procs(browsers, timeout=5)[1]
-
-
-def _in_progress(folder) -> int:
-    with Store(folder / "runner.db") as store:
-        return store.progress(1).in_progress if store.campaigns() else 0
-
-
 def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
     """The job fails with its traceback in the database; the others are rendered; exit 1; retry mends it."""
     body = 'if job.params["number"] == 2: raise ValueError("no such mesh: cup.obj")'

@@ -82,3 +82,37 @@ def test_an_error_that_cannot_say_what_it_is_fails_its_job_all_the_same():
     error = Mute()
     error.__cause__ = error
     assert verdict(LEASE, Policy(), AttemptEnd(error)).reason == "Mute"
+
+
+STRAY = "stray at /c.py:7"
+
+
+@pytest.mark.parametrize(
+    ("end", "on_stray", "verb", "reason"),
+    [
+        (
+            AttemptEnd(strays=STRAY),
+            "fail",
+            Verb.FAIL,
+            f"StrayTask: render had ended and left running {STRAY};",
+        ),
+        (AttemptEnd(strays=STRAY), "warn", Verb.COMPLETE, ""),
+        (AttemptEnd(strays=STRAY, has_ended=False), "warn", Verb.FAIL, "StrayTask: "),
+        (AttemptEnd(ValueError("x"), strays=STRAY), "fail", Verb.FAIL, "ValueError: x"),
+        (AttemptEnd(has_forked=True), "fail", Verb.FAIL, "ForkError: "),
+        (
+            AttemptEnd(CANCELLED, "no end after 2 s", has_ended=False),
+            "fail",
+            Verb.FAIL,
+            "TimeoutError: no end after 2 s; it did not end when it was cancelled",
+        ),
+        (AttemptEnd(CANCELLED, stopping="Ctrl-C", has_ended=False), "fail", Verb.RELEASE, "Ctrl-C"),
+        (AttemptEnd(SystemExit(1)), "fail", Verb.FAIL, "SystemExit: 1"),
+    ],
+)
+def test_what_a_render_leaves_behind_is_charged_to_it(end, on_stray, verb, reason):
+    """Tasks, a forked process, code that does not end; its own error comes first, and a stop charges nobody."""
+    move = verdict(LEASE, Policy(on_stray=on_stray), end)
+    assert move.verb is verb and move.reason.startswith(reason)
+    if verb is Verb.FAIL:
+        assert move.spoils_tab == (not end.has_ended or bool(end.overdue))

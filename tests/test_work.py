@@ -12,7 +12,6 @@ from waiting import wait_until
 from runner.campaign import Campaign
 from runner.machine import Guard
 from runner.results import ResultsFolder
-from runner.run.breaker import Breaker
 from runner.run.context import Limits, RunContext
 from runner.run.crew import Crew
 from runner.run.ending import Ending
@@ -58,7 +57,11 @@ async def crew_of(campaign: Campaign, store, folder):
     results = ResultsFolder(folder, campaign.name)
     limits = Limits(TimeLimit(None), TimeLimit(None))
     context = RunContext(campaign, campaign_id, store, results, Guard(print, []), limits, Ending())
-    crew = Crew(context, store.start_worker(campaign_id), Breaker(None))
+
+    async def come_back(worker_id: int) -> int:
+        raise AssertionError("nobody took it for dead")
+
+    crew = Crew(context, store.start_worker(campaign_id), come_back)
     yield context, crew
     if not context.ending.stopping.done():
         context.ending.stop("the test is over")

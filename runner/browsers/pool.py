@@ -13,7 +13,7 @@ from runner.browsers.browser import Browser
 from runner.browsers.launcher import Launcher
 from runner.browsers.processes import end_orphans
 from runner.errors import BrowserError, WorldFault
-from runner.machine import Guard
+from runner.machine import Faults
 from runner.tabs import TabEnd, TabOwner
 
 __all__ = ["BrowserPool", "Doors", "Limits"]
@@ -142,7 +142,7 @@ class BrowserPool:
         self,
         count: int,
         say: Callable[[str], None],
-        guard: Guard,
+        guard: Faults,
         rasterizer: str = "auto",
         require_gpu: bool = False,
         limits: Limits = Limits(),

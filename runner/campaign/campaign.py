@@ -43,6 +43,9 @@ class Campaign:
     isolate: whether each job begins with the scene that the scene function gives. False: it begins with what
     the job before it in the same tab has left, and pictures depend on the order of the jobs.
 
+    on_stray: what becomes of a job whose render left tasks running that it had not awaited; they are cancelled:
+    'fail' counts it as a failure, 'warn' notes it in the report.
+
     Three decorated functions make it whole:
 
     @campaign.jobs      () → iterable of params (dict), of pairs (key, params), or of Job
@@ -65,6 +68,7 @@ class Campaign:
         assets: str | Path | None = None,
         settle_s: float = 0.0,
         on_suspect: str = "keep",
+        on_stray: str = "fail",
         files: bool = True,
         isolate: bool = True,
     ):
@@ -86,6 +90,10 @@ class Campaign:
             raise CampaignError(
                 f"campaign {name!r}: on_suspect must be 'keep', 'retry' or 'fail', got {on_suspect!r:.100}"
             )
+        if on_stray not in ("fail", "warn"):
+            raise CampaignError(
+                f"campaign {name!r}: on_stray must be 'fail' or 'warn', got {on_stray!r:.100}"
+            )
         self.name = name
         self.policy = Policy(
             max_failures=max_failures,
@@ -94,6 +102,7 @@ class Campaign:
             stall_s=stall_s,
             backoff_s=backoff_s,
             on_suspect=on_suspect,
+            on_stray=on_stray,
         )
         self.settle_s = settle_s
         self.files = files

@@ -93,6 +93,13 @@ def init(file: Path, example: str) -> None:
     help="Replace a browser that has grown larger, between two jobs.",
 )
 @option(
+    "--worker-memory",
+    "worker_memory_bytes",
+    type=size(least="256M"),
+    metavar="SIZE",
+    help="End the process that renders, and charge the job that filled it, above that. [default: half the machine's]",
+)
+@option(
     "--halt",
     "halt_share",
     type=share,
@@ -118,11 +125,12 @@ def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
 
     Example: runner run orbit.py --sessions 2
     """
-    from runner.run import run_campaign
+    from runner.run import early_worker, run_campaign
     from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
 
-    campaign = load_campaign(file, settings)
-    return run_campaign(campaign, _run_options(campaign, **given))
+    with early_worker() as worker:
+        campaign = load_campaign(file, settings)
+        return run_campaign(campaign, _run_options(campaign, **given), worker)
 
 
 def _run_options(

@@ -4,11 +4,12 @@ from runner.machine.clocks import ClockWatch
 from runner.machine.disk import forecast, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
 from runner.machine.filesystem import network_filesystem
-from runner.machine.guard import Guard
+from runner.machine.guard import Faults, Guard
 from runner.machine.process import Identity, is_gone, this_process
 
 __all__ = [
     "ClockWatch",
+    "Faults",
     "Guard",
     "Identity",
     "Probe",

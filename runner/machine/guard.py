@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from runner.errors import WorldFault
 from runner.machine.faults import Probe, world_fault
@@ -16,6 +16,21 @@ _LONGEST_WAIT_S = 60.0
 _CALM_S = 60.0
 _PROBE_EVERY_S = 5.0
 _LOOK_AGAIN_S = 0.5
+
+
+class Faults(Protocol):
+    """What those need of the guard who report faults, and wait until they are over."""
+
+    fault: WorldFault | None
+
+    def note(self, kind: str, message: str) -> None:
+        """Keep an event for the report."""
+
+    def tell(self, kind: str, message: str) -> None:
+        """Keep an event for the report, and say it to people."""
+
+    def pause(self, fault: WorldFault) -> None:
+        """The world is at fault: no job is begun until it is well."""
 
 
 class Guard:

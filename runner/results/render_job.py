@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -31,7 +32,8 @@ class RenderJob:
     steps_finished: by this attempt; None for a job that has no steps.
 
     checkpoint: how far earlier attempts have come. persist: takes a function that returns a
-    Checkpoint once its files are on disk, records it, and returns a future.
+    Checkpoint once its files are on disk, records it, and returns a future. check: called before each use
+    with what is done; raises when it is too late.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class RenderJob:
         checkpoint: Checkpoint = Checkpoint(),
         persist: Callable[[Callable[[], Checkpoint]], Future[Any]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        check: Callable[[str], None] = lambda deed: None,
     ):
-        self.params = lease.params
+        # A copy: what a render does to it changes nothing that is kept.
+        self.params = copy.deepcopy(lease.params)
         self.key = lease.key
         self.attempt = lease.attempt
-        self._lease, self._results, self._writer = lease, results, writer
+        self._lease, self._results, self._writer, self._check = lease, results, writer, check
         self._persist, self._monotonic = persist, monotonic
         self._recorded_before = checkpoint.artifacts
         if not all(map(results.is_whole, checkpoint.artifacts)):
@@ -86,7 +90,9 @@ class RenderJob:
         items = range(steps) if isinstance(steps, int) else list(steps)
         self.steps_finished = 0
         for number in range(self._finished, len(items)):
+            self._check("job.steps")
             yield items[number]
+            self._check("job.steps")
             self._finished = number + 1
             self.steps_finished += 1
             self._record()
@@ -122,7 +128,10 @@ class RenderJob:
         The file counts once the job is done. Raises ArtifactError for a name that is taken (upper and
         lower case are one, as on some disks), leaves the folder, or belies the content.
         """
+        self._check(f"job.save({name!r})")
         data, kind = encode(checked_name(name), content)
+        # Encoding takes its time, and a thread may be in it when the render ends.
+        self._check(f"job.save({name!r})")
         if isinstance(content, (Frame, FrameBytes)) and content.suspicion:
             self._suspicions.append(f"{name}: {content.suspicion}")
         try:
@@ -147,6 +156,7 @@ class RenderJob:
         A metric of a param's name and value is that param; of another value it is found as metrics/NAME,
         as is one that has the name of a column (see the README). Raises ArtifactError for other values.
         """
+        self._check("job.log")
         plain = {name: self._plain(name, value) for name, value in metrics.items()}
         self._metrics |= plain
 

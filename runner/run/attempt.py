@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 from runner.frame import Frame
-from runner.job import Lease
+from runner.job import Lease, Policy
 from runner.results import RenderJob
 from runner.run.context import Limits, RunContext, TabSession
+from runner.run.life import CURRENT, Life, place_of_task
 
 __all__ = ["Attempt", "render"]
+
+# How long a render, and what it has left running, may take to end once it is cancelled.
+_GRACE_S, _GRACE_WHEN_STOPPING_S = 5.0, 1.0
+_ASK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,8 @@ class Attempt:
     """What came of one render.
 
     error: what it raised, or asyncio.CancelledError where it was cancelled: when it was overdue, or by the
-    end of its tab or run. overdue: what took too long; ''. took_s: seconds. last_frame: what the tab showed.
+    end of its tab or run. overdue: what took too long; ''. strays: the tasks that it left running, by their
+    places; ''. has_ended: all its code has. took_s: seconds. last_frame: what the tab showed.
     """
 
     session: TabSession
@@ -28,36 +35,80 @@ class Attempt:
     files: RenderJob
     error: BaseException | None
     overdue: str
+    strays: str
+    has_ended: bool
     took_s: float
     last_frame: Frame | None
 
     @property
     def is_good(self) -> bool:
-        return self.error is None and not self.overdue
+        return self.error is None and not self.overdue and not self.strays
 
 
-async def render(context: RunContext, session: TabSession, lease: Lease, files: RenderJob) -> Attempt:
+async def render(
+    context: RunContext, session: TabSession, lease: Lease, files: RenderJob, life: Life
+) -> Attempt:
     """Call the campaign's render function; it is cancelled when its time is up, its tab is gone, or the run stops."""
     began = time.monotonic()
     session.last_frame = None
     session.begin_job()
-    task = asyncio.create_task(context.campaign.render_job(session, files))
+    own = copy_context()
+    own.run(CURRENT.set, life)
+    task = own.run(asyncio.create_task, context.campaign.render_job(context.view(session, life.check), files))
     ends: set[asyncio.Future[Any]] = {task, session.end, context.ending.stopping}
-    overdue = await _in_time(ends, files, context.limits)
+    limits = _OwnLimits(context.limits, lease, context.campaign.policy)
+    overdue = await _in_time(ends, files, limits)
+    took_s = time.monotonic() - began
     cancelled = asyncio.CancelledError("render was cancelled")
     error: BaseException | None = None
     if task.done():
         overdue = ""
     else:
         error = cancelled
-        task.cancel()
-        await asyncio.wait({task})
-    error = cancelled if task.cancelled() else task.exception() or error
-    took_s = time.monotonic() - began
-    return Attempt(session, lease, files, error, overdue, took_s, session.last_frame)
+        await _cancel([task], context)
+    # What runs on may use nothing any more.
+    life.is_over = True
+    strays = life.strays(task)
+    places = "; ".join(sorted(map(place_of_task, strays))[:5])
+    await _cancel(strays, context)
+    has_ended = task.done() and not any(not stray.done() for stray in strays)
+    if not has_ended:
+        life.bury()
+    if task.done():
+        error = cancelled if task.cancelled() else task.exception() or error
+    return Attempt(session, lease, files, error, overdue, places, has_ended, took_s, session.last_frame)
 
 
-async def _in_time(ends: set[asyncio.Future[Any]], files: RenderJob, limits: Limits) -> str:
+async def _cancel(tasks: list[asyncio.Task[Any]], context: RunContext) -> None:
+    """Have the tasks end; those that go on though they were asked again and again are let be."""
+    began = time.monotonic()
+    left: set[asyncio.Task[Any]] = set(tasks)
+    while left:
+        grace_s = _GRACE_WHEN_STOPPING_S if context.ending.stopping.done() else _GRACE_S
+        if time.monotonic() - began > grace_s:
+            return
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_ASK_AGAIN_S)
+
+
+class _OwnLimits:
+    """The limits of one attempt."""
+
+    def __init__(self, limits: Limits, lease: Lease, policy: Policy):
+        self.attempt, self.step = limits.attempt, limits.step
+        self._is_second_chance = lease.failures > 0 or policy.max_failures == 1
+
+    @property
+    def attempt_s(self) -> float:
+        return self.attempt.s_for(self._is_second_chance)
+
+    @property
+    def step_s(self) -> float:
+        return self.step.s_for(self._is_second_chance)
+
+
+async def _in_time(ends: set[asyncio.Future[Any]], files: RenderJob, limits: _OwnLimits) -> str:
     """Wait until one of them is done, or the time is up; returns what was too long, or ''.
 
     Time in which this process was not let run, or the machine slept, is nobody's time: each turn
@@ -66,17 +117,17 @@ async def _in_time(ends: set[asyncio.Future[Any]], files: RenderJob, limits: Lim
     spent_s = still_s = 0.0
     steps = 0
     while True:
-        limits_s = [limits.attempt.s - spent_s]
+        limits_s = [limits.attempt_s - spent_s]
         if files.steps_finished is not None:
             if files.steps_finished > steps:
                 limits.step.learn(still_s / (files.steps_finished - steps))
                 steps, still_s = files.steps_finished, 0.0
-            left_s = limits.step.s - still_s
+            left_s = limits.step_s - still_s
             limits_s = [*(limits_s if limits.attempt.is_given else []), left_s]
             if left_s <= 0.0:
-                return f"no step ended within {limits.step.s:g} s"
+                return f"no step ended within {limits.step_s:g} s{limits.step.origin('stall_s')}"
         if min(limits_s) <= 0.0:
-            return f"no end after {limits.attempt.s:g} s"
+            return f"no end after {limits.attempt_s:g} s{limits.attempt.origin('timeout_s')}"
         turn_s = min(1.0, *limits_s)
         done, _ = await asyncio.wait(ends, timeout=turn_s, return_when=asyncio.FIRST_COMPLETED)
         if done:

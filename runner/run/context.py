@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runner.campaign import Campaign
 from runner.frame import Frame
-from runner.machine import Guard
+from runner.machine import Faults
 from runner.results import ResultsFolder
 from runner.run.ending import Ending
 from runner.run.limits import TimeLimit
@@ -32,15 +32,21 @@ class RunContext:
     """What the parts of one run share: what is rendered, where it is kept, how long it may take, how it ends.
 
     guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
+    view: what a render holds of its session, which calls what it is given before each use. take_fork: whether
+    a process that the job's code forked came back. on_settled: told of each attempt that was completed or
+    charged: the job's id, the attempt's number, and what it was charged with, or ''.
     """
 
     campaign: Campaign
     campaign_id: int
     store: Store
     results: ResultsFolder
-    guard: Guard
+    guard: Faults
     limits: Limits
     ending: Ending
+    view: Callable[[Any, Callable[[str], None]], Any] = lambda session, check: session
+    take_fork: Callable[[int], bool] = lambda job_id: False
+    on_settled: Callable[[int, int, str], None] = lambda job_id, attempt, error: None
 
 
 class TabSession(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from importlib.metadata import version
 from typing import Any, TypeAlias
@@ -14,8 +14,8 @@ from runner.errors import LeaseLost, SessionGone
 from runner.job import Checkpoint, Finished, Lease, Provenance
 from runner.results import RenderJob
 from runner.run.attempt import render
-from runner.run.breaker import Breaker
 from runner.run.context import RunContext, TabSession
+from runner.run.life import Life
 from runner.run.settle import Settler
 from runner.run.threads import Threads
 
@@ -33,17 +33,19 @@ class Crew:
     The loop itself is never cancelled: a claim that has begun is always settled. Only the user's
     render is, when its time is up, its tab is gone, or the run stops.
 
+    come_back: gives the worker, which was taken for dead, another id.
     adopted: how many jobs had been finished before a crash. idle_since: when the last of the tabs that there
     were went away, by the monotonic clock; None before the first and while one is here.
     """
 
-    def __init__(self, context: RunContext, worker_id: int, breaker: Breaker):
+    def __init__(self, context: RunContext, worker_id: int, come_back: Callable[[int], Awaitable[int]]):
         self.adopted = 0
         self.idle_since: float | None = None
         self.worker_id = worker_id
         self._context = context
         self._threads = Threads(context.guard, context.ending)
-        self._settler = Settler(context, self._threads, breaker)
+        self._settler = Settler(context, self._threads)
+        self._come_back = come_back
         self._looking = asyncio.Lock()
         self._has_told_lasting = False
         if not context.campaign.isolate:
@@ -158,7 +160,7 @@ class Crew:
             return await self._threads.store(claim)
         except LeaseLost:
             # This process was suspended for longer than the lease: it goes on as a new worker.
-            self.worker_id = await self._threads.store(store.come_back, self.worker_id, campaign_id)
+            self.worker_id = await self._come_back(self.worker_id)
             return None
 
     async def _attempt(
@@ -167,7 +169,9 @@ class Crew:
         """Render the job; settles what came of it, or returns the task that does so while the tab goes on."""
         if left_behind is not None and await self._adopt(lease, left_behind):
             return set()
-        attempt = await render(self._context, session, lease, await self._files_of(lease))
+        life = Life(lease, lambda what: self._context.guard.note("late", what))
+        files = await self._files_of(lease, life)
+        attempt = await render(self._context, session, lease, files, life)
         session.owner.rendered()
         if session.lasting and not self._has_told_lasting:
             self._has_told_lasting = True
@@ -195,17 +199,19 @@ class Crew:
         self.adopted += is_done
         return is_done
 
-    async def _files_of(self, lease: Lease) -> RenderJob:
+    async def _files_of(self, lease: Lease, life: Life) -> RenderJob:
         store, results, writer = self._context.store, self._context.results, self._threads.writer
 
         def persist(make: Callable[[], Checkpoint]) -> Future[None]:
             return self._threads.submit(lambda: store.checkpoint(lease, make()))
 
         if lease.attempt == 1:
-            return RenderJob(lease, results, writer, persist=persist)
+            return RenderJob(lease, results, writer, persist=persist, check=life.check)
         checkpoint = await self._threads.store(store.checkpoint_of, lease)
         # The files that it names are read and compared.
-        return await self._threads.wait_for(lambda: RenderJob(lease, results, writer, checkpoint, persist))
+        return await self._threads.wait_for(
+            lambda: RenderJob(lease, results, writer, checkpoint, persist, check=life.check)
+        )
 
 
 def _is_over(session: TabSession) -> bool:

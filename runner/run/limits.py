@@ -15,7 +15,8 @@ class TimeLimit:
     """The limit of one attempt, or of one step of it, in seconds.
 
     given_s: by the campaign. Where it gives none: ten minutes at first, and once twenty have ended well,
-    twenty times their median, but not less than half a minute.
+    twenty times their median, but not less than half a minute, and twice that for a job that has failed
+    before or would fail for good: it may be the one that honestly takes longer.
     """
 
     def __init__(self, given_s: float | None):
@@ -34,3 +35,19 @@ class TimeLimit:
     @property
     def s(self) -> float:
         return self._learnt_s if self._given_s is None else self._given_s
+
+    def s_for(self, is_second_chance: bool) -> float:
+        """The limit, for a job that has failed before or would fail for good, or for another."""
+        return self.s * 2.0 if is_second_chance and not self.is_given else self.s
+
+    def origin(self, name: str) -> str:
+        """Where a limit that was not given comes from, and what gives one; '' for one that was."""
+        if self.is_given:
+            return ""
+        count = len(self._durations_s)
+        known = (
+            f"learnt from {count} that ended well, after {median(self._durations_s):.2g} s by their median"
+            if count >= _KNOWN_FROM
+            else f"as long as fewer than {_KNOWN_FROM} have ended well"
+        )
+        return f" (a limit {known}; Campaign({name}=…) gives one)"

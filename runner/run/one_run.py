@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from runner.browsers import BrowserPool, Limits
+import psutil
+
+from runner.browsers import Limits
 from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
@@ -21,24 +23,18 @@ from runner.job import Place, Source
 from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
 from runner.run.breaker import Breaker
-from runner.run.context import Limits as RenderLimits
-from runner.run.context import RunContext
-from runner.run.crew import Crew
 from runner.run.ending import End, Ending
 from runner.run.farewell import say_end
 from runner.run.keeper import LEASE_S, Housekeeper
-from runner.run.limits import TimeLimit
+from runner.run.process import WorkerProcess
 from runner.run.progress import show_progress
 from runner.run.say import ask, say
 from runner.run.signals import Signals
+from runner.run.spec import WorkerSpec
+from runner.run.supervisor import Supervisor
 from runner.store import Store
-from runner.tabs import PERSON
-
-if TYPE_CHECKING:
-    from runner.sessions import Session
 
 _SHEET_TILES = 100
-_TABS_AWAY_S = 5.0
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
 
@@ -53,7 +49,8 @@ class RunOptions:
     require_gpu: refuse to render in software. limits: when a browser has done enough.
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
-    yields are taken out.
+    yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
+    half the machine's.
     """
 
     sessions: int
@@ -69,11 +66,13 @@ class RunOptions:
     min_free_bytes: int = 0
     add: bool = False
     prune: bool = False
+    worker_memory_bytes: int | None = None
 
 
-def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
+def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess | None = None) -> ExitStatus:
     """Add the campaign's jobs, render until nothing is left, and say what happened.
 
+    worker: a process that was started early, so that it imports meanwhile; it is the caller's to end.
     Raises a RunnerError for what the user can mend.
     """
     began = time.monotonic()
@@ -120,10 +119,9 @@ def run_campaign(campaign: Campaign, options: RunOptions) -> ExitStatus:
         try:
             status: ExitStatus | None = None
             if progress.left:
-                worker_id = guard.insist(store.start_worker, campaign_id)
                 earlier = guard.insist(_earlier_renderer, store, campaign_id)
-                one = _Run(campaign, campaign_id, store, results, guard, options)
-                status = asyncio.run(one.work(worker_id, earlier, log, signals, commands))
+                one = _Run(campaign, campaign_id, store, results, guard, options, earlier)
+                status = asyncio.run(one.work(log, signals, commands, worker))
                 guard.probes = []
             if status is None:
                 status = guard.insist(_status_of, store, campaign_id)
@@ -195,69 +193,77 @@ class _Run:
     results: ResultsFolder
     guard: Guard
     options: RunOptions
+    earlier_renderer: str
 
     async def work(
-        self, worker_id: int, earlier_renderer: str, log: MetricsLog, signals: Signals, commands: Commands
+        self, log: MetricsLog, signals: Signals, commands: Commands, worker: WorkerProcess | None
     ) -> ExitStatus | None:
         """Render; the exit status, or None where it is as the rows tell."""
-        # Vuer takes most of a second to import; the commands that only read go without it.
-        from runner.sessions import Server
-
-        options, guard, ending = self.options, self.guard, Ending()
-        pool = BrowserPool(
-            options.sessions,
-            say,
+        store, campaign_id, options, guard = self.store, self.campaign_id, self.options, self.guard
+        ending, token = Ending(), secrets.token_urlsafe(24)
+        assert self.campaign.file is not None
+        supervisor = Supervisor(
+            store,
+            campaign_id,
+            self.campaign.policy,
             guard,
-            options.rasterizer,
-            options.require_gpu,
-            options.limits,
-            earlier_renderer,
+            ending,
+            Breaker(options.halt_share),
+            lambda worker_id, port: self._spec(worker_id, port or options.port, token),
+            self.campaign.file.parent,
+            options.worker_memory_bytes or psutil.virtual_memory().total // 2,
         )
-        policy = self.campaign.policy
-        limits = RenderLimits(TimeLimit(policy.timeout_s), TimeLimit(policy.stall_s))
-        context = RunContext(self.campaign, self.campaign_id, self.store, self.results, guard, limits, ending)
-        crew = Crew(context, worker_id, Breaker(options.halt_share))
-        server = Server(_welcome(crew.work), options.host, options.port, self.campaign.assets)
-        await server.start()
-        if not options.sessions:
-            say(f"open this link in a browser, in as many tabs as you like:\n{server.link()}")
-        guard.probes = self._probes(pool, crew, ending)
-        browsers = asyncio.create_task(pool.run(server))
-        finished = asyncio.create_task(ending.finished.wait())
-        shown = asyncio.create_task(
-            show_progress(self.store, self.campaign_id, commands, lambda: len(server.sessions))
+        guard.probes = self._probes(supervisor)
+        keeper = Housekeeper(
+            store, campaign_id, self.results, guard, lambda: supervisor.worker, log, options.min_free_bytes
         )
+        shown = asyncio.create_task(show_progress(store, campaign_id, commands, lambda: supervisor.sessions))
         try:
             with signals.ending(ending):
-                async with Housekeeper(context, crew, log, options.min_free_bytes):
-                    ends: set[asyncio.Future[Any]] = {browsers, finished, ending.stopping}
-                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                    ending.stop("the run was stopped")
-                    await crew.stopped()
-                if crew.adopted:
-                    say(
-                        f"{crew.adopted:,} jobs had been finished before a crash, and were not rendered again"
-                    )
+                async with keeper.at_work(ending):
+                    await supervisor.work(worker, WorkerProcess)
         finally:
-            finished.cancel()
             shown.cancel()
-            await server.stop()
-            if not browsers.done():
-                browsers.cancel()
             await asyncio.gather(shown, return_exceptions=True)
-            with contextlib.suppress(asyncio.CancelledError):
-                await browsers
+        if supervisor.adopted:
+            say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals)
 
-    def _probes(self, pool: BrowserPool, crew: Crew, ending: Ending) -> list[Probe]:
+    def _spec(self, worker_id: int, port: int, token: str) -> WorkerSpec:
+        options, sources = self.options, self.campaign.sources
+        return WorkerSpec(
+            file=str(self.campaign.file),
+            settings=self.campaign.settings,
+            database=options.database,
+            results=str(options.results),
+            campaign_id=self.campaign_id,
+            worker_id=worker_id,
+            sources=sources.current() if sources is not None else {},
+            sessions=options.sessions,
+            host=options.host,
+            port=port,
+            token=token,
+            rasterizer=options.rasterizer,
+            require_gpu=options.require_gpu,
+            renders=options.limits.renders,
+            memory_bytes=options.limits.memory_bytes,
+            earlier_renderer=self.earlier_renderer,
+        )
+
+    def _probes(self, supervisor: Supervisor) -> list[Probe]:
         """What sees whether the world lets the run go on."""
         folders = [self.results.folder]
         if self.store.file is not None:
             folders.append(self.store.file.parent)
         probes = [probe_descriptors, *(probe_disk(folder, self.options.min_free_bytes) for folder in folders)]
-        if not self.options.sessions:
-            return [*probes, _probe_tabs(crew, ending)]
-        return [*probes, pool.probe, probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES)]
+        if self.options.sessions:
+            probes.append(probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES))
+
+        def probe_tabs() -> None:
+            if supervisor.trouble:
+                raise WorldFault(supervisor.trouble)
+
+        return [*probes, probe_tabs]
 
 
 def _status_of_end(ending: Ending, signals: Signals) -> ExitStatus | None:
@@ -274,38 +280,6 @@ def _status_of_end(ending: Ending, signals: Signals) -> ExitStatus | None:
         )
         return ExitStatus.STOPPED
     return None
-
-
-def _probe_tabs(crew: Crew, ending: Ending) -> Probe:
-    """Fails while all tabs that there were are gone: their machine sleeps, or the network is away."""
-
-    def probe() -> None:
-        since = crew.idle_since
-        if since is not None and time.monotonic() - since > _TABS_AWAY_S and not ending.finished.is_set():
-            raise WorldFault("no tab is connected any more: open this run's link again, or wake its machine")
-
-    return probe
-
-
-def _welcome(work: Callable[[Session], Awaitable[None]]) -> Callable[[Session], Awaitable[None]]:
-    """The work, for pages that can do it, and one line when the web client is not the one known here."""
-    said = False
-
-    async def welcome(session: Session) -> None:
-        nonlocal said
-        if session.refused:
-            # The pool tells of its own.
-            if session.owner is PERSON:
-                say(f"{session.name} cannot render: {session.refused}")
-            return
-        changed = session.changed_parts()
-        if changed and not said:
-            said = True
-            parts = ", ".join(f"{name} {version}" for name, version in changed.items())
-            say(f"Vuer's web client has changed ({parts}): look at the first frames before you trust them")
-        await work(session)
-
-    return welcome
 
 
 def _status_of(store: Store, campaign_id: int) -> ExitStatus:

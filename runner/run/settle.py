@@ -13,9 +13,7 @@ from typing import Any
 from runner.errors import LeaseLost, SessionGone, WorldFault
 from runner.job import Outcome
 from runner.run.attempt import Attempt
-from runner.run.breaker import Breaker
 from runner.run.context import RunContext
-from runner.run.ending import End
 from runner.run.threads import Threads
 from runner.run.verdict import AttemptEnd, Move, Verb, verdict
 
@@ -25,13 +23,10 @@ _SHUTDOWN_S = 0.5
 
 
 class Settler:
-    """Makes the move that an attempt's end calls for.
+    """Makes the move that an attempt's end calls for."""
 
-    breaker: tells when so many attempts fail that the run is halted, and those are charged to nobody.
-    """
-
-    def __init__(self, context: RunContext, threads: Threads, breaker: Breaker):
-        self._context, self._threads, self._breaker = context, threads, breaker
+    def __init__(self, context: RunContext, threads: Threads):
+        self._context, self._threads = context, threads
         self._tabs_lost: Counter[int] = Counter()
 
     async def settle(self, attempt: Attempt) -> None:
@@ -53,8 +48,15 @@ class Settler:
 
     async def _end_of(self, attempt: Attempt) -> AttemptEnd:
         """How the attempt ended, once that is known."""
-        end = AttemptEnd(attempt.error, attempt.overdue, suspicion=attempt.files.suspicion)
-        if attempt.is_good:
+        end = AttemptEnd(
+            attempt.error,
+            attempt.overdue,
+            suspicion=attempt.files.suspicion,
+            strays=attempt.strays,
+            has_ended=attempt.has_ended,
+            has_forked=self._context.take_fork(attempt.lease.job_id),
+        )
+        if attempt.error is None:
             return end
         session, stopping = attempt.session, self._context.ending.stopping
         if session.closed.done() and not stopping.done():
@@ -119,22 +121,20 @@ class Settler:
             await self._threads.wait_for(
                 partial(self._context.results.remove_earlier, lease, outcome.artifacts)
             )
-        self._breaker.add(lease.job_id, lease.attempt)
+        self._context.on_settled(lease.job_id, lease.attempt, "")
+        if attempt.strays:
+            self._context.guard.note("stray", f"{lease} left running {attempt.strays}; it was cancelled")
         return True
 
     async def _charge(self, move: Move, attempt: Attempt) -> None:
-        """Charge the job, unless this is one failure too many: then the run halts, and none of them counts."""
+        """Charge the job, with the evidence."""
         context, lease = self._context, attempt.lease
         charge = context.store.fail if move.verb is Verb.FAIL else context.store.reclaim
         evidence = await self._threads.wait_for(lambda: self._evidence(attempt))
         if move.error is not None:
             evidence.append("".join(traceback.format_exception(move.error)))
         await self._threads.store(charge, lease, move.reason, "\n".join(evidence) or None)
-        reason = self._breaker.add(lease.job_id, lease.attempt, move.reason)
-        if reason and not context.ending.stopping.done():
-            context.ending.stop(f"halted: {reason}", End.HALTED)
-            context.guard.note("halt", reason)
-            await self._threads.store(context.store.uncharge, context.campaign_id, self._breaker.charged())
+        context.on_settled(lease.job_id, lease.attempt, move.reason)
 
     def _evidence(self, attempt: Attempt) -> list[str]:
         """What the page said and showed last, in lines; the picture goes into a file."""

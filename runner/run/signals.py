@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -20,6 +21,9 @@ _ENDED_BY: dict[int, ExitStatus] = {
     signal.SIGTERM: ExitStatus.TERMINATED,
     signal.SIGHUP: ExitStatus.TERMINATED,
 }
+
+
+_LONGEST_END_S = 30.0
 
 
 class Signals:
@@ -81,9 +85,15 @@ class Signals:
         if self._under_way is not None and self.status is None:
             self.status = _ENDED_BY[number]
             ending, loop = self._under_way
+            threading.Thread(target=self._end_in_the_end, args=(number,), daemon=True).start()
             loop.call_soon_threadsafe(self._stop, ending)
         elif self._under_way is None or number != signal.SIGHUP:
             self._end_at_once(number)
+
+    def _end_in_the_end(self, number: int) -> None:
+        """Whatever holds the end up, a database that is locked, a disk that hangs: it is not waited for longer."""
+        time.sleep(_LONGEST_END_S)
+        self._end_at_once(number)
 
     def _end_at_once(self, number: int) -> None:
         for child in psutil.Process().children(recursive=True):

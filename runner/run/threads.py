@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from runner.errors import WorldFault
-from runner.machine import Guard
+from runner.machine import Faults
 from runner.run.ending import Ending
 
 __all__ = ["Threads"]
@@ -25,7 +25,7 @@ class Threads:
     writer: where files are encoded and written.
     """
 
-    def __init__(self, guard: Guard, ending: Ending):
+    def __init__(self, guard: Faults, ending: Ending):
         self.writer: Executor = ThreadPoolExecutor(8, thread_name_prefix="runner-files")
         self._guard, self._ending = guard, ending
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")

@@ -30,7 +30,8 @@ class AttemptEnd:
     error: what the render, or the keeping of its files, raised; asyncio.CancelledError where it was cancelled.
     overdue: what took too long; ''. tab: how the tab ended, where it did; tab_name: its name, for people.
     tabs_lost: how many tabs this job has lost, with this one. stopping: why the run stops; ''. suspicion:
-    which picture may be wrong, and why; ''.
+    which picture may be wrong, and why; ''. strays: the tasks that it left running, by their places; ''.
+    has_ended: nothing of its code goes on. has_forked: a process that it forked came back into the runner.
     """
 
     error: BaseException | None = None
@@ -40,6 +41,9 @@ class AttemptEnd:
     tabs_lost: int = 0
     stopping: str = ""
     suspicion: str = ""
+    strays: str = ""
+    has_ended: bool = True
+    has_forked: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,25 +63,34 @@ class Move:
 def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
     """What becomes of the job whose attempt ended so."""
     if end.error is None and not end.overdue:
-        return _of_a_whole_one(lease, policy, end.suspicion)
+        return _of_a_whole_one(lease, policy, end)
     if end.stopping:
         return Move(Verb.RELEASE, end.stopping)
     if end.tab is not None or isinstance(end.error, SessionGone):
         return _of_a_lost_tab(policy, end)
     if end.overdue:
         # The page may still be busy with it.
-        return Move(Verb.FAIL, f"TimeoutError: {end.overdue}", spoils_tab=True)
+        goes_on = "" if end.has_ended else "; it did not end when it was cancelled"
+        return Move(Verb.FAIL, f"TimeoutError: {end.overdue}{goes_on}", spoils_tab=True)
     fault = world_fault(end.error)
     if fault is not None:
         return Move(Verb.RELEASE, str(fault), error=fault)
     assert end.error is not None
-    return Move(Verb.FAIL, one_line(end.error), error=end.error)
+    return Move(Verb.FAIL, one_line(end.error), error=end.error, spoils_tab=not end.has_ended)
 
 
-def _of_a_whole_one(lease: Lease, policy: Policy, suspicion: str) -> Move:
+def _of_a_whole_one(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
+    if end.has_forked:
+        return Move(
+            Verb.FAIL, "ForkError: a process that render forked went on in runner: end it with os._exit"
+        )
+    if end.strays and (policy.on_stray == "fail" or not end.has_ended):
+        goes_on = "" if end.has_ended else ", and did not end when it was cancelled"
+        reason = f"StrayTask: render had ended and left running {end.strays}{goes_on}; await what it starts"
+        return Move(Verb.FAIL, reason, spoils_tab=not end.has_ended)
     is_last = lease.failures + 1 >= policy.max_failures
-    if suspicion and (policy.on_suspect == "fail" or (policy.on_suspect == "retry" and not is_last)):
-        error = FrameError(f"the picture may be wrong: {suspicion}")
+    if end.suspicion and (policy.on_suspect == "fail" or (policy.on_suspect == "retry" and not is_last)):
+        error = FrameError(f"the picture may be wrong: {end.suspicion}")
         return Move(Verb.FAIL, one_line(error), error=error)
     return Move(Verb.COMPLETE)
 

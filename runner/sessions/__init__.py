@@ -2,8 +2,10 @@
 
 from runner.sessions.server import Server
 from runner.sessions.session import Session
+from runner.sessions.view import session_view
 
 __all__ = [
     "Server",
     "Session",
+    "session_view",
 ]

@@ -48,6 +48,7 @@ class Server:
     host: an address of this machine; anything but loopback lets other machines in, with the token.
     port: 0 takes a free one.
     assets: whose files are given out as well, each under the URL that it makes for them.
+    token: who has it is let in; '' makes one.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Server:
         host: str = "localhost",
         port: int = 0,
         assets: AssetFolder | None = None,
+        token: str = "",
     ):
         self.host, self.port = host, port
-        self.token = secrets.token_urlsafe(24)
+        self.token = token or secrets.token_urlsafe(24)
         self.sessions: set[Session] = set()
         self._work, self._assets = work, assets
         self._owners: dict[str, TabOwner] = {}

@@ -9,6 +9,7 @@ import asyncio
 import copy
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextvars import Context
 from typing import Any
 from uuid import uuid4
 
@@ -423,7 +424,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         if not self.closed.done():
             self.closed.set_result(reason)
             if end is None:
-                self._learning_end = asyncio.create_task(self._learn_end(reason))
+                # Whoever closes it, it is nobody's task.
+                self._learning_end = Context().run(asyncio.create_task, self._learn_end(reason))
         if end is not None and not self.end.done():
             self.end.set_result(end)
         for reply in self._replies.values():

@@ -232,6 +232,15 @@ class Store(Reader):
             cursor.run(statements.END_WORKER, {"worker": worker_id, "now": self.clock()})
         return len(held)
 
+    def held(self, campaign_id: int, worker_id: int) -> list[Lease]:
+        """The leases that the worker holds, without their params."""
+        with self.database.write() as cursor:
+            rows = cursor.run(statements.HELD_BY, {"worker": worker_id}).fetchall()
+        return [
+            Lease(job_id, campaign_id, worker_id, attempt, key, {}, *charges_and_times)
+            for job_id, attempt, key, *charges_and_times in rows
+        ]
+
     def reap(self, campaign_id: int, lease_s: float) -> int:
         """Take back the jobs of dead workers; returns how many jobs that were.
 

@@ -1,0 +1,53 @@
+"""Messages between the supervisor and a worker process: lines of JSON on a pair of sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+__all__ = ["Channel", "Message"]
+
+# What kind of message it is, by the name "is", and whatever belongs to it.
+Message: TypeAlias = dict[str, Any]
+
+
+class Channel:
+    """One end of the pair."""
+
+    def __init__(self, end: socket.socket):
+        self._end, self._lock = end, threading.Lock()
+        end.settimeout(None)
+
+    def send(self, kind: str, /, **values: Any) -> None:
+        """Send it, unless there is nobody any more; from any thread."""
+        line = json.dumps({"is": kind} | values) + "\n"
+        try:
+            with self._lock:
+                self._end.sendall(line.encode())
+        except OSError:
+            pass  # whoever waits for the other's end sees it
+
+    def listen(self, on_message: Callable[[Message], object], on_end: Callable[[], None]) -> None:
+        """Have a thread call on_message with each message, and on_end when the other end is gone."""
+
+        def read() -> None:
+            try:
+                with self._end.makefile("rb") as lines:
+                    for line in lines:
+                        on_message(json.loads(line))
+            except (OSError, ValueError):
+                pass  # gone in the middle of a line
+            on_end()
+
+        threading.Thread(target=read, name="runner-channel", daemon=True).start()
+
+    def close(self) -> None:
+        """Let the other end know that there is nobody here any more."""
+        try:
+            self._end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._end.close()

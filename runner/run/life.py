@@ -1,0 +1,86 @@
+"""One attempt's life: while it lasts its code may use what it was given, and afterwards no more."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from runner.errors import JobOver
+from runner.job import Lease
+
+__all__ = ["CURRENT", "Life", "place_of_task"]
+
+_OURS = str(Path(__file__).parents[1])
+
+
+class Life:
+    """One attempt's life. Whatever its code starts, tasks and threads, knows it by CURRENT.
+
+    tasks: those that its code has started. is_over: nothing that it was given may be used any more.
+    is_buried: no step of its code is run any more, because some of it did not end when it was cancelled.
+    on_late: called with what the code did too late, the first time.
+    """
+
+    def __init__(self, lease: Lease, on_late: Callable[[str], None] = lambda what: None):
+        self.job_id, self.attempt, self.key = lease.job_id, lease.attempt, lease.key
+        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self.is_over = self.is_buried = False
+        self.buried: list[asyncio.Task[Any]] = []
+        self._on_late = on_late
+        self._has_told = False
+        self._process = os.getpid()
+
+    def check(self, deed: str) -> None:
+        """Raises JobOver when it is too late for that deed, or it is done in another process."""
+        if os.getpid() != self._process:
+            raise JobOver(
+                f"job {self.key}: {deed} in a process that its render forked: end that with os._exit"
+            )
+        if self.is_over:
+            if not self._has_told:
+                self._has_told = True
+                self._on_late(
+                    f"job {self.key} (attempt {self.attempt}): its code called {deed} after its end"
+                )
+            raise JobOver(
+                f"job {self.key} (attempt {self.attempt}) has ended, and {deed} came too late: "
+                "await in render what it starts"
+            )
+
+    def strays(self, render: asyncio.Task[Any]) -> list[asyncio.Task[Any]]:
+        """Tasks that the user's code has started and not awaited."""
+        return [
+            task
+            for task in self.tasks
+            if task is not render and not task.done() and _is_users(task.get_coro())
+        ]
+
+    def bury(self) -> None:
+        """Run no step of its code any more."""
+        # Kept, because a task that is dropped unfinished is thrown into once more.
+        self.buried = [task for task in self.tasks if not task.done()]
+        self.is_buried = True
+
+
+CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
+
+
+def place_of_task(task: asyncio.Task[Any]) -> str:
+    """NAME at FILE:LINE, of the task's own function, where it stands now."""
+    coroutine: Any = task.get_coro()
+    frame, code = getattr(coroutine, "cr_frame", None), getattr(coroutine, "cr_code", None)
+    if code is None:
+        return task.get_name()
+    line = frame.f_lineno if frame is not None else code.co_firstlineno
+    return f"{getattr(coroutine, '__qualname__', code.co_name)} at {code.co_filename}:{line}"
+
+
+def _is_users(coroutine: Any) -> bool:
+    """Not one of this package's own, nor what asyncio makes of an async generator that nobody reads to its end."""
+    return inspect.iscoroutine(coroutine) and not coroutine.cr_code.co_filename.startswith(_OURS)

@@ -1,0 +1,120 @@
+"""A worker process from outside: started, looked at, ended with all that it has started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from runner.browsers import end_orphans
+from runner.run.board import Board
+from runner.run.channel import Channel
+from runner.run.worker_process import TELL_STACK
+
+__all__ = ["WorkerProcess", "early_worker"]
+
+# Its modules are found where this process finds them, and nowhere else.
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv.pop(1).split(sys.argv.pop(1)); "
+    "from runner.run.worker_process import main; main()"
+)
+_STACK_S, _LOOK_AGAIN_S = 2.0, 0.05
+
+
+class WorkerProcess:
+    """A worker process. It begins to import at once, and to work when it is sent a spec."""
+
+    def __init__(self) -> None:
+        self.board = Board()
+        self._is_closed = False
+        self._folder = Path(tempfile.mkdtemp(prefix="runner-worker-"))
+        self._stacks = self._folder / "stacks"
+        self._stacks.touch()
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        descriptors = (theirs.fileno(), self.board.descriptor)
+        arguments = [*map(str, descriptors), str(os.getpid()), str(self._stacks)]
+        path = os.pathsep.join(os.getcwd() if part == "" else part for part in sys.path)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, path, os.pathsep, *arguments],
+                stdin=subprocess.DEVNULL,
+                pass_fds=descriptors,
+                # What a terminal sends to all is the supervisor's to hear.
+                start_new_session=True,
+            )
+
+    def poll(self) -> int | None:
+        """Its exit status, below 0 the signal that ended it; None while it lives."""
+        return self._process.poll()
+
+    def memory_bytes(self) -> int:
+        """What it holds in memory; 0 when it is gone."""
+        try:
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def stacks(self) -> str:
+        """What its threads are doing, as faulthandler writes it; also what they did when it crashed."""
+        before = self._stacks.stat().st_size
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, TELL_STACK)
+            deadline = time.monotonic() + _STACK_S
+            size, last = before, -1
+            # Until something came, and no more comes.
+            while (size == before or size != last) and time.monotonic() < deadline:
+                time.sleep(_LOOK_AGAIN_S)
+                last, size = size, self._stacks.stat().st_size
+        with open(self._stacks, errors="replace") as file:
+            file.seek(before if self.poll() is None else 0)
+            return file.read()
+
+    def end(self) -> None:
+        """End it at once, its browsers, and whatever else it has started; nothing of it is left."""
+        children: list[psutil.Process] = []
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(self._process.pid).children(recursive=True)
+        # What forks on and on is in its group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        end_orphans()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what it was reached by."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.channel.close()
+        self.board.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def early_worker() -> Iterator[WorkerProcess]:
+    """A worker process that imports while the supervisor does something else; it is gone at the end."""
+    worker = WorkerProcess()
+    try:
+        yield worker
+    finally:
+        if worker.poll() is None:
+            worker.end()

@@ -1,0 +1,39 @@
+"""What a worker process is told when it is to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["WorkerSpec"]
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker process renders, where to, and how; plain values only.
+
+    file, settings: of the campaign. database: a path or URL. worker_id: under which it claims. sources: digests
+    of the files that are known to be used. token, port: of its server; port 0 takes a free one.
+    renders, memory_bytes: when a browser has done enough. earlier_renderer: what drew the pictures so far.
+    """
+
+    file: str
+    settings: Mapping[str, str]
+    database: str
+    results: str
+    campaign_id: int
+    worker_id: int
+    sources: Mapping[str, str]
+    sessions: int
+    host: str
+    port: int
+    token: str
+    rasterizer: str
+    require_gpu: bool
+    renders: int
+    memory_bytes: int
+    earlier_renderer: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

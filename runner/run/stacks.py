@@ -1,0 +1,68 @@
+"""Reads the stacks that faulthandler writes: where in the user's own code a thread was."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from pathlib import Path
+
+__all__ = ["crashed_thread", "place_in", "signal_told"]
+
+_THREAD = re.compile(r"(Current thread|Thread) 0x([0-9a-f]+)")
+_FRAME = re.compile(r'  File "(.*)", line (\d+)')
+_FATAL = re.compile(r"Fatal Python error: (.*)")
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+def place_in(stacks: str, thread: int, folder: Path) -> str:
+    """FILE:LINE, the innermost of the user's own in that thread's last stack; '' where none is known.
+
+    The user's own is what lies in the folder, or else what is neither Python's, nor installed, nor ours.
+    """
+    frames = _frames_of(stacks, thread)
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")] + [
+        _PACKAGE
+    ]
+    own = [
+        place
+        for place in frames
+        if Path(place[0]).is_relative_to(folder) and "site-packages" not in Path(place[0]).parts
+    ]
+    others = [place for place in frames if not any(Path(place[0]).is_relative_to(one) for one in installed)]
+    for found in (own, others, frames):
+        if found:
+            return f"{found[0][0]}:{found[0][1]}"
+    return ""
+
+
+def crashed_thread(stacks: str) -> int | None:
+    """The thread in which a fatal error happened, where one was told."""
+    fatal = _FATAL.search(stacks)
+    if fatal is None:
+        return None
+    for kind, number in _THREAD.findall(stacks[fatal.end() :]):
+        if kind == "Current thread":
+            return int(number, 16)
+    return None
+
+
+def signal_told(stacks: str) -> str:
+    """What a fatal error is called; ''."""
+    found = _FATAL.search(stacks)
+    return found[1] if found else ""
+
+
+def _frames_of(stacks: str, thread: int) -> list[tuple[str, int]]:
+    """The last stack of that thread, innermost first."""
+    frames: list[tuple[str, int]] = []
+    is_its_own = False
+    for line in stacks.splitlines():
+        header, frame = _THREAD.match(line), _FRAME.match(line)
+        if header:
+            is_its_own = int(header[2], 16) == thread
+            frames = [] if is_its_own else frames
+        elif frame and is_its_own:
+            frames.append((frame[1], int(frame[2])))
+        elif not frame:
+            is_its_own = False
+    return frames

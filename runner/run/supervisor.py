@@ -1,0 +1,305 @@
+"""The supervisor: has a worker process render, watches it, and sees that one job's code cannot stop the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner import errors
+from runner.errors import LeaseLost, RunnerError, WorldFault
+from runner.job import Lease, Policy
+from runner.machine import Guard
+from runner.run.blame import Fault, FaultKind, culprit, reason
+from runner.run.board import Running
+from runner.run.breaker import Breaker
+from runner.run.channel import Message
+from runner.run.ending import End, Ending
+from runner.run.keeper import LEASE_S
+from runner.run.process import WorkerProcess
+from runner.run.say import say
+from runner.run.spec import WorkerSpec
+from runner.run.threads import Threads
+from runner.store import Store, Worker
+
+__all__ = ["Supervisor", "standstill_limit_s"]
+
+_TICK_S = 0.1
+_WEIGH_EVERY = 3
+# How long a worker's loop may stand still: while jobs run, while the campaign is loaded, while it is to stop.
+_STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
+# How long a worker may take to end that was told to stop, or has said that it is over.
+_STOP_S, _EXIT_S = 15.0, 5.0
+_FRUITLESS_LIVES = 3
+
+
+def standstill_limit_s(policy: Policy) -> float:
+    """How long one job's code may hold up all others: the campaign's own limits, or half a minute."""
+    given = [limit_s for limit_s in (policy.timeout_s, policy.stall_s) if limit_s is not None]
+    return max(min([_STILL_S, *given]), _LEAST_STILL_S)
+
+
+@dataclass
+class _Life:
+    """One worker process from its start to its end, as it tells of itself."""
+
+    process: WorkerProcess
+    worker: Worker
+    has_begun: bool = False
+    is_over: bool = False
+    settled: int = 0
+    grown: Counter[Running] = field(default_factory=Counter)
+
+
+class Supervisor:
+    """Has worker processes render, one after the other, until the run ends.
+
+    spec: what a worker is told, for its id and a port. folder: where the user's own code lies.
+    memory_bytes: a worker that holds more is ended. sessions: how many tabs there are. trouble: what keeps
+    the worker's tabs from work; ''. adopted: jobs that had been finished before a crash.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        campaign_id: int,
+        policy: Policy,
+        guard: Guard,
+        ending: Ending,
+        breaker: Breaker,
+        spec: Callable[[int, int], WorkerSpec],
+        folder: Path,
+        memory_bytes: int,
+    ):
+        self.sessions = self.adopted = 0
+        self.worker: Worker | None = None
+        self.trouble = ""
+        self._store, self._campaign_id, self._policy = store, campaign_id, policy
+        self._guard, self._ending, self._breaker = guard, ending, breaker
+        self._spec, self._folder, self._memory_bytes = spec, folder, memory_bytes
+        self._threads = Threads(guard, ending)
+        self._limit_s = standstill_limit_s(policy)
+        self._port = 0
+        self._beating: asyncio.Task[None] | None = None
+        self._in_flight_when_unexplained: Counter[int] = Counter()
+
+    async def work(self, process: WorkerProcess | None, start: Callable[[], WorkerProcess]) -> None:
+        """Have workers render until the run ends. process: one that was started already."""
+        fruitless = 0
+        try:
+            while True:
+                life = await self._begin(process or start())
+                process = None
+                try:
+                    fault = await self._watch(life)
+                finally:
+                    await asyncio.to_thread(life.process.end)
+                if fault is None:
+                    break
+                is_known = await self._assign_blame(life, fault)
+                fruitless = 0 if is_known or life.settled else fruitless + 1
+                if self._ending.stopping.done():
+                    break
+                if fruitless >= _FRUITLESS_LIVES:
+                    raise RunnerError(
+                        f"the worker process ended {fruitless} times before it had done a job; the last one "
+                        f"{reason(fault, culprit(fault), self._folder)}"
+                    )
+        except Exception as error:
+            self._ending.fail(error)
+        finally:
+            self._ending.stop("the run was stopped")
+            await self._sign_off()
+
+    async def _begin(self, process: WorkerProcess) -> _Life:
+        self.worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S)
+        life = _Life(process, self.worker)
+        loop = asyncio.get_running_loop()
+        process.channel.listen(
+            lambda message: loop.call_soon_threadsafe(self._hear, life, message), on_end=lambda: None
+        )
+        process.channel.send("go", spec=self._spec(self.worker.id, self._port).to_json())
+        return life
+
+    async def _sign_off(self) -> None:
+        """What is written when no worker is left: charges that are taken back, and the worker's end."""
+        stop = self._ending.stopping.result()
+
+        def last() -> None:
+            if stop.end is End.HALTED:
+                self._store.uncharge(self._campaign_id, self._breaker.charged())
+            if self.worker is not None:
+                self.worker.end()
+
+        self.sessions = 0
+        await self._threads.close(last)
+
+    # -- what the worker says --------------------------------------------------------------------
+
+    def _hear(self, life: _Life, message: Message) -> None:
+        kind = message.pop("is")
+        if kind == "say":
+            say(message["line"])
+        elif kind == "state":
+            self.sessions, self.trouble = message["sessions"], message["trouble"]
+        elif kind == "settled":
+            life.settled += 1
+            self._count(message["job"], message["attempt"], message["error"])
+        elif kind == "event":
+            self._guard.events.append((message["ts"], message["kind"], message["message"]))
+        elif kind == "pause":
+            self._guard.pause(WorldFault(message["message"]))
+        elif kind == "begun":
+            self._on_begun(life, message["port"], message["link"])
+        elif kind == "lost":
+            # The next beat shows it, too, but that may be a while.
+            self._beating = asyncio.create_task(self._beat(life))
+        elif kind == "adopted":
+            self.adopted += message["count"]
+        elif kind == "failed":
+            self._ending.fail(_error_of(message))
+        elif kind == "over":
+            life.is_over = True
+
+    def _on_begun(self, life: _Life, port: int, link: str) -> None:
+        is_first = not self._port
+        life.has_begun, self._port = True, port
+        if is_first and link:
+            say(f"open this link in a browser, in as many tabs as you like:\n{link}")
+
+    async def _beat(self, life: _Life) -> None:
+        with contextlib.suppress(WorldFault):
+            await self._threads.store(life.worker.beat)
+
+    def _count(self, job_id: int, attempt: int, error: str) -> None:
+        """Count an attempt; one failure too many halts the run, and none of them counts."""
+        why = self._breaker.add(job_id, attempt, error)
+        if why and not self._ending.stopping.done():
+            self._ending.stop(f"halted: {why}", End.HALTED)
+            self._guard.note("halt", why)
+
+    # -- what is seen of it ----------------------------------------------------------------------
+
+    async def _watch(self, life: _Life) -> Fault | None:
+        """Wait for its end; None when it ended in order, else what befell it. It may live on then."""
+        process, stopping = life.process, self._ending.stopping
+        fault_told: WorldFault | None = None
+        worker_id = life.worker.id
+        beats, still_s, ticks = -1, 0.0, 0
+        told_at = over_at = 0.0
+        memory_bytes = process.memory_bytes()
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            ticks += 1
+            status = process.poll()
+            if status is not None:
+                # What it said last is heard first.
+                await asyncio.sleep(_TICK_S)
+                return None if life.is_over else self._seen(life, FaultKind.DIED, status=status)
+            if self._guard.fault is not fault_told:
+                fault_told = self._guard.fault
+                if fault_told is None:
+                    process.channel.send("well")
+                else:
+                    process.channel.send("fault", message=str(fault_told))
+            if life.worker.id != worker_id:
+                # It was taken for dead, for nothing here was let run for longer than the lease, and came back.
+                worker_id = life.worker.id
+                process.channel.send("worker", id=worker_id)
+            # Time in which this process was not let run is nobody's.
+            still_s = still_s + min(now - began, 2 * _TICK_S) if process.board.beats == beats else 0.0
+            beats = process.board.beats
+            if life.is_over:
+                over_at = over_at or now
+                if now - over_at > _EXIT_S:
+                    return None
+            elif stopping.done():
+                if not told_at:
+                    told_at = now
+                    process.channel.send("stop", reason=stopping.result().reason)
+                if still_s > _STILL_WHEN_STOPPING_S or now - told_at > _STOP_S:
+                    return Fault(FaultKind.STOPPED)
+            elif still_s > (self._limit_s if life.has_begun else _LOADING_S):
+                return await asyncio.to_thread(self._seen, life, FaultKind.BLOCKED)
+            if ticks % _WEIGH_EVERY == 0 and not stopping.done():
+                memory_bytes, before = process.memory_bytes(), memory_bytes
+                for one in process.board.running():
+                    life.grown[one] += max(0, memory_bytes - before)
+                if memory_bytes > self._memory_bytes:
+                    return await asyncio.to_thread(
+                        self._seen, life, FaultKind.GREW, memory_bytes=memory_bytes
+                    )
+
+    def _seen(self, life: _Life, kind: FaultKind, status: int = 0, memory_bytes: int = 0) -> Fault:
+        running = life.process.board.running()
+        grower = max(life.grown, key=lambda one: life.grown[one], default=None)
+        if grower is not None and 2 * life.grown[grower] < memory_bytes:
+            grower = None  # all of them together, or what they keep
+        return Fault(kind, running, life.process.stacks(), self._limit_s, status, memory_bytes, grower)
+
+    # -- whose fault it is -----------------------------------------------------------------------
+
+    async def _assign_blame(self, life: _Life, fault: Fault) -> bool:
+        """Charge the job whose code did it, and hand the others back; whether it is known. The worker is dead."""
+        who = culprit(fault)
+        try:
+            leases = await self._threads.store(self._store.held, self._campaign_id, life.worker.id)
+            guilty = next((one for one in leases if _is_of(one, who)), None)
+            why = reason(fault, who, self._folder)
+            if guilty is not None:
+                await self._charge(guilty, fault, why)
+            elif fault.kind in (FaultKind.DIED, FaultKind.BLOCKED):
+                await self._count_unexplained(leases, why)
+            await self._threads.store(life.worker.end)
+        except WorldFault:
+            # Not to be had, and the run stops: the next one finds them.
+            return False
+        if fault.kind is not FaultKind.STOPPED:
+            whose = f"{guilty} {why}" if guilty is not None else f"the worker process was ended: it {why}"
+            self._guard.note("worker", whose)
+            say(f"{whose}; another one is started, and the other jobs go on")
+        return guilty is not None
+
+    async def _charge(self, lease: Lease, fault: Fault, why: str) -> None:
+        # What blocked is charged as what took too long, the rest as what a browser's death is.
+        is_blocked = fault.kind is FaultKind.BLOCKED
+        charge: Callable[[Lease, str, str | None], Any] = (
+            self._store.fail if is_blocked else self._store.reclaim
+        )
+        error = why if is_blocked else f"crash: it {why}"
+        with contextlib.suppress(LeaseLost):
+            await self._threads.store(charge, lease, error, fault.stacks or None)
+            self._count(lease.job_id, lease.attempt, error)
+
+    async def _count_unexplained(self, leases: list[Lease], why: str) -> None:
+        """Nobody knows who did it: one that was there again and again pays in the end."""
+        for lease in leases:
+            self._in_flight_when_unexplained[lease.job_id] += 1
+            times = self._in_flight_when_unexplained[lease.job_id]
+            if times >= self._policy.max_crashes:
+                error = (
+                    f"crash: {times} times a worker process ended while it was in flight; the last one {why}"
+                )
+                with contextlib.suppress(LeaseLost):
+                    await self._threads.store(self._store.reclaim, lease, error)
+                    self._count(lease.job_id, lease.attempt, error)
+
+
+def _is_of(lease: Lease, who: Running | None) -> bool:
+    return who is not None and (lease.job_id, lease.attempt) == (who.job_id, who.attempt)
+
+
+def _error_of(message: Message) -> Exception:
+    """What the worker failed with."""
+    kind = getattr(errors, message["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, RunnerError):
+        return kind(message["message"])
+    say(message["trace"].rstrip())
+    return RunnerError(f"the worker process failed: {message['kind']}: {message['message']}")

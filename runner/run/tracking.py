@@ -1,0 +1,126 @@
+"""An event loop that shows whose code it runs, and that no job's code can end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+from runner.run.board import LOOP, SLOTS, Board
+from runner.run.life import CURRENT, Life
+
+__all__ = ["TrackingLoop"]
+
+_Callback = Callable[..., Any]
+
+
+class TrackingLoop(asyncio.SelectorEventLoop):
+    """An event loop that shows on the board for which job it runs each callback, and each task's step.
+
+    sys.exit in a job's code ends its task alone. A process that a job's code forked ends when it comes back.
+    """
+
+    def __init__(self, board: Board):
+        super().__init__()
+        self._board, self._process = board, os.getpid()
+        self.set_task_factory(_make_task)
+        self.set_default_executor(_TrackingThreads(board))
+
+    # The types that asyncio's own stubs give to these cannot be told without TypeVarTuple (Python 3.11).
+    def call_soon(  # type: ignore[override]
+        self, callback: _Callback, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon(self._tracked(callback, context), *args, context=context)
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: _Callback, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon_threadsafe(self._tracked(callback, context), *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: _Callback, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when, self._tracked(callback, context), *args, context=context)
+
+    def stop(self) -> None:
+        if CURRENT.get() is not None:
+            raise RuntimeError("a job may not stop the event loop that it runs in")
+        super().stop()
+
+    def _tracked(self, callback: _Callback, context: Context | None) -> _Callback:
+        life = CURRENT.get() if context is None else context.get(CURRENT)
+        return callback if life is None else partial(self._run_for, life, callback)
+
+    def _run_for(self, life: Life, callback: _Callback, *args: Any) -> None:
+        if life.is_buried:
+            return
+        self._board.enter(LOOP, threading.get_ident(), life.job_id, life.attempt)
+        try:
+            callback(*args)
+        except (SystemExit, KeyboardInterrupt):
+            pass  # the task has it, too
+        finally:
+            if os.getpid() != self._process:
+                _end_forked(self._board, life)
+            self._board.leave(LOOP)
+
+
+class _Task(asyncio.Task[Any]):
+    """A task that no other job's code can cancel."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        life = CURRENT.get()
+        if life is not None and self not in life.tasks:
+            return False
+        return super().cancel(msg)
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+    **options: Any,
+) -> asyncio.Task[Any]:
+    task = _Task(coro, loop=loop, **options)
+    context: Context | None = options.get("context")
+    life = CURRENT.get() if context is None else context.get(CURRENT)
+    if life is not None:
+        life.tasks.add(task)
+    return task
+
+
+class _TrackingThreads(ThreadPoolExecutor):
+    """The loop's threads, which show on the board for which job they run what they are handed."""
+
+    def __init__(self, board: Board):
+        super().__init__(max_workers=SLOTS - 1, thread_name_prefix="runner-any")
+        self._board, self._process = board, os.getpid()
+        self._slots, self._mine = itertools.count(LOOP + 1), threading.local()
+
+    def submit(self, fn: _Callback, /, *args: Any, **named: Any) -> Future[Any]:
+        life = CURRENT.get()
+        if life is not None:
+            fn = partial(self._run_for, life, fn)
+        return super().submit(fn, *args, **named)
+
+    def _run_for(self, life: Life, fn: _Callback, *args: Any, **named: Any) -> Any:
+        if not hasattr(self._mine, "slot"):
+            self._mine.slot = next(self._slots)
+        self._board.enter(self._mine.slot, threading.get_ident(), life.job_id, life.attempt)
+        try:
+            return fn(*args, **named)
+        finally:
+            if os.getpid() != self._process:
+                _end_forked(self._board, life)
+            self._board.leave(self._mine.slot)
+
+
+def _end_forked(board: Board, life: Life) -> None:
+    """This is a forked copy of the worker process, in which nothing may go on."""
+    board.note_fork(life.job_id)
+    os._exit(0)

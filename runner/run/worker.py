@@ -1,0 +1,228 @@
+"""What a worker process does: it serves the tabs, and renders with them until no job is left or it must stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from runner.browsers import BrowserPool
+from runner.browsers import Limits as BrowserLimits
+from runner.campaign import Campaign, load_campaign
+from runner.errors import WorldFault
+from runner.job import Source
+from runner.results import ResultsFolder
+from runner.run.board import Board
+from runner.run.channel import Channel, Message
+from runner.run.context import Limits, RunContext
+from runner.run.crew import Crew
+from runner.run.ending import Ending
+from runner.run.limits import TimeLimit
+from runner.run.spec import WorkerSpec
+from runner.sessions import Server, Session, session_view
+from runner.store import Store
+from runner.tabs import PERSON
+
+__all__ = ["serve"]
+
+_BEAT_S, _TELL_S = 0.1, 0.25
+_TABS_AWAY_S = 5.0
+_LOOK_AGAIN_S = 0.1
+
+
+async def serve(channel: Channel, board: Board, spec: WorkerSpec, orders: asyncio.Queue[Message]) -> None:
+    """Work as the spec says, and as the orders do that come meanwhile; tells the supervisor how it ended."""
+    outpost = _Outpost(channel)
+    ending = Ending()
+    beating = asyncio.create_task(_beat(board))
+    obeying = asyncio.create_task(_obey(orders, outpost, ending))
+    try:
+        await _Worker(channel, board, spec, outpost, ending).work()
+    except Exception as error:
+        ending.fail(error)
+    finally:
+        obeying.cancel()
+        beating.cancel()
+    failure = ending.stopping.result().error if ending.stopping.done() else None
+    if failure is not None:
+        trace = "".join(traceback.format_exception(failure))
+        channel.send("failed", kind=type(failure).__name__, message=str(failure), trace=trace)
+
+
+async def _beat(board: Board) -> None:
+    while True:
+        board.beat()
+        await asyncio.sleep(_BEAT_S)
+
+
+async def _obey(orders: asyncio.Queue[Message], outpost: _Outpost, ending: Ending) -> None:
+    while True:
+        order = await orders.get()
+        if order["is"] == "stop":
+            ending.stop(order["reason"])
+        elif order["is"] == "fault":
+            outpost.fault = WorldFault(order["message"])
+        elif order["is"] == "well":
+            outpost.fault = None
+        elif order["is"] == "worker":
+            outpost.worker_ids.put_nowait(order["id"])
+
+
+class _Outpost:
+    """The run's guard, as a worker process has it: faults are told to the supervisor, which says when they are over."""
+
+    def __init__(self, channel: Channel):
+        self.fault: WorldFault | None = None
+        self.worker_ids: asyncio.Queue[int] = asyncio.Queue()
+        self._channel = channel
+
+    def note(self, kind: str, message: str, ts: float | None = None) -> None:
+        self._channel.send("event", ts=time.time() if ts is None else ts, kind=kind, message=message)
+
+    def tell(self, kind: str, message: str) -> None:
+        self.note(kind, message)
+        self._channel.send("say", line=message)
+
+    def pause(self, fault: WorldFault) -> None:
+        if self.fault is None:
+            self.fault = fault
+            self._channel.send("pause", message=str(fault))
+
+    async def come_back(self, worker_id: int) -> int:
+        """Another id for the worker, which was taken for dead."""
+        self._channel.send("lost")
+        while (new_id := await self.worker_ids.get()) == worker_id:
+            pass
+        return new_id
+
+
+class _Worker:
+    def __init__(self, channel: Channel, board: Board, spec: WorkerSpec, outpost: _Outpost, ending: Ending):
+        self._channel, self._board, self._spec = channel, board, spec
+        self._outpost, self._ending = outpost, ending
+
+    def _say(self, line: str) -> None:
+        self._channel.send("say", line=line)
+
+    async def work(self) -> None:
+        """Serve the tabs until no job is left, or it must stop."""
+        spec, ending = self._spec, self._ending
+        campaign = load_campaign(spec.file, spec.settings)
+        if campaign.sources is not None:
+            campaign.sources.listen(spec.sources, self._note_source)
+        store = await self._open_store()
+        if store is None:
+            return
+        with store:
+            results = ResultsFolder(spec.results, campaign.name, campaign.code_sha256)
+            limits = Limits(TimeLimit(campaign.policy.timeout_s), TimeLimit(campaign.policy.stall_s))
+            context = RunContext(
+                campaign,
+                spec.campaign_id,
+                store,
+                results,
+                self._outpost,
+                limits,
+                ending,
+                view=session_view,
+                take_fork=self._board.take_fork,
+                on_settled=self._on_settled,
+            )
+            await self._serve(campaign, Crew(context, spec.worker_id, self._outpost.come_back))
+
+    async def _serve(self, campaign: Campaign, crew: Crew) -> None:
+        spec, ending = self._spec, self._ending
+        pool = BrowserPool(
+            spec.sessions,
+            self._say,
+            self._outpost,
+            spec.rasterizer,
+            spec.require_gpu,
+            BrowserLimits(spec.renders, spec.memory_bytes),
+            spec.earlier_renderer,
+        )
+        server = Server(
+            _welcome(crew.work, self._say), spec.host, spec.port, campaign.assets, token=spec.token
+        )
+        await server.start()
+        self._channel.send("begun", port=server.port, link="" if spec.sessions else server.link())
+        browsers = asyncio.create_task(pool.run(server))
+        finished = asyncio.create_task(ending.finished.wait())
+        telling = asyncio.create_task(self._tell(server, pool, crew))
+        try:
+            ends: set[asyncio.Future[Any]] = {browsers, finished, ending.stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            ending.stop("the run was stopped")
+            await crew.stopped()
+            self._channel.send("adopted", count=crew.adopted)
+        finally:
+            finished.cancel()
+            telling.cancel()
+            await server.stop()
+            if not browsers.done():
+                browsers.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await browsers
+
+    async def _open_store(self) -> Store | None:
+        """The database; None when the run stops before it can be had."""
+        while not self._ending.stopping.done():
+            try:
+                return await asyncio.to_thread(Store, self._spec.database)
+            except WorldFault as fault:
+                self._outpost.pause(fault)
+            while self._outpost.fault is not None and not self._ending.stopping.done():
+                await asyncio.wait({self._ending.stopping}, timeout=_LOOK_AGAIN_S)
+        return None
+
+    async def _tell(self, server: Server, pool: BrowserPool, crew: Crew) -> None:
+        """Tell the supervisor, now and then, how many tabs there are, and what keeps them from work."""
+        while True:
+            trouble = ""
+            try:
+                pool.probe()
+                if not self._spec.sessions:
+                    _probe_tabs(crew)
+            except WorldFault as fault:
+                trouble = str(fault)
+            self._channel.send("state", sessions=len(server.sessions), trouble=trouble)
+            await asyncio.sleep(_TELL_S)
+
+    def _on_settled(self, job_id: int, attempt: int, error: str) -> None:
+        self._channel.send("settled", job=job_id, attempt=attempt, error=error)
+
+    def _note_source(self, source: Source) -> None:
+        self._outpost.note("source", f"{source.digest} {source.name}", source.ts)
+
+
+def _probe_tabs(crew: Crew) -> None:
+    """Raises WorldFault while all tabs that there were are gone: their machine sleeps, or the network is away."""
+    since = crew.idle_since
+    if since is not None and time.monotonic() - since > _TABS_AWAY_S:
+        raise WorldFault("no tab is connected any more: open this run's link again, or wake its machine")
+
+
+def _welcome(
+    work: Callable[[Session], Awaitable[None]], say: Callable[[str], None]
+) -> Callable[[Session], Awaitable[None]]:
+    """The work, for pages that can do it, and one line when the web client is not the one known here."""
+    said = False
+
+    async def welcome(session: Session) -> None:
+        nonlocal said
+        if session.refused:
+            # The pool tells of its own.
+            if session.owner is PERSON:
+                say(f"{session.name} cannot render: {session.refused}")
+            return
+        changed = session.changed_parts()
+        if changed and not said:
+            said = True
+            parts = ", ".join(f"{name} {version}" for name, version in changed.items())
+            say(f"Vuer's web client has changed ({parts}): look at the first frames before you trust them")
+        await work(session)
+
+    return welcome

@@ -1,0 +1,101 @@
+"""The worker process's own start and end: what keeps it to its supervisor, and its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner.run.board import Board
+    from runner.run.channel import Channel
+
+__all__ = ["TELL_STACK", "main", "work"]
+
+# Asked by this signal, the process writes its threads' stacks, whatever it is doing.
+TELL_STACK = signal.SIGUSR2
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Called in the new process: CHANNEL BOARD SUPERVISOR STACKS, three numbers and a path, are its arguments."""
+    channel_fd, board_fd, supervisor = map(int, sys.argv[1:4])
+    _end_with(supervisor)
+    _leave_signals_to_the_supervisor()
+    with open(sys.argv[4], "w") as stacks:
+        faulthandler.enable(stacks, all_threads=True)
+        faulthandler.register(TELL_STACK, stacks, all_threads=True)
+        sys.argv[1:] = []
+        # What takes long to import is imported while the supervisor adds the jobs.
+        import playwright.async_api  # noqa: F401
+
+        from runner.run.board import Board
+        from runner.run.channel import Channel
+        from runner.run.tracking import TrackingLoop
+
+        board = Board(board_fd)
+        channel = Channel(socket.socket(fileno=channel_fd))
+        work(channel, board, TrackingLoop(board), on_end=lambda: os._exit(1))
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # Threads that a job has left running would be waited for by the interpreter's own end.
+        atexit._run_exitfuncs()
+        os._exit(0)
+
+
+def work(channel: Channel, board: Board, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
+    """Work as the supervisor says; on_end: called when it is gone."""
+    from runner.run.spec import WorkerSpec
+    from runner.run.worker import serve
+
+    asyncio.set_event_loop(loop)
+    orders: asyncio.Queue[Any] = asyncio.Queue()
+    channel.listen(lambda message: loop.call_soon_threadsafe(orders.put_nowait, message), on_end)
+
+    async def work_through() -> None:
+        order = await orders.get()
+        await serve(channel, board, WorkerSpec(**order["spec"]), orders)
+        await loop.shutdown_asyncgens()
+
+    task = loop.create_task(work_through())
+    while not task.done():
+        # What a job's code raises ends its own task; what comes here is of nobody's, and ends nothing.
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            loop.run_until_complete(task)
+    channel.send("over")
+
+
+def _end_with(supervisor: int) -> None:
+    """End at once when the supervisor does, also while code runs that lets no other thread run (Linux)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)
+
+
+def _leave_signals_to_the_supervisor() -> None:
+    """A terminal or a service manager may signal all processes: what becomes of this one the supervisor says.
+
+    Not ignored, which processes that a job starts would inherit.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    for number in numbers:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
+    os.register_at_fork(after_in_child=restore)

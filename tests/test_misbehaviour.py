@@ -1,0 +1,288 @@
+"""One job's code cannot stop the others, whatever it does: it is charged with it by name, and nobody else is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+
+import psutil
+import pytest
+from campaigns import assert_whole, write_colors
+from processes import lines_of, run, start
+from waiting import wait_until
+
+from runner.errors import JobOver
+from runner.job import Lease
+from runner.run.blame import Fault, FaultKind, culprit, reason
+from runner.run.board import Board, Running
+from runner.run.life import Life
+from runner.store import Store
+
+CAMPAIGN = """
+import asyncio, ctypes, os, sys, threading, time
+from vuer.schemas import CameraView, Scene, Sphere
+from runner import Campaign
+
+campaign = Campaign("faults", max_failures=1, max_crashes=1, timeout_s=4, backoff_s=0.1)
+FAULTS = __FAULTS__
+
+@campaign.jobs
+def jobs():
+    for number in range(8):
+        yield f"plain-{number}", {"do": "plain"}
+    for fault in FAULTS:
+        yield fault, {"do": fault}
+    for number in range(8):
+        yield f"more-{number}", {"do": "plain"}
+
+@campaign.scene
+def scene():
+    return Scene(Sphere(key="ball"), rawChildren=[CameraView(key="ego", width=64, height=48, position=[0, 0, 3])])
+
+class Odd(BaseException):
+    pass
+
+def recurse(depth):
+    return recurse(depth + 1)
+
+async def stray():
+    await asyncio.sleep(3600)
+
+async def swallow():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except:
+            pass
+
+def late(job):
+    time.sleep(1)
+    job.save("late.txt", "too late")
+
+@campaign.render
+async def render(session, job):
+    frame = await session.grab("ego")
+    match job.params["do"]:
+        case "exit": sys.exit(1)
+        case "exit in a task": await asyncio.create_task(leave())
+        case "interrupt": raise KeyboardInterrupt
+        case "base": raise Odd("odd")
+        case "own cause":
+            error = ValueError("mine")
+            raise error from error
+        case "recursion": recurse(0)
+        case "stray": asyncio.create_task(stray())
+        case "swallow": await swallow()
+        case "cancel all":
+            for task in asyncio.all_tasks():
+                task.cancel()
+            await asyncio.sleep(1)
+        case "stop loop": asyncio.get_running_loop().stop()
+        case "fork": os.fork()
+        case "block": time.sleep(3600)
+        case "block in a callback":
+            asyncio.get_running_loop().call_soon(time.sleep, 3600)
+            await asyncio.sleep(1)
+        case "end": os._exit(3)
+        case "segfault": ctypes.string_at(0)
+        case "segfault in a thread": await asyncio.to_thread(ctypes.string_at, 0)
+        case "memory":
+            kept = []
+            while True:
+                kept.append(bytearray(128 << 20))
+                time.sleep(0.05)
+        case "params":
+            job.params["do"] = job.params["more"] = [object()]
+        case "late":
+            threading.Thread(target=late, args=(job,)).start()
+    await asyncio.sleep(0.2)
+    job.save("rgb.jpg", frame)
+
+async def leave():
+    sys.exit(2)
+"""
+
+# What each does, and what its row says of it; None where that harms nobody.
+FAULTS = {
+    "exit": "SystemExit: 1",
+    "exit in a task": "SystemExit: 2",
+    "interrupt": "KeyboardInterrupt",
+    "base": "Odd: odd",
+    "own cause": "ValueError: mine",
+    "recursion": "RecursionError: maximum recursion depth exceeded",
+    "stray": "StrayTask: render had ended and left running stray at {file}:",
+    "swallow": "TimeoutError: no end after 4 s; it did not end when it was cancelled",
+    "cancel all": "CancelledError: render was cancelled",
+    "stop loop": "RuntimeError: a job may not stop the event loop that it runs in",
+    "fork": "ForkError: a process that render forked went on in runner: end it with os._exit",
+    "params": None,
+    "late": None,
+    "block": "blocked the event loop for 4 s at {file}:",
+    "block in a callback": "blocked the event loop for 4 s",
+    "end": "crash: it ended the worker process (exit status 3)",
+    "segfault": "crash: it ended the worker process at {file}:",
+    "segfault in a thread": "crash: it ended the worker process",
+    "memory": "crash: it filled the memory at {file}:",
+}
+
+
+def processes_of(folder) -> list[psutil.Process]:
+    """What runs with that folder in its command line."""
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(folder) in " ".join(one.cmdline()):
+                found.append(one)
+    return found
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
+    """Nineteen kinds of misbehaviour in one night: each job says what it did, the others are done uncharged."""
+    file = tmp_path / "faults.py"
+    file.write_text(CAMPAIGN.replace("__FAULTS__", json.dumps(list(FAULTS))))
+    environment = {"TMPDIR": str(tmp_path)}
+    process = start(
+        "run",
+        file,
+        "--halt",
+        "never",
+        "--worker-memory",
+        "1G",
+        "--recycle-after",
+        500,
+        environment=environment,
+    )
+    lines = lines_of(process)
+    assert process.wait(timeout=400) == 1, "".join(lines)
+    with Store(tmp_path / "runner.db") as store:
+        jobs = {row["key"]: row for row in store.jobs(1)}
+        events = [event["message"] for event in store.events(1)]
+        results = [row["key"] for row in store.results_after(1, 0, 1000)]
+        attempts = store.attempts(1)
+    harmless = {key for key, error in FAULTS.items() if error is None}
+    for key, row in jobs.items():
+        wanted = FAULTS.get(key)
+        assert row["status"] == ("done" if wanted is None else "failed"), (key, row["error"])
+        assert row["failures"] + row["crashes"] == (wanted is not None), key
+        if wanted is not None:
+            assert row["error"].startswith(wanted.format(file=file)), row["error"]
+    assert sorted(results) == sorted(harmless | {key for key in jobs if "plain" in key or "more" in key})
+    assert any("its code called job.save('late.txt') after its end" in event for event in events), events
+    assert {row["outcome"] for row in attempts} <= {"failed", "crashed", "released"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("runner-")]
+    assert not processes_of(tmp_path)
+
+
+@pytest.mark.usefixtures("browser_path")
+@pytest.mark.parametrize("how", ["once", "twice"])
+def test_a_signal_ends_the_run_in_the_middle_of_a_blocking_call(tmp_path, how):
+    """Within seconds; nobody is charged, and no browser is left. A second signal does so at once."""
+    begun = tmp_path / "begun"
+    body = f"open({str(begun)!r}, 'w').close(); __import__('time').sleep(3600)"
+    file = write_colors(tmp_path, count=2, body=body)
+    process = start("run", file, "-n", "1")
+    lines = lines_of(process)
+    wait_until(begun.exists, "the blocking call")
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(signal.SIGTERM)
+    if how == "twice":
+        wait_until(lambda: "stopping: " in "".join(lines), "the first to be heard")
+        process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert process.wait(timeout=30) == 143, "".join(lines)
+    assert time.monotonic() - began < (15 if how == "once" else 3)
+    assert not psutil.wait_procs(children, timeout=5)[1]
+    if how == "once":
+        with Store(tmp_path / "runner.db") as store:
+            assert {row["status"] for row in store.jobs(1)} == {"pending"}
+            assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path, monkeypatch):
+    """Past a learnt limit: the row of its first attempt says where that came from, and its second one is done."""
+    body = 'await asyncio.sleep(45 if job.params["number"] == 20 else 0)'
+    file = write_colors(tmp_path, 21, body, ", max_failures=2, backoff_s=0.1")
+    end = run("run", file, "-n", "1", timeout_s=300)
+    assert end.returncode == 0, end.stderr
+    assert_whole(tmp_path, 21)
+    with Store(tmp_path / "runner.db") as store:
+        (attempt,) = store.attempts(1)
+    assert attempt["error"].startswith(
+        "TimeoutError: no end after 30 s (a limit learnt from 20 that ended well"
+    )
+    assert "Campaign(timeout_s=…) gives one" in attempt["error"]
+
+
+# -- the parts that tell who did it, without browsers ------------------------------------------------
+
+STACKS = """Fatal Python error: Segmentation fault
+
+Thread 0x00000000000000aa (most recent call first):
+  File "/usr/lib/python3.11/selectors.py", line 468 in select
+  File "/usr/lib/python3.11/asyncio/base_events.py", line 1885 in _run_once
+
+Current thread 0x00000000000000bb (most recent call first):
+  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
+  File "/work/shop/helper.py", line 7 in read
+  File "/work/shop/c.py", line 30 in render
+"""
+ON_LOOP, IN_THREAD = Running(0xAA, 1, 1, True), Running(0xBB, 2, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "who"),
+    [
+        (Fault(FaultKind.DIED, [ON_LOOP, IN_THREAD], STACKS), IN_THREAD),
+        (Fault(FaultKind.DIED, [ON_LOOP, IN_THREAD]), ON_LOOP),
+        (Fault(FaultKind.DIED, [IN_THREAD]), IN_THREAD),
+        (Fault(FaultKind.DIED, [IN_THREAD, Running(0xCC, 3, 1, False)]), None),
+        (Fault(FaultKind.DIED), None),
+        (Fault(FaultKind.BLOCKED, [ON_LOOP, IN_THREAD], STACKS), ON_LOOP),
+        (Fault(FaultKind.GREW, [ON_LOOP], grower=IN_THREAD), IN_THREAD),
+        (Fault(FaultKind.GREW, [ON_LOOP]), None),
+        (Fault(FaultKind.STOPPED, [ON_LOOP]), None),
+    ],
+)
+def test_the_culprit_is_named_only_where_it_is_known(fault, who):
+    """Whose thread crashed; whose code the loop ran; the only one in a thread: else nobody is."""
+    assert culprit(fault) == who
+
+
+def test_the_place_is_the_innermost_line_of_the_users_own(tmp_path):
+    """Not the library's line in which it ended, nor the loop's."""
+    fault = Fault(FaultKind.DIED, [IN_THREAD], STACKS, status=-11)
+    from pathlib import Path
+
+    wanted = "ended the worker process at /work/shop/helper.py:7 (Segmentation fault)"
+    assert reason(fault, IN_THREAD, Path("/work/shop")) == wanted
+    assert reason(Fault(FaultKind.DIED, status=-9), None, tmp_path) == "ended the worker process (SIGKILL)"
+
+
+def test_a_board_is_read_by_another_process():
+    """What one writes the other sees, also when the first is gone."""
+    board = Board()
+    other = Board(board.descriptor)
+    board.beat()
+    board.enter(3, 77, 12, 2)
+    assert (other.beats, other.running()) == (1, [Running(77, 12, 2, False)])
+    board.leave(3)
+    assert other.running() == []
+    board.note_fork(12)
+    assert (other.take_fork(11), other.take_fork(12), other.take_fork(12)) == (False, True, False)
+
+
+def test_what_a_job_was_given_raises_after_its_end():
+    """It says to which job it belonged, and what came too late; the report hears of it once."""
+    told = []
+    life = Life(Lease(1, 1, 1, 2, "cup", {}, 0, 0, 0.0, 0.0), told.append)
+    life.check("job.save('x')")
+    life.is_over = True
+    for _ in range(2):
+        with pytest.raises(JobOver, match=r"job cup \(attempt 2\) has ended, and job\.log came too late"):
+            life.check("job.log")
+    assert told == ["job cup (attempt 2): its code called job.log after its end"]
