@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sqlite3
@@ -244,3 +245,16 @@ def test_a_signal_to_a_process_that_the_campaign_forked_is_none_to_the_run(tmp_p
     end = run("run", file, timeout_s=50)
     assert end.returncode == 4, end.stderr
     assert end.stdout == "ended by 15\n"
+
+
+def test_a_browser_that_does_not_start_ends_the_run_by_name(tmp_path):
+    """Exit 3 and one line about it, though the browsers belong to another process; no job is charged."""
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    end = run(
+        "run", write_colors(tmp_path, 1), env=os.environ | {"RUNNER_BROWSER": str(broken)}, timeout_s=60
+    )
+    assert end.returncode == 3, end.stderr
+    assert f"runner: {broken} did not start" in end.stderr and "Traceback" not in end.stderr
+    assert_nobody_was_charged(tmp_path)

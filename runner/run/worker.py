@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -155,6 +154,9 @@ class _Worker:
         try:
             ends: set[asyncio.Future[Any]] = {browsers, finished, ending.stopping}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            failure = browsers.exception() if browsers.done() else None
+            if isinstance(failure, Exception):
+                ending.fail(failure)
             ending.stop("the run was stopped")
             await crew.stopped()
             self._channel.send("adopted", count=crew.adopted)
@@ -162,10 +164,8 @@ class _Worker:
             finished.cancel()
             telling.cancel()
             await server.stop()
-            if not browsers.done():
-                browsers.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await browsers
+            browsers.cancel()
+            await asyncio.gather(browsers, return_exceptions=True)
 
     async def _open_store(self) -> Store | None:
         """The database; None when the run stops before it can be had."""
