@@ -192,7 +192,7 @@ def test_ready_comes_behind_everything_sent_before_and_brings_no_picture():
     async def play(tab):
         while not seen or seen[-1].get("type") != "ready":
             seen.append(await tab.next())
-        await tab.say({"type": "ready", "reply": seen[-1]["reply"]})
+        await tab.say({"type": "is_ready", "reply": seen[-1]["reply"]})
 
     assert with_tab(render, play) is None
     assert [m.get("etype", m.get("type")) for m in seen] == ["SET", "UPDATE", "UPSERT", "ready"]
@@ -325,8 +325,9 @@ async def render(session, job):
         write_texture(file, number, size={size})
     session.upsert @ whole(f"texture-{{turn}}", {{"map": campaign.asset(file.name)}})
     job.save("texture.png", await session.grab("home", format="png"))
-    session.upsert @ Glb(key=f"model-{{turn}}", src=campaign.asset(f"{{number}}/model.glb"), position=[0, 0,
-    0.1]) session.remove @ f"texture-{{turn}}"
+    model = campaign.asset(f"{{number}}/model.glb")
+    session.upsert @ Glb(key=f"model-{{turn}}", src=model, position=[0, 0, 0.1])
+    session.remove @ f"texture-{{turn}}"
     job.save("model.png", await session.grab("home", format="png"))
 """
 
