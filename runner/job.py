@@ -219,11 +219,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far a job of many steps has come: finished steps, their files, and the metrics so far."""
+    """How far a job of many steps has come: finished steps, their files, and the metrics so far.
+
+    scene: what the steps have made of the scene, as a text; None where it cannot be told.
+    """
 
     step: int = 0
     artifacts: tuple[Artifact, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    scene: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
 import pytest
-from processes import run
+from processes import run, start
+from waiting import wait_until
 
 from runner.store import Store
 
@@ -87,6 +89,71 @@ def test_what_cannot_be_put_back_gives_a_fresh_page(tmp_path):
     boxes, events, said = boxes_of(tmp_path, "-n", "1", body=body)
     assert boxes[1:4] == boxes[5:8] == boxes[9:] == [0, 0, 0]
     assert len([event for event in events if "loaded anew" in event]) == said.count("loaded anew") == 1
+
+
+# One job, whose scene grows by each step.
+GROWING = """
+import asyncio
+from vuer.schemas import Box, CameraView, DefaultScene, Sphere
+from runner import Campaign
+
+campaign = Campaign("growing")
+
+@campaign.jobs
+def jobs():
+    yield "one", {}
+
+@campaign.scene
+def scene():
+    camera = CameraView(key="ego", width=96, height=72, position=[0, 0, 6])
+    return DefaultScene(Sphere(key="ball"), rawChildren=[camera])
+
+@campaign.render
+async def render(session, job):
+    for step in job.steps(6):
+        look = {"color": f"#{40 * step:02x}8040", "transparent": step % 2 == 0, "opacity": 0.5}
+        session.add @ Box(args=[0.6, 0.6, 0.6], position=[step - 2.5, 1, 0], rotation=[0, 0.3 * step, 0], material=look)
+        session.update @ Sphere(key="ball", position=[0, -0.2 * step, 0], **({"material": look} if step > 1 else {}))
+        job.save(f"{step}.png", await session.grab("ego", format="png"))
+        job.log(**{f"m{step}": step})
+        await asyncio.sleep(PAUSE_S)
+"""
+
+
+def pictures_of(folder: Path) -> tuple[dict[str, str], dict[str, object], set[str]]:
+    """Hashes of the job's files, its metrics, and the folders that its files lie in, an attempt's each."""
+    with Store(folder / "runner.db") as store:
+        rows = store.artifacts(1)
+        (record,) = store.results_after(1, 0, 9)
+    return (
+        {row["name"]: row["sha256"] for row in rows},
+        record["metrics"],
+        {row["path"].rsplit("/", 1)[0] for row in rows},
+    )
+
+
+def test_a_killed_job_of_steps_goes_on_in_the_scene_that_it_had(tmp_path):
+    """SIGKILL in the middle of a growing scene: every picture is that of a run that nothing happened to."""
+    for name, pause_s in (("whole", 0.0), ("killed", 1.1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "growing.py").write_text(GROWING.replace("PAUSE_S", str(pause_s)))
+    assert run("run", tmp_path / "whole" / "growing.py", "-n", "1").returncode == 0
+    file = tmp_path / "killed" / "growing.py"
+    process = start("run", file, "-n", "1")
+
+    def step() -> int:
+        if not (tmp_path / "killed" / "runner.db").exists():
+            return 0
+        with Store(tmp_path / "killed" / "runner.db") as store, store.database.read() as connection:
+            return connection.exec_driver_sql("SELECT max(step) FROM checkpoint").scalar() or 0
+
+    wait_until(lambda: step() >= 3, "three recorded steps")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert run("run", file, "-n", "1").returncode == 0
+    files, metrics, folders = pictures_of(tmp_path / "killed")
+    assert (files, metrics) == pictures_of(tmp_path / "whole")[:2]
+    assert len(folders) == 2
 
 
 def test_random_jobs_in_random_order_give_the_pictures_of_each_alone():

@@ -191,7 +191,7 @@ def test_the_scene_is_what_the_client_makes_of_the_operations(messages):
 
 
 @given(operations(), operations())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_changes_make_the_wanted_scene_of_the_one_that_is_shown(before, after):
     """Whatever a tab shows, the messages bring its client to the wanted elements, in the wanted order."""
     shown, wanted = Scene(), Scene()
@@ -209,6 +209,25 @@ def test_the_changes_make_the_wanted_scene_of_the_one_that_is_shown(before, afte
         due.get(branch) for branch in Client.BRANCHES
     ]
     assert changes(wanted, wanted.copy()).rest == []
+
+
+@given(operations(), operations())
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_a_scene_can_be_gone_on_from_in_another_process(before, after):
+    """As a text, what a job has made of the base gives the same scene, and another base is refused."""
+    base = Scene()
+    for message in before:
+        base.apply(message)
+    scene = base.copy()
+    for message in after:
+        scene.apply(message)
+    text = scene.difference(base)
+    again = Scene.from_difference(text, base.copy())
+    assert (again.props, again.places) == (scene.props, scene.places)
+    assert plain(again.node(ROOT)) == plain(scene.node(ROOT))
+    other = base.copy()
+    other.add([box("other")])
+    assert Scene.from_difference(text, other) is None
 
 
 def _copy(value: Any) -> Any:
@@ -306,3 +325,15 @@ def test_a_key_that_is_given_twice_stands_for_two_elements():
     scene.update([box("ball", args=[2])])
     first, second = scene.node(ROOT)["children"]
     assert (first["args"], second["position"], "args" in second) == ([2], [1, 0, 0], False)
+
+
+def test_what_a_text_keeps():
+    """Bytes are kept; what Vuer gave a number for a key gets one of its own; what is no JSON cannot be told."""
+    base = scene_of(box("ball"), box("7"))
+    scene = base.copy()
+    scene.add([{"tag": "TriMesh", "key": "12", "vertices": b"\0\1"}])
+    again = Scene.from_difference(scene.difference(base), base)
+    assert again.node("12~kept") == {"tag": "TriMesh", "key": "12~kept", "vertices": b"\0\1"}
+    assert "7" in again.places
+    scene.add([box("odd", position=object())])
+    assert scene.difference(base) is None

@@ -35,8 +35,14 @@ class Tab(SceneOps):
     def set_base(self, scene):
         pass
 
-    def begin_job(self):
+    def begin_job(self, kept=None):
         pass
+
+    def kept_scene(self):
+        return None
+
+    def can_show(self, kept):
+        return True
 
 
 def scene() -> dict[str, object]:

@@ -29,11 +29,14 @@ class RenderJob:
 
     params: the job's params, a dict. key: its name. attempt: counts from 1. seed, rng: for what is random.
 
-    steps_finished: by this attempt; None for a job that has no steps.
+    steps_finished: by this attempt; None for a job that has no steps. scene: what earlier attempts' steps
+    have made of the scene, as a text; None: nothing.
 
     checkpoint: how far earlier attempts have come. persist: takes a function that returns a
-    Checkpoint once its files are on disk, records it, and returns a future. check: called before each use
-    with what is done; raises when it is too late.
+    Checkpoint once its files are on disk, records it, and returns a future. scene: gives the scene as it
+    is, for the checkpoint; can_show: whether the scene of a checkpoint can be gone on from, or else the
+    steps begin again at the first. check: called before each use with what is done; raises when it is too
+    late.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class RenderJob:
         persist: Callable[[Callable[[], Checkpoint]], Future[Any]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         check: Callable[[str], None] = lambda deed: None,
+        scene: Callable[[], str | None] = lambda: None,
+        can_show: Callable[[str | None], bool] = lambda scene: True,
     ):
         # A copy: what a render does to it changes nothing that is kept.
         self.params = copy.deepcopy(lease.params)
@@ -53,9 +58,12 @@ class RenderJob:
         self._lease, self._results, self._writer, self._check = lease, results, writer, check
         self._persist, self._monotonic = persist, monotonic
         self._recorded_before = checkpoint.artifacts
-        if not all(map(results.is_whole, checkpoint.artifacts)):
-            # A kept file is gone or changed: what it showed must be rendered again.
+        if checkpoint.step and not (
+            can_show(checkpoint.scene) and all(map(results.is_whole, checkpoint.artifacts))
+        ):
+            # A kept file is gone or changed, or the scene is: what it showed must be rendered again.
             checkpoint = Checkpoint()
+        self.scene, self._scene_now = checkpoint.scene, scene
         self._finished = checkpoint.step
         self.steps_finished: int | None = None
         self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
@@ -107,13 +115,13 @@ class RenderJob:
         self._next_record = self._monotonic() + RECORD_EVERY_S
         new = list(self._written.items())[self._recorded :]
         self._recorded = len(self._written)
-        step, metrics = self._finished, dict(self._metrics)
+        step, metrics, scene = self._finished, dict(self._metrics), self._scene_now()
 
         def make() -> Checkpoint:
             artifacts = tuple(future.result() for _, future in new)
             if new:
                 self._results.settle(self._lease, [name for name, _ in new])
-            return Checkpoint(step, artifacts, metrics)
+            return Checkpoint(step, artifacts, metrics, scene)
 
         self._recording = self._persist(make)
 

@@ -68,5 +68,11 @@ class TabSession(Protocol):
     def set_base(self, scene: Any) -> None:
         """Show this scene, with which from now on each job begins."""
 
-    def begin_job(self) -> None:
-        """The scene is to be the base again."""
+    def begin_job(self, kept: str | None = None) -> None:
+        """The scene is to be the base again, or what the steps of an earlier attempt have made of it."""
+
+    def kept_scene(self) -> str | None:
+        """What the job has made of the scene, as a text; None where it cannot be told."""
+
+    def can_show(self, kept: str | None) -> bool:
+        """Whether a job may go on from such a text."""

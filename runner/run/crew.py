@@ -170,7 +170,7 @@ class Crew:
         if left_behind is not None and await self._adopt(lease, left_behind):
             return set()
         life = Life(lease, lambda what: self._context.guard.note("late", what))
-        files = await self._files_of(lease, life)
+        files = await self._files_of(session, lease, life)
         attempt = await render(self._context, session, lease, files, life)
         session.owner.rendered()
         if session.lasting and not self._has_told_lasting:
@@ -199,19 +199,31 @@ class Crew:
         self.adopted += is_done
         return is_done
 
-    async def _files_of(self, lease: Lease, life: Life) -> RenderJob:
+    async def _files_of(self, session: TabSession, lease: Lease, life: Life) -> RenderJob:
         store, results, writer = self._context.store, self._context.results, self._threads.writer
 
         def persist(make: Callable[[], Checkpoint]) -> Future[None]:
             return self._threads.submit(lambda: store.checkpoint(lease, make()))
 
-        if lease.attempt == 1:
-            return RenderJob(lease, results, writer, persist=persist, check=life.check)
-        checkpoint = await self._threads.store(store.checkpoint_of, lease)
+        is_isolated = self._context.campaign.isolate
+        checkpoint = Checkpoint()
+        if lease.attempt > 1:
+            checkpoint = await self._threads.store(store.checkpoint_of, lease)
+
+        def make() -> RenderJob:
+            return RenderJob(
+                lease,
+                results,
+                writer,
+                checkpoint,
+                persist,
+                check=life.check,
+                scene=session.kept_scene if is_isolated else lambda: None,
+                can_show=session.can_show if is_isolated else lambda scene: True,
+            )
+
         # The files that it names are read and compared.
-        return await self._threads.wait_for(
-            lambda: RenderJob(lease, results, writer, checkpoint, persist, check=life.check)
-        )
+        return await self._threads.wait_for(make) if checkpoint.step else make()
 
 
 def _is_over(session: TabSession) -> bool:

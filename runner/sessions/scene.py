@@ -5,13 +5,18 @@ Read in the client of vuer 0.1.6: addNode, updateNode, upsertNode, removeByKey, 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = ["ROOT", "ROOT_BRANCHES", "Key", "Scene"]
 
 Key = Any
+_LONGEST_TEXT = 4 << 20
+_BYTES = "bytes in base64"
 # The scene itself: the parent of what stands in its branches.
 ROOT = None
 # Where the scene has elements, in the order in which the client looks for a key. Elements have children alone.
@@ -127,6 +132,50 @@ class Scene:
             for child in self.lists.get((key, branch), ()):
                 yield from self.below(child)
 
+    # -- as a text -----------------------------------------------------------------------------
+
+    def difference(self, base: Scene) -> str | None:
+        """What sets it apart from a base, as a text; None where that cannot be told, or is too long."""
+        props = [[key, own] for key, own in self.props.items() if base.props.get(key) is not own]
+        lists = [[*place, keys] for place, keys in self.lists.items() if base.lists.get(place, ()) != keys]
+        lists += [[*place, ()] for place in base.lists if place not in self.lists and place[0] in self.props]
+        gone = [key for key in base.props if key not in self.props]
+        try:
+            parts = {"base": base.digest(), "props": props, "lists": lists, "gone": gone}
+            text = json.dumps(parts, default=_encoded_bytes)
+        except (TypeError, ValueError):
+            return None
+        return text if len(text) <= _LONGEST_TEXT else None
+
+    @classmethod
+    def from_difference(cls, text: str, base: Scene) -> Scene | None:
+        """The scene of which a text tells how it differs; None where the base is another one now."""
+        parts = json.loads(text, object_hook=_decoded_bytes)
+        if parts["base"] != base.digest():
+            return None
+        # A number that Vuer has given as a key may be given again in another process.
+        keys = {key for key, _ in parts["props"] if key not in base.props and str(key).isdigit()}
+        new = {key: f"{key}~kept" for key in keys}
+        scene = base.copy()
+        for key in parts["gone"]:
+            del scene.props[key]
+            scene.lists.pop((key, "children"), None)
+            scene._groups.discard(key)
+        for key, props in parts["props"]:
+            key = new.get(key, key)
+            scene.props[key] = props
+            is_group = key is not ROOT and str(props.get("tag")).lower() == "group"
+            (scene._groups.add if is_group else scene._groups.discard)(key)
+        for key, branch, children in parts["lists"]:
+            scene.lists[new.get(key, key), branch] = tuple(new.get(child, child) for child in children)
+        scene.places = {child: place for place, children in scene.lists.items() for child in children}
+        return scene
+
+    def digest(self) -> str:
+        """A hash of the whole scene."""
+        text = json.dumps(self.node(ROOT), sort_keys=True, default=_encoded_bytes)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     # -- parts ---------------------------------------------------------------------------------
 
     def _insert(self, node: Any, parent: Key, branch: str) -> None:
@@ -205,3 +254,16 @@ def _are_elements(value: Any) -> bool:
     return value is None or (
         isinstance(value, (list, tuple)) and all(isinstance(item, dict) for item in value)
     )
+
+
+def _encoded_bytes(value: Any) -> Any:
+    """Bytes, and NumPy's own values, for JSON."""
+    if isinstance(value, (bytes, bytearray)):
+        return {_BYTES: base64.b64encode(value).decode()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"the scene holds a {type(value).__name__}, which cannot be kept")
+
+
+def _decoded_bytes(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value[_BYTES]) if value.keys() == {_BYTES} else value

@@ -118,10 +118,22 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
         self._is_rendered = False
 
-    def begin_job(self) -> None:
-        """The scene is to be the base again; what that takes is sent with the job's own first changes."""
+    def begin_job(self, kept: str | None = None) -> None:
+        """The scene is to be the base again; what that takes is sent with the job's own first changes.
+
+        kept: or what the steps of an earlier attempt have made of it; see can_show.
+        """
         if self._base is not None:
-            self._wanted, self._is_changed = self._base.copy(), True
+            scene = Scene.from_difference(kept, self._base) if kept else None
+            self._wanted, self._is_changed = scene or self._base.copy(), True
+
+    def kept_scene(self) -> str | None:
+        """What the job has made of the scene, as a text; None where it cannot be told, or is too long."""
+        return None if self._base is None or self.lasting else self._wanted.difference(self._base)
+
+    def can_show(self, kept: str | None) -> bool:
+        """Whether a job may go on from such a text: it is there, and the base is still the same."""
+        return bool(kept and self._base and Scene.from_difference(kept, self._base))
 
     def __matmul__(self, event: ServerEvent) -> None:
         """Send one of Vuer's events, after everything sent before. Raises SessionGone."""

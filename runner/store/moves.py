@@ -430,7 +430,7 @@ class Store(Reader):
         with self.database.write() as cursor:
             self._move(cursor, statements.HOLD, _fence_of(lease), lease)
             values = {"job": lease.job_id, "step": checkpoint.step, "metrics": metrics, "marks": marks}
-            cursor.run(statements.WRITE_CHECKPOINT, values)
+            cursor.run(statements.WRITE_CHECKPOINT, values | {"scene": checkpoint.scene})
             for artifact in checkpoint.artifacts:
                 cursor.run(statements.WRITE_ARTIFACT, values | vars(artifact))
 

@@ -203,14 +203,14 @@ class Reader:
         """How far earlier attempts of the job have come."""
         checkpoint, artifact = schema.checkpoint, schema.artifact
         with self.database.read() as connection:
-            query = sa.select(checkpoint.c.step, checkpoint.c.metrics, checkpoint.c.marks)
+            query = sa.select(checkpoint.c.step, checkpoint.c.metrics, checkpoint.c.marks, checkpoint.c.scene)
             row = connection.execute(query.where(checkpoint.c.job_id == lease.job_id)).one_or_none()
             if row is None:
                 return Checkpoint()
             columns = [artifact.c[name] for name in ("name", "path", "size", "sha256", "kind")]
             files = connection.execute(sa.select(*columns).where(artifact.c.job_id == lease.job_id))
             artifacts = tuple(Artifact(*file) for file in files)
-        return Checkpoint(row.step, artifacts, metrics_from_json(row.metrics, row.marks))
+        return Checkpoint(row.step, artifacts, metrics_from_json(row.metrics, row.marks), row.scene)
 
     def attempts(self, campaign_id: int) -> list[AttemptRow]:
         """Attempts that ended otherwise than well, in order of their end, each with its job's key."""

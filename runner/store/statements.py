@@ -84,8 +84,9 @@ ON CONFLICT (job_id, name) DO UPDATE
 """
 HOLD = f"UPDATE job SET worker_id = worker_id WHERE {_FENCE}"
 WRITE_CHECKPOINT = """
-INSERT INTO checkpoint (job_id, step, metrics, marks) VALUES (:job, :step, :metrics, :marks)
-ON CONFLICT (job_id) DO UPDATE SET step = excluded.step, metrics = excluded.metrics, marks = excluded.marks
+INSERT INTO checkpoint (job_id, step, metrics, marks, scene) VALUES (:job, :step, :metrics, :marks, :scene)
+ON CONFLICT (job_id) DO UPDATE
+   SET step = excluded.step, metrics = excluded.metrics, marks = excluded.marks, scene = excluded.scene
 """
 FORGET_CHECKPOINT = "DELETE FROM checkpoint WHERE job_id = :job"
 FORGET_STEP_ARTIFACTS = "DELETE FROM artifact WHERE job_id = :job"
