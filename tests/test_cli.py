@@ -79,12 +79,13 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
         (["good.py"], "runner run good.py"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_said_without_a_traceback(tmp_path, arguments, message):
+def test_a_mistake_on_the_command_line_is_said_without_a_traceback(tmp_path, monkeypatch, arguments, message):
     """Exit 2 and a message that says what to do."""
     (tmp_path / "good.py").write_text(GOOD)
-    end = run(*arguments, cwd=tmp_path)
-    assert end.returncode == 2
-    assert message in end.stderr and "Traceback" not in end.stderr
+    monkeypatch.chdir(tmp_path)
+    end = within(*arguments)
+    assert end.exit_code == 2 and isinstance(end.exception, SystemExit)
+    assert message in end.output and "Traceback" not in end.output
     assert (tmp_path / "good.py").read_text() == GOOD
 
 
