@@ -227,7 +227,7 @@ class _Run:
             await asyncio.gather(shown, return_exceptions=True)
         if supervisor.adopted:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
-        return _status_of_end(ending, signals)
+        return _status_of_end(ending, signals, commands)
 
     def _spec(self, worker_id: int, port: int, token: str) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
@@ -266,7 +266,7 @@ class _Run:
         return [*probes, probe_tabs]
 
 
-def _status_of_end(ending: Ending, signals: Signals) -> ExitStatus | None:
+def _status_of_end(ending: Ending, signals: Signals, commands: Commands) -> ExitStatus | None:
     """How a run ends that was stopped, None where the rows tell. Raises what it failed with."""
     stop = ending.stopping.result()
     if signals.status is not None:
@@ -275,8 +275,8 @@ def _status_of_end(ending: Ending, signals: Signals) -> ExitStatus | None:
         raise stop.error
     if stop.end is End.HALTED:
         say(
-            f"{stop.reason}. None of them was charged. Mend it and give the same command again, "
-            "or add '--halt never' to render what can be rendered"
+            f"{stop.reason}. None of them was charged. Mend it and give the same command again; "
+            f"to render what can be rendered: {commands.run('--halt', 'never')}"
         )
         return ExitStatus.STOPPED
     return None
