@@ -104,7 +104,7 @@ PLACES = {
     "pandas": {"report"},
     "pyarrow": {"export/tables"},
     "imageio": {"export/pictures"},
-    "psutil": {"machine", "browsers", "run/signals", "run/process", "run/one_run"},
+    "psutil": {"machine", "browsers", "run/signals", "run/process"},
 }
 MODULES = {
     f"{wing}/{module}" if module else wing: (wing, module)

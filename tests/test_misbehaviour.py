@@ -18,6 +18,7 @@ from runner.job import Lease
 from runner.run.blame import Fault, FaultKind, culprit, reason
 from runner.run.board import Board, Running
 from runner.run.life import Life
+from runner.run.stacks import with_thread_last
 from runner.store import Store
 
 CAMPAIGN = """
@@ -260,6 +261,11 @@ def test_the_place_is_the_innermost_line_of_the_users_own(tmp_path):
 
     wanted = "ended the worker process at /work/shop/helper.py:7 (Segmentation fault)"
     assert reason(fault, IN_THREAD, Path("/work/shop")) == wanted
+    assert with_thread_last(STACKS, 0xBB).splitlines()[-3:] == [
+        '  File "/work/shop/c.py", line 30 in render',
+        '  File "/work/shop/helper.py", line 7 in read',
+        '  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at',
+    ]
     assert reason(Fault(FaultKind.DIED, status=-9), None, tmp_path) == "ended the worker process (SIGKILL)"
 
 

@@ -5,7 +5,7 @@ from runner.machine.disk import forecast, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
 from runner.machine.filesystem import network_filesystem
 from runner.machine.guard import Faults, Guard
-from runner.machine.process import Identity, is_gone, this_process
+from runner.machine.process import Identity, is_gone, memory_bytes, this_process
 
 __all__ = [
     "ClockWatch",
@@ -15,6 +15,7 @@ __all__ = [
     "Probe",
     "forecast",
     "is_gone",
+    "memory_bytes",
     "network_filesystem",
     "parse_size",
     "probe_descriptors",

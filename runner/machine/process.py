@@ -44,6 +44,17 @@ def is_gone(identity: Identity) -> bool:
     return _pid_start(identity.pid) != identity.pid_start
 
 
+def memory_bytes() -> int:
+    """How much memory there is for the processes here: the machine's, or this container's where that is less."""
+    total = int(psutil.virtual_memory().total)
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(Path(file).read_text()))
+        except (OSError, ValueError):
+            pass  # no such limit, or none is set
+    return total
+
+
 @lru_cache(maxsize=1)
 def _boot() -> str:
     try:

@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
-
 from runner.browsers import Limits
 from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
 from runner.job import Place, Source
-from runner.machine import Guard, Probe, probe_descriptors, probe_disk, world_fault
+from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk, world_fault
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
 from runner.run.breaker import Breaker
 from runner.run.ending import End, Ending
@@ -211,7 +209,7 @@ class _Run:
             Breaker(options.halt_share),
             lambda worker_id, port: self._spec(worker_id, port or options.port, token),
             self.campaign.file.parent,
-            options.worker_memory_bytes or psutil.virtual_memory().total // 2,
+            options.worker_memory_bytes or memory_bytes() // 2,
         )
         guard.probes = self._probes(supervisor)
         keeper = Housekeeper(

@@ -6,10 +6,10 @@ import re
 import sysconfig
 from pathlib import Path
 
-__all__ = ["crashed_thread", "place_in", "signal_told"]
+__all__ = ["crashed_thread", "place_in", "signal_told", "with_thread_last"]
 
 _THREAD = re.compile(r"(Current thread|Thread) 0x([0-9a-f]+)")
-_FRAME = re.compile(r'  File "(.*)", line (\d+)')
+_FRAME = re.compile(r'  File "(.*)", line (\d+)(.*)')
 _FATAL = re.compile(r"Fatal Python error: (.*)")
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -52,9 +52,21 @@ def signal_told(stacks: str) -> str:
     return found[1] if found else ""
 
 
-def _frames_of(stacks: str, thread: int) -> list[tuple[str, int]]:
+def with_thread_last(stacks: str, thread: int) -> str:
+    """The stacks, and behind them that thread's again, as a traceback is read: its innermost line comes last."""
+    lines = [
+        f'  File "{file}", line {line}{where}' for file, line, where in reversed(_frames_of(stacks, thread))
+    ]
+    return (
+        "\n".join([stacks.rstrip(), "", "The job's thread (most recent call last):", *lines])
+        if lines
+        else stacks
+    )
+
+
+def _frames_of(stacks: str, thread: int) -> list[tuple[str, int, str]]:
     """The last stack of that thread, innermost first."""
-    frames: list[tuple[str, int]] = []
+    frames: list[tuple[str, int, str]] = []
     is_its_own = False
     for line in stacks.splitlines():
         header, frame = _THREAD.match(line), _FRAME.match(line)
@@ -62,7 +74,7 @@ def _frames_of(stacks: str, thread: int) -> list[tuple[str, int]]:
             is_its_own = int(header[2], 16) == thread
             frames = [] if is_its_own else frames
         elif frame and is_its_own:
-            frames.append((frame[1], int(frame[2])))
+            frames.append((frame[1], int(frame[2]), frame[3]))
         elif not frame:
             is_its_own = False
     return frames

@@ -24,6 +24,7 @@ from runner.run.keeper import LEASE_S
 from runner.run.process import WorkerProcess
 from runner.run.say import say
 from runner.run.spec import WorkerSpec
+from runner.run.stacks import with_thread_last
 from runner.run.threads import Threads
 from runner.store import Store, Worker
 
@@ -254,7 +255,7 @@ class Supervisor:
             guilty = next((one for one in leases if _is_of(one, who)), None)
             why = reason(fault, who, self._folder)
             if guilty is not None:
-                await self._charge(guilty, fault, why)
+                await self._charge(guilty, fault, who, why)
             elif fault.kind in (FaultKind.DIED, FaultKind.BLOCKED):
                 await self._count_unexplained(leases, why)
             await self._threads.store(life.worker.end)
@@ -267,7 +268,7 @@ class Supervisor:
             say(f"{whose}; another one is started, and the other jobs go on")
         return guilty is not None
 
-    async def _charge(self, lease: Lease, fault: Fault, why: str) -> None:
+    async def _charge(self, lease: Lease, fault: Fault, who: Running | None, why: str) -> None:
         # What blocked is charged as what took too long, the rest as what a browser's death is.
         is_blocked = fault.kind is FaultKind.BLOCKED
         charge: Callable[[Lease, str, str | None], Any] = (
@@ -275,7 +276,8 @@ class Supervisor:
         )
         error = why if is_blocked else f"crash: it {why}"
         with contextlib.suppress(LeaseLost):
-            await self._threads.store(charge, lease, error, fault.stacks or None)
+            stacks = with_thread_last(fault.stacks, who.thread) if who is not None else fault.stacks
+            await self._threads.store(charge, lease, error, stacks or None)
             self._count(lease.job_id, lease.attempt, error)
 
     async def _count_unexplained(self, leases: list[Lease], why: str) -> None:

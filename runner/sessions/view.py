@@ -17,6 +17,12 @@ def session_view(session: Session, check: Callable[[str], None]) -> Session:
     return cast(Session, _SessionView(session, check))
 
 
+# What the run does with a session, and not a job's code.
+_NOT_FOR_JOBS = frozenset(
+    {"begin_job", "close", "disconnect", "keep_sending", "owner", "receive", "receive_text", "set_base"}
+)
+
+
 class _SessionView(SceneOps):  # type: ignore[misc]  # Vuer's classes have no types
     """Passes on what is public of a session, while its attempt lasts."""
 
@@ -29,7 +35,7 @@ class _SessionView(SceneOps):  # type: ignore[misc]  # Vuer's classes have no ty
         self._session @ event
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or name in _NOT_FOR_JOBS:
             raise AttributeError(name)
         self._check(f"session.{name}")
         value = getattr(self._session, name)
