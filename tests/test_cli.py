@@ -261,7 +261,8 @@ def test_whoever_starts_a_run_its_options_are_made_alike(tmp_path, monkeypatch):
 
     started = []
     monkeypatch.setattr(
-        "runner.run.run_campaign", lambda campaign, options: started.append(options) or ExitStatus.STOPPED
+        "runner.run.run_campaign",
+        lambda campaign, options, worker: started.append(options) or ExitStatus.STOPPED,
     )
     for arguments in (["demo", str(tmp_path)], ["run", str(tmp_path / "demo.py")]):
         with pytest.raises(SystemExit) as end:
