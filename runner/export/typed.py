@@ -25,11 +25,13 @@ _NAMES = {
 class Shape:
     """What the values of one place have in common.
 
-    kind: bool, int, float, str, list or dict; "" where all are None. low, high: of all integers among them.
+    kind: bool, int, float, str, list or dict; "" where all are None. has_none: whether one of them is.
+    low, high: of all integers among them.
     inner: of a list's items. fields: of a dict's values.
     """
 
     kind: str = ""
+    has_none: bool = False
     low: int = 0
     high: int = 0
     inner: Shape | None = None
@@ -39,6 +41,7 @@ class Shape:
         """Widen to hold this value too; False where it is of another kind."""
         kind = type(value).__name__
         if value is None:
+            self.has_none = True
             return True
         if {kind, self.kind} == {"int", "float"}:
             self.kind = kind = "float"
@@ -57,7 +60,8 @@ class Shape:
     def has_room(self, is_guessed: bool) -> bool:
         """Whether 64 bits hold all its numbers exactly, and all its dicts have fields.
 
-        is_guessed: by a reader that takes the types from JSON, integers as signed ones, and lists by their items.
+        is_guessed: by a reader that takes the types from JSON, integers as signed ones, and lists by their items,
+        of which none may be null (datasets 5.2 reads what follows a null wrong, or not at all).
         """
         if self.kind == "int":
             # Unsigned, where none is negative.
@@ -65,7 +69,8 @@ class Shape:
         if self.kind == "float":
             return self.low >= -_EXACT_FLOAT and self.high <= _EXACT_FLOAT
         if self.kind == "list" and self.inner is not None:
-            return self.inner.has_room(is_guessed) and not (is_guessed and not self.inner.kind)
+            is_clear = bool(self.inner.kind) and not self.inner.has_none
+            return self.inner.has_room(is_guessed) and (is_clear or not is_guessed)
         fields = self.fields.values()
         return self.kind != "dict" or (bool(fields) and all(shape.has_room(is_guessed) for shape in fields))
 
