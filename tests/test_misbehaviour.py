@@ -292,3 +292,47 @@ def test_what_a_job_was_given_raises_after_its_end():
         with pytest.raises(JobOver, match=r"job cup \(attempt 2\) has ended, and job\.log came too late"):
             life.check("job.log")
     assert told == ["job cup (attempt 2): its code called job.log after its end"]
+
+
+SWALLOWS = """
+import asyncio
+from vuer.schemas import CameraView, Scene, Sphere
+from runner import Campaign
+
+campaign = Campaign("swallows", timeout_s=1, max_failures=2, backoff_s=0.1)
+
+@campaign.jobs
+def jobs():
+    for number in range(4):
+        yield f"j{number}", {"number": number}
+
+@campaign.scene
+def scene():
+    camera = CameraView(key="ego", width=64, height=48, position=[0, 0, 4])
+    return Scene(Sphere(key="ball"), rawChildren=[camera])
+
+@campaign.render
+async def render(session, job):
+    while True:
+        try:
+            if job.params["number"] == 1:
+                raise ValueError("the mesh is not ready")
+            job.save("rgb.jpg", await session.grab("ego"))
+            return
+        except:
+            try:
+                await asyncio.sleep(0.2)
+            except:
+                pass
+"""
+
+
+def test_code_that_swallows_all_that_is_thrown_into_it_fails_twice_and_the_run_ends(tmp_path, browser_path):
+    """Each attempt that did not end is laid aside for good: nothing of it runs again in another's thread."""
+    file = tmp_path / "swallows.py"
+    file.write_text(SWALLOWS)
+    end = run("run", file, "-n", "1", "--halt", "never", timeout_s=120)
+    assert end.returncode == 1, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        jobs = {row["key"]: (row["status"], row["failures"]) for row in store.jobs(1)}
+    assert jobs == {"j0": ("done", 0), "j1": ("failed", 2), "j2": ("done", 0), "j3": ("done", 0)}

@@ -63,11 +63,14 @@ class Life:
 
     def bury(self) -> None:
         """Run no step of its code any more."""
-        # Kept, because a task that is dropped unfinished is thrown into once more.
         self.buried = [task for task in self.tasks if not task.done()]
         self.is_buried = True
+        _GRAVES.append(self)
 
 
+# Kept while the process lives: a task that is dropped unfinished is thrown into once more, in whichever thread
+# that happens, and code that swallows whatever is thrown into it would then run there without end.
+_GRAVES: list[Life] = []
 CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
 
 

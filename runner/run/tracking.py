@@ -58,7 +58,8 @@ class TrackingLoop(asyncio.SelectorEventLoop):
         return callback if life is None else partial(self._run_for, life, callback)
 
     def _run_for(self, life: Life, callback: _Callback, *args: Any) -> None:
-        if life.is_buried:
+        # Steps of its own tasks alone: what wakes others up may come by its context.
+        if life.is_buried and getattr(callback, "__self__", None) in life.buried:
             return
         self._board.enter(LOOP, threading.get_ident(), life.job_id, life.attempt)
         try:
