@@ -229,8 +229,8 @@ Thread 0x00000000000000aa (most recent call first):
 
 Current thread 0x00000000000000bb (most recent call first):
   File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
-  File "/work/shop/helper.py", line 7 in read
-  File "/work/shop/c.py", line 30 in render
+  File "/home/ada/shop/helper.py", line 7 in read
+  File "/home/ada/shop/c.py", line 30 in render
 """
 ON_LOOP, IN_THREAD = Running(0xAA, 1, 1, True), Running(0xBB, 2, 1, False)
 
@@ -259,11 +259,11 @@ def test_the_place_is_the_innermost_line_of_the_users_own(tmp_path):
     fault = Fault(FaultKind.DIED, [IN_THREAD], STACKS, status=-11)
     from pathlib import Path
 
-    wanted = "ended the worker process at /work/shop/helper.py:7 (Segmentation fault)"
-    assert reason(fault, IN_THREAD, Path("/work/shop")) == wanted
+    wanted = "ended the worker process at /home/ada/shop/helper.py:7 (Segmentation fault)"
+    assert reason(fault, IN_THREAD, Path("/home/ada/shop")) == wanted
     assert with_thread_last(STACKS, 0xBB).splitlines()[-3:] == [
-        '  File "/work/shop/c.py", line 30 in render',
-        '  File "/work/shop/helper.py", line 7 in read',
+        '  File "/home/ada/shop/c.py", line 30 in render',
+        '  File "/home/ada/shop/helper.py", line 7 in read',
         '  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at',
     ]
     assert reason(Fault(FaultKind.DIED, status=-9), None, tmp_path) == "ended the worker process (SIGKILL)"
