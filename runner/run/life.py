@@ -23,14 +23,14 @@ class Life:
     """One attempt's life. Whatever its code starts, tasks and threads, knows it by CURRENT.
 
     tasks: those that its code has started. is_over: nothing that it was given may be used any more.
-    is_buried: no step of its code is run any more, because some of it did not end when it was cancelled.
+    buried: tasks that did not end when they were cancelled; no step of them is run any more.
     on_late: called with what the code did too late, the first time.
     """
 
     def __init__(self, lease: Lease, on_late: Callable[[str], None] = lambda what: None):
         self.job_id, self.attempt, self.key = lease.job_id, lease.attempt, lease.key
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
-        self.is_over = self.is_buried = False
+        self.is_over = False
         self.buried: list[asyncio.Task[Any]] = []
         self._on_late = on_late
         self._has_told = False
@@ -64,7 +64,6 @@ class Life:
     def bury(self) -> None:
         """Run no step of its code any more."""
         self.buried = [task for task in self.tasks if not task.done()]
-        self.is_buried = True
         _GRAVES.append(self)
 
 

@@ -59,7 +59,7 @@ class TrackingLoop(asyncio.SelectorEventLoop):
 
     def _run_for(self, life: Life, callback: _Callback, *args: Any) -> None:
         # Steps of its own tasks alone: what wakes others up may come by its context.
-        if life.is_buried and getattr(callback, "__self__", None) in life.buried:
+        if getattr(callback, "__self__", None) in life.buried:
             return
         self._board.enter(LOOP, threading.get_ident(), life.job_id, life.attempt)
         try:
