@@ -28,6 +28,8 @@ from runner.tabs import PERSON, TabOwner
 __all__ = ["Server"]
 
 _CLIENT = Path(vuer.__file__).parent / "client_build"
+# For text that names no font, which the client would fetch from the net.
+_FONTS = Path(__file__).with_name("page") / "fonts"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
@@ -69,6 +71,7 @@ class Server:
         self._files = {
             f"/{file.relative_to(_CLIENT).as_posix()}": file for file in _CLIENT.rglob("*") if file.is_file()
         }
+        self._files |= {f"/runner/fonts/{file.name}": file for file in _FONTS.glob("*.woff")}
         index = (_CLIENT / "index.html").read_text()
         # Before the client's own scripts, so that it sees all that they do.
         self._page = index.replace("<head>", f"<head><script>{page_script()}</script>", 1)

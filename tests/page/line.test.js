@@ -7,7 +7,7 @@ import { CAMERA_LIMIT_MS, LOAD_LIMIT_MS, LOST, Line, START_LIMIT_MS } from "../.
 function world(more = {}, dead = "") {
   const turns = [], told = [], delivered = [], aimed = [];
   const it = {
-    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, isRendered: true,
+    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, stirs: 0, unrest: 0, settled: [], fault: "", isRendered: true,
     turns, told, delivered, aimed,
     /** All turns that are due, and those that they ask for. */
     settle() { while (turns.length) turns.shift()(); },
@@ -20,6 +20,8 @@ function world(more = {}, dead = "") {
     inspect: () => it.lack,
     loads: () => it.loading,
     isRendered: () => it.isRendered,
+    isStirred: () => it.stirs-- > 0,
+    fault: () => it.fault,
     changes: () => it.count,
     deliver: (messages, then) => {
       if (!it.isRead) return false;
@@ -27,6 +29,7 @@ function world(more = {}, dead = "") {
       turns.push(() => then(it.subscribers));
       return true;
     },
+    settle: (request, isFirst) => { it.settled.push(isFirst); return it.unrest-- <= 0; },
     aim: (grab) => aimed.push(grab.reply),
     expose: () => () => it.readings,
     isReadLater: (grab) => grab.depth,
@@ -189,9 +192,9 @@ test("nothing moves while pixels are still to be read for the picture that is be
   it.line.receive(bytes(1));
   it.settle();
   assert.equal(it.delivered.length, 1);
-  it.line.sent((text) => text === "another");
+  it.line.send((text) => text === "another");
   assert.equal(it.delivered.length, 1);
-  it.line.sent((text) => text === "r");
+  it.line.send((text) => text === "r");
   it.settle();
   assert.deepEqual(it.delivered[1], [bytes(1)]);
 });
@@ -204,6 +207,38 @@ test("a picture that cannot be encoded is refused, and what waited behind it goe
   it.line.noPicture({ reply: "r" }, "the camera gave no picture", false);
   it.settle();
   assert.deepEqual([it.told[0].reply, it.delivered.length], ["r", 2]);
+});
+
+test("a picture whose drawing began something is dropped, and taken again when all is still", () => {
+  const it = heard({ stirs: 2 });
+  request(it, "r");
+  it.line.receive(bytes(1));
+  for (let i = 0; i < 3; i++) it.settle();
+  assert.deepEqual(it.aimed, ["r", "r", "r"]);
+  assert.deepEqual(it.delivered.at(-1), [bytes(1)]);
+  const mayGo = [1, 2, 3].map(() => it.line.send((text) => text === "r"));
+  assert.deepEqual(mayGo, [false, false, true]);
+});
+
+test("a drawing that always begins something is taken in the end", () => {
+  const it = heard({ stirs: 1000 });
+  request(it, "r");
+  for (let i = 0; i < 50; i++) it.settle();
+  assert.equal(it.aimed.length, 12);
+});
+
+test("elements come to rest before the picture; each time all must be still again", () => {
+  const it = heard({ unrest: 2 });
+  request(it, "r");
+  for (let i = 0; i < 5; i++) it.settle();
+  assert.deepEqual([it.settled, it.aimed], [[true, false, false], ["r"]]);
+});
+
+test("a camera that fails with an error is told of at once", () => {
+  const it = heard({ readings: [], fault: "box: no buffer" });
+  request(it, "r");
+  it.settle();
+  assert.equal(it.told[0].reason, "box: no buffer");
 });
 
 test("a page that cannot be watched refuses all it is asked for, and bye is heard", () => {

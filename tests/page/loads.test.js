@@ -32,7 +32,7 @@ test("what is refused, or never comes, is told with its URL", async () => {
   await page.fetch({ url: "b.glb" });
   await assert.rejects(page.fetch("c.glb"));
   await assert.rejects(page.createImageBitmap(Promise.reject(new Error("no picture"))));
-  assert.deepEqual(loads.failed, ["http://here/b.glb (404)", "c.glb", "a picture"]);
+  assert.deepEqual([...loads.failed], ["http://here/b.glb (404)", "c.glb", "a picture"]);
 });
 
 test("a loading manager's items are loads, also several of one URL, and errors are told", async () => {
@@ -53,5 +53,16 @@ test("a loading manager's items are loads, also several of one URL, and errors a
   manager.itemError("d.png");
   manager.itemEnd("d.png");
   assert.equal(loads.count, 0);
-  assert.equal(loads.failed.at(-1), "d.png");
+  assert.equal([...loads.failed].at(-1), "d.png");
+});
+
+test("a body that is read piece by piece is a load until its last piece", async () => {
+  answers.set("e.splat", Promise.resolve(new Response("content")));
+  const reader = (await page.fetch("e.splat")).body.getReader();
+  assert.equal(loads.count, 1);
+  assert.equal((await reader.read()).done, false);
+  assert.equal(loads.count, 1);
+  assert.equal((await reader.read()).done, true);
+  await null;
+  assert.equal(loads.count, 0);
 });

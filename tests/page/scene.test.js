@@ -6,6 +6,7 @@ import { Scene } from "../../runner/sessions/page/scene.js";
 const sceneOf = (objects, held = new Set()) => new Scene({
   *stores() { yield { scene: { getObjectByName: (name) => objects[name] } }; },
   held: () => held,
+  texts: () => [],
 });
 
 test("the fence is found again when another one stands in its place", () => {
@@ -33,7 +34,7 @@ test("of what the scene holds no more, the latest eight stay on the GPU", () => 
   for (let i = 0; i < 12; i++) {
     held.clear();
     held.add({ isTexture: true, dispose: () => freed.push(i) });
-    scene.freeUnused();
+    scene.looked();
   }
   assert.deepEqual(freed, [0, 1, 2]);
 });

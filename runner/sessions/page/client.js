@@ -80,7 +80,7 @@ export function contains(data, text) {
  * @typedef {Object} Listener what a socket of the client tells
  * @property {(socket: any) => void} onInit the client is there: it has said INIT
  * @property {(socket: any, data: any) => void} onMessage the server has sent something
- * @property {(socket: any, data: any) => void} onSent the client has sent something
+ * @property {(socket: any, data: any) => boolean} maySend whether what the client is about to send may go
  * @property {(socket: any) => void} onClose the connection is closed
  */
 
@@ -109,9 +109,9 @@ export function takeSockets(window, listener) {
     sendText(text) { super.send(text); }
     /** @param {any} data */
     send(data) {
+      if (this.#isKnown) { if (listener.maySend(this, data)) super.send(data); return; }
       super.send(data);
-      if (this.#isKnown) listener.onSent(this, data);
-      else if (contains(data, "INIT")) { this.#isKnown = true; listener.onInit(this); }
+      if (contains(data, "INIT")) { this.#isKnown = true; listener.onInit(this); }
     }
   };
 }

@@ -8,8 +8,12 @@
  * @property {(fence: number) => import("./readiness.js").Lack} inspect what a picture still lacks
  * @property {() => number} loads how many loads are under way
  * @property {() => boolean} isRendered whether React has rendered all that the client was handed
+ * @property {() => boolean} isStirred whether the drawing of a picture has begun what is to change it
+ * @property {() => string} fault why a camera may not have answered, since expose()
  * @property {() => number} changes a count that rises with whatever may make a picture ready
  * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
+ * @property {(request: Grab | Ready, isFirst: boolean) => boolean} settle has the elements do what they do
+ *   once a frame; whether they have come to rest. isFirst: they have not been asked to for this request
  * @property {(grab: Grab) => void} aim has the camera made as the picture is to be
  * @property {(grab: Grab) => () => boolean[]} expose watches for pixels that are read; the function that it
  *   gives ends that: for each reading whether it was good
@@ -21,6 +25,8 @@
 /** What is to be rendered first, before what comes next. @typedef {import("./protocol.js").Render} Render */
 /** @typedef {{ data: any, request: Grab | Ready | Render | null }} Item */
 
+// A picture is drawn so often at most, until its drawing begins nothing more.
+const MOST_TRIES = 12;
 export const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
 export const LOST = "the camera's WebGL context was lost";
 
@@ -35,6 +41,10 @@ export class Line {
   #isLookingAgain = false; #isWoken = false;
   #world; #bornAt;
   /** The server has said that the run is over. */ isOver = false;
+  /** Replies that are not to be sent: their pictures were drawn too early. @type {Map<string, number>} */
+  #dropped = new Map();
+  /** The request for which the elements are coming to rest. */ #settlingFor = "";
+  /** How often the next picture was drawn. */ #tries = 0;
   /** When the next request began to wait. */ #since = 0;
   /** When the loads began that the next message waits for. */ #loadingSince = 0;
   /** When the rendering began that the next message waits for. */ #renderingSince = 0;
@@ -99,10 +109,25 @@ export class Line {
     }
   }
   /**
-   * The client has sent this.
+   * The client is about to send this; whether it may.
    * @param {(text: string) => boolean} holds whether it holds that text
    */
-  sent(holds) { if (this.#flight && holds(this.#flight)) { this.#flight = ""; this.step(); } }
+  send(holds) {
+    for (const [reply, count] of this.#dropped) {
+      if (!holds(reply)) continue;
+      if (count > 1) this.#dropped.set(reply, count - 1); else this.#dropped.delete(reply);
+      this.#landed(reply);
+      return false;
+    }
+    if (this.#flight && holds(this.#flight)) this.#landed(this.#flight);
+    return true;
+  }
+  /** @param {string} reply */
+  #landed(reply) {
+    if (this.#flight !== reply) return;
+    this.#flight = "";
+    this.#world.nextTurn(() => this.step());
+  }
   /**
    * The picture could not be made of the pixels.
    * @param {Grab} grab
@@ -160,6 +185,12 @@ export class Line {
       return false;
     }
     if (wrong.length) { this.#queue.shift(); this.#refuse(request, wrong.join("; ")); return true; }
+    const isFirst = this.#settlingFor !== request.reply;
+    this.#settlingFor = request.reply;
+    if (!this.#world.settle(request, isFirst)) { // what that has begun is looked at like any other change
+      this.#isStill = false;
+      return true;
+    }
     if (request.type === "ready") {
       this.#queue.shift();
       this.#since = 0;
@@ -177,18 +208,23 @@ export class Line {
       const readings = seen();
       if (readings.includes(false)) { this.#queue.shift(); this.#refuse(grab, LOST, true); }
       else if (readings.length) {
-        this.#queue.shift();
-        this.#since = 0;
+        if (this.#world.isStirred() && ++this.#tries < MOST_TRIES) {
+          this.#dropped.set(grab.reply, (this.#dropped.get(grab.reply) || 0) + 1);
+          this.#isStill = false;
+        } else {
+          this.#queue.shift();
+          this.#since = this.#tries = 0;
+        }
         if (this.#world.isReadLater(grab)) this.#flight = grab.reply;
       }
-      else if (this.#world.now() - this.#since < CAMERA_LIMIT_MS) return; // it may be mounted later: a step tries again
-      else { this.#queue.shift(); this.#refuse(grab, "no camera of that key answers"); }
+      else if (!this.#world.fault() && this.#world.now() - this.#since < CAMERA_LIMIT_MS) return; // it may be mounted later: a step tries again
+      else { this.#queue.shift(); this.#refuse(grab, this.#world.fault() || "no camera of that key answers"); }
       this.step();
     });
   }
   /** @param {Grab | Ready} request @param {string} reason */
   #refuse(request, reason, is_lost = false) {
-    this.#since = 0;
+    this.#since = this.#tries = 0;
     this.#isStill = false;
     this.#world.say({ type: "refused", reply: request.reply, reason, is_lost });
   }

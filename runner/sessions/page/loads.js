@@ -4,8 +4,8 @@ export class Loads {
   /** @type {Map<number, string>} */ #open = new Map();
   #last = 0;
   #onChange;
-  /** What could not be loaded, for as long as the page lives. @type {string[]} */
-  failed = [];
+  /** What could not be loaded, for as long as the page lives. @type {Set<string>} */
+  failed = new Set();
 
   /** @param {() => void} onChange told of each load that ends */
   constructor(onChange) { this.#onChange = onChange; }
@@ -21,7 +21,10 @@ export class Loads {
   /** @param {number | undefined} id what begin() gave */
   end(id) { if (id !== undefined && this.#open.delete(id)) this.#onChange(); }
   /** @param {any} what */
-  fail(what) { this.failed.push(String(what)); }
+  fail(what) {
+    this.failed.add(String(what));
+    this.#onChange();
+  }
   /** @template T @param {any} what @param {Promise<T>} promise @returns {Promise<T>} */
   watch(what, promise) {
     const id = this.begin(what);
@@ -48,8 +51,42 @@ export function watchLoads(window, loads) {
     const read = answers[reader];
     answers[reader] = function () { return loads.watch(this.url, read.apply(this, arguments)); };
   }
+  watchStreams(answers, loads);
   const page = /** @type {any} */ (window), realBitmap = page.createImageBitmap;
   page.createImageBitmap = function () { return loads.watch("a picture", realBitmap.apply(this, arguments)); };
+}
+
+/**
+ * Bodies that are read piece by piece.
+ * @param {any} answers the prototype of responses
+ * @param {Loads} loads
+ */
+function watchStreams(answers, loads) {
+  const property = Object.getOwnPropertyDescriptor(answers, "body"), known = new WeakSet();
+  if (!property || !property.get) return;
+  const { get } = property;
+  Object.defineProperty(answers, "body", {
+    ...property,
+    get() {
+      const stream = get.call(this), { url } = this;
+      if (!stream || known.has(stream)) return stream;
+      known.add(stream);
+      const { getReader } = stream;
+      stream.getReader = function () {
+        const reader = getReader.apply(stream, arguments), id = loads.begin(url);
+        const { read, cancel, releaseLock } = reader, end = () => loads.end(id);
+        reader.read = function () {
+          const piece = read.apply(reader, arguments);
+          piece.then((/** @type {any} */ p) => { if (p.done) end(); }, () => { loads.fail(url); end(); });
+          return piece;
+        };
+        reader.cancel = function () { end(); return cancel.apply(reader, arguments); };
+        reader.releaseLock = function () { end(); return releaseLock.apply(reader, arguments); };
+        return reader;
+      };
+      return stream;
+    },
+  });
 }
 
 /**

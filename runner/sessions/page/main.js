@@ -6,6 +6,10 @@ import { React } from "./react.js";
 import { Loads, watchLoads } from "./loads.js";
 import { Scene } from "./scene.js";
 import { Order } from "./order.js";
+import { Frames } from "./frames.js";
+import { Faults } from "./faults.js";
+import { watchMedia } from "./media.js";
+import { watchWorkers } from "./workers.js";
 import { inspect } from "./readiness.js";
 import { Inlet, contains, quieten, takeSockets } from "./client.js";
 import { Line } from "./line.js";
@@ -26,16 +30,29 @@ function inject(window) {
     queueMicrotask(() => { isAskedToStep = false; if (line) line.step(); });
   }
 
+  // For what does not tell when it has ended.
+  let willLook = false;
+  function lookSoon() {
+    if (willLook) return;
+    willLook = true;
+    timers.setTimeout(() => { willLook = false; if (line) line.step(); }, 4);
+  }
+
   const react = new React(window, changed);
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
   const loads = new Loads(changed);
   const scene = new Scene(react);
   const order = new Order(window);
+  const frames = new Frames(react, (text) => faults.thrown.push(text));
+  const isStirred = () => loads.count > 0 || react.unfinished() > 0 || scene.unfinished().length > 0;
   const isPlain = /[?&]plain=true/.test(window.location.search);
   const pictures = new Pictures(window, isPlain, (grab, reason, isLost) => {
     if (line) line.noPicture(grab, reason, isLost);
   });
+  const faults = new Faults(window, changed);
   watchLoads(window, loads);
+  watchMedia(window, loads);
+  watchWorkers(window, loads);
   quieten(window);
   let stop = () => {};
   takeSockets(window, {
@@ -51,20 +68,29 @@ function inject(window) {
       line = new Line({
         now: timers.now,
         nextTurn: (f) => timers.nextTurn(f),
-        inspect: (fence) => inspect(react, scene, order, loads, fence),
+        inspect: (fence) => {
+          if (scene.unfinished().length) lookSoon();
+          return inspect(react, scene, order, loads, faults, timers.now(), fence);
+        },
+        isStirred: () => scene.haveSplatsMoved() || loads.count > 0 || react.isLayingOut(),
+        settle: (request, isFirst) => {
+          if (isFirst) frames.begin();
+          return frames.settle(isStirred);
+        },
+        fault: () => faults.said.join("; "),
         loads: () => loads.count,
         isRendered: () => !react.unfinished(),
         changes: () => changes,
         deliver: (messages, then) => inlet.deliver(messages, then),
         aim: (grab) => scene.setLens(grab.camera),
-        expose: (grab) => pictures.expose(grab),
+        expose: (grab) => { faults.forget(); return pictures.expose(grab); },
         isReadLater: (grab) => pictures.isReadLater(grab),
         say,
       }, hello.reason);
       say(hello);
     },
     onMessage(socket, data) { if (line) line.receive(data); },
-    onSent(socket, data) { if (line) line.sent((text) => contains(data, text)); },
+    maySend(socket, data) { return !line || line.send((text) => contains(data, text)); },
     onClose() {
       const isOver = line && line.isOver;
       stop();

@@ -10,6 +10,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {number} subtreeFlags
  * @property {any} memoizedProps
  * @property {any} memoizedState
+ * @property {any} stateNode
  * @property {Fiber | null} child
  * @property {Fiber | null} sibling
  * @property {Fiber | null} return
@@ -21,14 +22,27 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {boolean} isScene it is react-three-fiber's
  * @property {boolean} hasEffects its last commit still has passive effects to run
  * @property {boolean} isUnseen nobody has looked through its elements since its last commit
+ * @property {boolean} hadContent it has rendered something
+ * @property {Set<any>} texts objects that are laid out as text
  * @property {string[]} waiting keys of elements that are not in the picture yet
  * @property {string[]} errors what went wrong in which element
  * @property {Set<any>} held textures and models that its elements hold
  */
 
+/**
+ * @typedef {Object} Subscriber something that wants to be called once a frame
+ * @property {string} key of the element that it belongs to
+ * @property {any} store what react-three-fiber knows of its scene
+ * @property {any} subscription react-three-fiber's own
+ * @property {() => any[]} objects the topmost objects of the element
+ */
+
 const TAG = { FUNCTION: 0, CLASS: 1, HOST: 5, SUSPENSE: 13 };
 const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
-const MODELS = /^(Obj|Fbx|Stl|Dae|Ply|Pcd|Glb|Bvh|Urdf)$/;
+const MODELS = /^(Obj|Fbx|Stl|Dae|Ply|Pcd|Glb|Bvh|Urdf|Splat|SparkSplats|InPlaceDepthPointCloud)$/;
+// Components, and keys where they have no name, that do nothing in a frame that a camera's picture would show:
+// they draw, follow the mouse or hands, or move a light's helper. Nearly every scene has some.
+const FOR_PEOPLE = /^((Perspective|Orthographic)?CameraView|Hands|MotionControllers|\w+Light|SceneCamera\w*)$/;
 // The client's panels are hidden, and yet render a row for each element of the scene anew at each update,
 // which costs more than all the rest: they are left empty.
 const PANELS = ["SceneGraph", "WorkspacePanel"];
@@ -36,6 +50,9 @@ const PANELS = ["SceneGraph", "WorkspacePanel"];
 export class React {
   /** @type {Map<number, any>} */ #renderers = new Map();
   /** @type {Map<Root, State>} */ #roots = new Map();
+  /** Where each subscriber to frames was found; null: in none of the scene's own elements. @type {WeakMap<any, Fiber | null>} */
+  #owners = new WeakMap();
+  /** How often a scene was rendered. */ commits = 0;
   #panels = new Set(PANELS);
 
   /**
@@ -91,6 +108,27 @@ export class React {
     }
   }
   /**
+   * Who wants to be called once a frame, among the elements that were sent.
+   */
+  subscribers() {
+    /** @type {Subscriber[]} */
+    const found = [];
+    for (const [root, state] of this.#roots) {
+      const store = state.isScene && root.containerInfo && root.containerInfo.getState && root.containerInfo.getState();
+      if (!store) continue;
+      const { subscribers } = store.internal;
+      if (subscribers.some((/** @type {any} */ one) => !this.#owners.has(one.ref))) this.#findOwners(root, subscribers);
+      for (const subscription of subscribers) {
+        const owner = this.#owners.get(subscription.ref);
+        const element = owner && elementOf(owner);
+        // With a priority above 0 it draws.
+        if (!element || subscription.priority > 0 || FOR_PEOPLE.test(owner.type.name || element.memoizedProps._key)) continue;
+        found.push({ key: element.memoizedProps._key, store, subscription, objects: () => objectsOf(element) });
+      }
+    }
+    return found;
+  }
+  /**
    * What the scenes' elements wait for, and what went wrong in them; looked at again after each commit only.
    * onLook: called when that was so.
    * @param {() => void} onLook
@@ -105,6 +143,24 @@ export class React {
       found.errors.push(...state.errors);
     }
     return found;
+  }
+  /**
+   * A scene that React has taken off the page because it threw.
+   * @param {string} error the last that nobody caught
+   */
+  lost(error) {
+    for (const [root, state] of this.#roots) {
+      if (state.isScene && state.hadContent && !root.current.child) return [`the scene is gone: ${error || "it was unmounted"}`];
+    }
+    return [];
+  }
+  /** Text of troika's that the scenes hold. */
+  *texts() {
+    for (const state of this.#roots.values()) yield* state.texts;
+  }
+  isLayingOut() {
+    for (const text of this.texts()) if (text._isSyncing) return true;
+    return false;
   }
   /** All textures and models that the scenes' elements hold. */
   held() {
@@ -124,17 +180,32 @@ export class React {
     }
   }
 
+  /** @param {Root} root @param {any[]} subscribers */
+  #findOwners(root, subscribers) {
+    const refs = new Set();
+    for (const { ref } of subscribers) if (!this.#owners.has(ref)) { refs.add(ref); this.#owners.set(ref, null); }
+    const top = root.current;
+    for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
+      if (fiber.tag === TAG.HOST || fiber.tag === TAG.CLASS) continue;
+      // A component's hooks are a list; that of useRef holds the ref itself.
+      for (let hook = fiber.memoizedState; hook && typeof hook === "object" && "next" in hook; hook = hook.next) {
+        if (refs.has(hook.memoizedState)) this.#owners.set(hook.memoizedState, fiber);
+      }
+    }
+  }
   /** @param {number} id @param {Root} root */
   #committed(id, root) {
     const info = this.#renderers.get(id) || {}, fiber = root.current;
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
     state.isUnseen = true;
+    if (state.isScene) this.commits++;
+    if (fiber.child) state.hadContent = true;
     if (info.rendererPackageName === "react-dom" && info.version === KNOWN_VERSIONS["react-dom"]) this.#emptyPanels(fiber);
   }
   /** @param {Root} root */
@@ -164,25 +235,51 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set();
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set();
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
       for (const value of Object.values(fiber.memoizedProps || {})) {
+        if (value && value.isObject3D && "_isSyncing" in value) state.texts.add(value);
         if (value && (value.isTexture ? !value.isRenderTargetTexture : value.isObject3D)) state.held.add(value);
       }
     }
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
     else if (isEmptyModel(fiber)) state.waiting.push(keyOf(fiber));
     else if (fiber.tag === TAG.CLASS && fiber.memoizedState && fiber.memoizedState.didCatch) {
-      state.errors.push(`${keyOf(fiber)}: ${fiber.memoizedState.error}`);
+      const { error } = fiber.memoizedState;
+      state.errors.push(`${keyOf(fiber)}: ${error || "it cannot be shown"}`);
     }
   }
 }
+/**
+ * The element that was sent, of which this is a part.
+ * @param {Fiber | null} fiber
+ */
+function elementOf(fiber) {
+  for (; fiber; fiber = fiber.return) if (fiber.memoizedProps && fiber.memoizedProps._key) return fiber;
+  return null;
+}
 /** @param {Fiber | null} fiber @returns {string} */
 function keyOf(fiber) {
-  for (; fiber; fiber = fiber.return) if (fiber.memoizedProps && fiber.memoizedProps._key) return fiber.memoizedProps._key;
-  return "an element";
+  const element = elementOf(fiber);
+  return element ? element.memoizedProps._key : "an element";
+}
+/**
+ * The topmost objects of the scene that an element has made.
+ * @param {Fiber} element
+ */
+function objectsOf(element) {
+  /** @type {any[]} */
+  const found = [];
+  const walk = (/** @type {Fiber | null} */ fiber) => {
+    for (; fiber; fiber = fiber.sibling) {
+      const object = fiber.tag === TAG.HOST && fiber.stateNode && fiber.stateNode.object;
+      if (object && object.isObject3D) found.push(object); else walk(fiber.child);
+    }
+  };
+  walk(element.child);
+  return found;
 }
 /** @param {Fiber | null} fiber @returns {boolean} */
 function hasObject(fiber) {
@@ -193,5 +290,5 @@ function hasObject(fiber) {
 function isEmptyModel(fiber) {
   const props = fiber.memoizedProps;
   return fiber.tag === TAG.FUNCTION && props && MODELS.test(props.tag) && !props.hide &&
-    (props.src || props.text || props.buff) && !hasObject(fiber.child);
+    (props.src || props.text || props.buff || props.depth) && !hasObject(fiber.child);
 }

@@ -5,6 +5,8 @@ import { FENCE } from "./protocol.js";
 
 // The textures and models that are kept on the GPU though the scene no longer holds them: the latest ones.
 const SPARES = 8;
+// Spark goes on with splats by timers of a millisecond.
+const SPLATS_MS = 20;
 
 export class Scene {
   #react;
@@ -12,8 +14,16 @@ export class Scene {
   /** @type {Map<string, any>} */ #cameras = new Map();
   /** What is on the GPU; the longest unused first. @type {Set<any>} */ #uploaded = new Set();
 
-  /** @param {Pick<React, "stores" | "held">} react */
-  constructor(react) { this.#react = react; }
+  /** How the drawing of splats stood at the last picture. */ #splats = "";
+  /** The splat renderers that were met. @type {WeakSet<any>} */ #known = new WeakSet();
+  /** When they were last seen to be under way. */ #splatsAt = -Infinity;
+  #now;
+
+  /** @param {Pick<React, "stores" | "held" | "texts" | "commits">} react */
+  constructor(react, now = () => performance.now()) {
+    this.#react = react;
+    this.#now = now;
+  }
   /** The number that tells how much of what was sent is in the scene. @returns {number} */
   fence() {
     if (!(this.#fence && this.#fence.parent)) this.#fence = this.#find(FENCE);
@@ -33,11 +43,47 @@ export class Scene {
     }
     if (isNew) camera.updateProjectionMatrix();
   }
+  /** What is in the scene and still being made: by name, where it has one. */
+  unfinished() {
+    /** @type {string[]} */
+    const found = [];
+    for (const text of this.#react.texts()) if (text._isSyncing) found.push("the layout of a text");
+    for (const { defaultView: view, pendingUpdate } of this.#splatRenderers()) {
+      if (view.sorting || view.pending || pendingUpdate.timeoutId !== -1) this.#splatsAt = this.#now();
+    }
+    if (this.#now() - this.#splatsAt < SPLATS_MS) found.push("the order of splats");
+    return found;
+  }
+  /**
+   * Spark makes splats ready by drawing them once, and sorts them as seen from there. Whether the last drawing
+   * has found others, or from elsewhere, than the one before.
+   */
+  haveSplatsMoved() {
+    const views = this.#splatRenderers().map(({ defaultView: { display, viewToWorld } }) => [
+      display && display.accumulator.splatsVersion, display && display.viewToWorld.elements, viewToWorld.elements,
+    ]);
+    const splats = views.length ? `${this.#react.commits} ${views.join()}` : "";
+    const haveMoved = splats !== this.#splats;
+    this.#splats = splats;
+    return haveMoved;
+  }
+  #splatRenderers() {
+    /** @type {any[]} */
+    const found = [];
+    for (const store of this.#react.stores()) {
+      for (const child of store.scene.children || []) {
+        if (!child.defaultView || !child.pendingUpdate) continue;
+        if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child); }
+        found.push(child);
+      }
+    }
+    return found;
+  }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
    * longer holds are taken off it; three uploads anew what is shown again.
    */
-  freeUnused() {
+  looked() {
     const held = this.#react.held();
     for (const thing of held) { this.#uploaded.delete(thing); this.#uploaded.add(thing); }
     for (const thing of this.#uploaded) {
@@ -56,6 +102,18 @@ export class Scene {
   }
 }
 
+/**
+ * Spark's renderer makes its splats in the main view's WebGL context, which no camera sees into: have it make
+ * them in the one that they are about to be drawn in.
+ * @param {any} spark
+ */
+function drawWhereAsked(spark) {
+  const { onBeforeRender } = spark;
+  spark.onBeforeRender = function (/** @type {any} */ renderer) {
+    if (spark.renderer !== renderer) { spark.renderer = renderer; spark.needsUpdate = true; }
+    return onBeforeRender.apply(spark, arguments);
+  };
+}
 /** @param {any} model */
 function freeModel(model) {
   model.traverse((/** @type {any} */ part) => {

@@ -1,0 +1,90 @@
+// Frames: what the client's elements do once a frame. The main view is not drawn, so that no frame happens by
+// itself; before a picture they are made to happen here, without drawing, where an element wants them.
+
+/** @typedef {import("./react.js").Subscriber} Subscriber */
+
+// Time goes by fixed steps, from the same start for each picture, so that each comes out the same.
+const STEP_S = 1 / 60;
+// What moves for ever is taken as it is after so many frames: two seconds.
+const MOST = 120;
+
+export class Frames {
+  #react; #onError;
+  /** How many there were for the next picture. */ #count = 0;
+  /** What the elements looked like after the last one. */ #seen = "";
+
+  /**
+   * @param {Pick<import("./react.js").React, "subscribers">} react
+   * @param {(text: string) => void} onError told of what an element throws, with its key
+   */
+  constructor(react, onError) {
+    this.#react = react;
+    this.#onError = onError;
+  }
+  /** The next picture is another one. */
+  begin() { this.#count = 0; this.#seen = ""; }
+  /**
+   * Make frames happen; whether the elements have come to rest. Otherwise to be called again when all is still.
+   * @param {() => boolean} isStirred whether a frame has begun something that must end before the next
+   */
+  settle(isStirred) {
+    const subscribers = this.#react.subscribers();
+    if (!subscribers.length) return true;
+    while (this.#count < MOST) {
+      this.#advance(subscribers);
+      const looks = looksOf(subscribers), isAtRest = looks === this.#seen;
+      this.#seen = looks;
+      if (isStirred()) return false;
+      if (isAtRest) return true;
+    }
+    return true;
+  }
+  /** @param {Subscriber[]} subscribers */
+  #advance(subscribers) {
+    const time = ++this.#count * STEP_S;
+    for (const { key, store, subscription } of subscribers) {
+      const { clock } = store;
+      clock.oldTime = time - STEP_S;
+      clock.elapsedTime = time;
+      try {
+        subscription.ref.current(subscription.store.getState(), STEP_S);
+      } catch (error) {
+        this.#onError(`${key}: ${error instanceof Error ? error.message : error}`);
+      }
+    }
+  }
+}
+
+/**
+ * All that a frame may have changed of the objects of these elements, as far as a picture shows it.
+ * @param {Subscriber[]} subscribers
+ */
+function looksOf(subscribers) {
+  /** @type {any[]} */
+  const parts = [], seen = new Set();
+  for (const { objects } of subscribers) {
+    for (const top of objects()) {
+      top.traverse((/** @type {any} */ object) => {
+        if (seen.has(object)) return;
+        seen.add(object);
+        parts.push(object.visible, ...object.position.toArray(), ...object.quaternion.toArray(), ...object.scale.toArray());
+        if (object.isInstancedMesh) parts.push(object.count, object.instanceMatrix.version);
+        if (object.morphTargetInfluences) parts.push(...object.morphTargetInfluences);
+        const { geometry, material } = object;
+        if (geometry) for (const part of Object.values(geometry.attributes || {})) parts.push(part.isInterleavedBufferAttribute ? part.data.version : part.version);
+        for (const one of [].concat(material || [])) parts.push(...looksOfMaterial(one));
+      });
+    }
+  }
+  return parts.join();
+}
+/** @param {any} material */
+function* looksOfMaterial(material) {
+  yield material.version;
+  yield material.opacity;
+  if (material.color && material.color.getHex) yield material.color.getHex();
+  for (const { value } of Object.values(material.uniforms || {})) {
+    if (typeof value === "number" || typeof value === "boolean") yield value;
+    else if (value && value.toArray) yield value.toArray();
+  }
+}

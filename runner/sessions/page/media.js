@@ -1,0 +1,52 @@
+// Pictures and films in elements of the page: what is being loaded into them, and what cannot be.
+
+/**
+ * Have all <img> and <video> of the page told to `loads`. Those that the page itself shows may fail: they are
+ * in none of the scene's elements.
+ * @param {Window & typeof globalThis} window
+ * @param {import("./loads.js").Loads} loads
+ */
+export function watchMedia(window, loads) {
+  watch(/** @type {any} */ (window).HTMLImageElement, ["load"], loads);
+  watch(/** @type {any} */ (window).HTMLMediaElement, ["loadeddata"], loads);
+}
+
+/**
+ * @param {any} Element
+ * @param {string[]} ends the events that end a load
+ * @param {import("./loads.js").Loads} loads
+ */
+function watch(Element, ends, loads) {
+  const property = Element && Object.getOwnPropertyDescriptor(Element.prototype, "src");
+  if (!property || !property.set) return;
+  const { get, set } = property;
+  /** @type {WeakMap<any, () => void>} */
+  const open = new WeakMap();
+  Object.defineProperty(Element.prototype, "src", {
+    ...property,
+    get,
+    set(/** @type {any} */ url) {
+      const before = open.get(this);
+      if (before) before();
+      if (url && !this.isConnected && typeof url === "string") begin(this, url);
+      set.call(this, url);
+    },
+  });
+  /** @param {any} element @param {string} url */
+  function begin(element, url) {
+    const id = loads.begin(url.slice(0, 200));
+    const done = () => {
+      open.delete(element);
+      for (const event of ends) element.removeEventListener(event, done);
+      element.removeEventListener("error", failed);
+      loads.end(id);
+    };
+    const failed = () => {
+      if (!element.isConnected) loads.fail(url.slice(0, 200));
+      done();
+    };
+    open.set(element, done);
+    for (const event of ends) element.addEventListener(event, done);
+    element.addEventListener("error", failed);
+  }
+}
