@@ -16,6 +16,8 @@ export class Scene {
 
   /** How the drawing of splats stood at the last picture. */ #splats = "";
   /** The splat renderers that were met. @type {WeakSet<any>} */ #known = new WeakSet();
+  /** Whether a scene holds splats, as of which commit. @type {WeakMap<any, { commits: number, hasSplats: boolean }>} */
+  #splatScenes = new WeakMap();
   /** When they were last seen to be under way. */ #splatsAt = -Infinity;
   #now;
 
@@ -67,17 +69,30 @@ export class Scene {
     this.#splats = splats;
     return haveMoved;
   }
+  /** The client has one in every scene. Here are those that have splats, or still show some that are gone. */
   #splatRenderers() {
     /** @type {any[]} */
     const found = [];
     for (const store of this.#react.stores()) {
       for (const child of store.scene.children || []) {
         if (!child.defaultView || !child.pendingUpdate) continue;
+        if (!this.#hasSplats(store.scene) && !showsSplats(child)) continue;
         if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child); }
         found.push(child);
       }
     }
     return found;
+  }
+  /** @param {any} scene */
+  #hasSplats(scene) {
+    const { commits } = this.#react, known = this.#splatScenes.get(scene);
+    if (known && known.commits === commits) return known.hasSplats;
+    let hasSplats = false;
+    scene.traverse((/** @type {any} */ object) => {
+      if ("numSplats" in object && "generator" in object) hasSplats = true;
+    });
+    this.#splatScenes.set(scene, { commits, hasSplats });
+    return hasSplats;
   }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
@@ -102,6 +117,10 @@ export class Scene {
   }
 }
 
+/** @param {any} spark */
+function showsSplats({ active, defaultView: { display } }) {
+  return [active, display && display.accumulator].some((made) => made && made.splats && made.splats.numSplats > 0);
+}
 /**
  * Spark's renderer makes its splats in the main view's WebGL context, which no camera sees into: have it make
  * them in the one that they are about to be drawn in.
