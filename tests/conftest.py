@@ -35,7 +35,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """--quick: what is left takes less than a minute."""
+    """--quick: what is left takes less than a minute. What takes longest is begun first."""
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, not _is_slow(item)))
     if not config.getoption("--quick"):
         return
     slow = [item for item in items if _is_slow(item)]

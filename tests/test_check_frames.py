@@ -24,6 +24,7 @@ def frames_and_wrong(*options: str) -> list[int]:
     return [int(count.replace(",", "")) for count in row.split()[1:3]]
 
 
+@pytest.mark.long
 def test_no_frame_shows_another_job_while_browsers_are_killed():
     """Nine kinds of scene in two sessions; the browser's processes are killed at random: none wrong, all done."""
     assert frames_and_wrong("--frames", "216", "--sessions", "2", "--kills", "3") == [216, 0]

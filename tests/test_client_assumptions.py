@@ -17,6 +17,9 @@ from runner.browsers import RASTERIZERS
 from runner.sessions import Server
 from runner.sessions.protocol import KNOWN_VERSIONS
 
+# One page is asked by all.
+pytestmark = pytest.mark.xdist_group("stock client")
+
 CLIENT = Path(vuer.__file__).parent / "client_build"
 # Looks on before the client's scripts run, and changes nothing.
 WATCH = """

@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "crash_test.py"
 pytestmark = pytest.mark.usefixtures("browser_path")
 
 
+@pytest.mark.long
 def test_a_storm_of_faults_loses_and_doubles_nothing():
     """Runner and browsers killed, disk filled, clock shifted, database locked: all jobs done once, whole, uncharged."""
     seed = os.environ.get("RUNNER_TEST_SEED", "1")

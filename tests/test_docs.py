@@ -121,6 +121,7 @@ def test_nothing_names_a_machine():
             assert not re.search(r"(?<![\w$.])/(root|home|work)/", path.read_text()), path
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_the_readmes_commands_run_in_a_fresh_copy(tmp_path):
     """scripts/demo twice, and then the quick start, as a new user would type them; no C compiler is needed."""

@@ -136,6 +136,7 @@ while leases := store.claim(worker_id, campaign_id, count=3):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_kills_at_random_moments_leave_each_record_once(tmp_path):
     """SIGKILL the process that feeds the log again and again; in the end the log is exact."""

@@ -139,6 +139,7 @@ def processes_of(folder) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
     """Nineteen kinds of misbehaviour in one night: each job says what it did, the others are done uncharged."""
@@ -203,6 +204,7 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_blocking_call(tmp_path, how):
             assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path, monkeypatch):
     """Past a learnt limit: the row of its first attempt says where that came from, and its second one is done."""

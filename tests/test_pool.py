@@ -20,6 +20,7 @@ from workers import WorkerThread
 from runner.browsers import Browser, BrowserPool, Launcher, Limits
 from runner.browsers.pool import _Life
 from runner.campaign import load_campaign
+from runner.errors import BrowserError
 from runner.run import RunOptions, one_run, run_campaign, worker
 from runner.store import Store
 
@@ -146,8 +147,8 @@ def stop(kind: str = ""):
 
 def evaluate(script: str):
     async def deed(pool, browser):
-        # Some of these never answer.
-        with contextlib.suppress(asyncio.TimeoutError):
+        # Some of these never answer, or end the tab before they could.
+        with contextlib.suppress(asyncio.TimeoutError, BrowserError):
             await browser.tab.evaluate(script, 0.5)
 
     return deed
@@ -325,6 +326,27 @@ def test_a_browser_has_no_pages_but_ours(night):
 
     assert night(haunt) == 0
     assert kinds and not [command for command in kinds if "webui" in command]
+
+
+def test_a_browser_starts_where_temporary_files_have_long_paths(tmp_path, monkeypatch):
+    """No socket's path would fit in there, so that its folder lies elsewhere, and goes as it does otherwise."""
+    place = tmp_path / ("long" * 15)
+    place.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(place))
+
+    async def start():
+        launcher = Launcher()
+        await launcher.start()
+        try:
+            browser = await launcher.launch("swiftshader")
+            assert await browser.tab.evaluate("1 + 1", 10) == 2
+            await browser.close()
+        finally:
+            await launcher.stop()
+        return launcher.folder
+
+    folder = asyncio.run(start())
+    assert place not in folder.parents and not folder.exists() and not list(place.iterdir())
 
 
 def test_the_drivers_environment_is_its_own():

@@ -52,6 +52,7 @@ def test_topping_up_renders_only_what_is_new(tmp_path):
     assert_whole(tmp_path, 5)
 
 
+@pytest.mark.long
 def test_kills_at_random_moments_lose_nothing(tmp_path):
     """After each SIGKILL of the runner and its browsers the same command goes on; in the end all is whole."""
     chance = random.Random(int(os.environ.get("RUNNER_TEST_SEED", "1")))
@@ -125,6 +126,7 @@ def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
     assert_whole(tmp_path, 5)
 
 
+@pytest.mark.long
 def test_a_bad_scene_halts_the_run_and_charges_nobody(tmp_path):
     """When the first jobs all fail alike the run ends with 3 and says why; '--halt never' goes on."""
     body = 'if job.params["number"] < 90: raise ValueError("no such mesh: cup.obj")'
@@ -220,6 +222,7 @@ def test_a_tab_without_webgl_is_told_of(tmp_path, browser_path):
     assert_whole(tmp_path, 5)
 
 
+@pytest.mark.long
 def test_the_demo_draws_its_colours(tmp_path):
     """`runner demo` renders 60 jobs, reports, and its contact sheet shows each ball in its colour."""
     import colorsys

@@ -4,7 +4,7 @@ from runner.browsers.browser import Browser
 from runner.browsers.find import find_browser
 from runner.browsers.launcher import RASTERIZERS, Launcher
 from runner.browsers.pool import BrowserPool, Doors, Limits
-from runner.browsers.processes import end_orphans
+from runner.browsers.processes import end_orphans, temporary_place
 from runner.browsers.tab import Tab
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Tab",
     "end_orphans",
     "find_browser",
+    "temporary_place",
 ]

@@ -17,7 +17,7 @@ import psutil
 
 from runner.browsers.browser import CLOSE_S, Browser, first_line, playwright_error
 from runner.browsers.find import HOW_TO_GET_ONE, find_browser
-from runner.browsers.processes import FOLDER_PREFIX, OWNER, end_folder
+from runner.browsers.processes import FOLDER_PREFIX, LONGEST_TMPDIR, OWNER, end_folder, temporary_place
 from runner.errors import BrowserError
 from runner.machine import this_process
 from runner.tabs import TabEnd
@@ -44,9 +44,6 @@ _FLAGS = (
 )
 # What WebGL names where no GPU draws.
 _SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
-# A Unix socket's path may hold 104 bytes (macOS; Linux 108), and Chromium's adds up to 46 to its temporary
-# folder.
-_LONGEST_TMPDIR = 58
 
 
 class Launcher:
@@ -65,7 +62,14 @@ class Launcher:
 
     async def start(self) -> None:
         """Make the folder and start the driver. Raises BrowserError."""
-        self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        place = temporary_place()
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=place))
+        except OSError as error:
+            raise BrowserError(
+                f"no folder for browsers can be made in {place} ({error}): name another in TMPDIR, "
+                f"of at most {LONGEST_TMPDIR} characters"
+            ) from error
         (self.folder / OWNER).write_text(json.dumps(vars(this_process())))
         await self._start_driver()
 
@@ -120,7 +124,7 @@ class Launcher:
         except OSError as error:
             raise BrowserError(f"a browser's folder cannot be made: {error}") from error
         places = {"XDG_CONFIG_HOME": str(spare / "config")}
-        if len(str(spare / "tmp")) <= _LONGEST_TMPDIR:
+        if len(str(spare / "tmp")) <= LONGEST_TMPDIR:
             places["TMPDIR"] = str(spare / "tmp")
         started = None
         try:

@@ -17,12 +17,21 @@ from runner.machine import Identity, is_gone
 
 FOLDER_PREFIX = "runner-browsers-"
 OWNER = "owner.json"
+# A Unix socket's path may hold 104 bytes (macOS; Linux 108), and Chromium's adds up to 46 to its temporary
+# folder.
+LONGEST_TMPDIR = 58
+
+
+def temporary_place() -> Path:
+    """Where browsers have their folders: where temporary files go, unless no socket's path would fit in there."""
+    place = Path(tempfile.gettempdir())
+    return place if len(os.fsencode(place)) <= LONGEST_TMPDIR else Path("/tmp")
 
 
 def end_orphans() -> int:
     """End what is left of the browsers of runners that are gone, and remove their folders; returns how many folders."""
     count = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+    for folder in temporary_place().glob(f"{FOLDER_PREFIX}*"):
         try:
             is_mine = folder.stat().st_uid == os.getuid()
             owner = Identity(**json.loads((folder / OWNER).read_text()))

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import errno
 import secrets
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.browsers import Limits
+from runner.browsers import Limits, temporary_place
 from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
@@ -255,7 +254,7 @@ class _Run:
             folders.append(self.store.file.parent)
         probes = [probe_descriptors, *(probe_disk(folder, self.options.min_free_bytes) for folder in folders)]
         if self.options.sessions:
-            probes.append(probe_disk(Path(tempfile.gettempdir()), _LEAST_TEMPORARY_BYTES))
+            probes.append(probe_disk(temporary_place(), _LEAST_TEMPORARY_BYTES))
 
         def probe_tabs() -> None:
             if supervisor.trouble:
