@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import threading
 import time
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.errors import LeaseLost, RunnerError
+from runner.errors import LeaseLost, RunnerError, WorldFault
 from runner.job import Lease, Outcome, Policy, Status
+from runner.reasons import error_line
 from runner.store import Store, Worker
 
 __all__ = ["JobQueue"]
@@ -92,8 +94,9 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         with self._mutex:
             if not self._stop.is_set() and os.getpid() == self._pid:
                 self._stop.set()
-                self._worker.end()
-                self._store.close()
+                # A database that is away is no reason to keep it open, nor to hide why the caller ends.
+                with self._store, contextlib.suppress(WorldFault):
+                    self._worker.end()
 
     def __enter__(self) -> JobQueue:
         return self
@@ -217,7 +220,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
     def _settle_failed(self, lease: Lease, error: BaseException) -> None:
         self._forget(lease)
         text = "".join(traceback.format_exception(error))
-        self.store.fail(lease, _told(error), text)
+        self.store.fail(lease, error_line(error), text)
 
     def _forget(self, lease: Lease) -> None:
         with self._mutex:
@@ -277,14 +280,6 @@ class _Claim:
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         # Shielded: a cancelled task still hands its job back.
         await asyncio.shield(asyncio.to_thread(self.__exit__, kind, error, trace))
-
-
-def _told(error: BaseException) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        # A user's own class may fail to say what it is.
-        return type(error).__name__
 
 
 def _as_dict(lease: Lease) -> dict[str, Any]:

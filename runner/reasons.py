@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["common_reason", "normalized", "one_line"]
+__all__ = ["common_reason", "error_line", "normalized", "one_line"]
 
-_LONGEST = 300
+_LONGEST, _LONGEST_ERROR = 300, 500
 # Colours and other commands to a terminal: CSI … letter, OSC … bell, and two-letter ones.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
 _NAMES = re.compile(
@@ -34,6 +34,16 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     plain = _ESCAPES.sub("", text)
     line = " ".join("".join(c if c.isprintable() else " " for c in plain).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def error_line(error: BaseException) -> str:
+    """TypeName: first line of the message."""
+    try:
+        message = str(error).strip().split("\n")[0]
+    except Exception:
+        # A user's own class may fail to say what it is.
+        message = ""
+    return f"{type(error).__name__}: {message}"[:_LONGEST_ERROR] if message else type(error).__name__
 
 
 @lru_cache(maxsize=10_000)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from checks import check_frames
 from pictures import picture
 from processes import run
 from tabs import with_server, with_tab
@@ -16,9 +16,6 @@ from tabs import with_server, with_tab
 from runner.campaign import AssetFolder, Campaign, load_campaign
 from runner.errors import AssetError, CampaignError, FrameError
 from runner.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-import check_frames
 
 
 @pytest.fixture
@@ -298,7 +295,6 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
 
 
 TURNS = """
-import sys
 sys.path.insert(0, {scripts!r})
 from check_frames import make_scene, whole, write_texture
 from vuer.schemas import Glb

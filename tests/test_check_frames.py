@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from checks import check_frames
 from PIL import Image
-from test_assets import check_frames
 
 SCRIPT = str(Path(check_frames.__file__))
 

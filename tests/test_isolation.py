@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from pathlib import Path
 
 import pytest
+from checks import check_isolation
 from processes import run, start
 from waiting import wait_until
 
 from runner.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
-import check_isolation
 
 pytestmark = pytest.mark.usefixtures("browser_path")
 

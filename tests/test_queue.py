@@ -232,6 +232,18 @@ def test_beats_go_on_after_the_database_was_away(distant_server, monkeypatch):
         assert len(queue) == 0
 
 
+def test_a_queue_is_closed_also_while_the_database_is_away(distant_server):
+    """Its end hides no other error; what it holds, others take back once its process is gone."""
+    with pytest.raises(ValueError, match="the caller's own"), JobQueue(distant_server.url) as queue:
+        queue.append({"n": 1})
+        queue.take()
+        distant_server.cut()
+        raise ValueError("the caller's own")
+    distant_server.join()
+    with Store(distant_server.url) as other:
+        assert [row["status"] for row in other.jobs(1)] == ["in_progress"]
+
+
 def test_what_the_mapping_says_it_holds_is_what_it_lists(database_url):
     """Length, iteration and `in` are about the jobs that are not settled; how a settled one ended can be asked."""
     with JobQueue(database_url, max_failures=1) as queue:

@@ -11,8 +11,8 @@ import subprocess
 import time
 
 import pytest
+from campaigns import GOOD
 from processes import STARTED, command, lines_of, run, start
-from test_cli import GOOD
 from waiting import wait_until
 
 from runner.campaign import add_jobs, load_campaign, plan_submission, read_jobs

@@ -57,9 +57,9 @@ class Crew:
         self._idle.set()
 
     async def stopped(self) -> None:
-        """Wait until no tab holds a job, then sign off."""
+        """Wait until no tab holds a job. The worker itself is the supervisor's to end."""
         await self._idle.wait()
-        await self._threads.close(lambda: self._context.store.end_worker(self.worker_id))
+        await self._threads.close()
 
     async def work(self, session: TabSession) -> None:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""

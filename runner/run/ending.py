@@ -6,7 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["End", "Ending", "one_line"]
+from runner.reasons import error_line
+
+__all__ = ["End", "Ending"]
 
 
 class End(str, Enum):
@@ -44,19 +46,9 @@ class Ending:
 
     def fail(self, error: Exception) -> None:
         """Something failed that is no job's fault and does not pass: the run stops, and raises it."""
-        self.stop(one_line(error), End.FAILED, error)
+        self.stop(error_line(error), End.FAILED, error)
 
     @property
     def reason(self) -> str:
         """Why the run stops; '' while it does not."""
         return self.stopping.result().reason if self.stopping.done() else ""
-
-
-def one_line(error: BaseException) -> str:
-    """TypeName: first line of the message."""
-    try:
-        message = str(error).strip().split("\n")[0]
-    except Exception:
-        # A user's own class may fail to say what it is.
-        message = ""
-    return f"{type(error).__name__}: {message}"[:500] if message else type(error).__name__

@@ -138,7 +138,9 @@ class Supervisor:
                 self.worker.end()
 
         self.sessions = 0
-        await self._threads.close(last)
+        with contextlib.suppress(WorldFault):
+            await self._threads.store(last)
+        await self._threads.close()
 
     # -- what the worker says --------------------------------------------------------------------
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from runner.errors import WorldFault
 from runner.machine import Faults
@@ -55,9 +54,7 @@ class Threads:
         """Run what waits for the disk."""
         return await asyncio.get_running_loop().run_in_executor(self._waiting, act)
 
-    async def close(self, last: Callable[[], Any]) -> None:
-        """Do the last thing to the database, and let the threads go."""
-        with contextlib.suppress(WorldFault):
-            await self.store(last)
+    async def close(self) -> None:
+        """Let the threads go, once they have done what they were given."""
         for threads in (self._database, self.writer, self._waiting):
-            threads.shutdown()
+            await asyncio.to_thread(threads.shutdown)

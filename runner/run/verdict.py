@@ -8,7 +8,7 @@ from enum import Enum
 from runner.errors import FrameError, SessionGone
 from runner.job import Lease, Policy
 from runner.machine import world_fault
-from runner.run.ending import one_line
+from runner.reasons import error_line
 from runner.tabs import TabEnd
 
 __all__ = ["AttemptEnd", "Move", "Verb", "verdict"]
@@ -76,7 +76,7 @@ def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
     if fault is not None:
         return Move(Verb.RELEASE, str(fault), error=fault)
     assert end.error is not None
-    return Move(Verb.FAIL, one_line(end.error), error=end.error, spoils_tab=not end.has_ended)
+    return Move(Verb.FAIL, error_line(end.error), error=end.error, spoils_tab=not end.has_ended)
 
 
 def _of_a_whole_one(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
@@ -91,7 +91,7 @@ def _of_a_whole_one(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
     is_last = lease.failures + 1 >= policy.max_failures
     if end.suspicion and (policy.on_suspect == "fail" or (policy.on_suspect == "retry" and not is_last)):
         error = FrameError(f"the picture may be wrong: {end.suspicion}")
-        return Move(Verb.FAIL, one_line(error), error=error)
+        return Move(Verb.FAIL, error_line(error), error=error)
     return Move(Verb.COMPLETE)
 
 

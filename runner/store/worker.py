@@ -19,12 +19,14 @@ class Worker:
     function does may take any time. An unavailable database is for the caller to wait for, and to try again.
 
     id: in the database. It changes where this process was silent for too long (suspended, or held up), was
-    declared lost, and came back: what it held until then is lost, and charged to nobody.
+    declared lost, and came back: what it held until then is lost, and charged to nobody. A process that only
+    claims for it is told the new one.
     """
 
     def __init__(self, store: Store, campaign_id: int, lease_s: float):
         self._store, self._campaign_id, self._lease_s = store, campaign_id, lease_s
         self._mutex = threading.Lock()
+        self._has_ended = False
         self.id = store.start_worker(campaign_id)
         self._last_beat = store.monotonic()
 
@@ -34,7 +36,7 @@ class Worker:
         return self._store.monotonic() >= self._last_beat + self._lease_s / 6
 
     def beat(self) -> None:
-        """Say that this worker lives. One that was declared lost comes back."""
+        """Say that this worker lives. One that was declared lost comes back; one that has ended does not."""
         known = self.id
         try:
             self._store.beat(known)
@@ -62,11 +64,19 @@ class Worker:
             return self._store.claim(self.id, self._campaign_id, count, session_id)
 
     def end(self) -> int:
-        """Sign off; what it still holds goes back uncharged. Returns how many jobs that were."""
-        return self._store.end_worker(self.id)
+        """Sign off; what it still holds goes back uncharged. Returns how many jobs that were.
+
+        One that was declared lost comes back first, so that what was taken from it is charged to nobody.
+        Where the database is away, others take back what it holds once they see that this process is gone.
+        """
+        self.beat()
+        with self._mutex:
+            count = self._store.end_worker(self.id)
+            self._has_ended = True
+        return count
 
     def _come_back(self, lost_id: int) -> None:
         with self._mutex:
-            # Several threads may find it lost; one of them brings it back.
-            if self.id == lost_id:
+            # Several threads may find it lost; one of them brings it back. A beat may come after its end.
+            if self.id == lost_id and not self._has_ended:
                 self.id = self._store.come_back(lost_id, self._campaign_id)
