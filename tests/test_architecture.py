@@ -27,6 +27,7 @@ WINGS: dict[str, list[str]] = {
     "store": [
         "schema",
         "statements",
+        "queries",
         "migrations",
         "refusals",
         "opening",
@@ -161,8 +162,8 @@ def test_a_wing_says_what_it_offers(wing):
 
 
 def test_sql_is_written_in_the_store_only():
-    """Moves in statements, queries in reader, tables in migrations, pragmas and transactions where one opens."""
-    places = {f"store/{name}" for name in ("statements", "reader", "migrations", "opening", "database")}
+    """Moves in statements, queries in queries, tables in migrations, pragmas and transactions where one opens."""
+    places = {f"store/{name}" for name in ("statements", "queries", "migrations", "opening", "database")}
     verbs = re.compile(
         r"\s*(SELECT .* FROM|INSERT INTO|UPDATE \w+ SET|DELETE FROM|WITH \w+ AS|BEGIN|COMMIT|PRAGMA) ?", re.S
     )

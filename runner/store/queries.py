@@ -1,0 +1,298 @@
+"""The SQL of reading: what is asked of a campaign database, each SELECT by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+
+from runner.job import Status
+from runner.store.schema import artifact, attempt, campaign, checkpoint, event, job, result, session, worker
+
+_Query: TypeAlias = sa.Select[Any]
+# Literals: a bound status keeps the planner from the partial indexes.
+_IS_FAILED = job.c.status == sa.literal_column("'failed'")
+_IS_LIVE = worker.c.state == sa.literal_column("'live'")
+_IS_DONE = job.c.status == Status.DONE.value
+_PROCESS = (worker.c.host, worker.c.boot, worker.c.pid, worker.c.pid_start)
+
+# -- campaigns -----------------------------------------------------------------------------------
+
+
+def campaigns(campaign_id: int | None = None, name: str | None = None) -> _Query:
+    """All of them, in the order they were made; or the one of that id or name."""
+    query = sa.select(campaign).order_by(campaign.c.id)
+    if campaign_id is not None:
+        query = query.where(campaign.c.id == campaign_id)
+    return query if name is None else query.where(campaign.c.name == name)
+
+
+@cache
+def progress() -> _Query:
+    """The counts of :campaign; asked several times a second, and costlier to build than to run."""
+    this: sa.BindParameter[int] = sa.bindparam("campaign")
+    # By way of the live workers, who hold all of them: the index of running jobs is the only way.
+    running = (
+        sa.select(sa.func.count())
+        .select_from(worker)
+        .join(job, job.c.worker_id == worker.c.id)
+        .where(worker.c.campaign_id == this, _IS_LIVE, job.c.status == sa.literal_column("'in_progress'"))
+        .scalar_subquery()
+    )
+    counts = (campaign.c.total, campaign.c.done, campaign.c.failed, running.label("in_progress"))
+    return sa.select(*counts).where(campaign.c.id == this)
+
+
+def log_cursor(campaign_id: int) -> _Query:
+    """Up to which result the metrics log is written, and its length in bytes."""
+    return sa.select(campaign.c.logged_id, campaign.c.logged_bytes).where(campaign.c.id == campaign_id)
+
+
+def events(campaign_id: int) -> _Query:
+    """What befell its runs, oldest first; without the files that were used."""
+    columns = (event.c.ts, event.c.kind, event.c.message, event.c.worker_id)
+    query = sa.select(*columns).where(event.c.campaign_id == campaign_id, event.c.kind != "source")
+    return query.order_by(event.c.id)
+
+
+def sources(campaign_id: int) -> _Query:
+    """(ts, message) of the files that were used, oldest first."""
+    query = sa.select(event.c.ts, event.c.message).where(event.c.campaign_id == campaign_id)
+    return query.where(event.c.kind == "source").order_by(event.c.id)
+
+
+# -- jobs ----------------------------------------------------------------------------------------
+
+
+def jobs(campaign_id: int, status: Status | None = None) -> _Query:
+    """Its jobs, in the order they were added."""
+    query = sa.select(job).where(job.c.campaign_id == campaign_id).order_by(job.c.id)
+    if status is not None:
+        query = query.where(job.c.status == sa.literal_column(f"'{status.value}'"))
+    return query
+
+
+def job_of_key(campaign_id: int, key: str) -> _Query:
+    """The one of that key."""
+    return sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
+
+
+def key_of(job_id: int) -> _Query:
+    """The key of that id."""
+    return sa.select(job.c.key).where(job.c.id == job_id)
+
+
+def last_job_id(campaign_id: int) -> _Query:
+    """The highest id."""
+    return sa.select(sa.func.max(job.c.id)).where(job.c.campaign_id == campaign_id)
+
+
+def unsettled_keys(campaign_id: int) -> _Query:
+    """Keys of what is neither done nor failed, in the order they were added."""
+    unsettled = job.c.status.in_([Status.PENDING.value, Status.IN_PROGRESS.value])
+    return sa.select(job.c.key).where(job.c.campaign_id == campaign_id, unsettled).order_by(job.c.id)
+
+
+def _is_of(campaign_id: int) -> sa.ColumnElement[bool]:
+    """Where ids are named: the + 0 keeps SQLite from finding the campaign's jobs by key and sorting them all."""
+    return job.c.campaign_id + 0 == campaign_id
+
+
+def keys_after(campaign_id: int, after: int, count: int) -> _Query:
+    """Id, key, params and status of the next jobs."""
+    query = sa.select(job.c.id, job.c.key, job.c.params, job.c.status)
+    return query.where(_is_of(campaign_id), job.c.id > after).order_by(job.c.id).limit(count)
+
+
+def rows_after(campaign_id: int, after: int, count: int, status: Status | None) -> _Query:
+    """The next jobs, with their metrics, and what their tabs drew with."""
+    query = (
+        sa.select(job, result.c.metrics, result.c.marks, session.c.browser, session.c.renderer)
+        .outerjoin(result, result.c.job_id == job.c.id)
+        .outerjoin(session, session.c.id == job.c.session_id)
+        .where(_is_of(campaign_id), job.c.id > after)
+        .order_by(job.c.id)
+        .limit(count)
+    )
+    return query if status is None else query.where(job.c.status == status.value)
+
+
+def results_after(campaign_id: int, after: int, count: int) -> _Query:
+    """The next results, in the order in which jobs were done."""
+    of_job = (job.c.key, job.c.attempt, job.c.grab_ts, job.c.end_ts, job.c.params)
+    return (
+        sa.select(result.c.id, *of_job, result.c.metrics, result.c.marks)
+        .join(job, job.c.id == result.c.job_id)
+        .where(result.c.id > after, result.c.campaign_id == campaign_id)
+        .order_by(result.c.id)
+        .limit(count)
+    )
+
+
+def suspects(campaign_id: int) -> _Query:
+    """(key, suspicion) of the done jobs with one."""
+    return (
+        sa.select(job.c.key, result.c.suspicion)
+        .join(job, job.c.id == result.c.job_id)
+        .where(result.c.campaign_id == campaign_id, result.c.suspicion.is_not(None))
+        .order_by(job.c.id)
+    )
+
+
+def done_times(campaign_id: int) -> _Query:
+    """(key, grab_ts, end_ts) of the done jobs."""
+    columns = (job.c.key, job.c.grab_ts, job.c.end_ts)
+    return sa.select(*columns).where(job.c.campaign_id == campaign_id, _IS_DONE)
+
+
+def checkpoint_of(job_id: int) -> _Query:
+    """How far the job has come."""
+    columns = (checkpoint.c.step, checkpoint.c.metrics, checkpoint.c.marks, checkpoint.c.scene)
+    return sa.select(*columns).where(checkpoint.c.job_id == job_id)
+
+
+# -- attempts ------------------------------------------------------------------------------------
+
+
+def attempts(campaign_id: int) -> _Query:
+    """Those that ended otherwise than well, in order of their end."""
+    return (
+        sa.select(attempt, job.c.key)
+        .join(job, job.c.id == attempt.c.job_id)
+        .where(job.c.campaign_id == campaign_id)
+        .order_by(attempt.c.end_ts)
+    )
+
+
+def attempt_outcome(job_id: int, number: int) -> _Query:
+    """How that one ended."""
+    return sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
+
+
+def failures(campaign_id: int) -> _Query:
+    """Failed jobs, with the traceback of the last attempt."""
+    return (
+        sa.select(job.c.key, job.c.error, attempt.c.traceback)
+        .outerjoin(attempt, (attempt.c.job_id == job.c.id) & (attempt.c.attempt == job.c.attempt))
+        .where(job.c.campaign_id == campaign_id, _IS_FAILED)
+        .order_by(job.c.id)
+    )
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def artifacts(campaign_id: int, limit: int | None = None) -> _Query:
+    """Files of done jobs, each with its job's key, in the order of jobs and names."""
+    return (
+        sa.select(artifact, job.c.key, job.c.status)
+        .join(job, job.c.id == artifact.c.job_id)
+        .where(job.c.campaign_id == campaign_id, _IS_DONE)
+        .order_by(artifact.c.job_id, artifact.c.name)
+        .limit(limit)
+    )
+
+
+def artifacts_of(job_id: int) -> _Query:
+    """What Artifact takes, of that job's files."""
+    columns = (artifact.c.name, artifact.c.path, artifact.c.size, artifact.c.sha256, artifact.c.kind)
+    return sa.select(*columns).where(artifact.c.job_id == job_id)
+
+
+def artifacts_between(first_id: int, last_id: int) -> _Query:
+    """Files of the jobs with these ids, of whichever campaign."""
+    return sa.select(artifact).where(artifact.c.job_id.between(first_id, last_id))
+
+
+def jobs_files_and_ends(campaign_id: int, first_id: int, last_id: int) -> Sequence[_Query]:
+    """Of the jobs with these ids: the jobs in short, their files, and the attempts that ended not well."""
+    mine = (_is_of(campaign_id), job.c.id >= first_id, job.c.id <= last_id)
+    jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
+    files = (
+        sa.select(artifact, job.c.key, job.c.status)
+        .join(job, job.c.id == artifact.c.job_id)
+        .where(*mine, artifact.c.job_id >= first_id, artifact.c.job_id <= last_id)
+        .order_by(artifact.c.job_id, artifact.c.name)
+    )
+    ended = (
+        sa.select(attempt.c.job_id, attempt.c.attempt, attempt.c.outcome)
+        .join(job, job.c.id == attempt.c.job_id)
+        .where(*mine, attempt.c.job_id >= first_id, attempt.c.job_id <= last_id)
+    )
+    return jobs, files, ended
+
+
+def count_files(campaign_id: int) -> _Query:
+    """How many files the done jobs have."""
+    count = sa.select(sa.func.count()).select_from(artifact).join(job, job.c.id == artifact.c.job_id)
+    return count.where(job.c.campaign_id == campaign_id, _IS_DONE)
+
+
+def recent_files_blocks(campaign_id: int, sample: int) -> _Query:
+    """Of the jobs done last: how many, and how many blocks of 4 KiB their files take."""
+    recent = (
+        sa.select(result.c.job_id)
+        .where(result.c.campaign_id == campaign_id)
+        .order_by(result.c.id.desc())
+        .limit(sample)
+        .subquery()
+    )
+    blocks = sa.func.sum((artifact.c.size + 4095) // 4096)
+    counts = sa.select(sa.func.count(recent.c.job_id.distinct()), sa.func.coalesce(blocks, 0))
+    return counts.select_from(recent.outerjoin(artifact, artifact.c.job_id == recent.c.job_id))
+
+
+def sample_pictures(campaign_id: int, every: int, limit: int) -> _Query:
+    """Paths of pictures, one a job, of every so many done jobs."""
+    is_shown = (_IS_DONE, job.c.id % every == 0, artifact.c.kind.like("image/%"))
+    return (
+        sa.select(sa.func.min(artifact.c.path))
+        .join(job, job.c.id == artifact.c.job_id)
+        .where(job.c.campaign_id == campaign_id, *is_shown)
+        .group_by(job.c.id)
+        .order_by(job.c.id)
+        .limit(limit)
+    )
+
+
+# -- workers and browser tabs --------------------------------------------------------------------
+
+
+def workers(campaign_id: int) -> _Query:
+    """Its workers, oldest first."""
+    return sa.select(worker).where(worker.c.campaign_id == campaign_id).order_by(worker.c.started_ts)
+
+
+def worker_of(worker_id: int) -> _Query:
+    """The one of that id."""
+    return sa.select(worker).where(worker.c.id == worker_id)
+
+
+def worker_state(worker_id: int) -> _Query:
+    """Its state alone."""
+    return sa.select(worker.c.state).where(worker.c.id == worker_id)
+
+
+def live_workers(campaign_id: int) -> _Query:
+    """Id, beat and process of those that have neither ended nor been declared lost."""
+    return sa.select(worker.c.id, worker.c.beat, *_PROCESS).where(
+        worker.c.campaign_id == campaign_id, _IS_LIVE
+    )
+
+
+def live_processes() -> _Query:
+    """The processes that are at work, or are gone without having signed off."""
+    return sa.select(*_PROCESS).where(_IS_LIVE)
+
+
+def sessions(campaign_id: int) -> _Query:
+    """Its browser tabs, oldest first."""
+    return sa.select(session).where(session.c.campaign_id == campaign_id).order_by(session.c.started_ts)
+
+
+def done_by_session(campaign_id: int) -> _Query:
+    """(session_id, count) of the done jobs."""
+    query = sa.select(job.c.session_id, sa.func.count()).group_by(job.c.session_id)
+    return query.where(job.c.campaign_id == campaign_id, _IS_DONE)
