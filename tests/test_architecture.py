@@ -38,6 +38,8 @@ WINGS: dict[str, list[str]] = {
         "database",
         "reader",
         "moves",
+        "adding",
+        "store",
         "worker",
     ],
     "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],

@@ -23,7 +23,7 @@ from runner.store.refusals import cannot_use
 # `runner` that tells when it is about to add jobs, and waits so many milliseconds for another's lock.
 TELLING = """
 import sys
-from runner.store import database, moves as store, opening
+from runner.store import database, opening, store
 database.BUSY_TIMEOUT_MS = opening.BUSY_TIMEOUT_MS = int(sys.argv.pop(1))
 add_campaign = store.Store.add_campaign
 def tell(*arguments):

@@ -253,7 +253,7 @@ class Supervisor:
         """Charge the job whose code did it, and hand the others back; whether it is known. The worker is dead."""
         who = culprit(fault)
         try:
-            leases = await self._threads.store(self._store.held, self._campaign_id, life.worker.id)
+            leases = await self._threads.store(self._store.held, life.worker.id)
             guilty = next((one for one in leases if _is_of(one, who)), None)
             why = reason(fault, who, self._folder)
             if guilty is not None:

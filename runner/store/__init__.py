@@ -1,7 +1,6 @@
 """Rows and the rules of their moves, in SQLite or PostgreSQL."""
 
 from runner.store.database import Access, Cursor, Database
-from runner.store.moves import Store
 from runner.store.reader import Reader
 from runner.store.rows import (
     ArtifactRow,
@@ -19,6 +18,7 @@ from runner.store.rows import (
     WorkerRow,
 )
 from runner.store.spool import Comparison, Spool, compare
+from runner.store.store import Store
 from runner.store.worker import Worker
 
 __all__ = [

@@ -241,17 +241,17 @@ class Cursor:
 
     def __init__(self, cursor: Any, is_sqlite: bool):
         self._cursor = cursor
-        self._is_sqlite = is_sqlite
+        self.is_sqlite = is_sqlite
 
     def _native(self, statement: str) -> str:
-        native = self._compiled.get((statement, self._is_sqlite))
+        native = self._compiled.get((statement, self.is_sqlite))
         if native is None:
             # SQLite has one writer at a time, so nothing is ever locked by another.
-            skip_locked = "" if self._is_sqlite else "FOR UPDATE SKIP LOCKED"
+            skip_locked = "" if self.is_sqlite else "FOR UPDATE SKIP LOCKED"
             native = statement.replace("{skip_locked}", skip_locked)
-            if not self._is_sqlite:
+            if not self.is_sqlite:
                 native = _WORDS.sub(_for_psycopg, native)
-            self._compiled[statement, self._is_sqlite] = native
+            self._compiled[statement, self.is_sqlite] = native
         return native
 
     def run(self, statement: str, values: Mapping[str, Any] | None = None) -> Any:

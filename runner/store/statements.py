@@ -141,7 +141,7 @@ LOSE_WORKER = """
 UPDATE worker SET state = 'lost' WHERE id = :worker AND state = 'live' AND beat = :beat
 """
 HELD_BY = """
-SELECT id, attempt, key, failures, crashes, created_ts, grab_ts FROM job
+SELECT id, campaign_id, attempt, key, failures, crashes, created_ts, grab_ts FROM job
  WHERE worker_id = :worker AND status = 'in_progress'
 """
 POLICY_OF = """

@@ -6,7 +6,7 @@ import threading
 
 from runner.errors import LeaseLost
 from runner.job import Lease
-from runner.store.moves import Store
+from runner.store.store import Store
 
 __all__ = ["Worker"]
 
