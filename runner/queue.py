@@ -80,7 +80,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     @property
     def store(self) -> Store:
-        """The store below; for reports and whatever the queue itself does not offer."""
+        """The store below, for whatever the queue itself does not offer; its reader tells what is in it."""
         with self._mutex:
             if os.getpid() != self._pid:
                 # A forked child must not touch, nor close, its parent's connection.
@@ -170,7 +170,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
     # -- the mapping -----------------------------------------------------------------------------
 
     def __getitem__(self, key: str) -> dict[str, Any]:
-        row = self.store.job(self._campaign_id, key)
+        row = self.store.reader.job(self._campaign_id, key)
         if row is None:
             raise KeyError(key)
         return {
@@ -181,14 +181,14 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         }
 
     def __contains__(self, key: object) -> bool:
-        row = self.store.job(self._campaign_id, key) if isinstance(key, str) else None
+        row = self.store.reader.job(self._campaign_id, key) if isinstance(key, str) else None
         return row is not None and row["status"] in (Status.PENDING.value, Status.IN_PROGRESS.value)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.store.unsettled_keys(self._campaign_id))
+        return iter(self.store.reader.unsettled_keys(self._campaign_id))
 
     def __len__(self) -> int:
-        return self.store.progress(self._campaign_id).left
+        return self.store.reader.progress(self._campaign_id).left
 
     # -- inside ----------------------------------------------------------------------------------
 

@@ -438,8 +438,8 @@ class Run:
         if not (self.folder / "runner.db").exists():
             return 0
         with Store(self.folder / "runner.db") as store:
-            campaigns = store.campaigns()
-            return store.progress(campaigns[0]["id"]).done if campaigns else 0
+            campaigns = store.reader.campaigns()
+            return store.reader.progress(campaigns[0]["id"]).done if campaigns else 0
 
     def end(self) -> int:
         """Wait for the run; close what this script has opened; its exit status."""
@@ -500,10 +500,10 @@ def check(folder: Path, kinds: list[str]) -> tuple[list[tuple], bool]:
 
     counts = {kind: Counter() for kind in kinds}
     with Store(folder / "runner.db") as store:
-        (campaign,) = store.campaigns()
-        jobs = {row["key"]: row for row in store.jobs(campaign["id"])}
-        artifacts = store.artifacts(campaign["id"])
-        attempts = store.attempts(campaign["id"])
+        (campaign,) = store.reader.campaigns()
+        jobs = {row["key"]: row for row in store.reader.jobs(campaign["id"])}
+        artifacts = store.reader.artifacts(campaign["id"])
+        attempts = store.reader.attempts(campaign["id"])
     for row in artifacts:
         params = jobs[row["key"]]["params"]
         found = numbers_in(folder / "results" / row["path"])

@@ -69,7 +69,7 @@ def work(database: str, folder: Path, seed: str, storming) -> None:
                 keys = [f"{seed}-{chance.getrandbits(60):x}" for _ in range(20)]
                 store.add(campaign_id, [(key, {"key": key}) for key in keys])
                 notes.write("added", *keys)
-            elif store.progress(campaign_id).left:
+            elif store.reader.progress(campaign_id).left:
                 # Another worker holds the last jobs, or they wait for their next attempt.
                 time.sleep(0.005)
             elif store.retry(campaign_id) == 0:
@@ -189,15 +189,15 @@ def violations(store: Store, folder: Path) -> list[str]:
         if not fact:
             wrong.append(what)
 
-    (campaign,) = store.campaigns()
-    rows = {row["key"]: row for row in store.jobs(campaign["id"])}
+    (campaign,) = store.reader.campaigns()
+    rows = {row["key"]: row for row in store.reader.jobs(campaign["id"])}
     statuses = Counter(row["status"] for row in rows.values())
     check(set(statuses) == {Status.DONE.value}, f"not every job is done: {dict(statuses)}")
     counters = [campaign["total"], campaign["done"], campaign["failed"]]
     counts = [len(rows), statuses[Status.DONE.value], statuses[Status.FAILED.value]]
     check(counters == counts, f"total, done and failed are counted as {counters}, and are {counts}")
 
-    records = store.results_after(campaign["id"], 0, 10**9)
+    records = store.reader.results_after(campaign["id"], 0, 10**9)
     times = Counter(record["key"] for record in records)
     for key in rows:
         check(times[key] == 1, f"job {key} has {times[key]} results")
@@ -218,7 +218,7 @@ def violations(store: Store, folder: Path) -> list[str]:
 
     # Each claim but the one that led to done was put on record when it ended.
     ended: dict[str, list[int]] = {key: [] for key in rows}
-    for attempt in store.attempts(campaign["id"]):
+    for attempt in store.reader.attempts(campaign["id"]):
         ended[attempt["key"]].append(attempt["attempt"])
     for key, attempts in ended.items():
         expected = list(range(1, rows[key]["attempt"]))
@@ -247,7 +247,7 @@ def main() -> int:
         kills, wrong = storm(database, folder, arguments.rounds, arguments.workers, seed)
         with Store(database) as store:
             wrong += violations(store, folder)
-            jobs = store.progress(store.campaigns()[0]["id"]).total
+            jobs = store.reader.progress(store.reader.campaigns()[0]["id"]).total
     for what in wrong[:20]:
         print(what)
     if wrong:

@@ -267,13 +267,15 @@ class Storm:
         from runner.store import Store
 
         with Store(self.database) as store:
-            (campaign,) = store.campaigns()
-            jobs = store.jobs(campaign["id"])
-            artifacts = Counter(row["key"] for row in store.artifacts(campaign["id"]))
-            paths = {row["key"]: row for row in store.artifacts(campaign["id"])}
-            results = Counter(row["key"] for row in store.results_after(campaign["id"], 0, 10 * len(jobs)))
-            events = Counter(event["kind"] for event in store.events(campaign["id"]))
-            ended = store.attempts(campaign["id"])
+            (campaign,) = store.reader.campaigns()
+            jobs = store.reader.jobs(campaign["id"])
+            artifacts = Counter(row["key"] for row in store.reader.artifacts(campaign["id"]))
+            paths = {row["key"]: row for row in store.reader.artifacts(campaign["id"])}
+            results = Counter(
+                row["key"] for row in store.reader.results_after(campaign["id"], 0, 10 * len(jobs))
+            )
+            events = Counter(event["kind"] for event in store.reader.events(campaign["id"]))
+            ended = store.reader.attempts(campaign["id"])
         keys = [row["key"] for row in jobs]
         self.expect("jobs lost", self.jobs - sum(row["status"] == "done" for row in jobs))
         attempts = Counter(row["outcome"] for row in ended)

@@ -55,14 +55,14 @@ def test_a_finished_attempt_is_taken_over_as_it_was(night):
     finished = night.results.left_behind(lease)
     assert all(map(night.results.is_whole, finished.outcome.artifacts))
     assert night.store.adopt(lease, finished)
-    (job,) = night.store.jobs(night.campaign_id)
+    (job,) = night.store.reader.jobs(night.campaign_id)
     assert (job["status"], job["grab_ts"]) == ("done", night.lease.grab_ts)
-    assert [row["path"] for row in night.store.artifacts(night.campaign_id)] == [
+    assert [row["path"] for row in night.store.reader.artifacts(night.campaign_id)] == [
         "night/jobs/0000/cup/rgb.bin", "night/jobs/0000/cup/views/left.bin"
     ]  # fmt: skip
-    (record,) = night.store.results_after(night.campaign_id, 0, 10)
+    (record,) = night.store.reader.results_after(night.campaign_id, 0, 10)
     assert record["metrics"] == {"psnr": 31.5}
-    assert night.store.progress(night.campaign_id).done == 1
+    assert night.store.reader.progress(night.campaign_id).done == 1
 
 
 @pytest.mark.parametrize("change", ["params", "file", "key", "version", "torn", "gone"])
@@ -128,7 +128,7 @@ def test_a_job_that_was_lost_meanwhile_is_not_taken_over(night):
     night.store.release(lease)
     with pytest.raises(LeaseLost):
         night.store.adopt(lease, night.results.left_behind(lease))
-    assert night.store.progress(night.campaign_id).done == 0
+    assert night.store.reader.progress(night.campaign_id).done == 0
 
 
 @pytest.mark.usefixtures("browser_path")
@@ -144,7 +144,7 @@ def test_a_power_cut_that_takes_commits_back_costs_no_rendering(tmp_path):
         if not database.exists():
             return 0
         with Store(database) as store:
-            return store.progress(1).done if store.campaigns() else 0
+            return store.reader.progress(1).done if store.reader.campaigns() else 0
 
     wait_until(lambda: done() >= 4, "the first jobs")
     with sqlite3.connect(database) as source, sqlite3.connect(snapshot) as target:

@@ -283,7 +283,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
     file.write_text(MISSING)
     end = run("run", file, "-n", "1")
     with Store(tmp_path / "runner.db") as store:
-        errors = {row["key"]: row["error"] for row in store.jobs(1)}
+        errors = {row["key"]: row["error"] for row in store.reader.jobs(1)}
     assert end.returncode == 1, end.stderr
     missing = {
         "plane": "here/gone.png", "obj": "here/gone.obj", "mtl": "a/parts/model.mtl", "glb": "here/gone.glb",
@@ -344,8 +344,8 @@ def test_what_was_taken_off_the_gpu_is_shown_again_as_it_was(tmp_path, browser_p
     end = run("run", write_turns(tmp_path, turns=26, files=13, size=64), "-n", "1")
     assert end.returncode == 0, end.stderr
     with Store(tmp_path / "runner.db") as store:
-        jobs = {row["key"]: row["params"] for row in store.jobs(1)}
-        artifacts = store.artifacts(1)
+        jobs = {row["key"]: row["params"] for row in store.reader.jobs(1)}
+        artifacts = store.reader.artifacts(1)
     assert len(artifacts) == 52
     for row in artifacts:
         number = jobs[row["key"]]["number"]

@@ -54,8 +54,8 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
     assert message in end.stderr and end.stdout == ""
     assert len(end.stderr.strip().splitlines()) == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
-        assert [row["name"] for row in store.campaigns()] == ["good"]
-        assert [row["params"] for row in store.jobs(1)] == [{"x": 0}]
+        assert [row["name"] for row in store.reader.campaigns()] == ["good"]
+        assert [row["params"] for row in store.reader.jobs(1)] == [{"x": 0}]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_without_a_browser_one_message_says_what_to_do(tmp_path):
     assert end.returncode == 3
     assert "no browser was found: install one with" in end.stderr and "Traceback" not in end.stderr
     with Store(tmp_path / "runner.db") as store:
-        assert [(row["status"], row["attempt"]) for row in store.jobs(1)] == [("pending", 0)]
+        assert [(row["status"], row["attempt"]) for row in store.reader.jobs(1)] == [("pending", 0)]
 
 
 @pytest.mark.slow
@@ -110,8 +110,8 @@ def test_a_browser_that_cannot_start_stops_the_run(tmp_path):
     assert end.returncode == 3, end.stderr
     assert "did not start" in end.stderr and "Traceback" not in end.stderr
     with Store(tmp_path / "runner.db") as store:
-        assert [row["status"] for row in store.jobs(1)] == ["pending"]
-        assert [row["state"] for row in store.workers(1)] == ["ended"]
+        assert [row["status"] for row in store.reader.jobs(1)] == ["pending"]
+        assert [row["state"] for row in store.reader.workers(1)] == ["ended"]
 
 
 def test_a_campaign_without_jobs_has_nothing_to_do(tmp_path):
@@ -201,7 +201,7 @@ def test_retry_filters_by_error_and_key(tmp_path):
 
     def pending():
         with Store(tmp_path / "runner.db") as store:
-            return [row["key"] for row in store.jobs(1) if row["status"] == "pending"]
+            return [row["key"] for row in store.reader.jobs(1) if row["status"] == "pending"]
 
     database = ["--db", tmp_path / "runner.db"]
     assert run("retry", *database, "--error", "(").returncode == 2 and pending() == ["d"]
@@ -237,14 +237,15 @@ def test_no_command_changes_several_campaigns_unless_told_to(tmp_path, verb):
     with Store(database) as store:
         for name in ("one", "two"):
             store.submit(name, [{"x": 1}], Policy(max_crashes=1))
-        for row in store.campaigns():
+        for row in store.reader.campaigns():
             worker_id = store.start_worker(row["id"])
             store.reclaim(store.claim(worker_id, row["id"])[0], "the browser died")
             store.set_state(row["id"], "paused" if verb == "resume" else "open")
 
         def changed():
             rows = [
-                (row["name"], row["failed"] if verb == "retry" else row["state"]) for row in store.campaigns()
+                (row["name"], row["failed"] if verb == "retry" else row["state"])
+                for row in store.reader.campaigns()
             ]
             return [name for name, value in rows if value == (0 if verb == "retry" else is_changed)]
 
@@ -301,7 +302,7 @@ def test_python_access_in_two_lines(tmp_path):
     with Store(tmp_path / "runner.db") as store:
         campaign_id, added = store.submit("mine", [{"a": 1}, {"a": 2}])
         assert added.new == 2
-        assert all(began - 1 < row["created_ts"] <= time.time() for row in store.jobs(campaign_id))
+        assert all(began - 1 < row["created_ts"] <= time.time() for row in store.reader.jobs(campaign_id))
 
 
 def test_the_rasterizers_offered_are_those_that_browsers_know():

@@ -71,8 +71,8 @@ def paste(line: str, elsewhere: Path) -> subprocess.CompletedProcess:
 def counts(database: Path) -> tuple[str, int, int, int]:
     """The only campaign's state, and how many jobs are done, failed, left."""
     with Store(database) as store:
-        (campaign,) = store.campaigns()
-        progress = store.progress(campaign["id"])
+        (campaign,) = store.reader.campaigns()
+        progress = store.reader.progress(campaign["id"])
         return campaign["state"], progress.done, progress.failed, progress.left
 
 
@@ -101,8 +101,8 @@ def test_what_report_run_verify_and_export_say_to_type_works_elsewhere(night):
     assert counts(database) == ("open", 0, 0, 3)
 
     with Store(database) as store, open_database(database) as campaigns:
-        commands = Commands.of(store.campaigns()[0], store.address)
-        assert campaigns["good"].database == store.address
+        commands = Commands.of(store.reader.campaigns()[0], store.database.address)
+        assert campaigns["good"].database == store.database.address
     assert "0 of 3 done" in paste(commands.verb("status"), elsewhere).stdout
     copied = paste(commands.verb("log", "--log-root", "copy of log"), elsewhere)
     assert copied.returncode == 0 and (elsewhere / "copy of log" / "good").is_dir()
@@ -119,7 +119,7 @@ def test_a_password_is_never_told(postgres_database_url):
     """What is told is copied into logs and mails."""
     url = postgres_database_url.replace("//runner@", "//runner:secret@")
     with Store(url) as store:
-        assert store.address.startswith("postgresql://runner:***@")
+        assert store.database.address.startswith("postgresql://runner:***@")
 
 
 def test_every_command_that_is_named_is_there():

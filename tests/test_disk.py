@@ -50,9 +50,9 @@ def test_the_mean_job_is_that_of_the_jobs_done_last(store):
     """Files count in whole blocks; a job without files counts as a job."""
     campaign_id, _ = store.submit("night", ({"n": n} for n in range(4)))
     worker_id = store.start_worker(campaign_id)
-    assert store.recent_files_bytes(campaign_id) == (0, 0)
+    assert store.reader.recent_files_bytes(campaign_id) == (0, 0)
     sizes = [[1_000_000], [1, 4096], [], [4097]]
     for lease, files in zip(store.claim(worker_id, campaign_id, 4), sizes):
         artifacts = tuple(Artifact(str(n), f"p{n}", size, "ab", "x") for n, size in enumerate(files))
         store.complete(lease, Outcome(artifacts))
-    assert store.recent_files_bytes(campaign_id, sample=3) == (3, 4 * 4096)
+    assert store.reader.recent_files_bytes(campaign_id, sample=3) == (3, 4 * 4096)

@@ -54,9 +54,9 @@ def moves_of(store) -> set[tuple[str, str, str]]:
     seen = set()
 
     def make(move, call):
-        before = store.job(campaign_id, "job")
+        before = store.reader.job(campaign_id, "job")
         call()
-        after = store.job(campaign_id, "job")
+        after = store.reader.job(campaign_id, "job")
         seen.add((before["status"] if before else "[*]", after["status"] if after else "[*]", move))
 
     def claim():

@@ -91,7 +91,7 @@ def rendered(folder: Path, shown: str) -> dict[str, dict]:
     end = run("run", file, "--sessions", "1", "--halt", "never")
     assert end.returncode in (0, 1), end.stderr
     with Store(folder / "runner.db") as store:
-        jobs = {job["key"]: dict(job) for job in store.jobs(store.campaigns()[0]["id"])}
+        jobs = {job["key"]: dict(job) for job in store.reader.jobs(store.reader.campaigns()[0]["id"])}
     for picture in (folder / "results").rglob("rgb.png"):
         with Image.open(picture) as image:
             jobs[picture.parent.name]["picture"] = np.asarray(image.convert("RGB")).astype(int)

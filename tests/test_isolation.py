@@ -57,8 +57,8 @@ def boxes_of(
     end = run("run", file, *options)
     assert end.returncode == 0, end.stderr
     with Store(folder / "runner.db") as store:
-        metrics = {row["key"]: row["metrics"] for row in store.results_after(1, 0, 100)}
-        events = [event["message"] for event in store.events(1)]
+        metrics = {row["key"]: row["metrics"] for row in store.reader.results_after(1, 0, 100)}
+        events = [event["message"] for event in store.reader.events(1)]
     return [metrics[key]["boxes"] for key in sorted(metrics)], events, end.stderr
 
 
@@ -120,8 +120,8 @@ async def render(session, job):
 def pictures_of(folder: Path) -> tuple[dict[str, str], dict[str, object], set[str]]:
     """Hashes of the job's files, its metrics, and the folders that its files lie in, an attempt's each."""
     with Store(folder / "runner.db") as store:
-        rows = store.artifacts(1)
-        (record,) = store.results_after(1, 0, 9)
+        rows = store.reader.artifacts(1)
+        (record,) = store.reader.results_after(1, 0, 9)
     return (
         {row["name"]: row["sha256"] for row in rows},
         record["metrics"],

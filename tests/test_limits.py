@@ -55,8 +55,11 @@ def test_a_step_that_takes_too_long_is_a_failure_and_slow_steps_are_none(tmp_pat
     end = run("run", file, "-n", "1")
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
-        assert [row["error"] for row in store.jobs(1)] == [None, "TimeoutError: no step ended within 2.5 s"]
-        (attempt,) = store.attempts(1)
+        assert [row["error"] for row in store.reader.jobs(1)] == [
+            None,
+            "TimeoutError: no step ended within 2.5 s",
+        ]
+        (attempt,) = store.reader.attempts(1)
     (line,) = [line for line in attempt["traceback"].splitlines() if line.startswith("last frame: ")]
     assert (tmp_path / "results" / line.removeprefix("last frame: ")).stat().st_size > 100
 
@@ -68,7 +71,7 @@ def test_what_the_page_said_last_is_kept_with_a_failed_attempt(tmp_path):
     file = write_colors(tmp_path, 1, body, ", max_failures=1")
     assert run("run", file, "-n", "1").returncode == 1
     with Store(tmp_path / "runner.db") as store:
-        (attempt,) = store.attempts(1)
+        (attempt,) = store.reader.attempts(1)
     lines = attempt["traceback"].splitlines()
     assert lines[-1] == "ValueError: no such cup"
     assert any(line.startswith("page console: ") for line in lines)

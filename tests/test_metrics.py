@@ -93,7 +93,7 @@ def test_a_second_process_leaves_the_log_to_the_first(log, store, results):
 def test_a_requeued_job_is_logged_once(log, store, results):
     """When a done job is rendered again, its old record goes."""
     log.sync()
-    key = store.jobs(1)[3]["key"]
+    key = store.reader.jobs(1)[3]["key"]
     store.requeue(1, [key])
     worker_id = store.start_worker(1)
     store.complete(store.claim(worker_id, 1)[0], Outcome((), {"twice": 6}))
@@ -159,7 +159,7 @@ def test_kills_at_random_moments_leave_each_record_once(tmp_path):
         log = MetricsLog(store, campaign_id, results)
         log.sync()
         log.close()
-        done = {row["key"] for row in store.jobs(campaign_id) if row["status"] == "done"}
+        done = {row["key"] for row in store.reader.jobs(campaign_id) if row["status"] == "done"}
     metrics = read_metrics(results.root, "night")
     assert len(metrics) == len(done) > 25 and set(metrics["key"]) == done
 

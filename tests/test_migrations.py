@@ -101,9 +101,9 @@ def test_what_an_older_version_recorded_is_all_there_and_goes_on(old_url):
     """Rows are as they were; a number that JSON has no word for is told beside the metrics."""
     with Store(old_url) as store:
         assert "older version" in store.database.news
-        (campaign,) = store.campaigns()
+        (campaign,) = store.reader.campaigns()
         assert campaign["name"] == "orbit" and campaign["file"] == "/campaigns/orbit.py"
-        rows = store.rows_after(campaign["id"], 0, 10)
+        rows = store.reader.rows_after(campaign["id"], 0, 10)
         assert [row["status"] for row in rows] == ["done", "pending", "failed", "pending", "pending"]
         assert rows[0]["metrics"]["mean"] == 12.5 and math.isnan(rows[0]["metrics"]["loss"])
         assert rows[0]["artifacts"][0]["name"] == "rgb.jpg"
@@ -112,10 +112,10 @@ def test_what_an_older_version_recorded_is_all_there_and_goes_on(old_url):
             assert tuple(connection.execute(query).one()) == ('{"mean":12.5,"loss":null}', '{"loss":"NaN"}')
         worker_id = store.start_worker(campaign["id"])
         (lease,) = store.claim(worker_id, campaign["id"])
-        assert lease.key == "steps" and store.checkpoint_of(lease).step == 3
+        assert lease.key == "steps" and store.reader.checkpoint_of(lease).step == 3
         store.complete(lease)
     with Store(old_url) as store:
-        assert store.database.news == "" and store.progress(campaign["id"]).done == 2
+        assert store.database.news == "" and store.reader.progress(campaign["id"]).done == 2
 
 
 def test_the_file_is_kept_as_it_was(old_file):
@@ -156,7 +156,7 @@ def test_a_step_that_fails_leaves_all_as_it_was(old_url, old_file, monkeypatch):
         Store(old_url)
     monkeypatch.undo()
     with Store(old_url) as store:
-        assert len(store.jobs(1)) == 5
+        assert len(store.reader.jobs(1)) == 5
 
 
 def test_tables_are_not_changed_under_a_runner_that_is_at_work(old_file):
@@ -205,7 +205,7 @@ def test_two_that_start_at_once_bring_it_along_once(old_url):
         child.join()
     assert [child.exitcode for child in children] == [0, 0, 0]
     with Store(old_url) as store:
-        assert len(store.jobs(1)) == 5
+        assert len(store.reader.jobs(1)) == 5
 
 
 def _open(url: str) -> None:

@@ -113,7 +113,7 @@ def test_a_server_that_answers_badly_has_each_record_once_in_the_end(
     copy.copy()
     assert_copied(log, tmp_path / "remote")
     assert ml_logger_server.requests == before + 1  # what is new was appended
-    sqlite_store.requeue(1, [sqlite_store.jobs(1)[3]["key"]])
+    sqlite_store.requeue(1, [sqlite_store.reader.jobs(1)[3]["key"]])
     log.sync()
     copy.copy()
     assert_copied(log, tmp_path / "remote")
@@ -207,4 +207,4 @@ def test_a_run_keeps_the_copy_up_to_date(tmp_path, ml_logger_server):
     assert end.returncode == 0, end.stderr
     assert len(read_metrics(tmp_path / "remote", "colors")) == 5
     with Store(tmp_path / "runner.db") as store:
-        assert store.progress(1).done == 5
+        assert store.reader.progress(1).done == 5

@@ -160,10 +160,10 @@ def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
     lines = lines_of(process)
     assert process.wait(timeout=400) == 1, "".join(lines)
     with Store(tmp_path / "runner.db") as store:
-        jobs = {row["key"]: row for row in store.jobs(1)}
-        events = [event["message"] for event in store.events(1)]
-        results = [row["key"] for row in store.results_after(1, 0, 1000)]
-        attempts = store.attempts(1)
+        jobs = {row["key"]: row for row in store.reader.jobs(1)}
+        events = [event["message"] for event in store.reader.events(1)]
+        results = [row["key"] for row in store.reader.results_after(1, 0, 1000)]
+        attempts = store.reader.attempts(1)
     harmless = {key for key, error in FAULTS.items() if error is None}
     for key, row in jobs.items():
         wanted = FAULTS.get(key)
@@ -200,8 +200,8 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_blocking_call(tmp_path, how):
     assert not psutil.wait_procs(children, timeout=5)[1]
     if how == "once":
         with Store(tmp_path / "runner.db") as store:
-            assert {row["status"] for row in store.jobs(1)} == {"pending"}
-            assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
+            assert {row["status"] for row in store.reader.jobs(1)} == {"pending"}
+            assert not any(row["failures"] or row["crashes"] for row in store.reader.jobs(1))
 
 
 @pytest.mark.long
@@ -214,7 +214,7 @@ def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path, monkeypat
     assert end.returncode == 0, end.stderr
     assert_whole(tmp_path, 21)
     with Store(tmp_path / "runner.db") as store:
-        (attempt,) = store.attempts(1)
+        (attempt,) = store.reader.attempts(1)
     assert attempt["error"].startswith(
         "TimeoutError: no end after 30 s (a limit learnt from 20 that ended well"
     )
@@ -336,5 +336,5 @@ def test_code_that_swallows_all_that_is_thrown_into_it_fails_twice_and_the_run_e
     end = run("run", file, "-n", "1", "--halt", "never", timeout_s=120)
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
-        jobs = {row["key"]: (row["status"], row["failures"]) for row in store.jobs(1)}
+        jobs = {row["key"]: (row["status"], row["failures"]) for row in store.reader.jobs(1)}
     assert jobs == {"j0": ("done", 0), "j1": ("failed", 2), "j2": ("done", 0), "j3": ("done", 0)}

@@ -222,9 +222,9 @@ def test_a_death_is_survived_named_and_charged_to_whom_it_should_be(tmp_path, ni
     assert gate.exists()
     assert_whole(tmp_path, 40)
     with Store(tmp_path / "runner.db") as store:
-        events = [event["message"] for event in store.events(1) if event["kind"] == "browser"]
-        outcomes = [row["outcome"] for row in store.attempts(1)]
-        charges = sum(row["failures"] + row["crashes"] for row in store.jobs(1))
+        events = [event["message"] for event in store.reader.events(1) if event["kind"] == "browser"]
+        outcomes = [row["outcome"] for row in store.reader.attempts(1)]
+        charges = sum(row["failures"] + row["crashes"] for row in store.reader.jobs(1))
     expected = [charge] if charge else []
     if name.endswith("|"):
         # Between two pictures nothing was lost, and nobody noticed.
@@ -245,8 +245,8 @@ def test_a_page_that_hangs_is_replaced(tmp_path, night):
     assert night(haunt, policy=", timeout_s=4") == 0
     assert_whole(tmp_path, 120)
     with Store(tmp_path / "runner.db") as store:
-        assert [event["message"] for event in store.events(1)] == ["its page stood still"]
-        assert [row["error"] for row in store.attempts(1)] == ["TimeoutError: no end after 4 s"]
+        assert [event["message"] for event in store.reader.events(1)] == ["its page stood still"]
+        assert [row["error"] for row in store.reader.attempts(1)] == ["TimeoutError: no end after 4 s"]
 
 
 def test_a_browser_is_recycled_after_so_many_renders(tmp_path, night):
@@ -254,8 +254,8 @@ def test_a_browser_is_recycled_after_so_many_renders(tmp_path, night):
     assert night(nothing, limits=Limits(renders=50)) == 0
     assert_whole(tmp_path, 120)
     with Store(tmp_path / "runner.db") as store:
-        assert [event["message"] for event in store.events(1)] == ["it has rendered 50 jobs"] * 2
-        assert store.attempts(1) == []
+        assert [event["message"] for event in store.reader.events(1)] == ["it has rendered 50 jobs"] * 2
+        assert store.reader.attempts(1) == []
 
 
 def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night):
@@ -263,8 +263,8 @@ def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night):
     body = "await asyncio.sleep(0.1)"
     assert night(nothing, count=120, body=body, limits=Limits(memory_bytes=1 << 20)) == 0
     with Store(tmp_path / "runner.db") as store:
-        assert "it has grown to" in store.events(1)[0]["message"]
-        assert store.attempts(1) == []
+        assert "it has grown to" in store.reader.events(1)[0]["message"]
+        assert store.reader.attempts(1) == []
 
 
 def test_a_job_that_kills_its_browser_is_set_aside(tmp_path, night):
@@ -284,7 +284,7 @@ def test_a_job_that_kills_its_browser_is_set_aside(tmp_path, night):
     body = 'if job.params["number"] == 7: await asyncio.sleep(60)'
     assert night(haunt, count=40, body=body) == 1
     with Store(tmp_path / "runner.db") as store:
-        (failed,) = [row for row in store.jobs(1) if row["status"] != "done"]
+        (failed,) = [row for row in store.reader.jobs(1) if row["status"] != "done"]
         assert (failed["status"], failed["crashes"], failed["params"]) == ("failed", 3, {"number": 7})
         assert failed["error"].startswith("crash: ")
 
@@ -407,8 +407,8 @@ def test_a_browser_on_which_every_job_fails_is_benched_and_the_last_one_never(tm
     policy = ", max_failures=100, backoff_s=0.1"
     assert night(nothing, count=150, body=body, policy=policy, sessions=2, halt_share=None) == 0
     with Store(tmp_path / "runner.db") as store:
-        events = [event["message"] for event in store.events(1)]
-        assert {row["outcome"] for row in store.attempts(1)} == {"failed"}
+        events = [event["message"] for event in store.reader.events(1)]
+        assert {row["outcome"] for row in store.reader.attempts(1)} == {"failed"}
     assert events == ["3 different jobs failed in a row"] * 2
     lines = capfd.readouterr().err
     assert "browser-1.2 ended (3 different jobs failed in a row); starting another in 60 s" in lines

@@ -41,8 +41,8 @@ def test_four_processes_do_four_thousand_jobs_once(database_url):
         assert all(worker.returncode == 0 for worker in workers)
         keys = [key for part in done for key in part]
         assert len(keys) == len(set(keys)) == 4000
-        assert store.progress(campaign_id).done == 4000
-        assert {row["attempt"] for row in store.jobs(campaign_id)} == {1}
+        assert store.reader.progress(campaign_id).done == 4000
+        assert {row["attempt"] for row in store.reader.jobs(campaign_id)} == {1}
 
 
 SLEEPER = """
@@ -85,9 +85,9 @@ def test_a_suspended_process_loses_its_job_and_learns_so(database_url, monotonic
         sleeper.send_signal(signal.SIGCONT)
         answers, _ = sleeper.communicate("go on\n", timeout=30)
         assert answers.split() == ["refused", "refused"]
-        assert store.jobs(campaign_id)[0]["status"] == "in_progress"
+        assert store.reader.jobs(campaign_id)[0]["status"] == "in_progress"
         store.complete(lease)
-        assert store.progress(campaign_id).done == 1
+        assert store.reader.progress(campaign_id).done == 1
 
 
 @pytest.mark.parametrize(

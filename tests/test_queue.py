@@ -47,7 +47,7 @@ def test_a_job_that_is_put_back_can_be_taken_again(queue):
         job, _, put_back = queue.take()
         assert job["attempt"] == attempt
         put_back()
-    (row,) = queue.store.jobs(1)
+    (row,) = queue.store.reader.jobs(1)
     assert (row["failures"], row["crashes"]) == (0, 0)
 
 
@@ -103,11 +103,11 @@ def test_with_claim_settles_the_job(queue):
         raise ValueError("no such mesh")
     with pytest.raises(KeyboardInterrupt), queue.claim() as job:
         raise KeyboardInterrupt
-    rows = {row["key"]: row for row in queue.store.jobs(1)}
+    rows = {row["key"]: row for row in queue.store.reader.jobs(1)}
     assert [rows[key]["status"] for key in ("good", "bad", "stopped")] == ["done", "pending", "pending"]
     assert rows["bad"]["error"] == "ValueError: no such mesh"
     assert [rows[key]["failures"] for key in ("bad", "stopped")] == [1, 0]
-    assert "Traceback" in queue.store.attempts(1)[0]["traceback"]
+    assert "Traceback" in queue.store.reader.attempts(1)[0]["traceback"]
     with queue.claim() as job:
         assert job["key"] == "stopped"
         with queue.claim() as none:
@@ -165,8 +165,8 @@ def test_a_task_cancelled_while_it_claims_keeps_no_job(queue, monkeypatch):
             await task
 
     asyncio.run(main())
-    assert [job["status"] for job in queue.store.jobs(1)] == ["pending"]
-    assert [attempt["outcome"] for attempt in queue.store.attempts(1)] == ["released"]
+    assert [job["status"] for job in queue.store.reader.jobs(1)] == ["pending"]
+    assert [attempt["outcome"] for attempt in queue.store.reader.attempts(1)] == ["released"]
 
 
 def test_a_process_that_was_suspended_is_charged_nothing(database_url, monotonic, monkeypatch):
@@ -187,8 +187,8 @@ def test_a_process_that_was_suspended_is_charged_nothing(database_url, monotonic
         with pytest.raises(LeaseLost):
             late_done()
         mark_done()
-        (row,) = [row for row in queue.store.jobs(1) if row["key"] == "lost"]
-        assert (row["status"], row["crashes"]) == ("done", 0) and queue.store.progress(1).failed == 0
+        (row,) = [row for row in queue.store.reader.jobs(1) if row["key"] == "lost"]
+        assert (row["status"], row["crashes"]) == ("done", 0) and queue.store.reader.progress(1).failed == 0
 
 
 def test_a_worker_that_was_declared_lost_comes_back_by_its_next_beat(queue, database_url, monotonic):
@@ -200,11 +200,11 @@ def test_a_worker_that_was_declared_lost_comes_back_by_its_next_beat(queue, data
             other.reap(1, lease_s=10.0)
             monotonic.now += 11.0
             other.reap(1, lease_s=10.0)
-            if other.worker_state(lost) == "lost":
+            if other.reader.worker_state(lost) == "lost":
                 break
         wait_until(lambda: queue._worker.id != lost, "the worker to come back")
-        before = other.worker(queue._worker.id)["beat"]
-        wait_until(lambda: other.worker(queue._worker.id)["beat"] > before, "a beat of the new worker")
+        before = other.reader.worker(queue._worker.id)["beat"]
+        wait_until(lambda: other.reader.worker(queue._worker.id)["beat"] > before, "a beat of the new worker")
 
 
 def test_beats_go_on_after_the_database_was_away(distant_server, monkeypatch):
@@ -226,8 +226,10 @@ def test_beats_go_on_after_the_database_was_away(distant_server, monkeypatch):
         assert has_failed.wait(60)
         distant_server.join()
         with Store(distant_server.url) as other:
-            before = other.worker(queue._worker.id)["beat"]
-            wait_until(lambda: other.worker(queue._worker.id)["beat"] > before, "a beat after the outage")
+            before = other.reader.worker(queue._worker.id)["beat"]
+            wait_until(
+                lambda: other.reader.worker(queue._worker.id)["beat"] > before, "a beat after the outage"
+            )
         mark_done()
         assert len(queue) == 0
 
@@ -241,7 +243,7 @@ def test_a_queue_is_closed_also_while_the_database_is_away(distant_server):
         raise ValueError("the caller's own")
     distant_server.join()
     with Store(distant_server.url) as other:
-        assert [row["status"] for row in other.jobs(1)] == ["in_progress"]
+        assert [row["status"] for row in other.reader.jobs(1)] == ["in_progress"]
 
 
 def test_what_the_mapping_says_it_holds_is_what_it_lists(database_url):
@@ -280,7 +282,7 @@ def test_a_job_is_failed_also_where_its_error_cannot_say_what_it_is(queue):
     queue.append({})
     with pytest.raises(MuteError), queue.claim():
         raise MuteError
-    (row,) = queue.store.jobs(1)
+    (row,) = queue.store.reader.jobs(1)
     assert (row["status"], row["error"], row["failures"]) == ("pending", "MuteError", 1)
 
 
@@ -326,7 +328,7 @@ def test_a_forked_child_opens_the_queue_anew(tmp_path):
         for child in children:
             child.join()
             assert child.exitcode == 0
-        rows = queue.store.jobs(1)
+        rows = queue.store.reader.jobs(1)
         assert {row["status"] for row in rows} == {"done"} and len(rows) == 100
         assert queue._worker.id not in {row["worker_id"] for row in rows}
         queue.append({"n": 100})
@@ -415,7 +417,7 @@ def test_the_tutorials_script_runs_and_resumes(tmp_path, browser_path, port):
     assert 20 <= len(done) <= 21 and len(set(done)) == 20
     assert all("True" in line for line in done)
     with JobQueue(tmp_path / "jobs.db") as queue:
-        assert {row["status"] for row in queue.store.jobs(1)} == {"done"}
+        assert {row["status"] for row in queue.store.reader.jobs(1)} == {"done"}
 
 
 def _listens(port: int) -> bool:

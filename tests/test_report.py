@@ -31,7 +31,7 @@ def said(*arguments: object) -> str:
 
 
 def summary_of(store: Store, campaign_id: int):
-    return summarize(store, store.campaign(campaign_id))
+    return summarize(store.reader, store.reader.campaign(campaign_id))
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ class Night:
 
     def pending(self) -> list[str]:
         with Store(self.database) as store:
-            return [row["key"] for row in store.jobs(1) if row["status"] == "pending"]
+            return [row["key"] for row in store.reader.jobs(1) if row["status"] == "pending"]
 
     def files(self) -> dict[str, str]:
         files = sorted(self.results.folder.rglob("note.txt"))

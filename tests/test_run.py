@@ -31,8 +31,8 @@ def test_a_campaign_is_rendered_and_is_done_when_asked_again(tmp_path):
     assert "40 new, 0 done, 0 failed, 40 left" in first.stderr and first.stdout == ""
     assert_whole(tmp_path, 40)
     with Store(tmp_path / "runner.db") as store:
-        sessions = {row["id"]: row for row in store.sessions(1)}
-        drawn = store.done_by_session(1)
+        sessions = {row["id"]: row for row in store.reader.sessions(1)}
+        drawn = store.reader.done_by_session(1)
     assert sum(drawn.values()) == 40 and drawn.keys() <= sessions.keys()
     for session in sessions.values():
         assert "ANGLE" in session["renderer"] and "Chrome" in session["browser"]
@@ -96,11 +96,11 @@ def test_ctrl_c_hands_jobs_back_and_leaves_nothing_behind(tmp_path):
     assert "Traceback" not in messages
     assert not psutil.wait_procs(browsers, timeout=5)[1]
     with Store(tmp_path / "runner.db") as store:
-        (handed_back,) = [row for row in store.jobs(1) if row["status"] != "done"]
+        (handed_back,) = [row for row in store.reader.jobs(1) if row["status"] != "done"]
         assert (handed_back["status"], handed_back["params"]) == ("pending", {"number": 7})
         assert not handed_back["failures"] and not handed_back["crashes"]
-        assert [row["outcome"] for row in store.attempts(1)] == ["released"]
-        assert {row["state"] for row in store.workers(1)} == {"ended"}
+        assert [row["outcome"] for row in store.reader.attempts(1)] == ["released"]
+        assert {row["state"] for row in store.reader.workers(1)} == {"ended"}
 
 
 def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
@@ -111,10 +111,10 @@ def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
     assert first.returncode == 1, first.stderr
     assert "4 of 5 jobs are done, 1 failed" in first.stderr
     with Store(tmp_path / "runner.db") as store:
-        (failed,) = [row for row in store.jobs(1) if row["status"] == "failed"]
+        (failed,) = [row for row in store.reader.jobs(1) if row["status"] == "failed"]
         assert failed["error"] == "ValueError: no such mesh: cup.obj"
         assert (failed["attempt"], failed["failures"], failed["crashes"]) == (2, 2, 0)
-        assert all("colors.py" in row["traceback"] for row in store.attempts(1))
+        assert all("colors.py" in row["traceback"] for row in store.reader.attempts(1))
     report = run("report", "--db", tmp_path / "runner.db")
     assert "colors: finished, but 1 of 5 jobs failed" in report.stdout
     assert "1 failed: ValueError: no such mesh: cup.obj" in report.stdout
@@ -135,11 +135,11 @@ def test_a_bad_scene_halts_the_run_and_charges_nobody(tmp_path):
     assert halted.returncode == 3, halted.stderr
     assert "ValueError: no such mesh: cup.obj" in halted.stderr and "--halt never" in halted.stderr
     with Store(tmp_path / "runner.db") as store:
-        jobs = store.jobs(1)
+        jobs = store.reader.jobs(1)
         assert {row["status"] for row in jobs} == {"pending"}
         assert not any(row["failures"] or row["crashes"] for row in jobs)
-        assert store.progress(1).failed == 0
-        assert len(store.attempts(1)) < 20
+        assert store.reader.progress(1).failed == 0
+        assert len(store.reader.attempts(1)) < 20
     assert "halt " in run("report", "--db", tmp_path / "runner.db").stdout
     assert run("run", file, "--halt", "some").returncode == 2
     onwards = run("run", file, "--halt", "never")
@@ -155,7 +155,7 @@ def test_an_attempt_that_takes_too_long_is_a_failure(tmp_path):
     end = run("run", file, "-n", "1")
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
-        errors = [row["error"] for row in store.jobs(1)]
+        errors = [row["error"] for row in store.reader.jobs(1)]
     assert errors == [None, "TimeoutError: no end after 2 s", None]
 
 
@@ -254,7 +254,7 @@ def test_a_recorded_camera_path_is_rendered(tmp_path):
     end = run("run", tmp_path / "path.py")
     assert end.returncode == 0, end.stderr
     with Store(tmp_path / "runner.db") as store:
-        artifacts = store.artifacts(1)
+        artifacts = store.reader.artifacts(1)
     assert len(artifacts) == 48
     assert len({row["sha256"] for row in artifacts}) == 48
 

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.usefixtures("browser_path")
 def assert_handed_back(folder) -> None:
     """Jobs are done or pending, and nobody was charged."""
     with Store(folder / "runner.db") as store:
-        assert {row["status"] for row in store.jobs(1)} <= {"done", "pending"}
-        assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
-        assert {row["outcome"] for row in store.attempts(1)} <= {"released"}
-        assert {row["state"] for row in store.workers(1)} == {"ended"}
+        assert {row["status"] for row in store.reader.jobs(1)} <= {"done", "pending"}
+        assert not any(row["failures"] or row["crashes"] for row in store.reader.jobs(1))
+        assert {row["outcome"] for row in store.reader.attempts(1)} <= {"released"}
+        assert {row["state"] for row in store.reader.workers(1)} == {"ended"}
 
 
 def on_a_terminal(folder, file) -> tuple[int, int]:

@@ -40,7 +40,7 @@ class Bench:
                 future.set_exception(error)
             return future
 
-        checkpoint = self.store.checkpoint_of(self.lease)
+        checkpoint = self.store.reader.checkpoint_of(self.lease)
         return RenderJob(self.lease, self.results, writer, checkpoint, persist, self.monotonic)
 
     def work(self, job, until, seconds_a_step=2.0):
@@ -76,12 +76,12 @@ def test_the_next_attempt_begins_at_the_first_unfinished_step(bench, writer):
     bench.store.complete(bench.lease, second.finish())
     contents = {
         row["name"]: (bench.results.root / row["path"]).read_text()
-        for row in bench.store.artifacts(bench.campaign_id)
+        for row in bench.store.reader.artifacts(bench.campaign_id)
     }
     assert contents == {f"{n}.txt": f"step {n} of attempt {1 if n < 4 else 2}" for n in range(10)}
-    (record,) = bench.store.results_after(bench.campaign_id, 0, 9)
+    (record,) = bench.store.reader.results_after(bench.campaign_id, 0, 9)
     assert record["metrics"] == {f"m{n}": n for n in range(10)}
-    assert bench.store.checkpoint_of(bench.lease) == Checkpoint()
+    assert bench.store.reader.checkpoint_of(bench.lease) == Checkpoint()
 
 
 def test_a_step_that_was_not_ended_is_done_again(bench, writer):
@@ -112,7 +112,7 @@ def test_a_kept_file_that_is_not_whole_is_made_again(bench, writer, damage):
     job = bench.attempt(writer)
     assert bench.work(job, until=None) == list(range(10))
     bench.store.complete(bench.lease, job.finish())
-    rows = bench.store.artifacts(bench.campaign_id)
+    rows = bench.store.reader.artifacts(bench.campaign_id)
     assert len(rows) == 10 and all("~2" in row["path"] for row in rows)
 
 
@@ -125,7 +125,7 @@ def test_a_lost_lease_ends_the_steps(bench, writer):
     with pytest.raises(LeaseLost):
         for _ in steps:
             bench.monotonic.now += 2.0
-    assert bench.store.checkpoint_of(bench.lease) == Checkpoint()
+    assert bench.store.reader.checkpoint_of(bench.lease) == Checkpoint()
 
 
 def test_a_file_may_be_saved_again_by_the_next_attempt(bench, writer):
@@ -138,7 +138,7 @@ def test_a_file_may_be_saved_again_by_the_next_attempt(bench, writer):
     job.save("config.txt", "second")
     bench.work(job, until=None)
     bench.store.complete(bench.lease, job.finish())
-    (config,) = [row for row in bench.store.artifacts(1) if row["name"] == "config.txt"]
+    (config,) = [row for row in bench.store.reader.artifacts(1) if row["name"] == "config.txt"]
     assert (bench.results.root / config["path"]).read_text() == "second"
 
 
@@ -163,6 +163,6 @@ def test_a_killed_run_goes_on_within_its_job(tmp_path):
     process.communicate()
     assert run("run", file, "-n", "1").returncode == 0
     with Store(tmp_path / "runner.db") as store:
-        artifacts = {row["name"]: row for row in store.artifacts(1)}
+        artifacts = {row["name"]: row for row in store.reader.artifacts(1)}
     attempts = [(tmp_path / "results" / artifacts[f"step-{n}.txt"]["path"]).read_text() for n in range(8)]
     assert attempts[:recorded] == ["1"] * recorded and attempts[-1] == "2"

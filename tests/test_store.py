@@ -34,13 +34,13 @@ def claim_one(store, worker_id, campaign_id):
 
 
 def statuses(store, campaign_id):
-    return [row["status"] for row in store.jobs(campaign_id)]
+    return [row["status"] for row in store.reader.jobs(campaign_id)]
 
 
 def test_adding_twice_adds_once(store, campaign_id):
     """A job whose key is known stays as it is, so that the same command can be given again."""
     assert store.add(campaign_id, [{"n": 4}, {"n": 5}]) == Added(new=1, known=1)
-    assert store.progress(campaign_id).total == 6
+    assert store.reader.progress(campaign_id).total == 6
 
 
 def test_equal_params_are_one_job_whatever_their_order(store, campaign_id):
@@ -54,7 +54,7 @@ def test_params_that_are_not_json_change_no_row(store, campaign_id, bad):
     """A refused job takes the whole submission with it."""
     with pytest.raises(CampaignError):
         store.add(campaign_id, [{"good": True}, bad])
-    assert store.progress(campaign_id).total == 5
+    assert store.reader.progress(campaign_id).total == 5
 
 
 def test_one_key_for_two_params_changes_no_row(store, campaign_id):
@@ -64,7 +64,7 @@ def test_one_key_for_two_params_changes_no_row(store, campaign_id):
     store.add(campaign_id, [("left", {"x": 1})])
     with pytest.raises(CampaignError, match="'left'"):
         store.add(campaign_id, [{"fine": 1}, ("left", {"x": 2})])
-    assert store.progress(campaign_id).total == 6
+    assert store.reader.progress(campaign_id).total == 6
 
 
 def test_claims_come_by_priority_and_then_in_order(store, campaign_id, worker_id):
@@ -78,7 +78,7 @@ def test_claims_come_by_priority_and_then_in_order(store, campaign_id, worker_id
 def test_a_claim_shows_in_the_row(store, campaign_id, worker_id, clock):
     """A job in progress says who holds it, since when, and in which attempt."""
     lease = claim_one(store, worker_id, campaign_id)
-    row = store.jobs(campaign_id)[0]
+    row = store.reader.jobs(campaign_id)[0]
     assert row["status"] == "in_progress"
     assert (row["worker_id"], row["grab_ts"], row["attempt"]) == (worker_id, clock.now, 1)
     assert lease.grab_ts == clock.now
@@ -96,9 +96,9 @@ def test_complete_records_artifacts_and_metrics(store, campaign_id, worker_id):
     artifact = Artifact("rgb.jpg", "night/0/rgb.jpg", 12, "ab" * 32, "image/jpeg")
     store.complete(lease, Outcome((artifact,), {"mean": 0.5}))
     assert statuses(store, campaign_id)[0] == "done"
-    (row,) = store.artifacts(campaign_id)
+    (row,) = store.reader.artifacts(campaign_id)
     assert (row["key"], row["size"], row["sha256"]) == (lease.key, 12, "ab" * 32)
-    (record,) = store.results_after(campaign_id, 0, 10)
+    (record,) = store.reader.results_after(campaign_id, 0, 10)
     assert record["metrics"] == {"mean": 0.5} and record["params"] == {"n": 0}
 
 
@@ -117,9 +117,9 @@ def test_a_failure_waits_longer_each_time_and_is_set_aside_at_the_limit(store, c
         lease = claim_one(store, worker_id, campaign_id)
     assert (lease.attempt, lease.failures) == (3, 2)
     assert store.fail(lease, "boom", "Traceback …") == Status.FAILED
-    assert store.progress(campaign_id) == Progress(5, 0, 1, len(others))
-    assert store.jobs(campaign_id)[0]["error"] == "boom"
-    assert [row["outcome"] for row in store.attempts(campaign_id)] == ["failed"] * 3
+    assert store.reader.progress(campaign_id) == Progress(5, 0, 1, len(others))
+    assert store.reader.jobs(campaign_id)[0]["error"] == "boom"
+    assert [row["outcome"] for row in store.reader.attempts(campaign_id)] == ["failed"] * 3
 
 
 def test_a_job_may_fail_as_often_as_one_likes(store, clock):
@@ -131,7 +131,7 @@ def test_a_job_may_fail_as_often_as_one_likes(store, clock):
     with store.database.write() as cursor:
         cursor.run("UPDATE job SET failures = 4000")
     assert store.fail(lease._replace(failures=4000), "boom") == Status.PENDING
-    assert store.jobs(campaign_id)[0]["not_before_ts"] == clock.now + 60.0
+    assert store.reader.jobs(campaign_id)[0]["not_before_ts"] == clock.now + 60.0
 
 
 def test_wall_clocks_that_jump_by_a_day_lose_nothing(database_url):
@@ -143,7 +143,7 @@ def test_wall_clocks_that_jump_by_a_day_lose_nothing(database_url):
     campaign_id, _ = stores[0].submit("jumps", [{"n": n} for n in range(60)], POLICY)
     crew = [(store, store.start_worker(campaign_id)) for store in stores]
     done = []
-    while stores[0].progress(campaign_id).left:
+    while stores[0].reader.progress(campaign_id).left:
         store, worker_id = chance.choice(crew)
         for lease in store.claim(worker_id, campaign_id, count=2):
             if lease.failures == 0 and chance.random() < 0.3:
@@ -158,7 +158,7 @@ def test_wall_clocks_that_jump_by_a_day_lose_nothing(database_url):
         assert store.reap(campaign_id, lease_s=30.0) == 0
         store.promote(campaign_id)
     assert len(done) == len(set(done)) == 60
-    assert [record["key"] for record in stores[1].results_after(campaign_id, 0, 100)] == done
+    assert [record["key"] for record in stores[1].reader.results_after(campaign_id, 0, 100)] == done
     for store in stores:
         store.close()
 
@@ -197,14 +197,22 @@ def test_a_late_settle_changes_nothing(store, campaign_id, worker_id, settle):
     store.release(stale)
     current = claim_one(store, worker_id, campaign_id)
     impostor = current._replace(worker_id=store.start_worker(campaign_id))
-    before = store.jobs(campaign_id), store.progress(campaign_id), store.attempts(campaign_id)
+    before = (
+        store.reader.jobs(campaign_id),
+        store.reader.progress(campaign_id),
+        store.reader.attempts(campaign_id),
+    )
     for lease in (stale, impostor):
         with pytest.raises(LeaseLost):
             arguments = {"complete": (Outcome(),), "release": ()}.get(settle, ("late",))
             getattr(store, settle)(lease, *arguments)
-    after = store.jobs(campaign_id), store.progress(campaign_id), store.attempts(campaign_id)
+    after = (
+        store.reader.jobs(campaign_id),
+        store.reader.progress(campaign_id),
+        store.reader.attempts(campaign_id),
+    )
     assert after == before
-    assert store.results_after(campaign_id, 0, 10) == []
+    assert store.reader.results_after(campaign_id, 0, 10) == []
     store.complete(current)
 
 
@@ -214,7 +222,7 @@ def test_a_done_job_cannot_be_settled_again(store, campaign_id, worker_id):
     store.complete(lease, Outcome())
     with pytest.raises(LeaseLost):
         store.complete(lease, Outcome())
-    assert store.progress(campaign_id).done == 1
+    assert store.reader.progress(campaign_id).done == 1
 
 
 def test_a_dead_process_gives_its_jobs_back_at_once(store, campaign_id, worker_id):
@@ -223,10 +231,10 @@ def test_a_dead_process_gives_its_jobs_back_at_once(store, campaign_id, worker_i
     dead = store.start_worker(campaign_id, nobody)
     held = store.claim(dead, campaign_id, count=2)
     assert store.reap(campaign_id, lease_s=3600.0) == 2
-    assert [row["crashes"] for row in store.jobs(campaign_id)] == [1, 1, 0, 0, 0]
+    assert [row["crashes"] for row in store.reader.jobs(campaign_id)] == [1, 1, 0, 0, 0]
     with pytest.raises(LeaseLost):
         store.complete(held[0], Outcome())
-    assert store.progress(campaign_id).in_progress == 0
+    assert store.reader.progress(campaign_id).in_progress == 0
 
 
 def test_another_boot_of_this_host_means_dead(store, campaign_id):
@@ -270,7 +278,7 @@ def test_a_worker_that_stops_hands_back_what_it_holds(store, campaign_id, worker
     store.claim(worker_id, campaign_id, count=2)
     assert store.end_worker(worker_id) == 2
     assert statuses(store, campaign_id) == ["pending"] * 5
-    assert {row["outcome"] for row in store.attempts(campaign_id)} == {"released"}
+    assert {row["outcome"] for row in store.reader.attempts(campaign_id)} == {"released"}
 
 
 def test_retry_gives_failed_jobs_a_fresh_budget(store, campaign_id, worker_id):
@@ -281,10 +289,10 @@ def test_retry_gives_failed_jobs_a_fresh_budget(store, campaign_id, worker_id):
             store.clock.now += 100.0
             store.promote(campaign_id)
             lease = claim_one(store, worker_id, campaign_id)
-    keys = [row["key"] for row in store.jobs(campaign_id, Status.FAILED)]
+    keys = [row["key"] for row in store.reader.jobs(campaign_id, Status.FAILED)]
     assert store.retry(campaign_id, [keys[1]]) == 1
     assert store.retry(campaign_id) == 2
-    assert store.progress(campaign_id) == Progress(total=5, done=0, failed=0, in_progress=0)
+    assert store.reader.progress(campaign_id) == Progress(total=5, done=0, failed=0, in_progress=0)
     again = claim_one(store, worker_id, campaign_id)
     assert (again.attempt, again.failures) == (4, 0)
 
@@ -295,9 +303,9 @@ def test_requeue_forgets_the_result(store, campaign_id, worker_id):
     store.complete(lease, Outcome((Artifact("a", "a", 1, "00", "text/plain"),), {"x": 1}))
     store.write_log_cursor(campaign_id, 1, 100)
     assert store.requeue(campaign_id, [lease.key, "unknown"]) == 1
-    assert store.progress(campaign_id).done == 0
-    assert store.artifacts(campaign_id) == [] and store.results_after(campaign_id, 0, 9) == []
-    assert store.log_cursor(campaign_id) == (0, 0)
+    assert store.reader.progress(campaign_id).done == 0
+    assert store.reader.artifacts(campaign_id) == [] and store.reader.results_after(campaign_id, 0, 9) == []
+    assert store.reader.log_cursor(campaign_id) == (0, 0)
     store.complete(claim_one(store, worker_id, campaign_id), Outcome())
 
 
@@ -322,7 +330,7 @@ def test_threads_share_a_store_and_each_job_runs_once(store):
         thread.join()
     assert errors == []
     assert len(seen) == len(set(seen)) == 200
-    assert store.progress(campaign_id).done == 200
+    assert store.reader.progress(campaign_id).done == 200
 
 
 def test_a_file_that_is_no_database_is_refused_unchanged(tmp_path):
@@ -368,13 +376,13 @@ def test_each_attempt_is_linked_to_the_tab_that_drew_it(store, campaign_id, work
     store.fail(leases[0], "ValueError")
     store.complete(leases[1])
     store.complete_many([(claim_one(store, worker_id, campaign_id), None)], claim=1, session_id=second)
-    rows = {row["id"]: row for row in store.sessions(campaign_id)}
+    rows = {row["id"]: row for row in store.reader.sessions(campaign_id)}
     assert {name: rows[first][name] for name in vars(drawn_with)} == vars(drawn_with)
     assert rows[second]["name"] == "browser-2" and rows[second]["worker_id"] == worker_id
-    (attempt,) = store.attempts(campaign_id)
+    (attempt,) = store.reader.attempts(campaign_id)
     assert attempt["session_id"] == first
-    assert [row["session_id"] for row in store.jobs(campaign_id)] == [first, first, None, second, None]
-    assert store.done_by_session(campaign_id) == {first: 1, None: 1}
+    assert [row["session_id"] for row in store.reader.jobs(campaign_id)] == [first, first, None, second, None]
+    assert store.reader.done_by_session(campaign_id) == {first: 1, None: 1}
 
 
 def test_a_requeued_job_tells_why(store, campaign_id, worker_id):
@@ -382,7 +390,7 @@ def test_a_requeued_job_tells_why(store, campaign_id, worker_id):
     lease = claim_one(store, worker_id, campaign_id)
     store.complete(lease)
     assert store.requeue(campaign_id, [lease.key], "rgb.jpg is missing") == 1
-    (attempt,) = store.attempts(campaign_id)
+    (attempt,) = store.reader.attempts(campaign_id)
     assert (attempt["attempt"], attempt["outcome"], attempt["error"]) == (1, "requeued", "rgb.jpg is missing")
     assert claim_one(store, worker_id, campaign_id).attempt == 2
 
@@ -397,21 +405,21 @@ def test_uncharged_attempts_cost_their_jobs_nothing(store):
     store.reclaim(crashed, "its browser died")
     store.complete(done)
     store.fail(other, "ValueError: its own")
-    assert store.progress(campaign_id).failed == 2
+    assert store.reader.progress(campaign_id).failed == 2
     attempts = [(lease.job_id, lease.attempt) for lease in (failed, crashed, done)]
     assert store.uncharge(campaign_id, attempts) == 2
     assert store.uncharge(campaign_id, attempts) == 0
-    rows = {row["id"]: row for row in store.jobs(campaign_id)}
+    rows = {row["id"]: row for row in store.reader.jobs(campaign_id)}
     assert [rows[lease.job_id]["status"] for lease in (failed, crashed, done, other)] == [
         "pending", "pending", "done", "failed"
     ]  # fmt: skip
     assert not any(
         rows[lease.job_id]["failures"] or rows[lease.job_id]["crashes"] for lease in (failed, crashed)
     )
-    assert (store.progress(campaign_id).failed, store.progress(campaign_id).done) == (1, 1)
-    assert {row["outcome"] for row in store.attempts(campaign_id) if row["job_id"] != other.job_id} == {
-        "released"
-    }
+    assert (store.reader.progress(campaign_id).failed, store.reader.progress(campaign_id).done) == (1, 1)
+    assert {
+        row["outcome"] for row in store.reader.attempts(campaign_id) if row["job_id"] != other.job_id
+    } == {"released"}
 
 
 def test_a_worker_that_was_only_silent_costs_its_jobs_nothing(store, monotonic):
@@ -429,7 +437,7 @@ def test_a_worker_that_was_only_silent_costs_its_jobs_nothing(store, monotonic):
         store.claim(worker_id, campaign_id, 0)
     again = store.come_back(worker_id, campaign_id)
     assert again != worker_id
-    crashes = {row["id"]: row["crashes"] for row in store.jobs(campaign_id)}
+    crashes = {row["id"]: row["crashes"] for row in store.reader.jobs(campaign_id)}
     assert crashes == {slept.job_id: 0, died.job_id: 1}
     assert len(store.claim(again, campaign_id, 2)) == 2
 

@@ -44,7 +44,7 @@ def test_a_full_disk_is_said_and_changes_nothing(tmp_path):
         store.database._driver.execute(f"PRAGMA max_page_count = {pages + 20}")
         with pytest.raises(StoreError, match="the disk is full; make room"):
             store.add(campaign_id, ({"m": m, "pad": "x" * 500} for m in range(5000)))
-        assert store.progress(campaign_id).total == 100 == len(store.jobs(campaign_id))
+        assert store.reader.progress(campaign_id).total == 100 == len(store.reader.jobs(campaign_id))
         (lease,) = store.claim(worker_id, campaign_id)
         store.complete(lease, Outcome())
 

@@ -310,7 +310,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_as_the_model_has_them(self):
-        rows = self.store.jobs(self.campaign_id)
+        rows = self.store.reader.jobs(self.campaign_id)
         names = ["key", "status", "attempt", "failures", "crashes", "worker_id", "not_before_ts"]
         expected = [[getattr(job, name) for name in names] for job in self.jobs.values()]
         assert [[row[name] for name in names] for row in rows] == expected
@@ -323,29 +323,29 @@ class StoreMachine(RuleBasedStateMachine):
             failed=self.count(Status.FAILED),
             in_progress=self.count(Status.IN_PROGRESS),
         )
-        assert self.store.progress(self.campaign_id) == expected
+        assert self.store.reader.progress(self.campaign_id) == expected
 
     @invariant()
     def each_result_is_there_once_and_in_order(self):
-        records = self.store.results_after(self.campaign_id, 0, 1000)
+        records = self.store.reader.results_after(self.campaign_id, 0, 1000)
         assert [record["key"] for record in records] == self.results
 
     @invariant()
     def every_attempt_that_ended_badly_is_on_record(self):
-        attempts = self.store.attempts(self.campaign_id)
+        attempts = self.store.reader.attempts(self.campaign_id)
         recorded = [(row["key"], row["attempt"], row["outcome"]) for row in attempts]
         assert sorted(recorded) == sorted(self.history)
 
     @invariant()
     def only_live_workers_hold_jobs(self):
-        states = {row["id"]: row["state"] for row in self.store.workers(self.campaign_id)}
+        states = {row["id"]: row["state"] for row in self.store.reader.workers(self.campaign_id)}
         assert states == {worker_id: worker.state for worker_id, worker in self.workers.items()}
-        for row in self.store.jobs(self.campaign_id, Status.IN_PROGRESS):
+        for row in self.store.reader.jobs(self.campaign_id, Status.IN_PROGRESS):
             assert states[row["worker_id"]] == "live"
 
     @invariant()
     def attempt_numbers_never_shrink(self):
-        attempts = {row["key"]: row["attempt"] for row in self.store.jobs(self.campaign_id)}
+        attempts = {row["key"]: row["attempt"] for row in self.store.reader.jobs(self.campaign_id)}
         for key, attempt in self.attempts_seen.items():
             assert attempts[key] >= attempt
         self.attempts_seen = attempts

@@ -115,7 +115,7 @@ def test_taking_back_reads_the_running_jobs_only(store, campaign_id):
 
 def test_progress_reads_the_running_jobs_only(store, campaign_id):
     """Counters give the rest."""
-    assert_uses(plans_of(store, lambda: store.progress(campaign_id)), "job_running")
+    assert_uses(plans_of(store, lambda: store.reader.progress(campaign_id)), "job_running")
 
 
 def test_a_known_job_is_found_by_its_key(store, campaign_id):
@@ -133,24 +133,24 @@ def test_an_operator_s_move_of_one_job_goes_by_its_key(store, campaign_id, state
 
 def test_listing_failures_reads_the_failed_jobs_only(store, campaign_id):
     """The morning's first question does not read the whole night."""
-    assert_uses(plans_of(store, lambda: store.failures(campaign_id)), "job_failed")
+    assert_uses(plans_of(store, lambda: store.reader.failures(campaign_id)), "job_failed")
 
 
 def test_jobs_of_one_status_are_found_by_it(store, campaign_id):
     """The status is a literal here too, so that the partial indexes serve."""
-    assert_uses(plans_of(store, lambda: store.jobs(campaign_id, Status.FAILED)), "job_failed")
+    assert_uses(plans_of(store, lambda: store.reader.jobs(campaign_id, Status.FAILED)), "job_failed")
 
 
 def test_reading_on_behind_a_job_reads_no_job_twice(store, campaign_id):
     """Rows are taken up where the last ones ended: the whole is read once, however it is cut."""
-    plan = plans_of(store, lambda: store.rows_after(campaign_id, JOBS // 2, 10))
+    plan = plans_of(store, lambda: store.reader.rows_after(campaign_id, JOBS // 2, 10))
     assert "TEMP B-TREE" not in plan and "Sort" not in plan, plan
     assert re.search(r"SEARCH job USING INTEGER PRIMARY KEY|Index Scan using job_pkey on job", plan), plan
 
 
 def test_a_thousand_jobs_files_are_found_by_the_jobs_ids(store, campaign_id):
     """Verifying reads each job and each file once, also where the database has no statistics of itself."""
-    look = lambda: store.files_between(campaign_id, 1000, 1999)
+    look = lambda: store.reader.files_between(campaign_id, 1000, 1999)
     plans = [plans_of(store, look)]
     if store.database.is_sqlite:
         with store.database.write() as cursor:
@@ -187,7 +187,7 @@ def test_claim_complete_and_progress_stay_as_quick_with_a_hundred_times_the_jobs
                 store.complete(lease)
 
             turns["claim and complete"][side].append(seconds_for(claim_and_complete))
-            turns["progress"][side].append(seconds_for(partial(store.progress, campaign_id)))
+            turns["progress"][side].append(seconds_for(partial(store.reader.progress, campaign_id)))
     for store, _campaign_id, _worker_id in sides:
         store.close()
     for what, (small_s, large_s) in turns.items():

@@ -45,7 +45,7 @@ def test_a_job_is_charged_whatever_its_error_is_made_of(store, error, evidence, 
     assert store.reclaim(lease, error, evidence) is Status.PENDING
     (lease,) = store.claim(worker_id, campaign_id)
     assert store.fail(lease, error, evidence) is Status.FAILED
-    told = store.job(campaign_id, key)["error"]
+    told = store.reader.job(campaign_id, key)["error"]
     assert told == cleaned(error)
     if error.isprintable():
         assert told == error
@@ -71,11 +71,11 @@ def test_metrics_and_params_come_back_as_they_were_given(store, metrics, params)
     (lease,) = store.claim(worker_id, campaign_id)
     store.checkpoint(lease, Checkpoint(1, (), metrics))
     assert lease.params == params
-    assert repr(store.checkpoint_of(lease).metrics) == repr(metrics)
+    assert repr(store.reader.checkpoint_of(lease).metrics) == repr(metrics)
     store.complete(lease, Outcome((Artifact("a", "b", 1, "c", "d"),), metrics, has_checkpoint=True))
-    (row,) = store.rows_after(campaign_id, lease.job_id - 1, 1)
+    (row,) = store.reader.rows_after(campaign_id, lease.job_id - 1, 1)
     assert repr(row["metrics"]) == repr(metrics) and row["params"] == params
-    (result,) = [row for row in store.results_after(campaign_id, 0, 10_000) if row["key"] == key]
+    (result,) = [row for row in store.reader.results_after(campaign_id, 0, 10_000) if row["key"] == key]
     assert repr(result["metrics"]) == repr(metrics)
     with store.database.read() as connection:
         columns = (schema.result.c.metrics, schema.result.c.marks)
@@ -122,8 +122,8 @@ def test_a_key_that_no_database_holds_is_refused_by_name(store, key):
     campaign_id = store.add_campaign("odd")
     with pytest.raises(CampaignError, match="a job's key must be"):
         store.add(campaign_id, [("good", {}), (key, {})])
-    assert store.progress(campaign_id).total == 0
-    assert store.job(campaign_id, key) is None
+    assert store.reader.progress(campaign_id).total == 0
+    assert store.reader.job(campaign_id, key) is None
 
 
 def test_a_place_or_a_priority_that_no_database_holds_is_refused_by_name(store):

@@ -43,7 +43,7 @@ class Folder:
         """What was added and what was said; the doubt is raised unless add was given, as a run does."""
         campaign = load_campaign(file or self.file, settings)
         with read_jobs(campaign, print) as spool, Store(self.path / "runner.db") as store:
-            submission = plan_submission(campaign, store, spool, prune)
+            submission = plan_submission(campaign, store.reader, spool, prune)
             if submission.doubt and not add:
                 raise CampaignError(submission.doubt)
             place = Place(str(campaign.file), str(self.path / "results"))
@@ -60,8 +60,8 @@ class Folder:
 
     def jobs(self) -> dict[str, dict]:
         with Store(self.path / "runner.db") as store:
-            jobs = {row["key"]: row for row in store.jobs(1)}
-            assert store.progress(1).total == len(jobs)
+            jobs = {row["key"]: row for row in store.reader.jobs(1)}
+            assert store.reader.progress(1).total == len(jobs)
             return jobs
 
 
@@ -194,11 +194,13 @@ def test_a_pruned_job_leaves_nothing_to_the_next_of_its_id(store):
     assert store.prune(campaign_id, [lease.job_id]) == 0
     store.release(lease)
     assert store.prune(campaign_id, [lease.job_id]) == 1
-    assert (store.progress(campaign_id).total, store.attempts(campaign_id)) == (0, [])
+    assert (store.reader.progress(campaign_id).total, store.reader.attempts(campaign_id)) == (0, [])
     store.add(campaign_id, [("right", {})])
     (lease,) = store.claim(worker_id, campaign_id)
     store.fail(lease, "once")
-    assert [(row["key"], row["outcome"]) for row in store.attempts(campaign_id)] == [("right", "failed")]
+    assert [(row["key"], row["outcome"]) for row in store.reader.attempts(campaign_id)] == [
+        ("right", "failed")
+    ]
 
 
 def test_repeats_are_said_with_an_example(folder):
@@ -329,12 +331,12 @@ def test_adding_in_short_transactions_counts_each_job_once(store):
     """Some are known, some new, some repeats, some of other params: the rows and the counter agree."""
     campaign_id, _ = store.submit("night", [("kept", {"n": 0})])
     with Spool().extend([("kept", {"n": 9}), *({"n": n % 15_000} for n in range(30_000))]) as spool:
-        found = compare(spool, store.keys_of(campaign_id, count=7))
+        found = compare(spool, store.reader.keys_of(campaign_id, count=7))
         assert (found.new, found.changed, found.repeats, dict(found.gone)) == (15_000, 1, 15_000, {})
         assert store.add_spooled(campaign_id, spool, found.is_wanted) == 15_000
         assert store.add_spooled(campaign_id, spool, found.is_wanted) == 0
-    assert store.progress(campaign_id).total == 15_001 == len(list(store.keys_of(campaign_id)))
-    assert store.job(campaign_id, "kept")["params"] == {"n": 0}
+    assert store.reader.progress(campaign_id).total == 15_001 == len(list(store.reader.keys_of(campaign_id)))
+    assert store.reader.job(campaign_id, "kept")["params"] == {"n": 0}
 
 
 # -- what the pictures are made of ------------------------------------------------------------------
@@ -348,7 +350,7 @@ def test_a_helper_that_changed_halfway_is_a_warning_with_the_counts(folder):
     folder.file.write_text("import parts.look\n" + folder.file.read_text())
     assert run_without_browser(folder.file).returncode == 3
     with Store(folder.path / "runner.db") as store:
-        assert {source.name for source in store.sources(1)} == {"study.py", "parts/look.py"}
+        assert {source.name for source in store.reader.sources(1)} == {"study.py", "parts/look.py"}
     folder.finish()
     (folder.path / "parts" / "look.py").write_text("COLOR = 'blue'\n")
     told = run_without_browser(folder.file, "--set", "n=12").stderr

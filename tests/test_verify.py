@@ -41,7 +41,7 @@ class Night:
         return self.root / "night/jobs/0000" / f"job{n}" / name
 
     def verify(self):
-        return verify(self.store, self.store.campaign(self.id))
+        return verify(self.store.reader, self.store.reader.campaign(self.id))
 
 
 @pytest.fixture
@@ -84,15 +84,15 @@ def test_fix_requeues_the_jobs_hit_and_no_others(night):
     temporary = night.path(4, f".rgb.bin.{77:x}.tmp")
     temporary.write_bytes(b"pic")
     findings = night.verify()
-    fix(night.store, night.store.campaign(night.id), findings)
+    fix(night.store, night.store.reader.campaign(night.id), findings)
     assert (findings.requeued, findings.removed, findings.set_aside) == (2, 1, 1)
-    statuses = {row["key"]: row["status"] for row in night.store.jobs(night.id)}
+    statuses = {row["key"]: row["status"] for row in night.store.reader.jobs(night.id)}
     assert [key for key, status in statuses.items() if status == "pending"] == ["job0", "job1"]
     assert not night.path(0).parent.exists() and not temporary.exists()
     assert not night.path(1).exists() and night.path(3, "notes.txt").exists()
     aside = night.results.folder / "aside/0000/job1/changed-rgb.bin"
     assert aside.read_bytes() == b"edited by hand"
-    reasons = {row["key"]: row["error"] for row in night.store.attempts(night.id)}
+    reasons = {row["key"]: row["error"] for row in night.store.reader.attempts(night.id)}
     assert reasons == {"job0": "rgb.bin is missing", "job1": "rgb.bin is changed"}
     assert sorted(read_metrics(night.root, "night")["n"]) == [2, 3, 4, 5]
     again = night.verify()
@@ -116,17 +116,17 @@ def test_a_search_finds_the_files_of_the_rows_and_no_others(night):
     stray = results.folder / "jobs/0000/nobody/rgb.bin"
     stray.parent.mkdir()
     stray.write_bytes(b"of another time")
-    fix(store, store.campaign(night.id), night.verify())
+    fix(store, store.reader.campaign(night.id), night.verify())
     store.promote(night.id)
     with ThreadPoolExecutor(1) as writer:
         for lease in store.claim(night.worker_id, night.id, 4):
-            files = RenderJob(lease, results, writer, store.checkpoint_of(lease))
+            files = RenderJob(lease, results, writer, store.reader.checkpoint_of(lease))
             files.save("rgb.bin", b"new")
             outcome = files.finish()
             store.complete(lease, outcome)
             results.remove_earlier(lease, outcome.artifacts)
-    rows = {night.root / row["path"] for row in store.artifacts(night.id)}
-    assert len(rows) == 6 + 5 + 3 + 2 and store.progress(night.id).done == 9
+    rows = {night.root / row["path"] for row in store.reader.artifacts(night.id)}
+    assert len(rows) == 6 + 5 + 3 + 2 and store.reader.progress(night.id).done == 9
     for name in ("rgb.bin", "1.bin", "2.bin"):
         assert set(night.root.glob(f"**/{name}")) == {path for path in rows if path.name == name}
     aside = {path.name: path.read_bytes() for path in results.folder.glob("aside/**/*.bin")}
@@ -149,7 +149,7 @@ def test_what_a_killed_attempt_left_is_removed(night):
     findings = night.verify()
     assert findings.is_well and findings.abandoned == ["night/jobs/0000/killed/views/rgb.bin"]
     assert findings.orphaned == ["night/jobs/0000/stepped/views/rgb.bin"]
-    fix(store, store.campaign(night.id), findings)
+    fix(store, store.reader.campaign(night.id), findings)
     assert not night.results.folder_of(killed).exists() and night.results.is_whole(kept)
     assert night.verify().abandoned == []
 
@@ -162,8 +162,8 @@ def test_a_disk_that_is_not_mounted_is_not_taken_for_lost_work(night):
     findings = night.verify()
     assert len(findings.missing) == 12
     with pytest.raises(UsageError, match="is its disk mounted"):
-        fix(night.store, night.store.campaign(night.id), findings)
-    assert night.store.progress(night.id).done == 6
+        fix(night.store, night.store.reader.campaign(night.id), findings)
+    assert night.store.reader.progress(night.id).done == 6
 
 
 @pytest.mark.parametrize("damage", ["flipped", "short", "gone"])
@@ -178,7 +178,7 @@ def test_a_log_that_is_not_what_the_database_says_is_found(night, damage):
         path.unlink()
     findings = night.verify()
     assert not findings.is_log_exact and not findings.is_well
-    fix(night.store, night.store.campaign(night.id), findings)
+    fix(night.store, night.store.reader.campaign(night.id), findings)
     assert night.verify().is_well
 
 
@@ -225,4 +225,4 @@ def test_verify_fix_and_run_make_a_damaged_campaign_whole(tmp_path):
     assert_whole(tmp_path, 8)
     assert run("verify", "--db", database).returncode == 0
     with Store(database) as store:
-        assert [row["outcome"] for row in store.attempts(1)] == ["requeued", "requeued"]
+        assert [row["outcome"] for row in store.reader.attempts(1)] == ["requeued", "requeued"]

@@ -87,7 +87,7 @@ class Night:
                 store.complete(lease, job.finish())
             log = MetricsLog(store, campaign_id, results)
             log.sync()
-            self.is_log_exact = is_exact(store, campaign_id, results)
+            self.is_log_exact = is_exact(store.reader, campaign_id, results)
             log.close()
             with store.database.read() as connection:
                 texts = connection.exec_driver_sql("SELECT metrics FROM result").fetchall()

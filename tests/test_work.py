@@ -128,10 +128,10 @@ def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeyp
         async with crew_of(campaign_of(9, render), sqlite_store, tmp_path) as (context, crew):
             work = asyncio.create_task(crew.work(Tab("tab")))
             await asyncio.to_thread(wait_until, lambda: len(rendered) >= 4, "more jobs rendered than done")
-            done_meanwhile = sqlite_store.progress(context.campaign_id).done
+            done_meanwhile = sqlite_store.reader.progress(context.campaign_id).done
             gate.set()
             await work
-            return done_meanwhile, sqlite_store.progress(context.campaign_id).done
+            return done_meanwhile, sqlite_store.reader.progress(context.campaign_id).done
 
     assert asyncio.run(main()) == (0, 9)
     assert rendered == list(range(9))

@@ -22,7 +22,7 @@ def declare_lost(worker_id: int, database_url: str, clock, monotonic) -> None:
         other.reap(1, lease_s=10.0)
         monotonic.now += 11.0
         other.reap(1, lease_s=10.0)
-        assert other.worker_state(worker_id) == "lost"
+        assert other.reader.worker_state(worker_id) == "lost"
 
 
 def test_one_that_was_declared_lost_ends_and_is_charged_nothing(
@@ -31,11 +31,11 @@ def test_one_that_was_declared_lost_ends_and_is_charged_nothing(
     """Suspended, and told to end as it wakes up: what was taken from it is as before it took it."""
     worker.claim()
     declare_lost(worker.id, database_url, clock, monotonic)
-    assert store.progress(1).failed == 1
+    assert store.reader.progress(1).failed == 1
     worker.end()
-    progress = store.progress(1)
+    progress = store.reader.progress(1)
     assert (progress.failed, progress.left) == (0, 2)
-    assert sorted(row["state"] for row in store.workers(1)) == ["ended", "lost"]
+    assert sorted(row["state"] for row in store.reader.workers(1)) == ["ended", "lost"]
 
 
 def test_one_that_has_ended_stays_ended(store, worker):
@@ -47,4 +47,4 @@ def test_one_that_has_ended_stays_ended(store, worker):
     with pytest.raises(LeaseLost):
         worker.claim()
     assert worker.id == ended
-    assert [row["state"] for row in store.workers(1)] == ["ended"]
+    assert [row["state"] for row in store.reader.workers(1)] == ["ended"]

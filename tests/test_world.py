@@ -66,7 +66,7 @@ def test_a_full_disk_under_a_part_pauses_the_campaign_too(tmp_path, small_disk, 
 
 def in_progress(folder) -> int:
     with Store(folder / "runner.db") as store:
-        return store.progress(1).in_progress
+        return store.reader.progress(1).in_progress
 
 
 def test_less_room_than_the_floor_pauses_the_campaign(tmp_path, small_disk):
@@ -115,7 +115,7 @@ def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server)
     with Store(distant_server.url) as store:
         process = start("run", file, "--db", distant_server.url)
         lines = lines_of(process)
-        wait_until(lambda: any(row["done"] >= 5 for row in store.campaigns()), "the first done jobs")
+        wait_until(lambda: any(row["done"] >= 5 for row in store.reader.campaigns()), "the first done jobs")
     distant_server.cut()
     wait_until(lambda: "paused, no job is charged" in "".join(lines), "the pause")
     process.send_signal(signal.SIGINT)
@@ -127,10 +127,10 @@ def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server)
     distant_server.join()
     assert process.wait(timeout=120) == 0, "".join(lines)
     with Store(distant_server.url) as store:
-        rows = store.jobs(1)
+        rows = store.reader.jobs(1)
         assert [row["status"] for row in rows] == ["done"] * 100
         assert not any(row["failures"] for row in rows)
-        assert len(store.results_after(1, 0, 1000)) == 100
+        assert len(store.reader.results_after(1, 0, 1000)) == 100
 
 
 def test_a_machine_that_sleeps_charges_nobody(tmp_path):
@@ -174,7 +174,7 @@ def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
     assert "going on after" in "".join(lines)
     assert_whole(tmp_path, 60)
     with Store(tmp_path / "runner.db") as store:
-        assert sum(row["crashes"] + row["failures"] for row in store.jobs(1)) <= 1
+        assert sum(row["crashes"] + row["failures"] for row in store.reader.jobs(1)) <= 1
 
 
 def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):

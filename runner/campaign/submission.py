@@ -14,7 +14,7 @@ from runner.errors import StoreError
 from runner.job import Added, Place, canonical_json
 
 if TYPE_CHECKING:
-    from runner.store import CampaignRow, Comparison, Spool, Store
+    from runner.store import CampaignRow, Comparison, Reader, Spool, Store
 
 __all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
 
@@ -77,7 +77,7 @@ class Submission:
     earlier_settings: Mapping[str, str] | None
 
 
-def plan_submission(campaign: Campaign, store: Store, spool: Spool, prune: bool = False) -> Submission:
+def plan_submission(campaign: Campaign, store: Reader, spool: Spool, prune: bool = False) -> Submission:
     """Compare what the campaign yields with what the database has. Changes no row. Raises CampaignError."""
     from runner.store import compare
 
@@ -116,17 +116,17 @@ def add_jobs(
     """
     found, campaign = submission.comparison, submission.campaign
     campaign_id = store.add_campaign(campaign.name, campaign.policy, place)
-    before = store.progress(campaign_id).total
+    before = store.reader.progress(campaign_id).total
 
     def tell() -> None:
         with contextlib.suppress(StoreError):
-            count = store.progress(campaign_id).total - before
+            count = store.reader.progress(campaign_id).total - before
             say(f"adding {found.new:,} jobs to {campaign.name}: {max(0, count):,} so far")
 
     with _told_while(tell):
         if prune and found.gone_pending:
             store.prune(campaign_id, found.gone_pending)
-            before = store.progress(campaign_id).total
+            before = store.reader.progress(campaign_id).total
         new = store.add_spooled(campaign_id, submission.spool, found.is_wanted)
     return campaign_id, Added(new=new, known=found.yielded - new)
 
@@ -142,7 +142,7 @@ def _tell_repeats(spool: Spool, found: Comparison) -> str:
     )
 
 
-def _tell_changed(store: Store, campaign_id: int, spool: Spool, found: Comparison) -> str:
+def _tell_changed(store: Reader, campaign_id: int, spool: Spool, found: Comparison) -> str:
     assert found.changed_example is not None
     now = spool.at(found.changed_example)
     stored = store.job(campaign_id, now.key)
@@ -154,7 +154,7 @@ def _tell_changed(store: Store, campaign_id: int, spool: Spool, found: Compariso
     )
 
 
-def _tell_gone(campaign: Campaign, store: Store, found: Comparison, prune: bool) -> str:
+def _tell_gone(campaign: Campaign, store: Reader, found: Comparison, prune: bool) -> str:
     assert found.gone_example is not None
     key = store.key_of(found.gone_example)
     count = sum(found.gone.values())
@@ -169,7 +169,7 @@ def _tell_gone(campaign: Campaign, store: Store, found: Comparison, prune: bool)
     )
 
 
-def _tell_changed_sources(campaign: Campaign, store: Store, campaign_id: int) -> list[str]:
+def _tell_changed_sources(campaign: Campaign, store: Reader, campaign_id: int) -> list[str]:
     """What the pictures so far were made of, and the next ones are not."""
     known = {source.name: source.digest for source in store.sources(campaign_id)}
     current = campaign.sources.current() if campaign.sources is not None else {}
@@ -201,7 +201,7 @@ def _stored_settings(row: CampaignRow | None) -> dict[str, str] | None:
     return settings
 
 
-def _doubt(campaign: Campaign, store: Store, row: CampaignRow, found: Comparison, prune: bool) -> str:
+def _doubt(campaign: Campaign, store: Reader, row: CampaignRow, found: Comparison, prune: bool) -> str:
     """Why adding these jobs looks like a mistake. Whoever tops up a campaign goes on yielding what it has."""
     gone = 0 if prune else sum(found.gone.values())
     no_longer = f"{gone:,} of the {found.stored:,} that {campaign.name} has are no longer yielded"

@@ -55,7 +55,7 @@ def rows_of_files(store: Reader, name: str | None, results: Path | None) -> list
     return rows
 
 
-def rows_to_change(store: Store, name: str | None, is_all: bool) -> list[CampaignRow]:
+def rows_to_change(store: Reader, name: str | None, is_all: bool) -> list[CampaignRow]:
     """As campaign_rows, but where there are several, all of them only if that was said."""
     rows = campaign_rows(store, name)
     if name is not None and is_all:

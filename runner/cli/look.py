@@ -125,7 +125,7 @@ def log(
     Example: runner log orbit --rebuild
     """
     with existing_store(db) as store:
-        for row in rows_of_files(store, campaign, results):
+        for row in rows_of_files(store.reader, campaign, results):
             try:
                 _write_log(store, row, rebuild, log_root)
             except OSError as error:

@@ -52,7 +52,7 @@ def cancel(campaign: str | None, db: str | None, is_all: bool) -> None:
 
 def _set_state(campaign: str | None, db: str | None, is_all: bool, state: str) -> None:
     with existing_store(db) as store:
-        for row in rows_to_change(store, campaign, is_all):
+        for row in rows_to_change(store.reader, campaign, is_all):
             store.set_state(row["id"], state)
             click.echo(f"{row['name']} is {state}", err=True)
 
@@ -107,7 +107,7 @@ def retry(
         # All are chosen before any is changed: a mistake changes nothing.
         for row, table, chosen in [
             (row, campaigns[row["name"]], chosen_keys(campaigns[row["name"]], choice))
-            for row in rows_to_change(store, campaign, is_all)
+            for row in rows_to_change(store.reader, campaign, is_all)
         ]:
             again = (
                 store.requeue(row["id"], chosen, "taken again") if is_done else store.retry(row["id"], chosen)

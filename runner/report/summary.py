@@ -178,7 +178,7 @@ def summarize(store: Reader, campaign: CampaignRow) -> Summary:
         events=_group_events(store.events(campaign_id)),
         suspects=tuple(Suspect(key, one_line(reason)) for key, reason in store.suspects(campaign_id)),
         failures=_group_failures(store.failures(campaign_id)),
-        next=_next_commands(campaign["state"], progress, Commands.of(campaign, store.address)),
+        next=_next_commands(campaign["state"], progress, Commands.of(campaign, store.database.address)),
     )
 
 

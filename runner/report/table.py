@@ -78,7 +78,7 @@ class CampaignTable:
         self._reader = campaigns._reader
         self._id = row["id"]
         self.name: str = row["name"]
-        self.database = self._reader.address
+        self.database = self._reader.database.address
         self.results = Path(row["results"]) if row["results"] else None
 
     @property

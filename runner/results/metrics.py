@@ -68,7 +68,7 @@ class MetricsLog:
 
     def command(self, *more: object) -> str:
         """What to type to bring it up to date."""
-        return Commands(self.prefix, self._store.address).verb("log", *more)
+        return Commands(self.prefix, self._store.database.address).verb("log", *more)
 
     def log_params(self, **sections: Mapping[str, Any]) -> None:
         """Record the campaign's parameters, one dict of JSON values a section, for read_params to show."""
@@ -79,7 +79,7 @@ class MetricsLog:
 
     def write_params(self) -> None:
         """Write parameters.pkl anew from the database, and the files beside it that are not there yet."""
-        parameters = self._store.campaign(self._campaign_id)["parameters"]
+        parameters = self._store.reader.campaign(self._campaign_id)["parameters"]
         self._write(PARAMETERS, pickle.dumps(json.loads(parameters or "{}"), protocol=4))
         for name, text in ((".charts.yml", _CHARTS), ("README.md", _README % {"name": self.prefix})):
             if not (self.folder / name).exists():
@@ -92,7 +92,7 @@ class MetricsLog:
                 return 0
             count = 0
             logged_id, good_bytes = self._repair()
-            while records := self._store.results_after(self._campaign_id, logged_id, batch):
+            while records := self._store.reader.results_after(self._campaign_id, logged_id, batch):
                 logged_id, good_bytes = self._append(records, good_bytes)
                 count += len(records)
             return count
@@ -112,7 +112,7 @@ class MetricsLog:
         Nothing while another process writes the log.
         """
         with self._mutex:
-            _, good_bytes = self._store.log_cursor(self._campaign_id)
+            _, good_bytes = self._store.reader.log_cursor(self._campaign_id)
             if self._lock_file is None or start >= good_bytes or not self._path.exists():
                 return self.edition, b""
             with open(self._path, "rb") as file:
@@ -144,7 +144,7 @@ class MetricsLog:
 
     def _repair(self) -> tuple[int, int]:
         """Make the file and the cursor in the database agree; returns the cursor."""
-        logged_id, good_bytes = self._store.log_cursor(self._campaign_id)
+        logged_id, good_bytes = self._store.reader.log_cursor(self._campaign_id)
         size = self._path.stat().st_size if self._path.exists() else 0
         if size < good_bytes:
             logged_id = good_bytes = 0

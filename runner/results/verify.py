@@ -73,7 +73,7 @@ def verify(
     than there are cores.
     """
     results = ResultsFolder(campaign["results"], campaign["name"])
-    command = Commands.of(campaign, store.address).verb("verify", "--fix")
+    command = Commands.of(campaign, store.database.address).verb("verify", "--fix")
     findings = Findings(campaign["name"], str(results.root), command)
     with ThreadPoolExecutor(threads or min(16, 2 + (os.cpu_count() or 1))) as pool:
         for folder, first_id in _shards(store, campaign["id"], results):
@@ -206,10 +206,10 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
             hits.setdefault(hit["key"], f"{hit['name']} is {kind}")
     changed = {hit["path"] for hit in findings.changed}
     for key, reason in hits.items():
-        job = store.job(campaign["id"], key)
+        job = store.reader.job(campaign["id"], key)
         if job is None:
             continue
-        _, files, _ = store.files_between(campaign["id"], job["id"], job["id"])
+        _, files, _ = store.reader.files_between(campaign["id"], job["id"], job["id"])
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1
             for path in sorted(file["path"] for file in files):

@@ -128,7 +128,7 @@ class Crew:
                 taken = await self._take(session_id)
                 if taken is not None:
                     return taken
-                row = await self._threads.store(context.store.campaign, context.campaign_id)
+                row = await self._threads.store(context.store.reader.campaign, context.campaign_id)
                 if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
                     ending.finished.set()
                 else:
@@ -208,7 +208,7 @@ class Crew:
         is_isolated = self._context.campaign.isolate
         checkpoint = Checkpoint()
         if lease.attempt > 1:
-            checkpoint = await self._threads.store(store.checkpoint_of, lease)
+            checkpoint = await self._threads.store(store.reader.checkpoint_of, lease)
 
         def make() -> RenderJob:
             return RenderJob(

@@ -8,13 +8,13 @@ from runner.commands import Commands
 from runner.exits import ExitStatus
 from runner.report import span
 from runner.run.say import say
-from runner.store import Store
+from runner.store import Reader
 
 __all__ = ["say_end"]
 
 
 def say_end(
-    store: Store, campaign_id: int, commands: Commands, folder: Path, status: ExitStatus, took_s: float
+    store: Reader, campaign_id: int, commands: Commands, folder: Path, status: ExitStatus, took_s: float
 ) -> None:
     """folder: the campaign's in the results folder. took_s: how long the run was at work."""
     name, progress = commands.campaign, store.progress(campaign_id)

@@ -97,12 +97,12 @@ class Housekeeper:
     def _tell_forecast(self) -> None:
         """What the jobs left will take on the disk, once a few are done that tell."""
         store = self._store
-        progress = None if self._has_forecast else store.progress(self._campaign_id)
+        progress = None if self._has_forecast else store.reader.progress(self._campaign_id)
         if progress is not None and progress.done >= _FORECAST_AFTER:
             self._has_forecast = True
             if progress.left < _FORECAST_AFTER:
                 return
-            jobs, files_bytes = store.recent_files_bytes(self._campaign_id)
+            jobs, files_bytes = store.reader.recent_files_bytes(self._campaign_id)
             say(
                 forecast(
                     self._results.folder, progress.left, files_bytes / max(1, jobs), self._min_free_bytes

@@ -29,7 +29,7 @@ from runner.run.say import ask, say
 from runner.run.signals import Signals
 from runner.run.spec import WorkerSpec
 from runner.run.supervisor import Supervisor
-from runner.store import Store
+from runner.store import Reader, Store
 
 _SHEET_TILES = 100
 # Below that a browser cannot keep its profile.
@@ -83,27 +83,27 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
     ):
         if store.database.news:
             say(store.database.news)
-        if store.file is not None:
-            guard.probes.append(probe_disk(store.file.parent))
-        if guard.insist(store.ended_uncleanly):
+        if store.database.file is not None:
+            guard.probes.append(probe_disk(store.database.file.parent))
+        if guard.insist(store.reader.ended_uncleanly):
             say("an earlier run ended without signing off; looking through the database")
-            guard.insist(store.check)
+            guard.insist(store.database.check)
         commands = Commands(
-            campaign.name, store.address, str(campaign.file), str(options.results), campaign.settings
+            campaign.name, store.database.address, str(campaign.file), str(options.results), campaign.settings
         )
-        submission = guard.insist(plan_submission, campaign, store, spool, options.prune)
+        submission = guard.insist(plan_submission, campaign, store.reader, spool, options.prune)
         _agree(submission, options, commands)
         place = Place(file=str(campaign.file), results=str(options.results))
         campaign_id, added = guard.insist(add_jobs, submission, store, place, say, options.prune)
         spool.close()
-        _note_sources(campaign, guard.insist(store.sources, campaign_id), guard)
+        _note_sources(campaign, guard.insist(store.reader.sources, campaign_id), guard)
         guard.insist(store.reap, campaign_id, LEASE_S)
-        progress = guard.insist(store.progress, campaign_id)
+        progress = guard.insist(store.reader.progress, campaign_id)
         say(
             f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
             f"{progress.failed:,} failed, {progress.left:,} left"
         )
-        state = guard.insist(store.campaign, campaign_id)["state"]
+        state = guard.insist(store.reader.campaign, campaign_id)["state"]
         if progress.left and state != "open":
             say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
@@ -116,12 +116,12 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
         try:
             status: ExitStatus | None = None
             if progress.left:
-                earlier = guard.insist(_earlier_renderer, store, campaign_id)
+                earlier = guard.insist(_earlier_renderer, store.reader, campaign_id)
                 one = _Run(campaign, campaign_id, store, results, guard, options, earlier)
                 status = asyncio.run(one.work(log, signals, commands, worker))
                 guard.probes = []
             if status is None:
-                status = guard.insist(_status_of, store, campaign_id)
+                status = guard.insist(_status_of, store.reader, campaign_id)
             with _told("the metrics log is brought up to date by the next run"):
                 log.sync()
             if mirror:
@@ -129,9 +129,9 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
         finally:
             log.close()
         with _told("there is no new contact sheet"):
-            _draw_contact_sheet(store, campaign_id, results)
+            _draw_contact_sheet(store.reader, campaign_id, results)
         with _told(f"how far it has come: {commands.verb('report')}"):
-            say_end(store, campaign_id, commands, results.folder, status, time.monotonic() - began)
+            say_end(store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began)
         return status
 
 
@@ -174,7 +174,7 @@ def _log_params(campaign: Campaign, log: MetricsLog) -> None:
         ) from None
 
 
-def _earlier_renderer(store: Store, campaign_id: int) -> str:
+def _earlier_renderer(store: Reader, campaign_id: int) -> str:
     """What drew the campaign's pictures last, as WebGL names it; ''."""
     renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
     return "".join(renderers[-1:])
@@ -214,7 +214,9 @@ class _Run:
         keeper = Housekeeper(
             store, campaign_id, self.results, guard, lambda: supervisor.worker, log, options.min_free_bytes
         )
-        shown = asyncio.create_task(show_progress(store, campaign_id, commands, lambda: supervisor.sessions))
+        shown = asyncio.create_task(
+            show_progress(store.reader, campaign_id, commands, lambda: supervisor.sessions)
+        )
         try:
             with signals.ending(ending):
                 async with keeper.at_work(ending):
@@ -250,8 +252,8 @@ class _Run:
     def _probes(self, supervisor: Supervisor) -> list[Probe]:
         """What sees whether the world lets the run go on."""
         folders = [self.results.folder]
-        if self.store.file is not None:
-            folders.append(self.store.file.parent)
+        if self.store.database.file is not None:
+            folders.append(self.store.database.file.parent)
         probes = [probe_descriptors, *(probe_disk(folder, self.options.min_free_bytes) for folder in folders)]
         if self.options.sessions:
             probes.append(probe_disk(temporary_place(), _LEAST_TEMPORARY_BYTES))
@@ -279,7 +281,7 @@ def _status_of_end(ending: Ending, signals: Signals, commands: Commands) -> Exit
     return None
 
 
-def _status_of(store: Store, campaign_id: int) -> ExitStatus:
+def _status_of(store: Reader, campaign_id: int) -> ExitStatus:
     progress = store.progress(campaign_id)
     if progress.left:
         is_cancelled = store.campaign(campaign_id)["state"] == "cancelled"
@@ -300,7 +302,7 @@ def _told(consequence: str) -> Iterator[None]:
         say(f"{consequence} ({error})")
 
 
-def _draw_contact_sheet(store: Store, campaign_id: int, results: ResultsFolder) -> None:
+def _draw_contact_sheet(store: Reader, campaign_id: int, results: ResultsFolder) -> None:
     done = store.progress(campaign_id).done
     pictures = store.sample_pictures(campaign_id, every=max(1, done // _SHEET_TILES), limit=_SHEET_TILES)
     if pictures:

@@ -13,14 +13,14 @@ from runner.commands import Commands
 from runner.errors import WorldFault
 from runner.job import Progress
 from runner.run.say import say
-from runner.store import Store
+from runner.store import Reader
 
 _PLAIN_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.25
 _WIDE_COLUMNS = 90
 
 
 async def show_progress(
-    store: Store, campaign_id: int, commands: Commands, count_sessions: Callable[[], int]
+    store: Reader, campaign_id: int, commands: Commands, count_sessions: Callable[[], int]
 ) -> None:
     """A bar on a terminal; a plain line now and then elsewhere; and a line when somebody pauses or cancels."""
     from tqdm import tqdm

@@ -36,7 +36,7 @@ class Settler:
         try:
             is_done = await self._make(self._judge(attempt, await self._end_of(attempt)), attempt)
         except LeaseLost:
-            row = await self._threads.store(store.job, lease.campaign_id, lease.key)
+            row = await self._threads.store(store.reader.job, lease.campaign_id, lease.key)
             if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
                 return  # A commit whose answer was lost on the way was written all the same.
             # Another worker has the job now; this attempt's files lie in a folder of their own.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,8 +41,6 @@ from runner.store.text import is_text
 
 __all__ = ["Reader"]
 
-_Self = TypeVar("_Self", bound="Reader")
-
 
 class Reader:
     """What a campaign database tells. Rows are dicts by column name, typed in rows.py; times are Unix seconds.
@@ -56,25 +54,11 @@ class Reader:
     def __init__(self, database: str | Path | Database):
         self.database = database if isinstance(database, Database) else Database(database, Access.LOOK)
 
-    @property
-    def address(self) -> str:
-        """What --db names the database by, from any folder; a password is not shown."""
-        return self.database.address
-
-    @property
-    def file(self) -> Path | None:
-        """The file of a SQLite database."""
-        return self.database.file
-
-    def check(self) -> None:
-        """Look through a SQLite file for damage, as after a crash of the machine. Raises StoreError."""
-        self.database.check()
-
     def close(self) -> None:
         """Let go of the database."""
         self.database.close()
 
-    def __enter__(self: _Self) -> _Self:
+    def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:

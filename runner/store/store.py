@@ -22,8 +22,8 @@ from runner.store.text import cleaned, cleaned_values, to_json
 __all__ = ["Store"]
 
 
-class Store(Reader):
-    """A campaign database and all moves of its jobs.
+class Store:
+    """A campaign database and all moves of its jobs. reader: what it tells, and changes nothing.
 
     The clocks are arguments so that tests need no sleep: `clock` gives Unix seconds (shown to people,
     and compared only with times this same machine wrote), `monotonic` decides how long another worker
@@ -42,10 +42,21 @@ class Store(Reader):
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ):
-        super().__init__(Database(database, access, synchronous=synchronous))
+        self.database = Database(database, access, synchronous=synchronous)
+        self.reader = Reader(self.database)
         self.clock, self.monotonic, self.jitter = clock, monotonic, jitter
         # worker id → its beat, and since when, by the monotonic clock, it has stood still.
         self._seen: dict[int, tuple[int, float]] = {}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # -- campaigns and their jobs ----------------------------------------------------------------
 
@@ -154,7 +165,7 @@ class Store(Reader):
         lease_s seconds of this store's monotonic clock: call it again and again. No two machines'
         clocks are compared.
         """
-        workers = self.live_workers(campaign_id)
+        workers = self.reader.live_workers(campaign_id)
         now = self.monotonic()
         taken = 0
         silent_since = {}
@@ -220,7 +231,7 @@ class Store(Reader):
         return leases
 
     def _refuse_lost(self, worker_id: int) -> None:
-        state = self.worker_state(worker_id)
+        state = self.reader.worker_state(worker_id)
         if state != "live":
             raise LeaseLost(f"worker {worker_id} is {state or 'unknown'}: start a new worker")
 
@@ -268,13 +279,13 @@ class Store(Reader):
         return True
 
     def _is_unknown_end(self, job_id: int, finished: Finished) -> bool:
-        worker = self.worker(finished.worker_id)
+        worker = self.reader.worker(finished.worker_id)
         if worker is None or worker["state"] != "lost":
             return False
         if not is_gone(Identity(worker["host"], worker["boot"], worker["pid"], worker["pid_start"])):
             # It may still be at work, and would remove its files once it learns that it lost the job.
             return False
-        return self.attempt_outcome(job_id, finished.attempt) in (None, "crashed")
+        return self.reader.attempt_outcome(job_id, finished.attempt) in (None, "crashed")
 
     def checkpoint(self, lease: Lease, checkpoint: Checkpoint) -> None:
         """Record how far the job has come; the lease goes on. Raises LeaseLost.

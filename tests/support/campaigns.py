@@ -92,11 +92,11 @@ def read_metrics(results: Path, campaign: str):
 def assert_whole(folder: Path, count: int, name: str = "colors") -> None:
     """Every job done exactly once, every artifact whole and its own job's, every record there once."""
     with Store(folder / "runner.db") as store:
-        (campaign,) = store.campaigns()
-        jobs = store.jobs(campaign["id"])
-        artifacts = {row["key"]: row for row in store.artifacts(campaign["id"])}
-        progress = store.progress(campaign["id"])
-        results = store.results_after(campaign["id"], 0, 10 * count)
+        (campaign,) = store.reader.campaigns()
+        jobs = store.reader.jobs(campaign["id"])
+        artifacts = {row["key"]: row for row in store.reader.artifacts(campaign["id"])}
+        progress = store.reader.progress(campaign["id"])
+        results = store.reader.results_after(campaign["id"], 0, 10 * count)
     assert [row["status"] for row in jobs] == ["done"] * count
     assert (progress.total, progress.done, progress.failed, progress.in_progress) == (count, count, 0, 0)
     assert sorted(row["key"] for row in results) == sorted(row["key"] for row in jobs)
@@ -118,15 +118,15 @@ def done_count(folder) -> int:
     if not (folder / "runner.db").exists():
         return 0
     with Store(folder / "runner.db") as store:
-        campaigns = store.campaigns()
-        return store.progress(campaigns[0]["id"]).done if campaigns else 0
+        campaigns = store.reader.campaigns()
+        return store.reader.progress(campaigns[0]["id"]).done if campaigns else 0
 
 
 def assert_nobody_was_charged(folder) -> None:
     """No attempt at the first campaign's jobs cost anything; at most it was handed back."""
     with Store(folder / "runner.db") as store:
-        assert not any(row["failures"] or row["crashes"] for row in store.jobs(1))
-        assert {row["outcome"] for row in store.attempts(1)} <= {"released"}
+        assert not any(row["failures"] or row["crashes"] for row in store.reader.jobs(1))
+        assert {row["outcome"] for row in store.reader.attempts(1)} <= {"released"}
 
 
 def complete_jobs(store, campaign_id, count, first=0):
