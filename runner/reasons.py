@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["common_reason", "error_line", "normalized", "one_line"]
+__all__ = ["common_reason", "error_line", "first_line", "normalized", "one_line"]
 
 _LONGEST, _LONGEST_ERROR = 300, 500
 # Colours and other commands to a terminal: CSI … letter, OSC … bell, and two-letter ones.
@@ -36,13 +36,18 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def error_line(error: BaseException) -> str:
-    """TypeName: first line of the message."""
+def first_line(error: BaseException) -> str:
+    """The first line of its message; '' where there is none."""
     try:
-        message = str(error).strip().split("\n")[0]
+        return str(error).strip().split("\n")[0]
     except Exception:
         # A user's own class may fail to say what it is.
-        message = ""
+        return ""
+
+
+def error_line(error: BaseException) -> str:
+    """TypeName: first line of the message."""
+    message = first_line(error)
     return f"{type(error).__name__}: {message}"[:_LONGEST_ERROR] if message else type(error).__name__
 
 

@@ -14,6 +14,7 @@ import psutil
 from runner.browsers.processes import end_folder, is_alive, profile_of, status_of
 from runner.browsers.tab import Tab
 from runner.errors import BrowserError
+from runner.reasons import first_line
 from runner.tabs import TabEnd
 
 _RENDERER = """(() => {
@@ -136,7 +137,3 @@ def playwright_error() -> type[Exception]:
     from playwright.async_api import Error
 
     return Error
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

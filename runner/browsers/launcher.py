@@ -15,11 +15,12 @@ from typing import Any
 
 import psutil
 
-from runner.browsers.browser import CLOSE_S, Browser, first_line, playwright_error
+from runner.browsers.browser import CLOSE_S, Browser, playwright_error
 from runner.browsers.find import HOW_TO_GET_ONE, find_browser
 from runner.browsers.processes import FOLDER_PREFIX, LONGEST_TMPDIR, OWNER, end_folder, temporary_place
 from runner.errors import BrowserError
 from runner.machine import this_process
+from runner.reasons import first_line
 from runner.tabs import TabEnd
 
 # What draws. egl: the system's OpenGL, a GPU or Mesa's software one, which is faster than SwiftShader;

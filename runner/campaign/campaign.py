@@ -76,24 +76,6 @@ class Campaign:
             raise CampaignError(
                 f"a campaign's name must be letters, digits, '.', '-' and '_', got {name!r:.100}"
             )
-        for what, value, least in [
-            ("max_failures", max_failures, 1),
-            ("max_crashes", max_crashes, 1),
-            ("timeout_s", 0.1 if timeout_s is None else timeout_s, 0.1),
-            ("stall_s", 0.1 if stall_s is None else stall_s, 0.1),
-            ("backoff_s", backoff_s, 0.0),
-            ("settle_s", settle_s, 0.0),
-        ]:
-            if not isinstance(value, (int, float)) or not value >= least:
-                raise CampaignError(f"campaign {name!r}: {what} must be at least {least}, got {value!r}")
-        if on_suspect not in ("keep", "retry", "fail"):
-            raise CampaignError(
-                f"campaign {name!r}: on_suspect must be 'keep', 'retry' or 'fail', got {on_suspect!r:.100}"
-            )
-        if on_stray not in ("fail", "warn"):
-            raise CampaignError(
-                f"campaign {name!r}: on_stray must be 'fail' or 'warn', got {on_stray!r:.100}"
-            )
         self.name = name
         self.policy = Policy(
             max_failures=max_failures,
@@ -104,6 +86,7 @@ class Campaign:
             on_suspect=on_suspect,
             on_stray=on_stray,
         )
+        _refuse_bad_values(name, self.policy, settle_s)
         self.settle_s = settle_s
         self.files = files
         self.isolate = isolate
@@ -275,6 +258,27 @@ class Campaign:
         finally:
             if self.sources is not None:
                 self.sources.look_at_modules()
+
+
+def _refuse_bad_values(name: str, policy: Policy, settle_s: float) -> None:
+    for what, value, least in [
+        ("max_failures", policy.max_failures, 1),
+        ("max_crashes", policy.max_crashes, 1),
+        ("timeout_s", 0.1 if policy.timeout_s is None else policy.timeout_s, 0.1),
+        ("stall_s", 0.1 if policy.stall_s is None else policy.stall_s, 0.1),
+        ("backoff_s", policy.backoff_s, 0.0),
+        ("settle_s", settle_s, 0.0),
+    ]:
+        if not isinstance(value, (int, float)) or not value >= least:
+            raise CampaignError(f"campaign {name!r}: {what} must be at least {least}, got {value!r}")
+    if policy.on_suspect not in ("keep", "retry", "fail"):
+        raise CampaignError(
+            f"campaign {name!r}: on_suspect must be 'keep', 'retry' or 'fail', got {policy.on_suspect!r:.100}"
+        )
+    if policy.on_stray not in ("fail", "warn"):
+        raise CampaignError(
+            f"campaign {name!r}: on_stray must be 'fail' or 'warn', got {policy.on_stray!r:.100}"
+        )
 
 
 def place_of(error: BaseException, file: Path | None) -> str:

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from runner.campaign.campaign import Campaign, current_folder, place_of
@@ -35,6 +36,22 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         raise CampaignError(
             f"cannot read the campaign file {file}: {reason}; to write one to start from: {typed('init', file)}"
         ) from None
+    module = _executed(path, source)
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Campaign)}
+    if len(found) != 1:
+        count = "no Campaign" if not found else f"{len(found)} Campaigns"
+        raise CampaignError(f"{file} defines {count}: write one 'campaign = Campaign(\"name\")'")
+    (campaign,) = found.values()
+    campaign.file = path
+    campaign.file_sha256 = hashlib.sha256(source).hexdigest()
+    campaign.settings = dict(settings or {})
+    campaign.trace(Sources(path, source))
+    campaign.check()
+    return campaign
+
+
+def _executed(path: Path, source: bytes) -> ModuleType:
+    """The file as a module, once its code has run. Raises CampaignError for what that raises."""
     name = module_name(path)
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
@@ -58,17 +75,7 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         raise CampaignError(f"{place_of(error, path)}") from error
     finally:
         current_folder.reset(folder)
-    found = {id(value): value for value in vars(module).values() if isinstance(value, Campaign)}
-    if len(found) != 1:
-        count = "no Campaign" if not found else f"{len(found)} Campaigns"
-        raise CampaignError(f"{file} defines {count}: write one 'campaign = Campaign(\"name\")'")
-    (campaign,) = found.values()
-    campaign.file = path
-    campaign.file_sha256 = hashlib.sha256(source).hexdigest()
-    campaign.settings = dict(settings or {})
-    campaign.trace(Sources(path, source))
-    campaign.check()
-    return campaign
+    return module
 
 
 @contextlib.contextmanager

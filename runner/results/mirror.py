@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner.errors import UsageError, WorldFault
+from runner.reasons import first_line
 from runner.results.metrics import METRICS, PARAMETERS, MetricsLog, ml_logger
 
 __all__ = ["LogMirror"]
@@ -78,7 +79,7 @@ class LogMirror:
         except Exception as error:
             # It may have arrived all the same: appending again could double it.
             self._sent = None
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            reason = first_line(error) or type(error).__name__
             raise WorldFault(f"the metrics log cannot be copied to {self.root} now: {reason:.200}") from error
 
     def _send_part(self) -> bool:

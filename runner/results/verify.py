@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -204,7 +204,6 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
     for kind, damaged in (("missing", findings.missing), ("changed", findings.changed)):
         for hit in damaged:
             hits.setdefault(hit["key"], f"{hit['name']} is {kind}")
-    changed = {hit["path"] for hit in findings.changed}
     for key, reason in hits.items():
         job = store.reader.job(campaign["id"], key)
         if job is None:
@@ -212,14 +211,7 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
         _, files, _ = store.reader.files_between(campaign["id"], job["id"], job["id"])
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1
-            for path in sorted(file["path"] for file in files):
-                if path in changed:
-                    findings.set_aside += _set_aside(root, path, "changed")
-                else:
-                    (root / path).unlink(missing_ok=True)
-            for folder in {_attempt_folder(file["path"]) for file in files}:
-                (root / folder / MANIFEST).unlink(missing_ok=True)
-                remove_empty(root / folder)
+            _give_up(root, [file["path"] for file in files], findings)
     for path in findings.strays:
         findings.set_aside += _set_aside(root, path, "orphaned")
     for path in (*findings.abandoned, *findings.temporary):
@@ -233,6 +225,19 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
             log.rebuild()
         finally:
             log.close()
+
+
+def _give_up(root: Path, paths: Sequence[str], findings: Findings) -> None:
+    """Take out the files of a job that will be rendered again."""
+    changed = {hit["path"] for hit in findings.changed}
+    for path in sorted(paths):
+        if path in changed:
+            findings.set_aside += _set_aside(root, path, "changed")
+        else:
+            (root / path).unlink(missing_ok=True)
+    for folder in set(map(_attempt_folder, paths)):
+        (root / folder / MANIFEST).unlink(missing_ok=True)
+        remove_empty(root / folder)
 
 
 def _set_aside(root: Path, path: str, why: str) -> bool:

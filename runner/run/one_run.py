@@ -81,13 +81,7 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
         guard.insist(read_jobs, campaign, say) as spool,
         guard.insist(Store, options.database) as store,
     ):
-        if store.database.news:
-            say(store.database.news)
-        if store.database.file is not None:
-            guard.probes.append(probe_disk(store.database.file.parent))
-        if guard.insist(store.reader.ended_uncleanly):
-            say("an earlier run ended without signing off; looking through the database")
-            guard.insist(store.database.check)
+        _look_at_database(store, guard)
         commands = Commands(
             campaign.name, store.database.address, str(campaign.file), str(options.results), campaign.settings
         )
@@ -108,12 +102,7 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
             say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
-        log = MetricsLog(store, campaign_id, results)
-        mirror = LogMirror(log, options.log_root, say) if options.log_root else None
-        guard.insist(_log_params, campaign, log)
-        if mirror:
-            mirror.start()
-        try:
+        with _logged(campaign, MetricsLog(store, campaign_id, results), options.log_root, guard) as log:
             status: ExitStatus | None = None
             if progress.left:
                 earlier = guard.insist(_earlier_renderer, store.reader, campaign_id)
@@ -122,17 +111,22 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
                 guard.probes = []
             if status is None:
                 status = guard.insist(_status_of, store.reader, campaign_id)
-            with _told("the metrics log is brought up to date by the next run"):
-                log.sync()
-            if mirror:
-                mirror.close()
-        finally:
-            log.close()
         with _told("there is no new contact sheet"):
             _draw_contact_sheet(store.reader, campaign_id, results)
         with _told(f"how far it has come: {commands.verb('report')}"):
             say_end(store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began)
         return status
+
+
+def _look_at_database(store: Store, guard: Guard) -> None:
+    """Say what was done to it as it was opened, watch its disk, and look through it where it may be damaged."""
+    if store.database.news:
+        say(store.database.news)
+    if store.database.file is not None:
+        guard.probes.append(probe_disk(store.database.file.parent))
+    if guard.insist(store.reader.ended_uncleanly):
+        say("an earlier run ended without signing off; looking through the database")
+        guard.insist(store.database.check)
 
 
 def _agree(submission: Submission, options: RunOptions, commands: Commands) -> None:
@@ -157,6 +151,23 @@ def _note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None
 
     if campaign.sources is not None:
         campaign.sources.listen({source.name: source.digest for source in known}, note)
+
+
+@contextlib.contextmanager
+def _logged(campaign: Campaign, log: MetricsLog, log_root: str | None, guard: Guard) -> Iterator[MetricsLog]:
+    """The log, and its copy on a server, begun with the campaign's params and brought up to date at the end."""
+    mirror = LogMirror(log, log_root, say) if log_root else None
+    guard.insist(_log_params, campaign, log)
+    if mirror:
+        mirror.start()
+    try:
+        yield log
+        with _told("the metrics log is brought up to date by the next run"):
+            log.sync()
+        if mirror:
+            mirror.close()
+    finally:
+        log.close()
 
 
 def _log_params(campaign: Campaign, log: MetricsLog) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from runner.commands import Commands
 from runner.errors import WorldFault
@@ -23,7 +24,6 @@ async def show_progress(
     store: Reader, campaign_id: int, commands: Commands, count_sessions: Callable[[], int]
 ) -> None:
     """A bar on a terminal; a plain line now and then elsewhere; and a line when somebody pauses or cancels."""
-    from tqdm import tqdm
 
     def look() -> tuple[Progress, str]:
         return store.progress(campaign_id), store.campaign(campaign_id)["state"]
@@ -31,15 +31,7 @@ async def show_progress(
     state = "open"
     progress = store.progress(campaign_id)
     on_terminal = sys.stderr.isatty()
-    bar = tqdm(
-        total=progress.total,
-        initial=progress.done + progress.failed,
-        unit="job",
-        dynamic_ncols=True,
-        disable=not on_terminal,
-        file=sys.stderr,
-        smoothing=0.1,
-    )
+    bar = _bar_of(progress, is_shown=on_terminal)
     first, began = progress.done + progress.failed, time.monotonic()
     next_line = began + _PLAIN_LINE_EVERY_S / 2
     try:
@@ -73,6 +65,20 @@ async def show_progress(
             progress = await asyncio.to_thread(store.progress, campaign_id)
         bar.update(progress.done + progress.failed - bar.n)
         bar.close()
+
+
+def _bar_of(progress: Progress, is_shown: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(
+        total=progress.total,
+        initial=progress.done + progress.failed,
+        unit="job",
+        dynamic_ncols=True,
+        disable=not is_shown,
+        file=sys.stderr,
+        smoothing=0.1,
+    )
 
 
 def _format_of(told: str, columns: int) -> str:

@@ -16,7 +16,7 @@ from runner.errors import LeaseLost, RunnerError, WorldFault
 from runner.job import Lease, Policy
 from runner.machine import Guard
 from runner.run.blame import Fault, FaultKind, culprit, reason
-from runner.run.board import Running
+from runner.run.board import Board, Running
 from runner.run.breaker import Breaker
 from runner.run.channel import Message
 from runner.run.ending import End, Ending
@@ -47,14 +47,54 @@ def standstill_limit_s(policy: Policy) -> float:
 
 @dataclass
 class _Life:
-    """One worker process from its start to its end, as it tells of itself."""
+    """One worker process from its start to its end, as it tells of itself and is told.
+
+    grown: by how much its memory has grown while each job was running.
+    """
 
     process: WorkerProcess
     worker: Worker
+    worker_id_told: int
+    memory_bytes: int
+    fault_told: WorldFault | None = None
     has_begun: bool = False
     is_over: bool = False
     settled: int = 0
     grown: Counter[Running] = field(default_factory=Counter)
+
+    def weigh(self) -> None:
+        """See what it holds in memory, and while whose code ran it came to more."""
+        self.memory_bytes, before = self.process.memory_bytes(), self.memory_bytes
+        for one in self.process.board.running():
+            self.grown[one] += max(0, self.memory_bytes - before)
+
+    def tell(self, fault: WorldFault | None) -> None:
+        """Say what has changed: whether the world is at fault, and as which worker it claims."""
+        if fault is not self.fault_told:
+            self.fault_told = fault
+            if fault is None:
+                self.process.channel.send("well")
+            else:
+                self.process.channel.send("fault", message=str(fault))
+        if self.worker.id != self.worker_id_told:
+            # It was taken for dead, for nothing here was let run for longer than the lease, and came back.
+            self.worker_id_told = self.worker.id
+            self.process.channel.send("worker", id=self.worker.id)
+
+
+class _Stillness:
+    """For how long a worker's event loop has stood still."""
+
+    def __init__(self, board: Board):
+        self._board, self._beats = board, -1
+        self._looked, self._still_s = time.monotonic(), 0.0
+
+    def look(self, now: float) -> float:
+        """In seconds. Time in which this process was not let run is nobody's."""
+        looked, beats = self._looked, self._beats
+        self._looked, self._beats = now, self._board.beats
+        self._still_s = self._still_s + min(now - looked, 2 * _TICK_S) if self._beats == beats else 0.0
+        return self._still_s
 
 
 class Supervisor:
@@ -119,7 +159,7 @@ class Supervisor:
 
     async def _begin(self, process: WorkerProcess) -> _Life:
         self.worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S)
-        life = _Life(process, self.worker)
+        life = _Life(process, self.worker, self.worker.id, process.memory_bytes())
         loop = asyncio.get_running_loop()
         process.channel.listen(
             lambda message: loop.call_soon_threadsafe(self._hear, life, message), on_end=lambda: None
@@ -191,34 +231,18 @@ class Supervisor:
     async def _watch(self, life: _Life) -> Fault | None:
         """Wait for its end; None when it ended in order, else what befell it. It may live on then."""
         process, stopping = life.process, self._ending.stopping
-        fault_told: WorldFault | None = None
-        worker_id = life.worker.id
-        beats, still_s, ticks = -1, 0.0, 0
-        told_at = over_at = 0.0
-        memory_bytes = process.memory_bytes()
+        stillness = _Stillness(process.board)
+        told_at, over_at, ticks = 0.0, 0.0, 0
         while True:
-            began = time.monotonic()
             await asyncio.sleep(_TICK_S)
             now = time.monotonic()
-            ticks += 1
+            still_s, ticks = stillness.look(now), ticks + 1
             status = process.poll()
             if status is not None:
                 # What it said last is heard first.
                 await asyncio.sleep(_TICK_S)
                 return None if life.is_over else self._seen(life, FaultKind.DIED, status=status)
-            if self._guard.fault is not fault_told:
-                fault_told = self._guard.fault
-                if fault_told is None:
-                    process.channel.send("well")
-                else:
-                    process.channel.send("fault", message=str(fault_told))
-            if life.worker.id != worker_id:
-                # It was taken for dead, for nothing here was let run for longer than the lease, and came back.
-                worker_id = life.worker.id
-                process.channel.send("worker", id=worker_id)
-            # Time in which this process was not let run is nobody's.
-            still_s = still_s + min(now - began, 2 * _TICK_S) if process.board.beats == beats else 0.0
-            beats = process.board.beats
+            life.tell(self._guard.fault)
             if life.is_over:
                 over_at = over_at or now
                 if now - over_at > _EXIT_S:
@@ -231,21 +255,17 @@ class Supervisor:
                     return Fault(FaultKind.STOPPED)
             elif still_s > (self._limit_s if life.has_begun else _LOADING_S):
                 return await asyncio.to_thread(self._seen, life, FaultKind.BLOCKED)
-            if ticks % _WEIGH_EVERY == 0 and not stopping.done():
-                memory_bytes, before = process.memory_bytes(), memory_bytes
-                for one in process.board.running():
-                    life.grown[one] += max(0, memory_bytes - before)
-                if memory_bytes > self._memory_bytes:
-                    return await asyncio.to_thread(
-                        self._seen, life, FaultKind.GREW, memory_bytes=memory_bytes
-                    )
+            elif ticks % _WEIGH_EVERY == 0:
+                life.weigh()
+                if life.memory_bytes > self._memory_bytes:
+                    return await asyncio.to_thread(self._seen, life, FaultKind.GREW)
 
-    def _seen(self, life: _Life, kind: FaultKind, status: int = 0, memory_bytes: int = 0) -> Fault:
+    def _seen(self, life: _Life, kind: FaultKind, status: int = 0) -> Fault:
         running = life.process.board.running()
         grower = max(life.grown, key=lambda one: life.grown[one], default=None)
-        if grower is not None and 2 * life.grown[grower] < memory_bytes:
+        if grower is not None and 2 * life.grown[grower] < life.memory_bytes:
             grower = None  # all of them together, or what they keep
-        return Fault(kind, running, life.process.stacks(), self._limit_s, status, memory_bytes, grower)
+        return Fault(kind, running, life.process.stacks(), self._limit_s, status, life.memory_bytes, grower)
 
     # -- whose fault it is -----------------------------------------------------------------------
 

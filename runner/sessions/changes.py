@@ -83,29 +83,8 @@ def changes(shown: Scene, wanted: Scene) -> Changes:
         whole = {"tag": "Scene", **wanted.node(ROOT)}
         reason = "what a job has set of the scene itself, such as its background,"
         return Changes([_message("SET", empty)], [_message("SET", whole)], reason)
-    reasons: list[str] = []
-    anew: set[Key] = set()
-    lost: set[Key] = set()
-    updates: dict[Key, dict[str, Any]] = {}
-    for key, new in wanted.props.items():
-        old = shown.props.get(key)
-        if old is None:
-            reasons += _kept(key, new)
-        elif old is not new and key is not ROOT and shown.places[key] == wanted.places[key]:
-            named = _difference(old, new)
-            if not named:
-                continue
-            is_smooth, reason = _how(shown, wanted, key, named)
-            reasons += [reason] if reason else []
-            if _ABSENT in named.values():
-                lost.add(key)
-            else:
-                updates[key] = named
-                if not is_smooth:
-                    anew.add(key)
-    reasons += [
-        reason for key, old in shown.props.items() if key not in wanted.props for reason in _kept(key, old)
-    ]
+    found = _differences(shown, wanted)
+    updates, anew, lost = found.updates, found.anew, found.lost
     first: list[dict[str, Any]] = []
     rest: list[dict[str, Any]] = []
     tops = [
@@ -134,7 +113,48 @@ def changes(shown: Scene, wanted: Scene) -> Changes:
     ]
     if nodes:
         rest.append(_message("UPDATE", {"nodes": nodes}))
-    return Changes(first, rest, reasons[0] if reasons else "")
+    return Changes(first, rest, found.lasting)
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Of the elements that stand in both scenes at the same place.
+
+    updates: the props to name, by key. anew: those among them that are to be made anew. lost: what cannot be told
+    by naming props, and is removed and added. lasting: as in Changes, of all elements.
+    """
+
+    updates: dict[Key, dict[str, Any]]
+    anew: set[Key]
+    lost: set[Key]
+    lasting: str
+
+
+def _differences(shown: Scene, wanted: Scene) -> _Differences:
+    reasons: list[str] = []
+    anew: set[Key] = set()
+    lost: set[Key] = set()
+    updates: dict[Key, dict[str, Any]] = {}
+    for key, new in wanted.props.items():
+        old = shown.props.get(key)
+        if old is None:
+            reasons += _kept(key, new)
+        elif old is not new and key is not ROOT and shown.places[key] == wanted.places[key]:
+            named = _difference(old, new)
+            if not named:
+                continue
+            is_smooth, reason = _how(shown, wanted, key, named)
+            reasons += [reason] if reason else []
+            if _ABSENT in named.values():
+                lost.add(key)
+            else:
+                updates[key] = named
+                if not is_smooth:
+                    anew.add(key)
+    reasons += [
+        reason for key, old in shown.props.items() if key not in wanted.props for reason in _kept(key, old)
+    ]
+    return _Differences(updates, anew, lost, reasons[0] if reasons else "")
 
 
 def is_made_anew(tag: Any) -> bool:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from runner.errors import StoreError, StoreUnavailable, WorldFault
 from runner.machine import probe_descriptors, probe_disk, world_fault
+from runner.reasons import first_line
 
 __all__ = ["cannot_use", "driver_errors", "shown"]
 
@@ -45,7 +46,7 @@ _LASTING = (
 def cannot_use(url: sa.URL, error: Exception, is_opening: bool = False, may_write: bool = True) -> StoreError:
     """What to raise instead: a StoreUnavailable where it may pass by itself, else a StoreError."""
     cause = getattr(error, "orig", None) or error
-    reason = str(cause).strip().split("\n")[0]
+    reason = first_line(cause)
     psycopg = sys.modules.get("psycopg")
     if psycopg is not None and isinstance(cause, psycopg.OperationalError):
         may_pass = not is_opening or not any(part in str(cause).lower() for part in _LASTING)
