@@ -403,7 +403,9 @@ def test_a_browser_that_ends_while_it_is_probed_tells_nothing(monkeypatch, verb)
 
 def test_a_browser_on_which_every_job_fails_is_benched_and_the_last_one_never(tmp_path, night, capfd):
     """Restarted after three jobs in a row, then left out for a minute, while the other one renders them all."""
-    body = 'await asyncio.sleep(0.1)\n    if session.name.startswith("browser-1"): raise ValueError("a bad browser")'
+    body = """await asyncio.sleep(0.1)
+    from runner.errors import FrameError
+    if session.name.startswith("browser-1"): raise FrameError("a bad browser")"""
     policy = ", max_failures=100, backoff_s=0.1"
     assert night(nothing, count=150, body=body, policy=policy, sessions=2, halt_share=None) == 0
     with Store(tmp_path / "runner.db") as store:

@@ -55,6 +55,17 @@ def test_only_a_page_that_is_still_there_is_spoiled():
     assert not any(verdict(LEASE, Policy(), end).spoils_tab for end in sound)
 
 
+def test_a_jobs_own_error_tells_nothing_of_the_browser():
+    """A bad picture and an end that does not come may be its doing; what the job's own code raises is not."""
+    of_tab = [
+        AttemptEnd(FrameError("cut off")),
+        AttemptEnd(CANCELLED, overdue="no end after 2 s"),
+    ]
+    own = [AttemptEnd(ValueError("x")), AttemptEnd(SystemExit(1)), AttemptEnd(strays="stray at /c.py:7")]
+    assert all(verdict(LEASE, Policy(), end).tells_of_tab for end in of_tab)
+    assert not any(verdict(LEASE, Policy(), end).tells_of_tab for end in own)
+
+
 @pytest.mark.parametrize(
     ("on_suspect", "failures", "verb"),
     [

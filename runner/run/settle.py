@@ -85,7 +85,7 @@ class Settler:
         return move
 
     async def _make(self, move: Move, attempt: Attempt) -> bool | None:
-        """Make the move; whether the job is done now, or None where neither it nor the browser is to blame."""
+        """Make the move; whether the job is done now, or None where that tells nothing of the browser."""
         store, lease = self._context.store, attempt.lease
         if move.verb is Verb.COMPLETE:
             return await self._complete(attempt)
@@ -96,7 +96,7 @@ class Settler:
             await self._threads.store(store.release, lease, move.reason)
             return None
         await self._charge(move, attempt)
-        return False if move.verb is Verb.FAIL else None
+        return False if move.tells_of_tab else None
 
     async def _complete(self, attempt: Attempt) -> bool | None:
         store, lease, files = self._context.store, attempt.lease, attempt.files

@@ -51,13 +51,15 @@ class Move:
     """What an attempt's end calls for.
 
     reason: for the job's row. error: whose traceback is evidence; a WorldFault pauses the run. spoils_tab: its
-    page must be loaded anew before another job.
+    page must be loaded anew before another job. tells_of_tab: it may be the browser that failed, rather than
+    the job's own code.
     """
 
     verb: Verb
     reason: str = ""
     error: BaseException | None = None
     spoils_tab: bool = False
+    tells_of_tab: bool = False
 
 
 def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
@@ -71,12 +73,18 @@ def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
     if end.overdue:
         # The page may still be busy with it.
         goes_on = "" if end.has_ended else "; it did not end when it was cancelled"
-        return Move(Verb.FAIL, f"TimeoutError: {end.overdue}{goes_on}", spoils_tab=True)
+        return Move(Verb.FAIL, f"TimeoutError: {end.overdue}{goes_on}", spoils_tab=True, tells_of_tab=True)
     fault = world_fault(end.error)
     if fault is not None:
         return Move(Verb.RELEASE, str(fault), error=fault)
     assert end.error is not None
-    return Move(Verb.FAIL, error_line(end.error), error=end.error, spoils_tab=not end.has_ended)
+    return Move(
+        Verb.FAIL,
+        error_line(end.error),
+        error=end.error,
+        spoils_tab=not end.has_ended,
+        tells_of_tab=isinstance(end.error, FrameError),
+    )
 
 
 def _of_a_whole_one(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
@@ -91,7 +99,7 @@ def _of_a_whole_one(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
     is_last = lease.failures + 1 >= policy.max_failures
     if end.suspicion and (policy.on_suspect == "fail" or (policy.on_suspect == "retry" and not is_last)):
         error = FrameError(f"the picture may be wrong: {end.suspicion}")
-        return Move(Verb.FAIL, error_line(error), error=error)
+        return Move(Verb.FAIL, error_line(error), error=error, tells_of_tab=True)
     return Move(Verb.COMPLETE)
 
 
