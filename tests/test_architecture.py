@@ -73,6 +73,7 @@ WINGS: dict[str, list[str]] = {
         "context",
         "threads",
         "attempt",
+        "company",
         "verdict",
         "settle",
         "crew",

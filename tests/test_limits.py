@@ -24,6 +24,19 @@ def test_a_limit_is_learnt_from_the_campaigns_own_median():
     assert limit.s == 30.0
 
 
+def test_what_was_learnt_is_handed_on():
+    """The next worker process of a run knows what the last one knew, and learns on."""
+    earlier = TimeLimit(None)
+    for _ in range(25):
+        earlier.learn(10.0)
+    limit = TimeLimit(None, earlier.known)
+    assert limit.s == 200.0 and limit.origin("timeout_s") == earlier.origin("timeout_s")
+    assert TimeLimit(None, TimeLimit(None).known).s == 600.0
+    for _ in range(195):
+        limit.learn(20.0)
+    assert limit.s == 400.0
+
+
 def test_a_limit_that_is_given_is_kept():
     """What the campaign says is not overruled by what it shows."""
     limit = TimeLimit(5.0)

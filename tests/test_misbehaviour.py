@@ -22,7 +22,7 @@ from runner.run.stacks import with_thread_last
 from runner.store import Store
 
 CAMPAIGN = """
-import asyncio, ctypes, os, sys, threading, time
+import asyncio, ctypes, os, re, signal, sys, threading, time
 from vuer.schemas import CameraView, Scene, Sphere
 from runner import Campaign
 
@@ -33,8 +33,11 @@ FAULTS = __FAULTS__
 def jobs():
     for number in range(8):
         yield f"plain-{number}", {"do": "plain"}
-    for fault in FAULTS:
+    for number, fault in enumerate(FAULTS):
         yield fault, {"do": fault}
+        if "thread" in fault or "interpreter" in fault:
+            yield f"busy-{number}", {"do": "busy"}
+            yield f"busy-more-{number}", {"do": "busy"}
     for number in range(8):
         yield f"more-{number}", {"do": "plain"}
 
@@ -89,17 +92,31 @@ async def render(session, job):
         case "end": os._exit(3)
         case "segfault": ctypes.string_at(0)
         case "segfault in a thread": await asyncio.to_thread(ctypes.string_at, 0)
+        case "end in a thread": await asyncio.to_thread(os._exit, 3)
+        case "segfault in its own thread":
+            threading.Thread(target=ctypes.string_at, args=(0,)).start()
+        case "keep the interpreter": await asyncio.to_thread(re.match, "(a|a)*$", 40 * "a" + "b")
+        case "memory in a thread": await asyncio.to_thread(fill)
+        case "busy":
+            for _ in range(40):
+                until = time.monotonic() + 0.02
+                while time.monotonic() < until:
+                    pass
+                await asyncio.sleep(0)
         case "memory":
-            kept = []
-            while True:
-                kept.append(bytearray(128 << 20))
-                time.sleep(0.05)
+            fill()
         case "params":
             job.params["do"] = job.params["more"] = [object()]
         case "late":
             threading.Thread(target=late, args=(job,)).start()
     await asyncio.sleep(0.2)
     job.save("rgb.jpg", frame)
+
+def fill():
+    kept = []
+    while True:
+        kept.append(bytearray(128 << 20))
+        time.sleep(0.05)
 
 async def leave():
     sys.exit(2)
@@ -126,6 +143,11 @@ FAULTS = {
     "segfault": "crash: it ended the worker process at {file}:",
     "segfault in a thread": "crash: it ended the worker process",
     "memory": "crash: it filled the memory at {file}:",
+    "memory in a thread": "crash: it filled the memory at {file}:",
+    "end in a thread": "crash: it ended the worker process (exit status 3)",
+    "segfault in its own thread": "crash: 2 times a worker process ended while it alone was in flight; the last one "
+    "ended the worker process (Segmentation fault)",
+    "keep the interpreter": "blocked the event loop for 4 s",
 }
 
 
@@ -142,7 +164,10 @@ def processes_of(folder) -> list[psutil.Process]:
 @pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
-    """Nineteen kinds of misbehaviour in one night: each job says what it did, the others are done uncharged."""
+    """Twenty-three kinds of misbehaviour in one night: each job says what it did, the others are done uncharged.
+
+    Also those whose code ran beside it in the same process: where it cannot be told, each is rendered alone.
+    """
     file = tmp_path / "faults.py"
     file.write_text(CAMPAIGN.replace("__FAULTS__", json.dumps(list(FAULTS))))
     environment = {"TMPDIR": str(tmp_path)}
@@ -171,7 +196,9 @@ def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
         assert row["failures"] + row["crashes"] == (wanted is not None), key
         if wanted is not None:
             assert row["error"].startswith(wanted.format(file=file)), row["error"]
-    assert sorted(results) == sorted(harmless | {key for key in jobs if "plain" in key or "more" in key})
+    assert sorted(results) == sorted(
+        harmless | {key for key in jobs if "plain" in key or "more" in key or "busy" in key}
+    )
     assert any("its code called job.save('late.txt') after its end" in event for event in events), events
     assert {row["outcome"] for row in attempts} <= {"failed", "crashed", "released"}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("runner-")]
@@ -238,22 +265,28 @@ ON_LOOP, IN_THREAD = Running(0xAA, 1, 1, True), Running(0xBB, 2, 1, False)
 
 
 @pytest.mark.parametrize(
-    ("fault", "who"),
+    ("fault", "in_company", "alone"),
     [
-        (Fault(FaultKind.DIED, [ON_LOOP, IN_THREAD], STACKS), IN_THREAD),
-        (Fault(FaultKind.DIED, [ON_LOOP, IN_THREAD]), ON_LOOP),
-        (Fault(FaultKind.DIED, [IN_THREAD]), IN_THREAD),
-        (Fault(FaultKind.DIED, [IN_THREAD, Running(0xCC, 3, 1, False)]), None),
-        (Fault(FaultKind.DIED), None),
-        (Fault(FaultKind.BLOCKED, [ON_LOOP, IN_THREAD], STACKS), ON_LOOP),
-        (Fault(FaultKind.GREW, [ON_LOOP], grower=IN_THREAD), IN_THREAD),
-        (Fault(FaultKind.GREW, [ON_LOOP]), None),
-        (Fault(FaultKind.STOPPED, [ON_LOOP]), None),
+        # In company, and alone.
+        (Fault(FaultKind.DIED, [ON_LOOP, IN_THREAD], STACKS), IN_THREAD, IN_THREAD),
+        (Fault(FaultKind.DIED, [ON_LOOP], STACKS), None, None),
+        (Fault(FaultKind.DIED, [ON_LOOP], status=3), None, ON_LOOP),
+        (Fault(FaultKind.DIED, [IN_THREAD], status=3), None, IN_THREAD),
+        (Fault(FaultKind.DIED, [ON_LOOP], status=-9), None, None),
+        (Fault(FaultKind.DIED, [ON_LOOP, IN_THREAD], status=3), None, None),
+        (Fault(FaultKind.DIED), None, None),
+        (Fault(FaultKind.BLOCKED, [ON_LOOP, IN_THREAD], STACKS), ON_LOOP, ON_LOOP),
+        (Fault(FaultKind.BLOCKED, [ON_LOOP, IN_THREAD], is_starved=True), None, None),
+        (Fault(FaultKind.BLOCKED, [IN_THREAD], is_starved=True), None, IN_THREAD),
+        (Fault(FaultKind.GREW, [ON_LOOP], grower=IN_THREAD), None, IN_THREAD),
+        (Fault(FaultKind.GREW, [ON_LOOP]), None, None),
+        (Fault(FaultKind.STOPPED, [ON_LOOP]), None, None),
     ],
 )
-def test_the_culprit_is_named_only_where_it_is_known(fault, who):
-    """Whose thread crashed; whose code the loop ran; the only one in a thread: else nobody is."""
-    assert culprit(fault) == who
+def test_the_culprit_is_named_only_where_it_is_known(fault, in_company, alone):
+    """Whose thread crashed, whose code kept the loop; what may have been another's, only where there is no other."""
+    assert culprit(fault, is_alone=False) == in_company
+    assert culprit(fault, is_alone=True) == alone
 
 
 def test_the_place_is_the_innermost_line_of_the_users_own(tmp_path):

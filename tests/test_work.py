@@ -12,6 +12,7 @@ from waiting import wait_until
 from runner.campaign import Campaign
 from runner.machine import Guard
 from runner.results import ResultsFolder
+from runner.run.company import Company
 from runner.run.context import Limits, RunContext
 from runner.run.crew import Crew
 from runner.run.ending import Ending
@@ -106,6 +107,28 @@ def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_p
             await asyncio.gather(*tabs)
 
     asyncio.run(main())
+
+
+def test_a_suspect_is_rendered_alone(sqlite_store, tmp_path):
+    """What ends the process meanwhile was done by no other job: they wait, those that were begun and new ones."""
+    now, seen, told = set(), {}, []
+
+    async def render(session, job):
+        number = job.params["number"]
+        now.add(number)
+        for _ in range(20):
+            await asyncio.sleep(0)
+            seen.setdefault(number, set()).update(now)
+        now.discard(number)
+
+    async def main():
+        async with crew_of(campaign_of(12, render), sqlite_store, tmp_path) as (_, crew):
+            crew._company = Company([3, 4], told.append)
+            await asyncio.gather(*(crew.work(Tab(f"tab-{number}")) for number in range(4)))
+
+    asyncio.run(main())
+    assert seen[2] == {2} and seen[3] == {3} and told == [3, 0, 4, 0]
+    assert len(seen) == 12 and max(map(len, seen.values())) > 1
 
 
 def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeypatch):

@@ -59,6 +59,7 @@ class Launcher:
         self._playwright: Any = None
         self._driver: Any = None
         self._alive = self._started = 0
+        self._probed: tuple[str, Browser] | None = None
         self._restarting = asyncio.Lock()
 
     async def start(self) -> None:
@@ -99,9 +100,12 @@ class Launcher:
         _take_note_of_end(self._driver)
 
     async def launch(self, rasterizer: str) -> Browser:
-        """Start a browser with an empty tab. Raises BrowserError."""
+        """Start a browser with an empty tab, or take the one that was probed. Raises BrowserError."""
         from playwright.async_api import Error
 
+        probed = await self._take_probed(rasterizer)
+        if probed is not None:
+            return probed
         try:
             return await self._launch(rasterizer)
         except Error as error:
@@ -198,15 +202,27 @@ class Launcher:
                 if not tries_left:
                     raise
                 continue
-            try:
-                renderer = await browser.renderer()
-                browser.look()
-                # One that died meanwhile has told nothing.
-                if renderer or not browser.ended.done():
-                    return renderer
-            finally:
-                await browser.close()
+            renderer = await browser.renderer()
+            browser.look()
+            if not browser.ended.done():
+                self._probed = rasterizer, browser
+                return renderer
+            await browser.close()
+            # One that died meanwhile may have told nothing.
+            if renderer:
+                return renderer
         return ""
+
+    async def _take_probed(self, rasterizer: str) -> Browser | None:
+        """The browser that was probed with this rasterizer, where it lives; one of another is closed."""
+        if self._probed is None:
+            return None
+        (its_own, browser), self._probed = self._probed, None
+        browser.look()
+        if its_own == rasterizer and not browser.ended.done():
+            return browser
+        await browser.close()
+        return None
 
 
 def _take_note_of_end(driver: Any) -> None:

@@ -131,7 +131,8 @@ class BrowserPool:
     guard: hears of each end, and pauses the run while no browser can be started.
     rasterizer: one of browsers.RASTERIZERS, or 'auto' for the best that works here; pictures of two of
     them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
-    campaign's pictures so far, to go on with.
+    campaign's pictures so far, to go on with. found_rasterizer: the one that was found to work here already; '',
+    and the one that is, once it is.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted; when that does not help it is benched for a while. The last one is not: it is restarted
@@ -147,12 +148,14 @@ class BrowserPool:
         require_gpu: bool = False,
         limits: Limits = Limits(),
         earlier_renderer: str = "",
+        found_rasterizer: str = "",
     ):
         self._count, self._say = count, say
         self._guard, self._limits = guard, limits
         self._launcher = Launcher() if count else None
         self._rasterizer, self._require_gpu = rasterizer, require_gpu
         self._earlier_renderer = earlier_renderer
+        self.found_rasterizer = found_rasterizer
         self._lives: dict[str, _Life] = {}
         self._failing: dict[int, str] = {}
         self._strikes = [0] * (count + 1)
@@ -180,7 +183,7 @@ class BrowserPool:
         await launcher.start()
         tasks: list[asyncio.Task[None]] = []
         try:
-            self._rasterizer = await launcher.choose_rasterizer(
+            self.found_rasterizer = self.found_rasterizer or await launcher.choose_rasterizer(
                 self._rasterizer, self._require_gpu, self._say, self._earlier_renderer
             )
             tasks = [
@@ -234,7 +237,7 @@ class BrowserPool:
 
     async def _one_life(self, name: str, slot: int, launcher: Launcher, doors: Doors) -> str:
         """Start one browser, see its page connect, and wait for its end; returns why it ended."""
-        browser = await launcher.launch(self._rasterizer)
+        browser = await launcher.launch(self.found_rasterizer)
         life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled)
         try:
             self._lives[name] = life

@@ -125,10 +125,12 @@ def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
 
     Example: runner run orbit.py --sessions 2
     """
-    from runner.run import early_worker, run_campaign
-    from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
+    from runner.run import early_worker
 
     with early_worker() as worker:
+        from runner.run import run_campaign
+        from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
+
         campaign = load_campaign(file, settings)
         return run_campaign(campaign, _run_options(campaign, **given), worker)
 

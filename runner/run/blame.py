@@ -28,33 +28,49 @@ class FaultKind(str, Enum):
 class Fault:
     """What befell a worker process, and what was seen of it.
 
-    running: whose code ran then. stacks: as faulthandler wrote them. limit_s: how long its loop stood still.
-    status: with which it ended by itself. memory_bytes: what it held; grower: the job under which most was taken.
+    running: whose code ran then. stacks: as faulthandler wrote them. limit_s: how long its loop stood still;
+    is_starved: its thread asked for the interpreter again and again, which another thread kept. status: with
+    which it ended by itself. memory_bytes: what it held; grower: the job under which most was taken.
     """
 
     kind: FaultKind
     running: Sequence[Running] = ()
     stacks: str = ""
     limit_s: float = 0.0
+    is_starved: bool = False
     status: int = 0
     memory_bytes: int = 0
     grower: Running | None = None
 
 
-def culprit(fault: Fault) -> Running | None:
-    """Whose code did it, as far as that is known for certain."""
-    if fault.kind is FaultKind.STOPPED:
-        return None
+def culprit(fault: Fault, is_alone: bool) -> Running | None:
+    """Whose code did it, where that is certain; is_alone: no other job was in flight.
+
+    Threads that a job starts by itself are on no board, and may go on when it has ended.
+    """
+    if fault.kind is FaultKind.BLOCKED:
+        return _blocker(fault, is_alone)
     if fault.kind is FaultKind.GREW:
-        return fault.grower
-    thread = crashed_thread(fault.stacks) if fault.kind is FaultKind.DIED else None
-    for one in fault.running:
-        if one.thread == thread:
-            return one
-    for one in fault.running:
-        if one.is_loop:
-            return one
-    return fault.running[0] if len(fault.running) == 1 else None
+        return fault.grower if is_alone else None
+    if fault.kind is FaultKind.DIED:
+        return _crasher(fault, is_alone)
+    return None
+
+
+def _blocker(fault: Fault, is_alone: bool) -> Running | None:
+    on_loop = next((one for one in fault.running if one.is_loop), None)
+    if not fault.is_starved:
+        return on_loop
+    return fault.running[0] if is_alone and len(fault.running) == 1 else None
+
+
+def _crasher(fault: Fault, is_alone: bool) -> Running | None:
+    thread = crashed_thread(fault.stacks)
+    if thread is not None:
+        return next((one for one in fault.running if one.thread == thread), None)
+    # The kernel, where memory is short, and people end processes by this one.
+    is_from_outside = fault.status == -signal.SIGKILL
+    return fault.running[0] if is_alone and len(fault.running) == 1 and not is_from_outside else None
 
 
 def reason(fault: Fault, who: Running | None, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -30,7 +31,7 @@ class Channel:
         except OSError:
             pass  # whoever waits for the other's end sees it
 
-    def listen(self, on_message: Callable[[Message], object], on_end: Callable[[], None]) -> None:
+    def listen(self, on_message: Callable[[Message], object], on_end: Callable[[], object]) -> None:
         """Have a thread call on_message with each message, and on_end when the other end is gone."""
 
         def read() -> None:
@@ -40,7 +41,9 @@ class Channel:
                         on_message(json.loads(line))
             except (OSError, ValueError):
                 pass  # gone in the middle of a line
-            on_end()
+            # Nor may there be anybody here any more who hears it: a loop that is closed.
+            with contextlib.suppress(RuntimeError):
+                on_end()
 
         threading.Thread(target=read, name="runner-channel", daemon=True).start()
 

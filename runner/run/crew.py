@@ -14,6 +14,7 @@ from runner.errors import LeaseLost, SessionGone
 from runner.job import Checkpoint, Finished, Lease, Provenance
 from runner.results import RenderJob
 from runner.run.attempt import render
+from runner.run.company import Company
 from runner.run.context import RunContext, TabSession
 from runner.run.life import Life
 from runner.run.settle import Settler
@@ -33,16 +34,22 @@ class Crew:
     The loop itself is never cancelled: a claim that has begun is always settled. Only the user's
     render is, when its time is up, its tab is gone, or the run stops.
 
-    come_back: gives the worker, which was taken for dead, another id.
+    come_back: gives the worker, which was taken for dead, another id. company: which jobs may go on together.
     adopted: how many jobs had been finished before a crash. idle_since: when the last of the tabs that there
     were went away, by the monotonic clock; None before the first and while one is here.
     """
 
-    def __init__(self, context: RunContext, worker_id: int, come_back: Callable[[int], Awaitable[int]]):
+    def __init__(
+        self,
+        context: RunContext,
+        worker_id: int,
+        come_back: Callable[[int], Awaitable[int]],
+        company: Company | None = None,
+    ):
         self.adopted = 0
         self.idle_since: float | None = None
         self.worker_id = worker_id
-        self._context = context
+        self._context, self._company = context, company or Company()
         self._threads = Threads(context.guard, context.ending)
         self._settler = Settler(context, self._threads)
         self._come_back = come_back
@@ -88,7 +95,8 @@ class Crew:
                     await _until_at_most(settling, 0)
                     taken = await self._look_for_work(session, session_id)
                 if taken is not None:
-                    settling |= await self._attempt(session, *taken)
+                    async with self._company.of(taken[0].job_id):
+                        settling |= await self._attempt(session, *taken)
                     await _until_at_most(settling, _SETTLING_AT_ONCE)
                 elif ending.finished.is_set():
                     return
@@ -178,7 +186,7 @@ class Crew:
             kept = f"{session.lasting} stays in the page for good"
             self._context.guard.tell("page", f"{kept}: it is loaded anew, and so after each such job")
         settling = asyncio.create_task(self._settler.settle(attempt))
-        if not attempt.is_good:
+        if not attempt.is_good or self._company.is_suspect(lease.job_id):
             await settling
             return set()
         # The files' way to disk is no reason for the tab to wait.

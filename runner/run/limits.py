@@ -17,13 +17,16 @@ class TimeLimit:
     given_s: by the campaign. Where it gives none: ten minutes at first, and once twenty have ended well,
     twenty times their median, but not less than half a minute, and twice that for a job that has failed
     before or would fail for good: it may be the one that honestly takes longer.
+
+    known: what an earlier one knew.
     """
 
-    def __init__(self, given_s: float | None):
+    def __init__(self, given_s: float | None, known: tuple[int, float] = (0, 0.0)):
         self.is_given = given_s is not None
         self._given_s = given_s
-        self._durations_s: deque[float] = deque(maxlen=200)
-        self._learnt_s = _GENEROUS_S
+        count, median_s = known
+        self._durations_s: deque[float] = deque([median_s] * count, maxlen=200)
+        self._learnt_s = max(_TIMES * median_s, _LEAST_S) if count >= _KNOWN_FROM else _GENEROUS_S
 
     def learn(self, duration_s: float) -> None:
         """One has ended well after that time."""
@@ -31,6 +34,11 @@ class TimeLimit:
         count = len(self._durations_s)
         if count >= _KNOWN_FROM and (count == _KNOWN_FROM or count % _KNOWN_FROM == 0):
             self._learnt_s = max(_TIMES * median(self._durations_s), _LEAST_S)
+
+    @property
+    def known(self) -> tuple[int, float]:
+        """From how many it has learnt, and the median of their times, in seconds."""
+        return len(self._durations_s), median(self._durations_s or (0.0,))
 
     @property
     def s(self) -> float:

@@ -217,7 +217,7 @@ class _Run:
             guard,
             ending,
             Breaker(options.halt_share),
-            lambda worker_id, port: self._spec(worker_id, port or options.port, token),
+            lambda: self._spec(token),
             self.campaign.file.parent,
             options.worker_memory_bytes or memory_bytes() // 2,
         )
@@ -239,7 +239,7 @@ class _Run:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, commands)
 
-    def _spec(self, worker_id: int, port: int, token: str) -> WorkerSpec:
+    def _spec(self, token: str) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
         return WorkerSpec(
             file=str(self.campaign.file),
@@ -247,11 +247,11 @@ class _Run:
             database=options.database,
             results=str(options.results),
             campaign_id=self.campaign_id,
-            worker_id=worker_id,
+            worker_id=0,  # the supervisor knows it
             sources=sources.current() if sources is not None else {},
             sessions=options.sessions,
             host=options.host,
-            port=port,
+            port=options.port,
             token=token,
             rasterizer=options.rasterizer,
             require_gpu=options.require_gpu,

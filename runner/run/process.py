@@ -16,7 +16,6 @@ from pathlib import Path
 
 import psutil
 
-from runner.browsers import end_orphans
 from runner.run.board import Board
 from runner.run.channel import Channel
 from runner.run.worker_process import TELL_STACK
@@ -29,6 +28,8 @@ _BOOT = (
     "from runner.run.worker_process import main; main()"
 )
 _STACK_S, _LOOK_AGAIN_S = 2.0, 0.05
+# A thread that waits for the interpreter asks for it each 5 ms.
+_WAKING_S, _WAKES_A_SECOND = 0.5, 20.0
 
 
 class WorkerProcess:
@@ -65,6 +66,15 @@ class WorkerProcess:
         except psutil.Error:
             return 0
 
+    def is_starved(self) -> bool:
+        """Whether its main thread wakes up again and again, as one does that waits for Python's interpreter."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._process.pid)
+            before = process.num_ctx_switches().voluntary
+            time.sleep(_WAKING_S)
+            return bool(process.num_ctx_switches().voluntary - before > _WAKING_S * _WAKES_A_SECOND)
+        return False
+
     def stacks(self) -> str:
         """What its threads are doing, as faulthandler writes it; also what they did when it crashed."""
         before = self._stacks.stat().st_size
@@ -96,6 +106,9 @@ class WorkerProcess:
                 child.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        # What takes long to import is not while a worker waits to be started.
+        from runner.browsers import end_orphans
+
         end_orphans()
         self.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ class WorkerSpec:
     file, settings: of the campaign. database: a path or URL. worker_id: under which it claims. sources: digests
     of the files that are known to be used. token, port: of its server; port 0 takes a free one.
     renders, memory_bytes: when a browser has done enough. earlier_renderer: what drew the pictures so far.
+    found_rasterizer, attempts_known, steps_known: what an earlier worker of this run has found out: what draws
+    here, and how long attempts and steps take, as TimeLimit.known tells it. suspects: the ids of jobs of which
+    one has ended or blocked a worker: each is to be rendered while no other is.
     """
 
     file: str
@@ -34,6 +37,10 @@ class WorkerSpec:
     renders: int
     memory_bytes: int
     earlier_renderer: str
+    found_rasterizer: str = ""
+    attempts_known: tuple[int, float] = (0, 0.0)
+    steps_known: tuple[int, float] = (0, 0.0)
+    suspects: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ _WEIGH_EVERY = 3
 # How long a worker's loop may stand still: while jobs run, while the campaign is loaded, while it is to stop.
 _STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
 # How long a worker may take to end that was told to stop, or has said that it is over.
-_STOP_S, _EXIT_S = 15.0, 5.0
+_STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
 _FRUITLESS_LIVES = 3
 
 
@@ -49,7 +49,8 @@ def standstill_limit_s(policy: Policy) -> float:
 class _Life:
     """One worker process from its start to its end, as it tells of itself and is told.
 
-    grown: by how much its memory has grown while each job was running.
+    grown: by how much its memory has grown while each job was running. alone: the job that is rendered alone
+    now, 0 for none. is_silent: it can say no more.
     """
 
     process: WorkerProcess
@@ -60,6 +61,8 @@ class _Life:
     has_begun: bool = False
     is_over: bool = False
     settled: int = 0
+    alone: int = 0
+    is_silent: asyncio.Event = field(default_factory=asyncio.Event)
     grown: Counter[Running] = field(default_factory=Counter)
 
     def weigh(self) -> None:
@@ -100,7 +103,7 @@ class _Stillness:
 class Supervisor:
     """Has worker processes render, one after the other, until the run ends.
 
-    spec: what a worker is told, for its id and a port. folder: where the user's own code lies.
+    spec: what the first worker is told, but for its id. folder: where the user's own code lies.
     memory_bytes: a worker that holds more is ended. sessions: how many tabs there are. trouble: what keeps
     the worker's tabs from work; ''. adopted: jobs that had been finished before a crash.
     """
@@ -113,7 +116,7 @@ class Supervisor:
         guard: Guard,
         ending: Ending,
         breaker: Breaker,
-        spec: Callable[[int, int], WorkerSpec],
+        spec: Callable[[], WorkerSpec],
         folder: Path,
         memory_bytes: int,
     ):
@@ -125,9 +128,12 @@ class Supervisor:
         self._spec, self._folder, self._memory_bytes = spec, folder, memory_bytes
         self._threads = Threads(guard, ending)
         self._limit_s = standstill_limit_s(policy)
-        self._port = 0
+        # What a worker leaves to the next one.
+        self._known: dict[str, Any] = {}
         self._beating: asyncio.Task[None] | None = None
-        self._in_flight_when_unexplained: Counter[int] = Counter()
+        # Jobs of which one did it, and how often each was alone when a worker ended, and nobody knew why.
+        self._suspects: set[int] = set()
+        self._unexplained: Counter[int] = Counter()
 
     async def work(self, process: WorkerProcess | None, start: Callable[[], WorkerProcess]) -> None:
         """Have workers render until the run ends. process: one that was started already."""
@@ -142,14 +148,14 @@ class Supervisor:
                     await asyncio.to_thread(life.process.end)
                 if fault is None:
                     break
-                is_known = await self._assign_blame(life, fault)
-                fruitless = 0 if is_known or life.settled else fruitless + 1
+                has_suspects = await self._assign_blame(life, fault)
+                fruitless = 0 if has_suspects or life.settled else fruitless + 1
                 if self._ending.stopping.done():
                     break
                 if fruitless >= _FRUITLESS_LIVES:
                     raise RunnerError(
                         f"the worker process ended {fruitless} times before it had done a job; the last one "
-                        f"{reason(fault, culprit(fault), self._folder)}"
+                        f"{reason(fault, None, self._folder)}"
                     )
         except Exception as error:
             self._ending.fail(error)
@@ -162,9 +168,11 @@ class Supervisor:
         life = _Life(process, self.worker, self.worker.id, process.memory_bytes())
         loop = asyncio.get_running_loop()
         process.channel.listen(
-            lambda message: loop.call_soon_threadsafe(self._hear, life, message), on_end=lambda: None
+            lambda message: loop.call_soon_threadsafe(self._hear, life, message),
+            on_end=lambda: loop.call_soon_threadsafe(life.is_silent.set),
         )
-        process.channel.send("go", spec=self._spec(self.worker.id, self._port).to_json())
+        spec = replace(self._spec(), worker_id=self.worker.id, suspects=sorted(self._suspects), **self._known)
+        process.channel.send("go", spec=spec.to_json())
         return life
 
     async def _sign_off(self) -> None:
@@ -190,9 +198,13 @@ class Supervisor:
             say(message["line"])
         elif kind == "state":
             self.sessions, self.trouble = message["sessions"], message["trouble"]
+            self._known |= message["known"]
         elif kind == "settled":
             life.settled += 1
+            self._suspects.discard(message["job"])
             self._count(message["job"], message["attempt"], message["error"])
+        elif kind == "alone":
+            life.alone = message["job"]
         elif kind == "event":
             self._guard.events.append((message["ts"], message["kind"], message["message"]))
         elif kind == "pause":
@@ -210,8 +222,8 @@ class Supervisor:
             life.is_over = True
 
     def _on_begun(self, life: _Life, port: int, link: str) -> None:
-        is_first = not self._port
-        life.has_begun, self._port = True, port
+        is_first = "port" not in self._known
+        life.has_begun, self._known["port"] = True, port
         if is_first and link:
             say(f"open this link in a browser, in as many tabs as you like:\n{link}")
 
@@ -239,8 +251,9 @@ class Supervisor:
             still_s, ticks = stillness.look(now), ticks + 1
             status = process.poll()
             if status is not None:
-                # What it said last is heard first.
-                await asyncio.sleep(_TICK_S)
+                # What it said last is heard first; what it has forked may hold its end of the line.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
                 return None if life.is_over else self._seen(life, FaultKind.DIED, status=status)
             life.tell(self._guard.fault)
             if life.is_over:
@@ -265,21 +278,35 @@ class Supervisor:
         grower = max(life.grown, key=lambda one: life.grown[one], default=None)
         if grower is not None and 2 * life.grown[grower] < life.memory_bytes:
             grower = None  # all of them together, or what they keep
-        return Fault(kind, running, life.process.stacks(), self._limit_s, status, life.memory_bytes, grower)
+        return Fault(
+            kind,
+            running,
+            life.process.stacks(),
+            self._limit_s,
+            kind is FaultKind.BLOCKED and life.process.is_starved(),
+            status,
+            life.memory_bytes,
+            grower,
+        )
 
     # -- whose fault it is -----------------------------------------------------------------------
 
     async def _assign_blame(self, life: _Life, fault: Fault) -> bool:
-        """Charge the job whose code did it, and hand the others back; whether it is known. The worker is dead."""
-        who = culprit(fault)
+        """Charge the job whose code did it, and hand the others back. The worker is dead.
+
+        Returns whether one of them is known to have done it, or may have.
+        """
         try:
             leases = await self._threads.store(self._store.held, life.worker.id)
-            guilty = next((one for one in leases if _is_of(one, who)), None)
-            why = reason(fault, who, self._folder)
+            in_flight = [lease for lease in leases if life.alone in (0, lease.job_id)]
+            who = culprit(fault, is_alone=len(in_flight) == 1)
+            guilty = next((one for one in in_flight if _is_of(one, who)), None)
+            why = reason(fault, who if guilty is not None else None, self._folder)
             if guilty is not None:
+                self._suspects.discard(guilty.job_id)
                 await self._charge(guilty, fault, who, why)
-            elif fault.kind in (FaultKind.DIED, FaultKind.BLOCKED):
-                await self._count_unexplained(leases, why)
+            elif fault.kind is not FaultKind.STOPPED:
+                await self._suspect(in_flight, why)
             await self._threads.store(life.worker.end)
         except WorldFault:
             # Not to be had, and the run stops: the next one finds them.
@@ -287,8 +314,13 @@ class Supervisor:
         if fault.kind is not FaultKind.STOPPED:
             whose = f"{guilty} {why}" if guilty is not None else f"the worker process was ended: it {why}"
             self._guard.note("worker", whose)
-            say(f"{whose}; another one is started, and the other jobs go on")
-        return guilty is not None
+            onwards = "the other jobs go on"
+            if guilty is None and len(in_flight) > 1:
+                onwards = (
+                    f"which of {len(in_flight)} jobs did it is not known, so each of them is rendered alone"
+                )
+            say(f"{whose}; another one is started, and {onwards}")
+        return bool(in_flight)
 
     async def _charge(self, lease: Lease, fault: Fault, who: Running | None, why: str) -> None:
         # What blocked is charged as what took too long, the rest as what a browser's death is.
@@ -302,18 +334,20 @@ class Supervisor:
             await self._threads.store(charge, lease, error, stacks or None)
             self._count(lease.job_id, lease.attempt, error)
 
-    async def _count_unexplained(self, leases: list[Lease], why: str) -> None:
-        """Nobody knows who did it: one that was there again and again pays in the end."""
-        for lease in leases:
-            self._in_flight_when_unexplained[lease.job_id] += 1
-            times = self._in_flight_when_unexplained[lease.job_id]
-            if times >= self._policy.max_crashes:
-                error = (
-                    f"crash: {times} times a worker process ended while it was in flight; the last one {why}"
-                )
-                with contextlib.suppress(LeaseLost):
-                    await self._threads.store(self._store.reclaim, lease, error)
-                    self._count(lease.job_id, lease.attempt, error)
+    async def _suspect(self, leases: list[Lease], why: str) -> None:
+        """Nobody knows which of them did it: each is to be rendered alone. One that was again and again pays."""
+        self._suspects |= {lease.job_id for lease in leases}
+        if len(leases) != 1:
+            return
+        (lease,) = leases
+        self._unexplained[lease.job_id] += 1
+        times = self._unexplained[lease.job_id]
+        # Once may be what all jobs before it have left in that process together.
+        if times >= max(2, self._policy.max_crashes):
+            error = f"crash: {times} times a worker process ended while it alone was in flight; the last one {why}"
+            with contextlib.suppress(LeaseLost):
+                await self._threads.store(self._store.reclaim, lease, error)
+                self._count(lease.job_id, lease.attempt, error)
 
 
 def _is_of(lease: Lease, who: Running | None) -> bool:

@@ -16,6 +16,7 @@ from runner.job import Source
 from runner.results import ResultsFolder
 from runner.run.board import Board
 from runner.run.channel import Channel, Message
+from runner.run.company import Company
 from runner.run.context import Limits, RunContext
 from runner.run.crew import Crew
 from runner.run.ending import Ending
@@ -117,7 +118,16 @@ class _Worker:
             return
         with store:
             results = ResultsFolder(spec.results, campaign.name, campaign.code_sha256)
-            limits = Limits(TimeLimit(campaign.policy.timeout_s), TimeLimit(campaign.policy.stall_s))
+            limits = Limits(
+                TimeLimit(campaign.policy.timeout_s, spec.attempts_known),
+                TimeLimit(campaign.policy.stall_s, spec.steps_known),
+            )
+            company = Company(spec.suspects, tell=lambda job_id: self._channel.send("alone", job=job_id))
+
+            def on_settled(job_id: int, attempt: int, error: str) -> None:
+                company.clear(job_id)
+                self._channel.send("settled", job=job_id, attempt=attempt, error=error)
+
             context = RunContext(
                 campaign,
                 spec.campaign_id,
@@ -128,11 +138,12 @@ class _Worker:
                 ending,
                 view=session_view,
                 take_fork=self._board.take_fork,
-                on_settled=self._on_settled,
+                on_settled=on_settled,
             )
-            await self._serve(campaign, Crew(context, spec.worker_id, self._outpost.come_back))
+            crew = Crew(context, spec.worker_id, self._outpost.come_back, company)
+            await self._serve(campaign, crew, limits)
 
-    async def _serve(self, campaign: Campaign, crew: Crew) -> None:
+    async def _serve(self, campaign: Campaign, crew: Crew, limits: Limits) -> None:
         spec, ending = self._spec, self._ending
         pool = BrowserPool(
             spec.sessions,
@@ -142,6 +153,7 @@ class _Worker:
             spec.require_gpu,
             BrowserLimits(spec.renders, spec.memory_bytes),
             spec.earlier_renderer,
+            spec.found_rasterizer,
         )
         server = Server(
             _welcome(crew.work, self._say), spec.host, spec.port, campaign.assets, token=spec.token
@@ -150,7 +162,7 @@ class _Worker:
         self._channel.send("begun", port=server.port, link="" if spec.sessions else server.link())
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())
-        telling = asyncio.create_task(self._tell(server, pool, crew))
+        telling = asyncio.create_task(self._tell(server, pool, crew, limits))
         try:
             ends: set[asyncio.Future[Any]] = {browsers, finished, ending.stopping}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -178,8 +190,8 @@ class _Worker:
                 await asyncio.wait({self._ending.stopping}, timeout=_LOOK_AGAIN_S)
         return None
 
-    async def _tell(self, server: Server, pool: BrowserPool, crew: Crew) -> None:
-        """Tell the supervisor, now and then, how many tabs there are, and what keeps them from work."""
+    async def _tell(self, server: Server, pool: BrowserPool, crew: Crew, limits: Limits) -> None:
+        """Tell the supervisor, now and then, how many tabs there are, what keeps them from work, and what is known."""
         while True:
             trouble = ""
             try:
@@ -188,11 +200,13 @@ class _Worker:
                     _probe_tabs(crew)
             except WorldFault as fault:
                 trouble = str(fault)
-            self._channel.send("state", sessions=len(server.sessions), trouble=trouble)
+            known = {
+                "found_rasterizer": pool.found_rasterizer,
+                "attempts_known": limits.attempt.known,
+                "steps_known": limits.step.known,
+            }
+            self._channel.send("state", sessions=len(server.sessions), trouble=trouble, known=known)
             await asyncio.sleep(_TELL_S)
-
-    def _on_settled(self, job_id: int, attempt: int, error: str) -> None:
-        self._channel.send("settled", job=job_id, attempt=attempt, error=error)
 
     def _note_source(self, source: Source) -> None:
         self._outpost.note("source", f"{source.digest} {source.name}", source.ts)
