@@ -162,6 +162,17 @@ def test_a_run_says_when_it_is_paused_and_at_its_end_what_to_type(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_without_a_tab_is_cancelled(tmp_path):
+    """It ends by itself, though nobody has opened its link, and no session is there that would look for work."""
+    (tmp_path / "good.py").write_text(GOOD)
+    process = start("run", tmp_path / "good.py", "--sessions", "0")
+    lines = lines_of(process)
+    wait_until(lambda: "open this link" in "".join(lines), "the link for a person's own tabs")
+    assert run("cancel", "--db", tmp_path / "runner.db").returncode == 0
+    assert process.wait(30) == ExitStatus.STOPPED, "".join(lines)
+
+
+@pytest.mark.slow
 def test_a_narrow_terminal_shows_what_matters(tmp_path):
     """With 60 columns the bar makes room for state, counts and failures."""
     (tmp_path / "good.py").write_text(GOOD)

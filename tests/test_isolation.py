@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,10 @@ def test_what_cannot_be_put_back_gives_a_fresh_page(tmp_path):
     assert len([event for event in events if "loaded anew" in event]) == said.count("loaded anew") == 1
 
 
-# One job, whose scene grows by each step.
+# Jobs whose scene grows by each step. One is left alone; each other one ends its process in a step of its own.
 GROWING = """
-import asyncio
+import asyncio, os, signal
+from pathlib import Path
 from vuer.schemas import Box, CameraView, DefaultScene, Sphere
 from runner import Campaign
 
@@ -98,7 +100,8 @@ campaign = Campaign("growing")
 
 @campaign.jobs
 def jobs():
-    yield "one", {}
+    for ends_in in (None, *range(6), "outside"):
+        yield f"ends in {ends_in}", {"ends_in": ends_in}
 
 @campaign.scene
 def scene():
@@ -107,53 +110,66 @@ def scene():
 
 @campaign.render
 async def render(session, job):
+    ends_in = job.params["ends_in"]
     for step in job.steps(6):
         look = {"color": f"#{40 * step:02x}8040", "transparent": step % 2 == 0, "opacity": 0.5}
         session.add @ Box(args=[0.6, 0.6, 0.6], position=[step - 2.5, 1, 0], rotation=[0, 0.3 * step, 0], material=look)
         session.update @ Sphere(key="ball", position=[0, -0.2 * step, 0], **({"material": look} if step > 1 else {}))
         job.save(f"{step}.png", await session.grab("ego", format="png"))
         job.log(**{f"m{step}": step})
-        await asyncio.sleep(PAUSE_S)
+        if step == ends_in and job.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        # A step is recorded a second after the last one that was.
+        if ends_in == "outside" or step + 1 == ends_in and job.attempt == 1:
+            await asyncio.sleep(1.1)
 """
 
 
-def pictures_of(folder: Path) -> tuple[dict[str, str], dict[str, object], set[str]]:
-    """Hashes of the job's files, its metrics, and the folders that its files lie in, an attempt's each."""
-    with Store(folder / "runner.db") as store:
-        rows = store.reader.artifacts(1)
-        (record,) = store.reader.results_after(1, 0, 9)
-    return (
-        {row["name"]: row["sha256"] for row in rows},
-        record["metrics"],
-        {row["path"].rsplit("/", 1)[0] for row in rows},
-    )
-
-
 def test_a_killed_job_of_steps_goes_on_in_the_scene_that_it_had(tmp_path):
-    """SIGKILL in the middle of a growing scene: every picture is that of a run that nothing happened to."""
-    for name, pause_s in (("whole", 0.0), ("killed", 1.1)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "growing.py").write_text(GROWING.replace("PAUSE_S", str(pause_s)))
-    assert run("run", tmp_path / "whole" / "growing.py", "-n", "1").returncode == 0
-    file = tmp_path / "killed" / "growing.py"
+    """SIGKILL at each step of a growing scene, of the worker or all: pictures and metrics are the unharmed job's."""
+    file = tmp_path / "growing.py"
+    file.write_text(GROWING)
     process = start("run", file, "-n", "1")
 
     def step() -> int:
-        if not (tmp_path / "killed" / "runner.db").exists():
+        if not (tmp_path / "runner.db").exists():
             return 0
-        with Store(tmp_path / "killed" / "runner.db") as store, store.database.read() as connection:
-            return connection.exec_driver_sql("SELECT max(step) FROM checkpoint").scalar() or 0
+        with Store(tmp_path / "runner.db") as store, store.database.read() as connection:
+            last = (
+                "SELECT max(step) FROM checkpoint JOIN job ON job.id = job_id WHERE key = 'ends in outside'"
+            )
+            return connection.exec_driver_sql(last).scalar() or 0
 
-    wait_until(lambda: step() >= 3, "three recorded steps")
+    wait_until(lambda: step() >= 3, "three recorded steps of the last job", timeout_s=180)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert run("run", file, "-n", "1").returncode == 0
-    files, metrics, folders = pictures_of(tmp_path / "killed")
-    assert (files, metrics) == pictures_of(tmp_path / "whole")[:2]
-    assert len(folders) == 2
+    with Store(tmp_path / "runner.db") as store:
+        metrics = {row["key"]: row["metrics"] for row in store.reader.results_after(1, 0, 99)}
+        files, folders = defaultdict(dict), defaultdict(set)
+        for row in store.reader.artifacts(1):
+            files[row["key"]][row["name"]] = row["sha256"]
+            folders[row["key"]].add(row["path"].rsplit("/", 1)[0])
+        charged = [row["key"] for row in store.reader.jobs(1) if row["failures"] or row["crashes"]]
+    unharmed = "ends in None"
+    assert len(files) == len(metrics) == 8
+    assert all(names == files[unharmed] for names in files.values())
+    assert all(names == metrics[unharmed] for names in metrics.values())
+    # What was recorded was not done again; the run that was killed is charged with a crash.
+    assert [len(folders[f"ends in {name}"]) for name in (None, *range(6), "outside")] == [
+        1,
+        1,
+        2,
+        2,
+        2,
+        2,
+        2,
+        2,
+    ]
+    assert set(charged) <= {"ends in outside"}
 
 
 def test_random_jobs_in_random_order_give_the_pictures_of_each_alone():
     """Nested, transparent, hidden, turned, lit, removed, set: every pixel is that of the job in a fresh page."""
-    done, wrong, _ = asyncio.run(check_isolation.check(80, 10, 3, "swiftshader", print))
+    done, wrong, _ = asyncio.run(check_isolation.check(80, 10, 3, 3, "swiftshader", print))
     assert (done, wrong) == (80, [])

@@ -68,6 +68,13 @@ class Crew:
         await self._idle.wait()
         await self._threads.close()
 
+    async def watch(self) -> None:
+        """See that the campaign has come to its end while no tab looks: none is here yet, or any more, or may work."""
+        while True:
+            await asyncio.sleep(_LONGEST_IDLE_S)
+            if self._idle.is_set() or self._context.guard.fault is not None:
+                await self._look_for_end()
+
     async def work(self, session: TabSession) -> None:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
         context, ending = self._context, self._context.ending
@@ -136,13 +143,16 @@ class Crew:
                 taken = await self._take(session_id)
                 if taken is not None:
                     return taken
-                row = await self._threads.store(context.store.reader.campaign, context.campaign_id)
-                if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
-                    ending.finished.set()
-                else:
+                await self._look_for_end()
+                if not ending.finished.is_set():
                     await self._rest(session, wait_s)
                     wait_s = min(1.1 * wait_s, _LONGEST_IDLE_S)
         return None
+
+    async def _look_for_end(self) -> None:
+        row = await self._threads.store(self._context.store.reader.campaign, self._context.campaign_id)
+        if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
+            self._context.ending.finished.set()
 
     def _provenance(self, session: TabSession) -> Provenance:
         return Provenance(

@@ -163,18 +163,21 @@ class _Worker:
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())
         telling = asyncio.create_task(self._tell(server, pool, crew, limits))
+        watching = asyncio.create_task(crew.watch())
         try:
-            ends: set[asyncio.Future[Any]] = {browsers, finished, ending.stopping}
+            ends: set[asyncio.Future[Any]] = {browsers, watching, finished, ending.stopping}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            failure = browsers.exception() if browsers.done() else None
-            if isinstance(failure, Exception):
-                ending.fail(failure)
+            for failed in (browsers, watching):
+                failure = failed.exception() if failed.done() else None
+                if isinstance(failure, Exception):
+                    ending.fail(failure)
             ending.stop("the run was stopped")
             await crew.stopped()
             self._channel.send("adopted", count=crew.adopted)
         finally:
             finished.cancel()
             telling.cancel()
+            watching.cancel()
             await server.stop()
             browsers.cancel()
             await asyncio.gather(browsers, return_exceptions=True)
