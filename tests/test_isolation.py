@@ -170,6 +170,6 @@ def test_a_killed_job_of_steps_goes_on_in_the_scene_that_it_had(tmp_path):
 
 
 def test_random_jobs_in_random_order_give_the_pictures_of_each_alone():
-    """Nested, transparent, hidden, turned, lit, removed, set: every pixel is that of the job in a fresh page."""
-    done, wrong, _ = asyncio.run(check_isolation.check(80, 10, 3, 3, "swiftshader", print))
-    assert (done, wrong) == (80, [])
+    """Nested, transparent, textured, models, texts, in three pages: each pixel is that of a fresh page."""
+    done, wrong, _ = asyncio.run(check_isolation.check(200, 10, 3, 3, "swiftshader", print))
+    assert (done, wrong) == (200, [])

@@ -96,7 +96,6 @@ async def render(session, job):
         case "segfault in its own thread":
             threading.Thread(target=ctypes.string_at, args=(0,)).start()
         case "keep the interpreter": await asyncio.to_thread(re.match, "(a|a)*$", 40 * "a" + "b")
-        case "memory in a thread": await asyncio.to_thread(fill)
         case "busy":
             for _ in range(40):
                 until = time.monotonic() + 0.02
@@ -104,19 +103,16 @@ async def render(session, job):
                     pass
                 await asyncio.sleep(0)
         case "memory":
-            fill()
+            kept = []
+            while True:
+                kept.append(bytearray(128 << 20))
+                time.sleep(0.05)
         case "params":
             job.params["do"] = job.params["more"] = [object()]
         case "late":
             threading.Thread(target=late, args=(job,)).start()
     await asyncio.sleep(0.2)
     job.save("rgb.jpg", frame)
-
-def fill():
-    kept = []
-    while True:
-        kept.append(bytearray(128 << 20))
-        time.sleep(0.05)
 
 async def leave():
     sys.exit(2)
@@ -143,7 +139,6 @@ FAULTS = {
     "segfault": "crash: it ended the worker process at {file}:",
     "segfault in a thread": "crash: it ended the worker process",
     "memory": "crash: it filled the memory at {file}:",
-    "memory in a thread": "crash: it filled the memory at {file}:",
     "end in a thread": "crash: it ended the worker process (exit status 3)",
     "segfault in its own thread": "crash: 2 times a worker process ended while it alone was in flight; the last one "
     "ended the worker process (Segmentation fault)",
@@ -164,7 +159,7 @@ def processes_of(folder) -> list[psutil.Process]:
 @pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
-    """Twenty-three kinds of misbehaviour in one night: each job says what it did, the others are done uncharged.
+    """Twenty-two kinds of misbehaviour in one night: each job says what it did, the others are done uncharged.
 
     Also those whose code ran beside it in the same process: where it cannot be told, each is rendered alone.
     """

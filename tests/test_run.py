@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from campaigns import PACED, assert_whole, done_count, number_in, write_colors
+from campaigns import PACED, assert_nobody_was_charged, assert_whole, done_count, number_in, write_colors
 from needs import missing
 from processes import browsers_of, lines_of, run, start
 from waiting import wait_until
@@ -175,12 +175,12 @@ def test_a_browser_that_is_killed_is_replaced(tmp_path):
 
 
 def test_a_link_opened_by_hand_works_through_jobs(tmp_path, browser_path):
-    """--sessions 0 starts no browser and prints a link; a tab that opens it renders the campaign."""
+    """--sessions 0 starts no browser and prints a link; a tab that opens it renders, for the next worker, too."""
     from playwright.sync_api import sync_playwright
 
     from runner.browsers.launcher import _FLAGS
 
-    file = write_colors(tmp_path, 10)
+    file = write_colors(tmp_path, 20, PACED)
     process = start("run", file, "--sessions", "0")
     link = ""
     while not link.startswith("http://localhost:"):
@@ -189,10 +189,15 @@ def test_a_link_opened_by_hand_works_through_jobs(tmp_path, browser_path):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=list(_FLAGS))
         browser.new_page().goto(link)
+        wait_until(lambda: done_count(tmp_path) >= 3, "the first done jobs")
+        (worker,) = psutil.Process(process.pid).children()
+        worker.kill()
         _, messages = process.communicate(timeout=60)
         browser.close()
     assert process.returncode == 0, messages
-    assert_whole(tmp_path, 10)
+    assert "another one is started" in messages
+    assert_whole(tmp_path, 20)
+    assert_nobody_was_charged(tmp_path)
 
 
 def test_a_tab_without_webgl_is_told_of(tmp_path, browser_path):
