@@ -22,7 +22,7 @@ from runner.run.stacks import with_thread_last
 from runner.store import Store
 
 CAMPAIGN = """
-import asyncio, ctypes, os, re, signal, sys, threading, time
+import asyncio, ctypes, os, re, sys, threading, time
 from vuer.schemas import CameraView, Scene, Sphere
 from runner import Campaign
 
