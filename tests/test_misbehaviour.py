@@ -27,7 +27,7 @@ from vuer.schemas import CameraView, Scene, Sphere
 from runner import Campaign
 
 campaign = Campaign("faults", max_failures=1, max_crashes=1, timeout_s=4, backoff_s=0.1)
-FAULTS = __FAULTS__
+FAULTS, BESIDE = __FAULTS__, __BESIDE__
 
 @campaign.jobs
 def jobs():
@@ -35,9 +35,9 @@ def jobs():
         yield f"plain-{number}", {"do": "plain"}
     for number, fault in enumerate(FAULTS):
         yield fault, {"do": fault}
-        if "thread" in fault or "interpreter" in fault:
-            yield f"busy-{number}", {"do": "busy"}
-            yield f"busy-more-{number}", {"do": "busy"}
+        if BESIDE:
+            yield f"busy-{number}", {"do": BESIDE}
+            yield f"busy-more-{number}", {"do": BESIDE}
     for number in range(8):
         yield f"more-{number}", {"do": "plain"}
 
@@ -139,6 +139,9 @@ FAULTS = {
     "segfault": "crash: it ended the worker process at {file}:",
     "segfault in a thread": "crash: it ended the worker process",
     "memory": "crash: it filled the memory at {file}:",
+}
+# Those of which it cannot be told at first who did it.
+IN_THREADS = {
     "end in a thread": "crash: it ended the worker process (exit status 3)",
     "segfault in its own thread": "crash: 2 times a worker process ended while it alone was in flight; the last one "
     "ended the worker process (Segmentation fault)",
@@ -159,16 +162,31 @@ def processes_of(folder) -> list[psutil.Process]:
 @pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
-    """Twenty-two kinds of misbehaviour in one night: each job says what it did, the others are done uncharged.
+    """Nineteen kinds of misbehaviour in one night: each job says what it did, the others are done uncharged."""
+    events = night_of(FAULTS, "", tmp_path)
+    assert any("its code called job.save('late.txt') after its end" in event for event in events), events
 
-    Also those whose code ran beside it in the same process: where it cannot be told, each is rendered alone.
-    """
+
+@pytest.mark.long
+@pytest.mark.usefixtures("browser_path")
+def test_what_a_thread_does_is_charged_to_nobody_beside_it(tmp_path):
+    """Where it cannot be told which of two jobs ended or kept their process, each is rendered alone until it is."""
+    events = night_of(IN_THREADS, "busy", tmp_path)
+    assert any(event.startswith("the worker process was ended: it ended") for event in events), events
+
+
+def night_of(faults: dict[str, str | None], beside: str, tmp_path) -> list[str]:
+    """See that in a run with two sessions each job is charged with what it did; returns the events of the report."""
     file = tmp_path / "faults.py"
-    file.write_text(CAMPAIGN.replace("__FAULTS__", json.dumps(list(FAULTS))))
+    file.write_text(
+        CAMPAIGN.replace("__FAULTS__", json.dumps(list(faults))).replace("__BESIDE__", json.dumps(beside))
+    )
     environment = {"TMPDIR": str(tmp_path)}
     process = start(
         "run",
         file,
+        "-n",
+        2,
         "--halt",
         "never",
         "--worker-memory",
@@ -184,20 +202,17 @@ def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
         events = [event["message"] for event in store.reader.events(1)]
         results = [row["key"] for row in store.reader.results_after(1, 0, 1000)]
         attempts = store.reader.attempts(1)
-    harmless = {key for key, error in FAULTS.items() if error is None}
     for key, row in jobs.items():
-        wanted = FAULTS.get(key)
+        wanted = faults.get(key)
         assert row["status"] == ("done" if wanted is None else "failed"), (key, row["error"])
         assert row["failures"] + row["crashes"] == (wanted is not None), key
         if wanted is not None:
             assert row["error"].startswith(wanted.format(file=file)), row["error"]
-    assert sorted(results) == sorted(
-        harmless | {key for key in jobs if "plain" in key or "more" in key or "busy" in key}
-    )
-    assert any("its code called job.save('late.txt') after its end" in event for event in events), events
+    assert sorted(results) == sorted(key for key in jobs if faults.get(key) is None)
     assert {row["outcome"] for row in attempts} <= {"failed", "crashed", "released"}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("runner-")]
     assert not processes_of(tmp_path)
+    return events
 
 
 @pytest.mark.usefixtures("browser_path")
