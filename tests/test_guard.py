@@ -174,6 +174,9 @@ def test_the_breaker_trips_at_its_share_of_different_jobs():
         assert reasons[:9] == [""] * 9
         assert "all with ValueError: no cup.obj" in reasons[9]
         assert breaker.charged() == [(1000 + job, 1) for job in range(10)]
+        # Until the run has stopped, more of them fail.
+        assert all(breaker.add(1010 + job, 1, "ValueError: no cup.obj") for job in range(100))
+        assert breaker.charged() == [(1000 + job, 1) for job in range(110)]
     one_bad_job, never, sparse = Breaker(0.2), Breaker(None), Breaker(0.2)
     assert not any(one_bad_job.add(7, attempt, "ValueError: no") for attempt in range(1, 100))
     assert not any(never.add(job, 1, "ValueError: no") for job in range(100))

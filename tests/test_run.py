@@ -139,13 +139,13 @@ def test_a_bad_scene_halts_the_run_and_charges_nobody(tmp_path):
         assert {row["status"] for row in jobs} == {"pending"}
         assert not any(row["failures"] or row["crashes"] for row in jobs)
         assert store.reader.progress(1).failed == 0
-        assert len(store.reader.attempts(1)) < 20
+        assert len(store.reader.attempts(1)) < 50
     assert "halt " in run("report", "--db", tmp_path / "runner.db").stdout
     assert run("run", file, "--halt", "some").returncode == 2
     onwards = run("run", file, "--halt", "never")
     assert onwards.returncode == 1 and "10 of 100 jobs are done, 90 failed" in onwards.stderr
-    # Browsers are not to blame for it, and not started anew for each few jobs.
-    assert onwards.stderr.count("different jobs failed in a row") < 10
+    # Browsers are not to blame for it, and not started anew.
+    assert "ended (" not in onwards.stderr
 
 
 def test_an_attempt_that_takes_too_long_is_a_failure(tmp_path):

@@ -20,6 +20,7 @@ class Breaker:
     def __init__(self, share: float | None):
         self._share = share
         self._last: deque[tuple[int, int, str]] = deque(maxlen=self.WINDOW)
+        self._has_tripped = False
 
     def add(self, job_id: int, attempt: int, error: str = "") -> str:
         """Count an attempt, with its error if it failed; returns why to stop, or ''."""
@@ -29,6 +30,9 @@ class Breaker:
         failed = [error for _, _, error in self._last if error]
         if len({job for job, _, error in self._last if error}) < self._share * self.WINDOW:
             return ""
+        if not self._has_tripped:
+            # Those that fail before the run has stopped belong to them, however many.
+            self._has_tripped, self._last = True, deque(self._last)
         most, times = Counter(map(normalized, failed)).most_common(1)[0]
         alike = "all" if times == len(failed) else f"{times} of them"
         reason = common_reason(error for error in failed if normalized(error) == most)
