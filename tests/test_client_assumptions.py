@@ -16,6 +16,7 @@ from vuer.schemas import Box, CameraView, Obj, Scene, Sphere
 from runner.browsers import RASTERIZERS
 from runner.sessions import Server
 from runner.sessions.protocol import KNOWN_VERSIONS
+from runner.sessions.scene import STAGING
 
 # One page is asked by all.
 pytestmark = pytest.mark.xdist_group("stock client")
@@ -205,6 +206,12 @@ def test_a_bare_object_is_put_into_the_scene_by_its_key_with_its_data(stock):
         node = {"tag": "object3D", "key": "__fence", "visible": False, "userData": {"n": number}}
         stock.send_as_it_is("UPSERT", nodes=[node], to="children")
         stock.until(f"objectNamed('__fence') && objectNamed('__fence').userData.n === {number}")
+
+
+def test_a_scene_without_background_children_has_the_pages_own(stock):
+    """Its grid and its lights, which a runner's scene has, too, where it names none."""
+    keys = stock.ask("[...fibers('@react-three/fiber')].map((fiber) => fiber.memoizedProps?._key)")
+    assert {node["key"] for node in STAGING} <= set(keys)
 
 
 def test_elements_are_function_components_with_their_key_and_props(stock):

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["ROOT", "ROOT_BRANCHES", "Key", "Scene"]
+__all__ = ["ROOT", "ROOT_BRANCHES", "STAGING", "Key", "Scene"]
 
 Key = Any
 _LONGEST_TEXT = 4 << 20
@@ -21,6 +21,8 @@ _BYTES = "bytes in base64"
 ROOT = None
 # Where the scene has elements, in the order in which the client looks for a key. Elements have children alone.
 ROOT_BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren")
+# What the client's page begins with in bgChildren, as far as a picture shows it: it stays until a scene names others.
+STAGING = ({"tag": "Grid", "key": "grid"}, {"tag": "HemisphereLightStage", "key": "light-stage"})
 
 
 class Scene:

@@ -37,7 +37,7 @@ from runner.sessions.protocol import (
     decode,
     encode,
 )
-from runner.sessions.scene import ROOT, Scene
+from runner.sessions.scene import ROOT, STAGING, Scene
 from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
@@ -113,6 +113,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
         self._base = Scene()
+        self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
         self._wanted, self._shown = self._base.copy(), self._base.copy()
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
