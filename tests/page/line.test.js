@@ -7,7 +7,7 @@ import { CAMERA_LIMIT_MS, LOAD_LIMIT_MS, LOST, Line, START_LIMIT_MS } from "../.
 function world(more = {}, dead = "") {
   const turns = [], told = [], delivered = [], aimed = [];
   const it = {
-    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, stirs: 0, unrest: 0, settled: [], fault: "", isRendered: true,
+    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, stirs: 0, lacking: 0, unrest: 0, settled: [], fault: "", isRendered: true,
     turns, told, delivered, aimed,
     /** All turns that are due, and those that they ask for. */
     settle() { while (turns.length) turns.shift()(); },
@@ -21,6 +21,7 @@ function world(more = {}, dead = "") {
     loads: () => it.loading,
     isRendered: () => it.isRendered,
     isStirred: () => it.stirs-- > 0,
+    isIncomplete: () => it.lacking-- > 0,
     fault: () => it.fault,
     changes: () => it.count,
     deliver: (messages, then) => {
@@ -218,6 +219,16 @@ test("a picture whose drawing began something is dropped, and taken again when a
   assert.deepEqual(it.delivered.at(-1), [bytes(1)]);
   const mayGo = [1, 2, 3].map(() => it.line.send((text) => text === "r"));
   assert.deepEqual(mayGo, [false, false, true]);
+});
+
+test("a drawing that leaves something out is never taken", () => {
+  const it = heard({ lacking: 1000 });
+  request(it, "r");
+  for (let i = 0; i < 50; i++) it.settle();
+  assert.deepEqual([it.aimed.length > 12, it.told], [true, []]);
+  it.clock += 30000;
+  for (let i = 0; i < 3; i++) it.settle();
+  assert.equal(it.told[0].reason, "not drawn after 30 s: splats");
 });
 
 test("a drawing that always begins something is taken in the end", () => {

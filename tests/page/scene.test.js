@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Scene } from "../../runner/sessions/page/scene.js";
 
-const sceneOf = (objects, held = new Set()) => new Scene({
+const sceneOf = (objects, held = new Set(), films = []) => new Scene({
   *stores() { yield { scene: { getObjectByName: (name) => objects[name] } }; },
   held: () => held,
   texts: () => [],
+  films: () => films,
 });
 
 test("the fence is found again when another one stands in its place", () => {
@@ -27,6 +28,18 @@ test("a lens is set where it differs, and only then computed anew", () => {
   scene.setLens({ name: "eye", fov: 25, near: 0.1 });
   scene.setLens({ name: "another", fov: 90 });
   assert.deepEqual([camera.fov, camera.near, updates], [25, 0.1, 1]);
+});
+
+test("a film is waited for until it has a picture, which is uploaded once", () => {
+  let uploads = 0;
+  const image = { readyState: 1, seeking: false, currentTime: 0 };
+  const scene = sceneOf({}, new Set(), [{ image, set needsUpdate(_) { uploads++; } }]);
+  assert.deepEqual([scene.unfinished(), uploads], [["the first picture of a film"], 0]);
+  image.readyState = 2;
+  assert.deepEqual([scene.unfinished(), scene.unfinished(), uploads], [[], [], 1]);
+  image.currentTime = 5;
+  scene.unfinished();
+  assert.equal(uploads, 2);
 });
 
 test("of what the scene holds no more, the latest eight stay on the GPU", () => {

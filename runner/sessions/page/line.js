@@ -9,6 +9,7 @@
  * @property {() => number} loads how many loads are under way
  * @property {() => boolean} isRendered whether React has rendered all that the client was handed
  * @property {() => boolean} isStirred whether the drawing of a picture has begun what is to change it
+ * @property {() => boolean} isIncomplete whether the drawing of a picture has left out what only drawing can bring
  * @property {() => string} fault why a camera may not have answered, since expose()
  * @property {() => number} changes a count that rises with whatever may make a picture ready
  * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
@@ -208,7 +209,12 @@ export class Line {
       const readings = seen();
       if (readings.includes(false)) { this.#queue.shift(); this.#refuse(grab, LOST, true); }
       else if (readings.length) {
-        if (this.#world.isStirred() && ++this.#tries < MOST_TRIES) {
+        const isIncomplete = this.#world.isIncomplete(), isStirred = this.#world.isStirred();
+        const mayWait = this.#world.now() - this.#since < grab.wait_s * 1000;
+        if (isIncomplete && !mayWait) {
+          this.#queue.shift();
+          this.#refuse(grab, `not drawn after ${grab.wait_s} s: splats`);
+        } else if (isIncomplete || (isStirred && ++this.#tries < MOST_TRIES)) {
           this.#dropped.set(grab.reply, (this.#dropped.get(grab.reply) || 0) + 1);
           this.#isStill = false;
         } else {

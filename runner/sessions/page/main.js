@@ -72,6 +72,7 @@ function inject(window) {
           if (scene.unfinished().length) lookSoon();
           return inspect(react, scene, order, loads, faults, timers.now(), fence);
         },
+        isIncomplete: () => scene.lacksSplats(),
         isStirred: () => scene.haveSplatsMoved() || loads.count > 0 || react.isLayingOut(),
         settle: (request, isFirst) => {
           if (isFirst) frames.begin();

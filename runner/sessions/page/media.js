@@ -8,7 +8,26 @@
  */
 export function watchMedia(window, loads) {
   watch(/** @type {any} */ (window).HTMLImageElement, ["load"], loads);
-  watch(/** @type {any} */ (window).HTMLMediaElement, ["loadeddata"], loads);
+  const Film = /** @type {any} */ (window).HTMLMediaElement;
+  watch(Film, ["loadeddata"], loads);
+  if (Film) standStill(Film.prototype);
+}
+
+/**
+ * Films of the scene stand where they begin, or where an element has them: a picture depends on no clock.
+ * @param {any} films the prototype of their elements
+ */
+function standStill(films) {
+  const { play } = films;
+  films.play = function () { return this.isConnected ? play.apply(this, arguments) : Promise.resolve(); };
+  const autoplay = Object.getOwnPropertyDescriptor(films, "autoplay"), set = autoplay && autoplay.set;
+  if (set) Object.defineProperty(films, "autoplay", {
+    ...autoplay,
+    set(/** @type {boolean} */ isOn) {
+      set.call(this, isOn && this.isConnected);
+      if (isOn) this.preload = "auto";
+    },
+  });
 }
 
 /**

@@ -24,6 +24,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {boolean} isUnseen nobody has looked through its elements since its last commit
  * @property {boolean} hadContent it has rendered something
  * @property {Set<any>} texts objects that are laid out as text
+ * @property {Set<any>} films textures of films
  * @property {string[]} waiting keys of elements that are not in the picture yet
  * @property {string[]} errors what went wrong in which element
  * @property {Set<any>} held textures and models that its elements hold
@@ -158,6 +159,10 @@ export class React {
   *texts() {
     for (const state of this.#roots.values()) yield* state.texts;
   }
+  /** Films that the scenes' elements hold, as textures. */
+  *films() {
+    for (const state of this.#roots.values()) yield* state.films;
+  }
   isLayingOut() {
     for (const text of this.texts()) if (text._isSyncing) return true;
     return false;
@@ -199,7 +204,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -235,12 +240,13 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set();
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set();
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
       for (const value of Object.values(fiber.memoizedProps || {})) {
         if (value && value.isObject3D && "_isSyncing" in value) state.texts.add(value);
+        if (value && value.isVideoTexture) state.films.add(value);
         if (value && (value.isTexture ? !value.isRenderTargetTexture : value.isObject3D)) state.held.add(value);
       }
     }

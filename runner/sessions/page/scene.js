@@ -19,9 +19,10 @@ export class Scene {
   /** Whether a scene holds splats, as of which commit. @type {WeakMap<any, { commits: number, hasSplats: boolean }>} */
   #splatScenes = new WeakMap();
   /** When they were last seen to be under way. */ #splatsAt = -Infinity;
+  /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
   #now;
 
-  /** @param {Pick<React, "stores" | "held" | "texts" | "commits">} react */
+  /** @param {Pick<React, "stores" | "held" | "texts" | "films" | "commits">} react */
   constructor(react, now = () => performance.now()) {
     this.#react = react;
     this.#now = now;
@@ -50,6 +51,7 @@ export class Scene {
     /** @type {string[]} */
     const found = [];
     for (const text of this.#react.texts()) if (text._isSyncing) found.push("the layout of a text");
+    for (const film of this.#react.films()) if (!this.#isFilmShown(film)) found.push("the first picture of a film");
     for (const { defaultView: view, pendingUpdate } of this.#splatRenderers()) {
       if (view.sorting || view.pending || pendingUpdate.timeoutId !== -1) this.#splatsAt = this.#now();
     }
@@ -68,6 +70,26 @@ export class Scene {
     const haveMoved = splats !== this.#splats;
     this.#splats = splats;
     return haveMoved;
+  }
+  /** Whether splats that are to be seen were not in the last drawing, because what draws them was not there yet. */
+  lacksSplats() {
+    for (const store of this.#react.stores()) {
+      if (!this.#hasSplats(store.scene)) continue;
+      let isWanted = false;
+      store.scene.traverseVisible((/** @type {any} */ object) => { if (object.numSplats > 0 && "generator" in object) isWanted = true; });
+      if (isWanted && !this.#splatRenderers().some(showsSplats)) return true;
+    }
+    return false;
+  }
+  /**
+   * three.js uploads a film's picture when the browser tells of a new one, which it does not for one that nobody plays.
+   * @param {any} film a texture
+   */
+  #isFilmShown(film) {
+    const { readyState, seeking, currentTime } = film.image;
+    if (readyState < 2 || seeking) return false;
+    if (this.#filmTimes.get(film) !== currentTime) { this.#filmTimes.set(film, currentTime); film.needsUpdate = true; }
+    return true;
   }
   /** The client has one in every scene. Here are those that have splats, or still show some that are gone. */
   #splatRenderers() {
