@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Render colour-coded jobs in nine kinds of scene, kill browsers meanwhile, and see that no frame shows another job.
+"""Render colour-coded jobs in many kinds of scene, kill browsers meanwhile, and see that no frame shows another job.
 
-    python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep
-    FOLDER] python scripts/check_frames.py --long N [--kind KIND]
+    python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep FOLDER]
+    python scripts/check_frames.py --long N [--kind KIND]
 
-Each job's number is in the colours of what it shows. `runner run` renders them as it would any campaign,
-while browser processes are SIGKILLed at random moments. Every stored frame is then read back and its number
-compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain Chromium windows,
-and
-again in a new one for each that was killed, as a person would. Exit status 1 when a frame is wrong or a job
-is not done.
+Each job's number is in the colours of what it shows. `runner run` renders them as it would any campaign, in
+random order, while browser processes are SIGKILLed at random moments. Every stored frame is then read back
+and its number compared with its job's. --by-hand: `runner run --sessions 0`, its link opened in K plain
+Chromium windows, and again in a new one for each that was killed, as a person would. Exit status 1 when a
+frame is wrong or a job is not done.
 
 --long: N jobs in one session, of one update each unless a kind is named; prints the rate, and the memory and
 the CPU time of each process, as it goes.
@@ -22,6 +21,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -30,7 +30,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import psutil
@@ -42,6 +41,8 @@ PROBES = ((16, 24), (48, 24))
 # The number is three digits of base 16, one a channel, 15 levels apart.
 LEVELS = np.arange(15, 241, 15)
 NUMBERS = len(LEVELS) ** 3
+# Where the text stands, so that its dash is in the middle of the picture.
+DASH_Y = 10.0
 VARIANTS = {
     "one update": ["middle"],
     "200 updates": ["probe first", "probe last"],
@@ -52,6 +53,11 @@ VARIANTS = {
     "model": ["obj new", "obj same", "glb new", "glb same", "gltf new", "gltf same", "urdf new", "urdf same"],
     "removal": ["cover"],
     "camera pose": ["move"],
+    "text": ["with a font", "without a font"],
+    "splats": ["new file", "same file"],
+    "billboard": ["turned"],
+    "depth points": ["new files", "same files"],
+    "lights": ["twelve"],
 }
 
 # ---- Campaign: what `runner run` loads from the file that write_campaign makes.
@@ -81,7 +87,6 @@ def make_campaign(frames: int, seed: int, kinds: list[str]):
     campaign = Campaign(
         "frames", max_failures=20, max_crashes=1000, timeout_s=60, backoff_s=0.05, assets="assets"
     )
-    shown: WeakKeyDictionary = WeakKeyDictionary()
 
     @campaign.jobs
     def jobs() -> Iterator[dict]:
@@ -104,10 +109,6 @@ def make_campaign(frames: int, seed: int, kinds: list[str]):
     @campaign.render
     async def render(session, job):
         kind, variant = job.params["kind"], job.params["variant"]
-        last, keys = shown.get(session, (None, []))
-        if last != (kind, variant) and keys:
-            session.remove @ keys
-        shown[session] = (kind, variant), KEYS[kind]
         kept, cleared = await SHOW[kind](campaign, session, variant, job.params["number"], job.attempt)
         job.save("rgb.jpg", kept)
         for path in cleared:
@@ -286,23 +287,69 @@ async def show_pose(campaign, session, variant, number, attempt):
     return await session.grab("walker"), []
 
 
+async def show_text(campaign, session, variant, number, attempt):
+    """A dash so large that it fills the picture."""
+    from vuer.schemas import Text
+
+    font = {} if variant == "without a font" else {"font": campaign.asset(write_font(campaign))}
+    dash = Text("\u2014", key="text", fontSize=90, color=css(number), position=[0, DASH_Y, 0], **font)
+    session.upsert @ dash
+    return await session.grab("home"), []
+
+
+async def show_splats(campaign, session, variant, number, attempt):
+    from vuer.schemas import SparkSplats
+
+    name = f"{number}-{attempt}.splat" if variant == "new file" else f"{id(session)}.splat"
+    file = campaign.assets.folder / name
+    write_splats(file, number)
+    session.upsert @ SparkSplats(key="splats", src=campaign.asset(name))
+    return await session.grab("home"), [file] if variant == "new file" else []
+
+
+async def show_billboard(campaign, session, variant, number, attempt):
+    """Seen from its edge, if it did not turn to the camera."""
+    from vuer.schemas import Billboard
+
+    session.upsert @ Billboard(whole("face", {"color": css(number)}), key="board", rotation=[0, 1.5708, 0])
+    return await session.grab("home"), []
+
+
+async def show_depth_points(campaign, session, variant, number, attempt):
+    from vuer.schemas import DepthPointCloud
+
+    name = f"points-{number}-{attempt}" if variant == "new files" else f"points-{id(session)}"
+    files = [campaign.assets.folder / f"{name}-{part}.png" for part in ("depth", "rgb")]
+    for file, color in zip(files, ((60,) * 3, np.rint(255 * linear_of(number))), strict=True):
+        Image.fromarray(np.full((48, 64, 3), color, np.uint8)).save(file)
+    depth, rgb = (campaign.asset(file.name) for file in files)
+    session.upsert @ DepthPointCloud(key="cloud", depth=depth, rgb=rgb, position=[0, 0, 3], pointSize=9)
+    return await session.grab("home"), files if variant == "new files" else []
+
+
+async def show_lights(campaign, session, variant, number, attempt):
+    """The sum of twelve lights is the light of the number, on a wall that is white."""
+    from vuer.schemas import AmbientLight
+
+    shares = np.random.default_rng(number).dirichlet(np.ones(12))
+    lights = [
+        AmbientLight(key=f"light-{i}", color=css(number), intensity=float(np.pi * share))
+        for i, share in enumerate(shares)
+    ]
+    wall = whole("lit", {"color": "#ffffff"})
+    wall.materialType = "lambert"
+    session.upsert @ [*lights, wall]
+    return await session.grab("home"), []
+
+
 SHOW: dict[str, Callable] = dict(
     zip(
         VARIANTS,
         [
-            show_update, show_updates, show_elements, show_mesh, show_points,
-            show_texture, show_model, show_removal, show_pose,
+            show_update, show_updates, show_elements, show_mesh, show_points, show_texture, show_model,
+            show_removal, show_pose, show_text, show_splats, show_billboard, show_depth_points, show_lights,
         ],
-    )
-)  # fmt: skip
-SPECKS = [f"speck-{index}" for index in range(198)]
-KEYS = dict(
-    zip(
-        VARIANTS,
-        [
-            ["ball"], ["left", "right", *SPECKS], ["left", "right", *SPECKS], ["mesh"], ["points"],
-            ["texture"], ["model-obj", "model-glb", "model-gltf", "model-urdf"], ["hidden", "cover"], [],
-        ],
+        strict=True,
     )
 )  # fmt: skip
 
@@ -314,6 +361,29 @@ def write_texture(file: Path, number: int, size: int = 256) -> None:
     noise = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
     noise[size // 8 : -size // 8, size // 8 : -size // 8] = levels_of(number)
     Image.fromarray(noise).save(file, format="PNG", compress_level=1)
+
+
+def write_font(campaign) -> str:
+    """A font in the folder of assets; its name."""
+    from runner import sessions
+
+    font = Path(sessions.__file__).parent / "page" / "fonts" / "noto-sans-latin-400-normal.woff"
+    if not (campaign.assets.folder / font.name).exists():
+        shutil.copy(font, campaign.assets.folder / f"{font.name}.{os.getpid()}")
+        os.replace(campaign.assets.folder / f"{font.name}.{os.getpid()}", campaign.assets.folder / font.name)
+    return font.name
+
+
+def write_splats(file: Path, number: int) -> None:
+    """A wall of 40 by 30 splats, each as wide as their distance."""
+    places = np.stack(np.meshgrid(np.linspace(-2, 2, 40), np.linspace(-1.5, 1.5, 30)), axis=-1).reshape(-1, 2)
+    linear = np.rint(255 * linear_of(number)).astype(int)
+    rows = [
+        struct.pack("3f3f4B4B", x, y, 0, 0.1, 0.1, 0.01, *linear, 255, 255, 128, 128, 128)
+        for x, y in places
+    ]
+    file.with_suffix(".part").write_bytes(b"".join(rows))
+    os.replace(file.with_suffix(".part"), file)
 
 
 def write_obj(folder: Path, number: int) -> None:
