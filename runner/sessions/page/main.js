@@ -35,7 +35,7 @@ function inject(window) {
   function lookSoon() {
     if (willLook) return;
     willLook = true;
-    timers.setTimeout(() => { willLook = false; if (line) line.step(); }, 4);
+    timers.setTimeout(() => { willLook = false; scene.timerEnded(); if (line) line.step(); }, 4);
   }
 
   const react = new React(window, changed);

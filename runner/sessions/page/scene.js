@@ -5,8 +5,9 @@ import { FENCE } from "./protocol.js";
 
 // The textures and models that are kept on the GPU though the scene no longer holds them: the latest ones.
 const SPARES = 8;
-// Spark goes on with splats by timers of a millisecond.
-const SPLATS_MS = 20;
+// Spark goes on with splats by timers of a millisecond, one after another: so many of ours, each set when the last has
+// ended, end later than those, however slow the machine is.
+const SPLATS_TIMERS = 5;
 
 export class Scene {
   #react;
@@ -16,17 +17,14 @@ export class Scene {
 
   /** How the drawing of splats stood at the last picture. */ #splats = "";
   /** The splat renderers that were met. @type {WeakSet<any>} */ #known = new WeakSet();
-  /** Whether a scene holds splats, as of which commit. @type {WeakMap<any, { commits: number, hasSplats: boolean }>} */
+  /** The splats that a scene holds, as of which commit. @type {WeakMap<any, { commits: number, splats: any[] }>} */
   #splatScenes = new WeakMap();
-  /** When they were last seen to be under way. */ #splatsAt = -Infinity;
+  /** How many timers have ended. */ #timers = 0;
+  /** As of which they were last seen to be under way. */ #splatsTimer = -Infinity;
   /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
-  #now;
 
   /** @param {Pick<React, "stores" | "held" | "texts" | "films" | "commits">} react */
-  constructor(react, now = () => performance.now()) {
-    this.#react = react;
-    this.#now = now;
-  }
+  constructor(react) { this.#react = react; }
   /** The number that tells how much of what was sent is in the scene. @returns {number} */
   fence() {
     if (!(this.#fence && this.#fence.parent)) this.#fence = this.#find(FENCE);
@@ -52,12 +50,17 @@ export class Scene {
     const found = [];
     for (const text of this.#react.texts()) if (text._isSyncing) found.push("the layout of a text");
     for (const film of this.#react.films()) if (!this.#isFilmShown(film)) found.push("the first picture of a film");
-    for (const { defaultView: view, pendingUpdate } of this.#splatRenderers()) {
-      if (view.sorting || view.pending || pendingUpdate.timeoutId !== -1) this.#splatsAt = this.#now();
+    for (const { scene } of this.#react.stores()) {
+      if (this.#splatsIn(scene).some((splats) => splats.isInitialized === false)) found.push("splats");
     }
-    if (this.#now() - this.#splatsAt < SPLATS_MS) found.push("the order of splats");
+    for (const { defaultView: view, pendingUpdate } of this.#splatRenderers()) {
+      if (view.sorting || view.pending || pendingUpdate.timeoutId !== -1) this.#splatsTimer = this.#timers;
+    }
+    if (this.#timers - this.#splatsTimer < SPLATS_TIMERS) found.push("the order of splats");
     return found;
   }
+  /** A timer has ended that was set because something was unfinished. */
+  timerEnded() { this.#timers++; }
   /**
    * Spark makes splats ready by drawing them once, and sorts them as seen from there. Whether the last drawing
    * has found others, or from elsewhere, than the one before.
@@ -74,7 +77,8 @@ export class Scene {
   /** Whether splats that are to be seen were not in the last drawing, because what draws them was not there yet. */
   lacksSplats() {
     for (const store of this.#react.stores()) {
-      if (!this.#hasSplats(store.scene)) continue;
+      this.#splatScenes.delete(store.scene); // some come without a commit
+      if (!this.#splatsIn(store.scene).length) continue;
       let isWanted = false;
       store.scene.traverseVisible((/** @type {any} */ object) => { if (object.numSplats > 0 && "generator" in object) isWanted = true; });
       if (isWanted && !this.#splatRenderers().some(showsSplats)) return true;
@@ -98,23 +102,24 @@ export class Scene {
     for (const store of this.#react.stores()) {
       for (const child of store.scene.children || []) {
         if (!child.defaultView || !child.pendingUpdate) continue;
-        if (!this.#hasSplats(store.scene) && !showsSplats(child)) continue;
+        if (!this.#splatsIn(store.scene).length && !showsSplats(child)) continue;
         if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child); }
         found.push(child);
       }
     }
     return found;
   }
-  /** @param {any} scene */
-  #hasSplats(scene) {
+  /** @param {any} scene @returns {any[]} */
+  #splatsIn(scene) {
     const { commits } = this.#react, known = this.#splatScenes.get(scene);
-    if (known && known.commits === commits) return known.hasSplats;
-    let hasSplats = false;
-    scene.traverse((/** @type {any} */ object) => {
-      if ("numSplats" in object && "generator" in object) hasSplats = true;
+    if (known && known.commits === commits) return known.splats;
+    /** @type {any[]} */
+    const splats = [];
+    if (scene && scene.traverse) scene.traverse((/** @type {any} */ object) => {
+      if ("numSplats" in object && "generator" in object) splats.push(object);
     });
-    this.#splatScenes.set(scene, { commits, hasSplats });
-    return hasSplats;
+    if (scene) this.#splatScenes.set(scene, { commits, splats });
+    return splats;
   }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
