@@ -65,7 +65,8 @@ SHOW["depth"] = lambda: InPlaceDepthPointCloud(key="it", depth="/nope.png")
 SHOW["good"] = lambda: Sphere(key="it")
 """
 
-pytestmark = pytest.mark.usefixtures("browser_path")
+# Two runs are looked at by all.
+pytestmark = [pytest.mark.usefixtures("browser_path"), pytest.mark.xdist_group("elements")]
 
 
 def rendered(folder: Path, shown: str) -> dict[str, dict]:
