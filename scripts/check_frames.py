@@ -379,8 +379,7 @@ def write_splats(file: Path, number: int) -> None:
     places = np.stack(np.meshgrid(np.linspace(-2, 2, 40), np.linspace(-1.5, 1.5, 30)), axis=-1).reshape(-1, 2)
     linear = np.rint(255 * linear_of(number)).astype(int)
     rows = [
-        struct.pack("3f3f4B4B", x, y, 0, 0.1, 0.1, 0.01, *linear, 255, 255, 128, 128, 128)
-        for x, y in places
+        struct.pack("3f3f4B4B", x, y, 0, 0.1, 0.1, 0.01, *linear, 255, 255, 128, 128, 128) for x, y in places
     ]
     file.with_suffix(".part").write_bytes(b"".join(rows))
     os.replace(file.with_suffix(".part"), file)
