@@ -148,11 +148,12 @@ def numbers_in(picture: Path) -> set[int | None]:
 
 
 def make_scene():
-    from vuer.schemas import CameraView, Scene
+    from vuer.schemas import CameraView, Group, Scene
 
     home = CameraView(key="home", width=WIDTH, height=HEIGHT, fov=50, position=[0, 0, 3])
     walker = CameraView(key="walker", width=WIDTH, height=HEIGHT, fov=50, position=[0, 0, -97.5])
-    return Scene(palette(), rawChildren=[home, walker])
+    # Not the light that the page begins with: it would be in the sums of the lights.
+    return Scene(palette(), rawChildren=[home, walker], bgChildren=[Group(key="nothing")])
 
 
 def palette():

@@ -1,4 +1,4 @@
-"""Colour-coded jobs in nine kinds of scene: no frame shows another job, while browsers are killed."""
+"""Colour-coded jobs in many kinds of scene: no frame shows another job, while browsers are killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frames_and_wrong(*options: str) -> list[int]:
 
 @pytest.mark.long
 def test_no_frame_shows_another_job_while_browsers_are_killed():
-    """Nine kinds of scene in two sessions; the browser's processes are killed at random: none wrong, all done."""
+    """Fourteen kinds of scene in two sessions; the browser's processes are killed at random: none wrong, all done."""
     assert frames_and_wrong("--frames", "216", "--sessions", "2", "--kills", "3") == [216, 0]
 
 
