@@ -8,6 +8,7 @@ const sceneOf = (objects, held = new Set(), films = []) => new Scene({
   held: () => held,
   texts: () => [],
   films: () => films,
+  centers: () => [],
 });
 
 test("the fence is found again when another one stands in its place", () => {

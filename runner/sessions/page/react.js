@@ -25,6 +25,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {boolean} hadContent it has rendered something
  * @property {Set<any>} texts objects that are laid out as text
  * @property {Set<any>} films textures of films
+ * @property {Fiber[]} centers elements that centre what they hold
  * @property {string[]} waiting keys of elements that are not in the picture yet
  * @property {string[]} errors what went wrong in which element
  * @property {Set<any>} held textures and models that its elements hold
@@ -163,6 +164,12 @@ export class React {
   *films() {
     for (const state of this.#roots.values()) yield* state.films;
   }
+  /** Elements that centre what they hold: what they were told, and the group that they have made. */
+  *centers() {
+    for (const state of this.#roots.values()) {
+      for (const fiber of state.centers) yield { props: fiber.memoizedProps, outer: objectsOf(fiber)[0] };
+    }
+  }
   isLayingOut() {
     for (const text of this.texts()) if (text._isSyncing) return true;
     return false;
@@ -204,7 +211,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -240,16 +247,18 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set();
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = [];
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
       for (const value of Object.values(fiber.memoizedProps || {})) {
         if (value && value.isObject3D && "_isSyncing" in value) state.texts.add(value);
-        if (value && value.isVideoTexture) state.films.add(value);
         if (value && (value.isTexture ? !value.isRenderTargetTexture : value.isObject3D)) state.held.add(value);
       }
     }
+    const { map, tag, _key } = fiber.memoizedProps || {};
+    if (tag === "Center" && _key) state.centers.push(fiber);
+    if (map && map.isVideoTexture) state.films.add(map);
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
     else if (isEmptyModel(fiber)) state.waiting.push(keyOf(fiber));
     else if (fiber.tag === TAG.CLASS && fiber.memoizedState && fiber.memoizedState.didCatch) {

@@ -30,6 +30,7 @@ export function inspect(react, scene, order, loads, faults, now, fence) {
   if (pending.length) return { pending, wrong: failures.length && now - faults.sinceFailure > FAILURES_MS ? failures : [] };
   const { waiting, errors } = react.elements(() => {
     scene.looked();
+    scene.centerAll();
     for (const store of react.stores()) order.arrange(store.scene);
   });
   // What an element has said on the console, or thrown where nobody caught it, tells why it is not there.

@@ -1,5 +1,6 @@
 // The scene: its objects by name, the fence, the lens of a camera, and what may be taken off the GPU.
 import { FENCE } from "./protocol.js";
+import { center } from "./center.js";
 
 /** @typedef {import("./react.js").React} React */
 
@@ -21,9 +22,10 @@ export class Scene {
   #splatScenes = new WeakMap();
   /** How many timers have ended. */ #timers = 0;
   /** As of which they were last seen to be under way. */ #splatsTimer = -Infinity;
+  /** Which of them had splats to draw in the last drawing. @type {Map<any, boolean>} */ #drawn = new Map();
   /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
 
-  /** @param {Pick<React, "stores" | "held" | "texts" | "films" | "commits">} react */
+  /** @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "commits">} react */
   constructor(react) { this.#react = react; }
   /** The number that tells how much of what was sent is in the scene. @returns {number} */
   fence() {
@@ -35,6 +37,7 @@ export class Scene {
    * @param {import("./protocol.js").Grab["camera"]} camera
    */
   setLens({ name, ...lens }) {
+    this.#drawn.clear();
     let camera = this.#cameras.get(name);
     if (!camera || !camera.parent) this.#cameras.set(name, camera = this.#find(name));
     if (!camera) return;
@@ -81,7 +84,7 @@ export class Scene {
       if (!this.#splatsIn(store.scene).length) continue;
       let isWanted = false;
       store.scene.traverseVisible((/** @type {any} */ object) => { if (object.numSplats > 0 && "generator" in object) isWanted = true; });
-      if (isWanted && !this.#splatRenderers().some(showsSplats)) return true;
+      if (isWanted && !this.#splatRenderers().some((spark) => this.#drawn.get(spark))) return true;
     }
     return false;
   }
@@ -103,7 +106,7 @@ export class Scene {
       for (const child of store.scene.children || []) {
         if (!child.defaultView || !child.pendingUpdate) continue;
         if (!this.#splatsIn(store.scene).length && !showsSplats(child)) continue;
-        if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child); }
+        if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child, () => this.#drawn.set(child, hasDrawn(child))); }
         found.push(child);
       }
     }
@@ -120,6 +123,11 @@ export class Scene {
     });
     if (scene) this.#splatScenes.set(scene, { commits, splats });
     return splats;
+  }
+  /** Centre what is to be; what it holds is there by now. */
+  centerAll() {
+    const { THREE } = /** @type {any} */ (globalThis);
+    if (THREE) for (const { props, outer } of this.#react.centers()) center(THREE, props, outer);
   }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
@@ -148,16 +156,23 @@ export class Scene {
 function showsSplats({ active, defaultView: { display } }) {
   return [active, display && display.accumulator].some((made) => made && made.splats && made.splats.numSplats > 0);
 }
+/** @param {any} spark */
+function hasDrawn({ defaultView: { display }, geometry }) {
+  return Boolean(display) && display.accumulator.splats.numSplats > 0 && geometry.instanceCount > 0;
+}
 /**
  * Spark's renderer makes its splats in the main view's WebGL context, which no camera sees into: have it make
  * them in the one that they are about to be drawn in.
  * @param {any} spark
+ * @param {() => void} onDraw
  */
-function drawWhereAsked(spark) {
+function drawWhereAsked(spark, onDraw) {
   const { onBeforeRender } = spark;
   spark.onBeforeRender = function (/** @type {any} */ renderer) {
     if (spark.renderer !== renderer) { spark.renderer = renderer; spark.needsUpdate = true; }
-    return onBeforeRender.apply(spark, arguments);
+    const result = onBeforeRender.apply(spark, arguments);
+    onDraw();
+    return result;
   };
 }
 /** @param {any} model */
