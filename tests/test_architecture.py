@@ -59,7 +59,7 @@ WINGS: dict[str, list[str]] = {
     "export": ["targets", "order", "rows", "typed", "tables", "folders", "nerfstudio", "pictures", "formats"],
     "queue": [],
     "campaign": ["script", "assets", "settings", "sources", "campaign", "loading", "submission"],
-    "sessions": ["scene", "cameras", "changes", "protocol", "session", "view", "script", "server"],
+    "sessions": ["kinds", "scene", "cameras", "changes", "protocol", "session", "view", "script", "server"],
     "run": [
         "say",
         "limits",

@@ -143,14 +143,18 @@ def test_splats_are_drawn_and_leave_nothing_behind(shown):
 
 @pytest.mark.parametrize(
     ("key", "url"),
-    [("font", "nope.ttf (404)"), ("splat", "nope.splat (404)"), ("spark", "nope.spz"),
-     ("video", "nope.mp4"), ("depth", "nope.png")],
+    [("font", "nope.ttf (404)"), ("spark", "nope.spz"), ("video", "nope.mp4"), ("depth", "nope.png")],
 )  # fmt: skip
 def test_what_cannot_be_loaded_tells_its_url_at_once(missing, key, url):
     """Also what a worker loads, or a film; the job fails in seconds."""
     job = missing[key]
     assert job["status"] == "failed" and url in job["error"], job
     assert job["end_ts"] - job["grab_ts"] < 15
+
+
+def test_a_kind_that_would_come_out_wrong_is_refused(missing):
+    """The reason names another element that shows the same."""
+    assert missing["splat"]["status"] == "failed" and "SparkSplats" in missing["splat"]["error"]
 
 
 def test_the_next_job_is_none_the_worse(missing):

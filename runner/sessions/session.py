@@ -22,6 +22,7 @@ from runner.errors import FrameError, SessionGone
 from runner.frame import Frame
 from runner.sessions.cameras import BRANCHES, Cameras
 from runner.sessions.changes import changes, is_made_anew
+from runner.sessions.kinds import refuse_kind, why_unseen
 from runner.sessions.protocol import (
     FENCE,
     FORMATS,
@@ -69,6 +70,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
     before it can be trusted again. lasting: what a job has changed for as long as the page lives.
+    unseen: why no picture shows what was asked for, by the kind of element.
     late_replies: pictures that came after nobody waited for them any more, and were dropped.
     last_frame: the last picture that came.
     """
@@ -80,6 +82,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.refused = ""
         self.is_spoiled = False
         self.lasting = ""
+        self.unseen: dict[str, str] = {}
         self.settle_s = 0.0
         self.late_replies = 0
         self.last_frame: Frame | None = None
@@ -110,6 +113,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """Show this scene, with which from now on each job begins."""
         message = _plain_message(Set(scene))
         for node in _nodes(message["data"]):
+            self._look_at_kind(node)
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
         self._base = Scene()
@@ -142,6 +146,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
         message = _plain_message(event)
         for node in _nodes(message.get("data")):
+            self._look_at_kind(node)
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
         if self._base is None:
@@ -190,6 +195,12 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         for translated in messages:
             self._post(translated)
         self.is_spoiled |= self._cameras.is_worn
+
+    def _look_at_kind(self, node: dict[str, Any]) -> None:
+        refuse_kind(node)
+        reason = why_unseen(node)
+        if reason:
+            self.unseen.setdefault(node["tag"], reason)
 
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key: Any = node.get("key")
