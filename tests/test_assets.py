@@ -295,6 +295,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
 
 
 TURNS = """
+import sys
 sys.path.insert(0, {scripts!r})
 from check_frames import make_scene, whole, write_texture
 from vuer.schemas import Glb

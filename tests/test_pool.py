@@ -300,12 +300,13 @@ def test_nothing_is_left_behind(tmp_path, night, monkeypatch):
         await until(lambda: done_in(tmp_path) >= 5, "the first done jobs")
         seen.extend(pool._lives["browser-1"].browser._tree())
         (folder,) = temporary.iterdir()
-        assert (folder / "1").exists() is False, "the one that was probed"
-        assert list(folder.glob("*profile*")) and list(folder.glob("*/tmp/*"))
+        own = pool._lives["browser-1"].browser.spare
+        assert own.is_dir() and list(folder.glob("*profile*")) and list(folder.glob("*/tmp/*"))
         await kill()(pool, pool._lives["browser-1"].browser)
         await until(lambda: "browser-1.2" in pool._lives, "the next browser")
         await until(lambda: done_in(tmp_path) >= 40, "more jobs")
         seen.extend(pool._lives["browser-1.2"].browser._tree())
+        assert not own.exists(), "the one that was killed"
 
     assert night(haunt) == 0
     assert len(seen) > 10
