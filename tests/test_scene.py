@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runner.sessions.cameras import Cameras
 from runner.sessions.changes import changes
+from runner.sessions.pose import whole_pose
 from runner.sessions.scene import ROOT, Scene
 
 NEUTRAL = {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1], "material": {}, "hide": False}
@@ -307,15 +309,55 @@ def test_what_a_job_added_is_taken_out_and_the_rest_is_left_alone():
 
 
 def test_what_the_page_keeps_for_good_is_told():
-    """Elements of a kind that is not known to be without a past, the scene's settings, a camera's matrix."""
+    """Elements of a kind that is not known to be without a past, the scene's settings, a camera's gizmo."""
     base = scene_of(box("ball"), rawChildren=[{"tag": "CameraView", "key": "ego"}])
     assert (
         "Urdf" in sent(base, {"etype": "ADD", "data": {"nodes": [{"tag": "Urdf", "key": "robot"}]}}).lasting
     )
     assert "scene itself" in sent(base, {"etype": "SET", "data": {"tag": "Scene", "up": [0, 0, 1]}}).lasting
-    assert "matrix" in sent(base, update({"key": "ego", "matrix": [1] * 16})).lasting
+    assert "movable" in sent(base, update({"key": "ego", "movable": False})).lasting
+    assert sent(base, update({"key": "ego", "matrix": [1] * 16})).lasting == ""
     assert "normalMap" in sent(base, update(box("ball", material={"normalMap": "url"}))).lasting
     assert sent(base, update(box("ball", material={"color": "red"}))).lasting == ""
+
+
+MATRIX = [0, 1, 0, 0, -1, 0, 0, 0, 0, 0, 1, 0, 1, 2, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "said, pose",
+    [
+        ([], {"position": [0, 0, 0], "rotation": [0, 0, 0]}),
+        ([{"quaternion": [0, 0, 1, 0]}], {"position": [0, 0, 0], "quaternion": [0, 0, 1, 0]}),
+        ([{"quaternion": [0, 0, 1, 0]}, {"rotation": [1, 0, 0]}], {"position": [0, 0, 0], "rotation": [1, 0, 0]}),
+        ([{"rotation": [1, 0, 0], "quaternion": [0, 0, 1, 0]}], {"position": [0, 0, 0], "quaternion": [0, 0, 1, 0]}),
+        ([{"position": [4, 5, 6], "quaternion": [0, 0, 1, 0]}, {"matrix": MATRIX}], {"matrix": MATRIX}),
+        ([{"matrix": MATRIX}, {"position": [4, 5, 6]}], {"matrix": [*MATRIX[:12], 4, 5, 6, 1]}),
+        ([{"matrix": MATRIX}, {"rotation": [1, 0, 0]}], {"position": [1, 2, 3], "rotation": [1, 0, 0]}),
+        ([{"matrix": MATRIX}, {"position": [4, 5, 6]}, {"quaternion": [0, 0, 1, 0]}],
+         {"position": [4, 5, 6], "quaternion": [0, 0, 1, 0]}),
+        ([{"lookAt": [0, 0, 1]}, {"position": [4, 5, 6]}],
+         {"position": [4, 5, 6], "lookAt": [0, 0, 1], "up": [0, 1, 0]}),
+        ([{"lookAt": [0, 0, 1], "up": [0, 0, 1]}, {"rotation": [1, 0, 0]}],
+         {"position": [0, 0, 0], "rotation": [1, 0, 0]}),
+    ],
+)  # fmt: skip
+def test_of_a_cameras_pose_what_was_said_last_holds(said, pose):
+    """Also where Vuer's client would keep what was said before; each such pose leads to each other in place."""
+    base = scene_of(rawChildren=[{"tag": "CameraView", "key": "ego", "position": [7, 8, 9]}])
+    alone = scene_of(rawChildren=[{"tag": "CameraView", "key": "ego"}])
+    scene = alone.copy()
+    for props in said:
+        scene.update([{"key": "ego", **props}])
+    assert whole_pose(scene.props["ego"]) == pose
+    for start, goal in ((base, scene), (scene, base)):
+        cameras = Cameras()
+        cameras.translate({"etype": "SET", "data": start.node(ROOT)})
+        found = changes(start, goal)
+        for message in found.rest:
+            cameras.translate(message)
+        told = cameras.lens("ego")["pose"]
+        assert (found.first, found.lasting, told) == ([], "", whole_pose(goal.props["ego"]))
 
 
 def test_a_key_that_is_given_twice_stands_for_two_elements():

@@ -2,8 +2,8 @@
 
 The client (of vuer 0.1.6) keeps the first value of a camera's size, lens and kind that it saw under a
 key, for as long as the page lives, whatever is sent later. So a camera that is to have another size
-goes by another key inside the page, which render functions never see; its lens is set by the page
-script before each picture.
+goes by another key inside the page, which render functions never see; its lens and its pose are set by
+the page script before each picture.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import Any
 
 from runner.errors import FrameError
+from runner.sessions.pose import POSE, still_held, whole_pose
 
 __all__ = ["BRANCHES", "CAMERA_DEFAULTS", "Cameras"]
 
@@ -94,8 +95,10 @@ class Cameras:
                     kept.append(child)
                     continue
                 where = parent if branch == "nodes" else node.get("key") if not is_top else branch
-                if child.get("tag") == "CameraView":
-                    is_change = branch == "nodes" and kind in ("UPDATE", "UPSERT")
+                is_change = branch == "nodes" and kind in ("UPDATE", "UPSERT")
+                # An update need not name the tag.
+                known = child.get("key") if is_change and "tag" not in child else None
+                if child.get("tag") == "CameraView" or known in self._cameras:
                     if self._take(child, where, is_change, kind, more):
                         kept.append(child)
                 else:
@@ -113,16 +116,9 @@ class Cameras:
         if known is None and kind == "UPDATE" and is_change:
             return True  # the client ignores updates of what is not there
         before = known.node if known and is_change else CAMERA_DEFAULTS
-        full = before | node
-        # What was said last of the pose holds.
-        if "matrix" in node:
-            full = {
-                name: value
-                for name, value in full.items()
-                if name not in ("position", "rotation") or name in node
-            }
-        elif "position" in node or "rotation" in node:
-            full.pop("matrix", None)
+        if "stream" in node:
+            node["stream"] = CAMERA_DEFAULTS["stream"]  # pictures are taken when they are asked for
+        full = {name: before[name] for name in before if name not in POSE} | still_held(before, node) | node
         inner = self._inner_key(key, full)
         is_same = known is not None and is_change and inner == known.inner
         if known is not None and is_change:
@@ -131,8 +127,11 @@ class Cameras:
         exact = _exact_size(full)
         if is_same:
             node |= {"key": inner} | {name: value for name, value in exact.items() if name in node}
+        else:
+            node |= full | exact | {"key": inner, "name": _object_name(inner)}
+        node.pop("lookAt", None)  # the client would overwrite what three.js has under this name
+        if is_same:
             return True
-        node |= full | exact | {"key": inner, "name": _object_name(inner)}
         self._present[inner] = None
         self._present.move_to_end(inner)
         self._make_room(more)
@@ -188,11 +187,12 @@ class Cameras:
         return self._cameras[key].inner
 
     def lens(self, key: str) -> dict[str, Any]:
-        """What the page script sets on the camera before a picture: the object's name, and its lens."""
+        """What the page script sets on the camera before a picture: the object's name, its lens and its pose."""
         camera = self._cameras[key]
         # As the client gets them: in messages, numbers are single floats.
         values = {name: _single(camera.node[name]) for name in _LENS.get(camera.node["ctype"], ())}
-        return {"name": _object_name(camera.inner)} | values
+        pose = {name: _singles(value) for name, value in whole_pose(camera.node).items()}
+        return {"name": _object_name(camera.inner), "pose": pose} | values
 
     def size(self, key: str) -> tuple[int, int]:
         """Width and height in pixels that were asked for."""
@@ -228,6 +228,11 @@ def _exact_size(node: dict[str, Any]) -> dict[str, float]:
 
 def _single(value: Any) -> float:
     return float(struct.unpack("f", struct.pack("f", float(value)))[0])
+
+
+def _singles(values: Any) -> list[Any]:
+    """As the client gets them; the order of a rotation is a text."""
+    return [value if isinstance(value, str) else _single(value) for value in values]
 
 
 def _list_of(value: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.sessions.cameras import CAMERA_DEFAULTS
+from runner.sessions.pose import POSE, whole_pose
 from runner.sessions.scene import ROOT, ROOT_BRANCHES, Key, Scene
 
 __all__ = ["Changes", "changes", "is_made_anew"]
@@ -57,7 +58,7 @@ _IN_PLACE: dict[str, frozenset[str]] = {
 _UNIFORM = frozenset({"color", "emissive", "emissiveIntensity", "opacity", "roughness", "metalness", "map"})
 # What the client keeps under a name of its own for as long as the page lives.
 _KEPT_MATERIAL = ("displacementMap", "displacementScale", "mapRepeat", "normalMap", "normalScale")
-# A camera's props go through Cameras: these have no past, the rest may.
+# A camera's props go through Cameras: these and its pose have no past, the rest may.
 _CAMERA = "CameraView"
 _CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL
 
@@ -169,8 +170,17 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     """The props to name so that the new ones hold; _ABSENT for one that cannot be undone by naming it."""
     tag = new.get("tag")
     neutral = _neutral_of(tag) if tag == old.get("tag") else {}
-    named = {}
-    for name in [*new, *(name for name in old if name not in new)]:
+    named: dict[str, Any] = {}
+    names = dict.fromkeys([*new, *old])
+    if tag == _CAMERA == old.get("tag") and not POSE.isdisjoint(names):
+        shown_pose = whole_pose(old)
+        named = {
+            name: value
+            for name, value in whole_pose(new).items()
+            if not _is_equal(shown_pose.get(name, _ABSENT), value)
+        }
+        names = {name: None for name in names if name not in POSE}
+    for name in names:
         before = old.get(name, neutral.get(name, _ABSENT))
         after = new.get(name, neutral.get(name, _ABSENT))
         if before is not after and not _is_equal(before, after):
@@ -202,10 +212,13 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
     old, new = shown.props[key], wanted.props[key]
     tag = new.get("tag")
     if tag == _CAMERA == old.get("tag"):
-        unknown = [name for name in named if name not in _CAMERA_NEUTRAL]
+        unknown = [name for name in named if name not in _CAMERA_NEUTRAL and name not in POSE]
         for name in unknown:
             if named[name] is _ABSENT:
                 del named[name]
+        # What a camera holds is moved by the client, which goes by the props that it got at any time.
+        if wanted.lists.get((key, "children")) and whole_pose(old).keys() != whole_pose(new).keys():
+            unknown.append("pose, with what it holds,")
         return True, f"camera {key!r}: its {', '.join(unknown)}" if unknown else ""
     if tag not in _IN_PLACE or old.get("tag") not in _IN_PLACE:
         return tag == old.get("tag"), f"element {key!r}: what a {tag} was changed by"

@@ -45,7 +45,7 @@ class Grab:
 
     reply: the type of the client's answer. fence: the number that the scene must show; wait_s: how long
     it may take to be ready. format: one of FORMATS. camera: the name of the three.js object and the lens
-    that it is to have. depth: whether that camera renders depth.
+    and the pose that it is to have. depth: whether that camera renders depth.
     """
 
     type: ClassVar[str] = "grab"

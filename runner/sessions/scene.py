@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runner.sessions.pose import POSE, still_held
+
 __all__ = ["ROOT", "ROOT_BRANCHES", "STAGING", "Key", "Scene"]
 
 Key = Any
@@ -243,13 +245,9 @@ class Scene:
 
 def _still_held(props: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
     """What holds of an element's props beside those named now: of a camera's pose, what was said last."""
-    if props.get("tag") != "CameraView":
+    if props.get("tag") != "CameraView" or POSE.isdisjoint(named):
         return props
-    if "matrix" in named:
-        return {name: value for name, value in props.items() if name not in ("position", "rotation")}
-    if "position" in named or "rotation" in named:
-        return {name: value for name, value in props.items() if name != "matrix"}
-    return props
+    return {name: props[name] for name in props if name not in POSE} | still_held(props, named)
 
 
 def _are_elements(value: Any) -> bool:

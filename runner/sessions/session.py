@@ -6,7 +6,6 @@ What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextvars import Context
@@ -39,6 +38,7 @@ from runner.sessions.protocol import (
     encode,
 )
 from runner.sessions.scene import ROOT, STAGING, Scene
+from runner.sessions.values import refuse_unusable
 from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
@@ -60,7 +60,6 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     Once it has a base scene, each job begins with that: what is asked of the scene is noted, and sent as the
     difference to what the tab shows, when a picture or readiness is asked for. What an earlier job has
     changed is a part of this difference; where it cannot be undone, the session is spoiled.
-
 
     name: which tab this is, for people. owner: who opened it. closed: done, with the reason, as soon as the
     connection is gone; end: once it is known how the tab ended, which may take a moment longer. client: what
@@ -112,10 +111,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     def set_base(self, scene: Any) -> None:
         """Show this scene, with which from now on each job begins."""
         message = _plain_message(Set(scene))
-        for node in _nodes(message["data"]):
-            self._look_at_kind(node)
-            if any(name in node for name in _MODEL_SOURCES):
-                self._refuse_ignored_model(node)
+        self._look_through(message["data"])
         self._base = Scene()
         self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
@@ -145,10 +141,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
         message = _plain_message(event)
-        for node in _nodes(message.get("data")):
-            self._look_at_kind(node)
-            if any(name in node for name in _MODEL_SOURCES):
-                self._refuse_ignored_model(node)
+        self._look_through(message.get("data"))
         if self._base is None:
             self._send(message)
         elif self._wanted.apply(message):
@@ -196,11 +189,16 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self._post(translated)
         self.is_spoiled |= self._cameras.is_worn
 
-    def _look_at_kind(self, node: dict[str, Any]) -> None:
-        refuse_kind(node)
-        reason = why_unseen(node)
-        if reason:
-            self.unseen.setdefault(node["tag"], reason)
+    def _look_through(self, data: Any) -> None:
+        """Refuse by name what would come out wrong, and note what no picture shows."""
+        for node in _nodes(data):
+            refuse_kind(node)
+            refuse_unusable(node, BRANCHES)
+            reason = why_unseen(node)
+            if reason:
+                self.unseen.setdefault(node["tag"], reason)
+            if any(name in node for name in _MODEL_SOURCES):
+                self._refuse_ignored_model(node)
 
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key: Any = node.get("key")
@@ -224,7 +222,10 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     def _post(self, message: dict[str, Any]) -> None:
         # The client reads times in whole milliseconds.
         message["ts"] = int(message["ts"] * 1000)
-        packed = msgpack.packb(message, use_single_float=True, default=_plain)
+        try:
+            packed = msgpack.packb(message, use_single_float=True, default=_plain)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise FrameError(f"what the scene holds cannot be sent to the browser: {error}") from None
         self._outbox.append(packed)
         self._wake.set()
 
@@ -477,12 +478,21 @@ def _nodes(data: Any) -> Iterator[dict[str, Any]]:
 
 
 def _plain_message(event: ServerEvent) -> dict[str, Any]:
-    """The event as it is sent; with elements that were given as dicts, which may be changed later, copied."""
+    """The event as it is sent; with elements that were given as dicts copied, for they may be changed later."""
     message: dict[str, Any] = event._serialize()
     data = message.get("data")
     if isinstance(data, dict) and any(isinstance(node, dict) for node in _raw_nodes(event.data)):
-        message["data"] = copy.deepcopy(data)
+        message["data"] = _copied(data)
     return message
+
+
+def _copied(value: Any) -> Any:
+    """Dicts and lists copied, with arrays as lists of numbers, as Vuer makes them of its elements' own."""
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _raw_nodes(data: Any) -> Iterable[Any]:
@@ -493,4 +503,4 @@ def _plain(value: Any) -> Any:
     """NumPy arrays and numbers as plain ones, for msgpack."""
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"the scene holds a {type(value).__name__}, which cannot be sent to the browser")
+    raise TypeError(f"there is a {type(value).__name__}")

@@ -11,6 +11,17 @@ const sceneOf = (objects, held = new Set(), films = []) => new Scene({
   centers: () => [],
 });
 
+/** A camera that notes what it is told. */
+const eye = (updateProjectionMatrix) => {
+  const camera = { parent: {}, fov: 50, near: 0.1, told: {}, updateProjectionMatrix };
+  for (const name of ["scale", "position", "rotation", "quaternion", "up"]) {
+    camera[name] = { set: (...values) => { camera.told[name] = values; } };
+  }
+  camera.lookAt = (...target) => { camera.told.lookAt = target; };
+  camera.matrix = { fromArray: (matrix) => ({ decompose: () => { camera.told.matrix = matrix; } }) };
+  return camera;
+};
+
 test("the fence is found again when another one stands in its place", () => {
   const objects = {}, scene = sceneOf(objects);
   assert.equal(scene.fence(), 0);
@@ -23,12 +34,22 @@ test("the fence is found again when another one stands in its place", () => {
 
 test("a lens is set where it differs, and only then computed anew", () => {
   let updates = 0;
-  const camera = { parent: {}, fov: 50, near: 0.1, updateProjectionMatrix: () => updates++ };
-  const scene = sceneOf({ eye: camera });
-  scene.setLens({ name: "eye", fov: 25, near: 0.1 });
-  scene.setLens({ name: "eye", fov: 25, near: 0.1 });
-  scene.setLens({ name: "another", fov: 90 });
+  const camera = eye(() => updates++), scene = sceneOf({ eye: camera }), pose = { position: [0, 0, 0], rotation: [0, 0, 0] };
+  scene.aim({ name: "eye", pose, fov: 25, near: 0.1 });
+  scene.aim({ name: "eye", pose, fov: 25, near: 0.1 });
+  scene.aim({ name: "another", pose, fov: 90 });
   assert.deepEqual([camera.fov, camera.near, updates], [25, 0.1, 1]);
+});
+
+test("a camera has the pose that it is told, whatever it had before", () => {
+  const camera = eye(() => {}), scene = sceneOf({ eye: camera });
+  const aim = (pose) => { camera.told = {}; scene.aim({ name: "eye", pose }); return camera.told; };
+  const position = [1, 2, 3], still = { scale: [1, 1, 1], position };
+  assert.deepEqual(aim({ position, rotation: [1, 0, 0] }), { ...still, rotation: [1, 0, 0, "XYZ"] });
+  assert.deepEqual(aim({ position, rotation: [1, 0, 0, "ZYX"] }), { ...still, rotation: [1, 0, 0, "ZYX"] });
+  assert.deepEqual(aim({ position, quaternion: [0, 0, 0, 1] }), { ...still, quaternion: [0, 0, 0, 1] });
+  assert.deepEqual(aim({ position, lookAt: [0, 0, 0], up: [0, 0, 1] }), { ...still, up: [0, 0, 1], lookAt: [0, 0, 0] });
+  assert.deepEqual(aim({ matrix: [5] }), { matrix: [5] });
 });
 
 test("a film is waited for until it has a picture, which is uploaded once", () => {

@@ -83,7 +83,7 @@ function inject(window) {
         isRendered: () => !react.unfinished(),
         changes: () => changes,
         deliver: (messages, then) => inlet.deliver(messages, then),
-        aim: (grab) => scene.setLens(grab.camera),
+        aim: (grab) => scene.aim(grab.camera),
         expose: (grab) => { faults.forget(); return pictures.expose(grab); },
         isReadLater: (grab) => pictures.isReadLater(grab),
         say,

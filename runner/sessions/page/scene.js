@@ -33,10 +33,11 @@ export class Scene {
     return this.#fence ? this.#fence.userData.n : 0;
   }
   /**
-   * The client keeps the lens that a camera first had; nothing else sets it after that.
+   * The client keeps the lens that a camera first had; nothing else sets it after that. Its pose is set to what was
+   * said last, whatever the client has made of all that was said before.
    * @param {import("./protocol.js").Grab["camera"]} camera
    */
-  setLens({ name, ...lens }) {
+  aim({ name, pose, ...lens }) {
     this.#drawn.clear();
     let camera = this.#cameras.get(name);
     if (!camera || !camera.parent) this.#cameras.set(name, camera = this.#find(name));
@@ -46,6 +47,7 @@ export class Scene {
       if (camera[part] !== value) { camera[part] = value; isNew = true; }
     }
     if (isNew) camera.updateProjectionMatrix();
+    setPose(camera, pose);
   }
   /** What is in the scene and still being made: by name, where it has one. */
   unfinished() {
@@ -152,6 +154,24 @@ export class Scene {
   }
 }
 
+/**
+ * As the client sets these props on a camera that has none yet; only lookAt has no effect there.
+ * @param {any} camera
+ * @param {Record<string, any>} pose
+ */
+function setPose(camera, { position, rotation, quaternion, matrix, lookAt, up }) {
+  if (matrix) {
+    camera.matrix.fromArray(matrix).decompose(camera.position, camera.quaternion, camera.scale);
+    return;
+  }
+  camera.scale.set(1, 1, 1);
+  camera.position.set(...position);
+  if (lookAt) {
+    camera.up.set(...up);
+    camera.lookAt(...lookAt);
+  } else if (quaternion) camera.quaternion.set(...quaternion);
+  else camera.rotation.set(rotation[0], rotation[1], rotation[2], rotation[3] || "XYZ");
+}
 /** @param {any} spark */
 function showsSplats({ active, defaultView: { display } }) {
   return [active, display && display.accumulator].some((made) => made && made.splats && made.splats.numSplats > 0);

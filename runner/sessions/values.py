@@ -1,0 +1,117 @@
+"""Values of elements that no browser could be sent, or that would make a wrong picture without a word; no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from runner.errors import FrameError
+
+__all__ = ["refuse_unusable"]
+
+_SENDABLE = (str, int, float, bytes, bytearray, memoryview, list, tuple, dict, type(None))
+_NUMBERS = frozenset({int, float})
+# A longer list is data, and is looked at only when it is sent.
+_LONGEST_LIST = 64
+_POSE = frozenset({"position", "rotation", "quaternion", "scale", "matrix", "lookAt", "up"})
+# How many numbers the client, or the page script, takes of a camera; a rotation may name the order of its axes, too.
+_CAMERA_NUMBERS = {"position": 3, "rotation": 3, "quaternion": 4, "matrix": 16, "lookAt": 3, "up": 3}
+_CAMERA_SCALARS = ("width", "height", "fov", "near", "far", "top", "bottom", "left", "right", "downsample")
+
+
+def refuse_unusable(node: Mapping[str, Any], branches: tuple[str, ...]) -> None:
+    """Raises FrameError for a field of an element that holds what cannot be used. branches: what holds elements."""
+    is_camera = node.get("tag") == "CameraView"
+    for name, own in node.items():
+        if name in branches or (not is_camera and _is_surely_good(name, own)):
+            continue
+        for field, value in _fields(own, name):
+            reason = _why_unusable(field.rpartition(".")[2], value)
+            if not reason and is_camera:
+                reason = _why_no_camera(field, value)
+            if reason:
+                raise FrameError(f"element {node.get('key')!r}: its {field} {reason}")
+
+
+def _is_surely_good(name: str, value: Any) -> bool:
+    """Quick, for what nearly all elements hold: short lists of small numbers, plain text, dicts of these."""
+    kind = value.__class__
+    if kind is str:
+        return bool(value.isascii())
+    if kind is dict:
+        return all(_is_surely_good(part, inner) for part, inner in value.items())
+    if kind is list or kind is tuple:
+        if len(value) > _LONGEST_LIST or name.endswith(("map", "Map")):
+            return False
+        return all(_is_small(item) for item in value)
+    return kind is bool or (_is_small(value) and not name.endswith(("map", "Map")))
+
+
+def _is_small(value: Any) -> bool:
+    return value.__class__ in _NUMBERS and -1e18 < value < 1e18
+
+
+def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What an element's props hold, by their names and those of the dicts within, and single items of short lists."""
+    if isinstance(value, Mapping):
+        for part, inner in value.items():
+            yield from _fields(inner, f"{name}.{part}" if name else str(part))
+        return
+    yield name, value
+    if isinstance(value, (list, tuple)) and len(value) <= _LONGEST_LIST:
+        for item in value:
+            if not isinstance(item, float):
+                yield from _fields(item, f"{name}[]")
+
+
+def _why_unusable(name: str, value: Any) -> str:
+    if isinstance(value, PurePath):
+        return f"is the path {str(value)!r}, and a browser takes a URL: campaign.asset(…) makes one of a file"
+    if not isinstance(value, _SENDABLE):
+        return f"is a {type(value).__name__}, which cannot be sent to a browser"
+    if (name == "map" or name.endswith("Map")) and not isinstance(value, (str, type(None))):
+        return (
+            f"is {_kind_of(value)}, and Vuer's client takes the URL of a picture there: write it to a file, and "
+            "give campaign.asset(…)"
+        )
+    if isinstance(value, str) and not _is_text(value):
+        return f"is {value[:80]!r}, which is no text that can be sent"
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return "is a whole number of more than 64 bits, which cannot be sent to a browser"
+    if name in _POSE and not all(map(math.isfinite, _numbers(value))):
+        return f"is {value!r}: with that it would be in no picture"
+    return ""
+
+
+def _why_no_camera(field: str, value: Any) -> str:
+    count = _CAMERA_NUMBERS.get(field)
+    if count:
+        values = list(value) if isinstance(value, (list, tuple)) else []
+        if field == "rotation" and len(values) == 4 and isinstance(values[3], str):
+            values.pop()
+        if len(values) != count or len(_numbers(values)) != count:
+            return f"takes {count} numbers in one list, and got {str(value)[:80]}"
+    elif field in _CAMERA_SCALARS and (len(_numbers([value])) != 1 or not math.isfinite(value)):
+        return f"takes a number, and got {str(value)[:80]}"
+    return ""
+
+
+def _numbers(value: Any) -> list[float]:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return [item for item in items if isinstance(item, (int, float)) and not isinstance(item, bool)]
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "a list of numbers, or an array,"
+    return f"a {type(value).__name__}"
