@@ -24,7 +24,7 @@ class Tab(SceneOps):
     """A session whose page does nothing."""
 
     owner, settle_s, is_spoiled, lasting, browser, renderer = PERSON, 0.0, False, "", "", ""
-    unseen = {}
+    remarks = {}
 
     def __init__(self, name: str):
         self.name, self.client = name, {}

@@ -61,7 +61,7 @@ class TabSession(Protocol):
     end: asyncio.Future[TabEnd]
     is_spoiled: bool
     lasting: str
-    unseen: Mapping[str, str]
+    remarks: Mapping[str, str]
     last_frame: Frame | None
     settle_s: float
     set: Any

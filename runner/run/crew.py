@@ -55,7 +55,7 @@ class Crew:
         self._come_back = come_back
         self._looking = asyncio.Lock()
         self._has_told_lasting = False
-        self._told_unseen: set[str] = set()
+        self._told: set[str] = set()
         if not context.campaign.isolate:
             context.guard.note(
                 "order", "isolate=False: pictures depend on the order of the jobs in their tab"
@@ -194,11 +194,11 @@ class Crew:
         session.owner.rendered()
         if session.lasting and not self._has_told_lasting:
             self._has_told_lasting = True
-            kept = f"{session.lasting} stays in the page for good"
-            self._context.guard.tell("page", f"{kept}: it is loaded anew, and so after each such job")
-        for kind, reason in session.unseen.items():
-            if kind not in self._told_unseen:
-                self._told_unseen.add(kind)
+            after = f"after job {lease.key} and each like it"
+            self._context.guard.tell("page", f"the page is loaded anew {after}: {session.lasting}")
+        for kind, reason in session.remarks.items():
+            if kind not in self._told:
+                self._told.add(kind)
                 self._context.guard.tell("page", reason)
         settling = asyncio.create_task(self._settler.settle(attempt))
         if not attempt.is_good or self._company.is_suspect(lease.job_id):

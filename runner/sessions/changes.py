@@ -69,7 +69,7 @@ class Changes:
 
     first: those that must have been rendered before the rest are sent; mostly none.
     rest: the others; updates stand last.
-    lasting: what of all this stays in the page whatever is sent later, in words; else ''.
+    lasting: what a job has done that stays in the page whatever is sent later, as a sentence; else ''.
     """
 
     first: list[dict[str, Any]]
@@ -82,7 +82,7 @@ def changes(shown: Scene, wanted: Scene) -> Changes:
     if shown.props[ROOT] != wanted.props[ROOT]:
         empty = {"tag": "Scene", **{branch: [] for branch in ROOT_BRANCHES}}
         whole = {"tag": "Scene", **wanted.node(ROOT)}
-        reason = "what a job has set of the scene itself, such as its background,"
+        reason = "it has set what belongs to the scene itself, such as its background"
         return Changes([_message("SET", empty)], [_message("SET", whole)], reason)
     found = _differences(shown, wanted)
     updates, anew, lost = found.updates, found.anew, found.lost
@@ -208,7 +208,7 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[bool, str]:
-    """Whether the element may change in place, and why the change stays in the page; '' where it does not."""
+    """Whether the element may change in place, and why the page must be loaded anew then; '' where not."""
     old, new = shown.props[key], wanted.props[key]
     tag = new.get("tag")
     if tag == _CAMERA == old.get("tag"):
@@ -218,10 +218,10 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
                 del named[name]
         # What a camera holds is moved by the client, which goes by the props that it got at any time.
         if wanted.lists.get((key, "children")) and whole_pose(old).keys() != whole_pose(new).keys():
-            unknown.append("pose, with what it holds,")
-        return True, f"camera {key!r}: its {', '.join(unknown)}" if unknown else ""
+            unknown.append("pose, with what it holds")
+        return True, f"its camera {key!r} keeps: {', '.join(unknown)}" if unknown else ""
     if tag not in _IN_PLACE or old.get("tag") not in _IN_PLACE:
-        return tag == old.get("tag"), f"element {key!r}: what a {tag} was changed by"
+        return tag == old.get("tag"), f"its element {key!r}, a {tag}, may keep what it was changed by"
     reason = next(iter(_kept(key, old, new)), "")
     if tag == old.get("tag") and named.keys() <= _IN_PLACE[tag] and _ABSENT not in named.values():
         is_smooth = "material" not in named or _is_uniform(old.get("material", {}), new.get("material", {}))
@@ -231,7 +231,7 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
     holds_camera = any(
         scene.props[other].get("tag") == _CAMERA for scene in (shown, wanted) for other in scene.below(key)
     )
-    return False, f"element {key!r}, which holds a camera and was made anew" if holds_camera else reason
+    return False, f"its element {key!r}, which holds a camera, was made anew" if holds_camera else reason
 
 
 def _is_uniform(old: Any, new: Any) -> bool:
@@ -247,10 +247,12 @@ def _kept(key: Key, *all_props: Mapping[str, Any]) -> list[str]:
     """What the client keeps of such an element for good, once it has shown it."""
     for props in all_props:
         if props.get("tag") not in _IN_PLACE and props.get("tag") != _CAMERA:
-            return [f"element {key!r}: a {props.get('tag')} may leave something behind"]
+            return [f"its element {key!r}, a {props.get('tag')}, may leave something behind"]
         material = props.get("material")
         if isinstance(material, dict) and any(name in material for name in _KEPT_MATERIAL):
-            return [f"element {key!r}: its {', '.join(n for n in _KEPT_MATERIAL if n in material)}"]
+            return [
+                f"the {', '.join(n for n in _KEPT_MATERIAL if n in material)} of its element {key!r} is kept"
+            ]
     return []
 
 

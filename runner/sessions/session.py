@@ -48,6 +48,8 @@ _DECODED_AT_ONCE_BYTES = 32768
 # The client's loaders look at a model's src only: another text or material file under the same key is
 # ignored.
 _MODEL_SOURCES = ("text", "buff", "mtl")
+# From so many on, the client's own time for a scene grows with their square: that is worth a word.
+_MANY_ELEMENTS = 4000
 
 
 class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
@@ -69,7 +71,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
     before it can be trusted again. lasting: what a job has changed for as long as the page lives.
-    unseen: why no picture shows what was asked for, by the kind of element.
+    remarks: what a person should know of the scene, by a word that stands for its kind.
     late_replies: pictures that came after nobody waited for them any more, and were dropped.
     last_frame: the last picture that came.
     """
@@ -81,7 +83,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.refused = ""
         self.is_spoiled = False
         self.lasting = ""
-        self.unseen: dict[str, str] = {}
+        self.remarks: dict[str, str] = {}
         self.settle_s = 0.0
         self.late_replies = 0
         self.last_frame: Frame | None = None
@@ -116,6 +118,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
         self._wanted, self._shown = self._base.copy(), self._base.copy()
+        self._remark_size()
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
         self._is_rendered = False
 
@@ -156,6 +159,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             return
         found = changes(self._shown, self._wanted)
         self._shown, self._is_changed = self._wanted.copy(), False
+        self._remark_size()
         if found.lasting and not self.lasting:
             self.lasting, self.is_spoiled = found.lasting, True
         if found.first:
@@ -168,6 +172,15 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             for message in found.rest:
                 self._send(message)
             self._is_rendered = False
+
+    def _remark_size(self) -> None:
+        count = len(self._wanted.props) - 1
+        if count >= _MANY_ELEMENTS:
+            self.remarks.setdefault(
+                "many",
+                f"the scene has {count:,} elements, and Vuer's client takes four times as long for twice as many: "
+                "one TriMesh, PointCloud or model (Glb) can show as much, and at once",
+            )
 
     def _render_first(self) -> None:
         """What was sent is to be rendered before what comes next, lest the client takes both for one change."""
@@ -196,7 +209,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             refuse_unusable(node, BRANCHES)
             reason = why_unseen(node)
             if reason:
-                self.unseen.setdefault(node["tag"], reason)
+                self.remarks.setdefault(node["tag"], reason)
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
 

@@ -1,7 +1,7 @@
 // What runner adds to the page of Vuer's web client: a picture is taken only when everything that was sent
 // before it is in the scene and loaded. Here its parts are put together, before the client's own scripts run.
 import { KNOWN_VERSIONS } from "./protocol.js";
-import { Timers } from "./timers.js";
+import { Timers, patientClock } from "./timers.js";
 import { React } from "./react.js";
 import { Loads, watchLoads } from "./loads.js";
 import { Scene } from "./scene.js";
@@ -66,7 +66,7 @@ function inject(window) {
       const hello = greeting(window, react);
       pictures.drawnBy(hello.renderer);
       line = new Line({
-        now: timers.now,
+        now: patientClock(timers.now),
         nextTurn: (f) => timers.nextTurn(f),
         inspect: (fence) => {
           if (scene.unfinished().length) lookSoon();

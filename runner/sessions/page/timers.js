@@ -2,6 +2,23 @@
 
 /** @typedef {() => void} Callback */
 
+const LONGEST_TURN_MS = 1000;
+
+/**
+ * A clock for limits: between two looks at it a second passes at most. While the client is busy with a large scene
+ * nobody can look, and what is being made is not late.
+ * @param {() => number} now
+ */
+export function patientClock(now) {
+  let passed = 0, seen = now();
+  return () => {
+    const time = now();
+    passed += Math.min(time - seen, LONGEST_TURN_MS);
+    seen = time;
+    return passed;
+  };
+}
+
 export class Timers {
   /** @type {Callback[] | null} */ #taken = null;
   /** @type {Callback[]} */ #turns = [];
