@@ -190,7 +190,7 @@ def night_of(faults: dict[str, str | None], beside: str, tmp_path) -> list[str]:
         "--halt",
         "never",
         "--worker-memory",
-        "1G",
+        "768M",
         "--recycle-after",
         500,
         environment=environment,

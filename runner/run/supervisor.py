@@ -260,18 +260,22 @@ class Supervisor:
                 over_at = over_at or now
                 if now - over_at > _EXIT_S:
                     return None
-            elif stopping.done():
+                continue
+            if stopping.done():
                 if not told_at:
                     told_at = now
                     process.channel.send("stop", reason=stopping.result().reason)
                 if still_s > _STILL_WHEN_STOPPING_S or now - told_at > _STOP_S:
                     return Fault(FaultKind.STOPPED)
-            elif still_s > (self._limit_s if life.has_begun else _LOADING_S):
-                return await asyncio.to_thread(self._seen, life, FaultKind.BLOCKED)
-            elif ticks % _WEIGH_EVERY == 0:
+                continue
+            is_blocked = still_s > (self._limit_s if life.has_begun else _LOADING_S)
+            if is_blocked or ticks % _WEIGH_EVERY == 0:
                 life.weigh()
+                # Who fills the memory may block the loop by it.
                 if life.memory_bytes > self._memory_bytes:
                     return await asyncio.to_thread(self._seen, life, FaultKind.GREW)
+            if is_blocked:
+                return await asyncio.to_thread(self._seen, life, FaultKind.BLOCKED)
 
     def _seen(self, life: _Life, kind: FaultKind, status: int = 0) -> Fault:
         running = life.process.board.running()

@@ -50,7 +50,8 @@ def _is_surely_good(name: str, value: Any) -> bool:
 
 
 def _is_small(value: Any) -> bool:
-    return value.__class__ in _NUMBERS and -1e18 < value < 1e18
+    kind = type(value)
+    return kind in _NUMBERS and bool(-1e18 < value < 1e18)
 
 
 def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
