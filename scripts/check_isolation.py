@@ -36,7 +36,7 @@ from PIL import Image
 from runner.browsers.find import find_browser
 from runner.browsers.launcher import _FLAGS, RASTERIZERS
 from runner.campaign import AssetFolder
-from runner.errors import FrameError
+from runner.errors import FrameError, SessionGone
 from runner.sessions.server import Server
 from runner.sessions.session import Session
 
@@ -415,6 +415,13 @@ class Case:
 
     async def history(self, pages: Pages, numbers: list[int]) -> list[np.ndarray]:
         """The pictures of the last of these jobs, rendered one after the other in a fresh page."""
+        while True:
+            try:
+                return await self._history(pages, numbers)
+            except SessionGone as error:
+                self.reasons[str(error)] += 1
+
+    async def _history(self, pages: Pages, numbers: list[int]) -> list[np.ndarray]:
         session = await pages.fresh()
         session.set_base(self.scene())
         pictures: list[np.ndarray] = []
@@ -454,6 +461,13 @@ class Case:
                 pictures = await render(session, self.jobs[number])
             except FrameError as error:
                 wrong.append((list(past), f"job {number} fails: {error}"))
+                continue
+            except (
+                SessionGone
+            ) as error:  # as when the machine was suspended: a run would take another page, too
+                self.reasons[str(error)] += 1
+                order.append(number)
+                session = None
                 continue
             if session.is_spoiled:
                 self.reasons[session.lasting or "worn"] += 1
