@@ -4,10 +4,10 @@
     python scripts/check_isolation.py --examples N [--jobs M] [--seed S] [--sessions 3] [--renderer swiftshader]
 
 Random scenes; to each, M random jobs that add, update, upsert, remove and set elements: nested, transparent,
-hidden, turned, lit, textured, loaded from files, written, moved between groups, removed and added anew, seen by
-cameras that move, in perspective and without. Each job is rendered in a fresh page first; then they come again
-and again in random order, in so many pages at once, each kept as long as its session allows it. Every picture
-must equal the job's first one, to the pixel. Exit status 1 when one does not.
+hidden, turned, lit, textured, loaded from files, written, made by workers or once a frame, moved between groups,
+removed and added anew, seen by cameras that move, in perspective and without. Each job is rendered in a fresh page
+first; then they come again and again in random order, in so many pages at once, each kept as long as its session
+allows it. Every picture must equal the job's first one, to the pixel. Exit status 1 when one does not.
 
 Plain chance, and not hypothesis: what costs is the fresh page that tells how a job looks alone, and a hundred
 examples share it here. A seed makes its scene, jobs and order again, and what differs is told with the shortest
@@ -52,6 +52,8 @@ class Files:
     """A folder with a few models and pictures; called with a name, it gives the URL."""
 
     MODELS = ("cube.obj", "roof.obj", "red.glb", "blue.glb")
+    SPLATS = ("ball.splat", "rod.splat")
+    DEPTHS = ("left.png", "right.png")
     PICTURES = ("stripes.png", "checks.png", "spot.png")
 
     def __init__(self, folder: Path):
@@ -69,6 +71,13 @@ class Files:
             colors = np.array([[40, 40 + 70 * number, 200], [250, 220, 60 * number]], np.uint8)
             Image.fromarray(colors[picture.astype(int)]).save(folder / name)
 
+        for name, shape in zip(self.SPLATS, ([0.5, 0.5, 0.5], [1, 0.1, 0.1])):
+            (folder / name).write_bytes(_splats(np.array(shape)))
+        for number, name in enumerate(self.DEPTHS):
+            depth = np.full((16, 16), 60, np.uint8)
+            depth[:, 8 * number : 8 * number + 8] = 180
+            Image.fromarray(depth).save(folder / name)
+
     def __call__(self, name: str) -> str:
         return self.folder.url(name)
 
@@ -76,6 +85,18 @@ class Files:
 def _obj(corners: list[tuple[float, float, float]], faces: list[tuple[int, ...]]) -> str:
     lines = [f"v {x} {y} {z}" for x, y, z in corners]
     return "\n".join([*lines, *("f " + " ".join(str(n + 1) for n in face) for face in faces)]) + "\n"
+
+
+def _splats(shape: np.ndarray) -> bytes:
+    """An ellipsoid's surface of 200 splats, each with a colour of its own, as a .splat file."""
+    chance = np.random.default_rng(0)
+    places = chance.normal(size=(200, 3))
+    places *= shape / np.linalg.norm(places, axis=1)[:, None]
+    colors = chance.integers(0, 256, (200, 3))
+    return b"".join(
+        struct.pack("3f3f4B4B", *place, 0.05, 0.05, 0.05, *color, 255, 255, 128, 128, 128)
+        for place, color in zip(places, colors.tolist(), strict=True)
+    )
 
 
 def _glb(color: list[float], size: float) -> bytes:
@@ -255,6 +276,24 @@ def text(chance: Chance, key: str) -> Any:
     return Text(words, key=key, **pose(chance), **some(chance, 0.5, lambda: color(chance), "color"))
 
 
+def late(chance: Chance, key: str) -> Any:
+    """What the client makes in workers, in effects or once a frame."""
+    from vuer.schemas import Billboard, BoundingBox, DepthPointCloud, InPlaceDepthPointCloud, SparkSplats
+
+    kind = chance.choice(["text", "text", "billboard", "box", "splats", "depth", "depth in place"])
+    if kind == "text":
+        return text(chance, key)
+    if kind == "billboard":
+        return Billboard(text(chance, f"{key}-text"), key=key, **pose(chance))
+    if kind == "box":
+        return BoundingBox(key=key, **pose(chance), **some(chance, 0.5, lambda: color(chance), "color"))
+    if kind == "splats":
+        return SparkSplats(key=key, src=chance.files(chance.choice(Files.SPLATS)), **pose(chance))
+    files = {"depth": chance.files(chance.choice(Files.DEPTHS)), "rgb": chance.files("spot.png")}
+    cloud = DepthPointCloud if kind == "depth" else InPlaceDepthPointCloud
+    return cloud(key=key, **files, position=[0, 0, 4], pointSize=3)
+
+
 def element(chance: Chance, key: str, depth: int = 0) -> Any:
     from vuer.schemas import Group
 
@@ -262,10 +301,7 @@ def element(chance: Chance, key: str, depth: int = 0) -> Any:
         inner = [f"{key}-{n}" for n in range(chance.choice([0, 1, 1, 2]))]
         children = [element(chance, name, depth + 1) for name in inner]
         return Group(*children, key=key, **pose(chance))
-    kinds = [solid] * 6 + [light, light, mesh, mark, model, model]
-    # What is written gives the next job a fresh page.
-    if chance.random() < 0.03:
-        kinds = [text]
+    kinds = [solid] * 6 + [light, light, mesh, mark, model, model, late]
     if key in ("lamp", "sun") and chance.random() < 0.9:
         kinds = [light]
     return chance.choice(kinds)(chance, key)

@@ -285,7 +285,6 @@ def test_a_pose_goes_back_to_the_neutral_one_in_place():
         {"materialType": "basic"},
         {"hide": True},
         {"outlines": True},
-        {"tag": "Sphere"},
     ],
 )
 def test_what_has_a_past_is_made_anew(props):
@@ -297,6 +296,17 @@ def test_what_has_a_past_is_made_anew(props):
     assert [node["key"] for node in found.first[0]["data"]["nodes"]] == ["ball"]
     (message,) = found.rest
     assert {"tag": "Box", "material": {"color": "red"}}.items() <= message["data"]["nodes"][0].items()
+
+
+def test_an_element_of_another_kind_takes_nothing_from_the_old_one():
+    """What was named to put the old one back, such as a neutral position, is no prop of the new one: it is added."""
+    base = scene_of(group("arm"))
+    base.update([{"key": "arm", "position": [0, 0, 0]}])
+    changed = base.copy()
+    changed.update([{"key": "arm", "tag": "DirectionalLight"}])
+    found = changes(base, changed)
+    assert found.first == [{"etype": "REMOVE", "ts": 0.0, "data": {"keys": ["arm"]}}]
+    assert [message["etype"] for message in found.rest] == ["ADD"]
 
 
 def test_what_a_job_added_is_taken_out_and_the_rest_is_left_alone():

@@ -46,6 +46,7 @@ _OTHERS = """
     AmbientLight DirectionalLight HemisphereLight PointLight RectAreaLight SpotLight
     AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
     Dae Fbx Pcd Frustum OrthographicFrustum PerspectiveFrustum
+    Text Billboard BoundingBox SparkSplats DepthPointCloud InPlaceDepthPointCloud
 """
 _IN_PLACE: dict[str, frozenset[str]] = {
     **dict.fromkeys(_PRIMITIVES.split(), _POSE | {"args", "material"}),
@@ -146,7 +147,8 @@ def _differences(shown: Scene, wanted: Scene) -> _Differences:
                 continue
             is_smooth, reason = _how(shown, wanted, key, named)
             reasons += [reason] if reason else []
-            if _ABSENT in named.values():
+            # Another kind of element takes what was named for the old one, such as a neutral position, for its own.
+            if _ABSENT in named.values() or old.get("tag") != new.get("tag"):
                 lost.add(key)
             else:
                 updates[key] = named
