@@ -66,6 +66,8 @@ WINGS: dict[str, list[str]] = {
         "scene",
         "cameras",
         "changes",
+        "messages",
+        "gate",
         "protocol",
         "session",
         "view",

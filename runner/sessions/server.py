@@ -11,15 +11,14 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import msgpack
 import vuer
 from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
+from runner.sessions.messages import unpacked
 from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
 from runner.sessions.script import page_script
 from runner.sessions.session import Session
@@ -167,7 +166,7 @@ class Server:
         try:
             async for message in socket:
                 if message.type is WSMsgType.BINARY:
-                    session.receive(_unpack(message.data))
+                    session.receive(unpacked(message.data))
                 elif message.type is WSMsgType.TEXT:
                     hello = session.receive_text(message.data)
                     self._arrival.set()
@@ -186,12 +185,3 @@ class Server:
             await session.disconnect(
                 "its page is loaded anew" if session.is_spoiled else "there is no more work"
             )
-
-
-def _unpack(data: bytes) -> dict[str, Any]:
-    """The message, or an empty one when it makes no sense: a broken tab must not end its session's loop."""
-    try:
-        event = msgpack.unpackb(data, raw=False)
-    except (ValueError, msgpack.UnpackException):
-        return {}
-    return event if isinstance(event, dict) else {}

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
 from contextvars import Context
 from typing import Any
 from uuid import uuid4
 
-import msgpack
 from aiohttp import web
 from vuer.events import ClientEvent, GrabRender, ServerEvent, Set
 from vuer.server import SceneOps
 
 from runner.errors import FrameError, SessionGone
 from runner.frame import Frame
-from runner.sessions.cameras import BRANCHES, Cameras
-from runner.sessions.changes import changes, is_made_anew
-from runner.sessions.kinds import refuse_kind, why_unseen
+from runner.sessions.cameras import Cameras
+from runner.sessions.changes import changes
+from runner.sessions.gate import Gate
+from runner.sessions.messages import packed, plain_message
 from runner.sessions.protocol import (
     FENCE,
     FORMATS,
@@ -38,18 +37,12 @@ from runner.sessions.protocol import (
     encode,
 )
 from runner.sessions.scene import ROOT, STAGING, Scene
-from runner.sessions.values import refuse_unusable
 from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
 
 # Decoding so little takes about as long as waking another thread for it would.
 _DECODED_AT_ONCE_BYTES = 32768
-# The client's loaders look at a model's src only: another text or material file under the same key is
-# ignored.
-_MODEL_SOURCES = ("text", "buff", "mtl")
-# From so many on, the client's own time for a scene grows with their square: that is worth a word.
-_MANY_ELEMENTS = 4000
 
 
 class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
@@ -83,7 +76,6 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.refused = ""
         self.is_spoiled = False
         self.lasting = ""
-        self.remarks: dict[str, str] = {}
         self.settle_s = 0.0
         self.late_replies = 0
         self.last_frame: Frame | None = None
@@ -100,7 +92,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._cameras = Cameras()
         self._last_data: dict[str, bytes] = {}
-        self._models: dict[str, dict[str, Any]] = {}
+        self._gate = Gate()
+        self.remarks = self._gate.remarks
         # The scene that each job begins with, that this job wants, and that the tab shows.
         self._base: Scene | None = None
         self._wanted = Scene()
@@ -112,13 +105,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
 
     def set_base(self, scene: Any) -> None:
         """Show this scene, with which from now on each job begins."""
-        message = _plain_message(Set(scene))
-        self._look_through(message["data"])
+        message = plain_message(Set(scene))
+        self._gate.look_through(message["data"])
+        self._gate.knows_base = True
         self._base = Scene()
         self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
         self._wanted, self._shown = self._base.copy(), self._base.copy()
-        self._remark_size()
+        self._gate.count(len(self._wanted.props) - 1)
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
         self._is_rendered = False
 
@@ -143,8 +137,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """Send one of Vuer's events, after everything sent before. Raises SessionGone."""
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
-        message = _plain_message(event)
-        self._look_through(message.get("data"))
+        message = plain_message(event)
+        self._gate.look_through(message.get("data"))
         if self._base is None:
             self._send(message)
         elif self._wanted.apply(message):
@@ -159,7 +153,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             return
         found = changes(self._shown, self._wanted)
         self._shown, self._is_changed = self._wanted.copy(), False
-        self._remark_size()
+        self._gate.count(len(self._wanted.props) - 1)
         if found.lasting and not self.lasting:
             self.lasting, self.is_spoiled = found.lasting, True
         if found.first:
@@ -172,15 +166,6 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             for message in found.rest:
                 self._send(message)
             self._is_rendered = False
-
-    def _remark_size(self) -> None:
-        count = len(self._wanted.props) - 1
-        if count >= _MANY_ELEMENTS:
-            self.remarks.setdefault(
-                "many",
-                f"the scene has {count:,} elements, and Vuer's client takes four times as long for twice as many: "
-                "one TriMesh, PointCloud or model (Glb) can show as much, and at once",
-            )
 
     def _render_first(self) -> None:
         """What was sent is to be rendered before what comes next, lest the client takes both for one change."""
@@ -202,44 +187,13 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self._post(translated)
         self.is_spoiled |= self._cameras.is_worn
 
-    def _look_through(self, data: Any) -> None:
-        """Refuse by name what would come out wrong, and note what no picture shows."""
-        for node in _nodes(data):
-            refuse_kind(node)
-            refuse_unusable(node, BRANCHES)
-            reason = why_unseen(node)
-            if reason:
-                self.remarks.setdefault(node["tag"], reason)
-            if any(name in node for name in _MODEL_SOURCES):
-                self._refuse_ignored_model(node)
-
-    def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
-        key: Any = node.get("key")
-        sources = {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
-        if self._base is not None and is_made_anew(node.get("tag")):
-            return
-        known = self._models.setdefault(key, sources)
-        if known != sources and known["src"] == sources["src"]:
-            raise FrameError(
-                f"element {key!r}: its {', '.join(n for n in sources if sources[n] != known[n])} cannot change, "
-                "because Vuer's client goes on showing what it loaded first; give its file by src, or "
-                "remove it and add one under another key instead"
-            )
-        self._models[key] = sources
-
     def _next_fence(self) -> dict[str, Any]:
         """The invisible element that shows, by its number, that all that was sent up to it is in the scene."""
         self._fence += 1
         return {"tag": "object3D", "key": FENCE, "visible": False, "userData": {"n": self._fence}}
 
     def _post(self, message: dict[str, Any]) -> None:
-        # The client reads times in whole milliseconds.
-        message["ts"] = int(message["ts"] * 1000)
-        try:
-            packed = msgpack.packb(message, use_single_float=True, default=_plain)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise FrameError(f"what the scene holds cannot be sent to the browser: {error}") from None
-        self._outbox.append(packed)
+        self._outbox.append(packed(message))
         self._wake.set()
 
     async def flush(self) -> None:
@@ -475,45 +429,3 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         end = await self.owner.end_of(reason)
         if not self.end.done():
             self.end.set_result(end)
-
-
-def _nodes(data: Any) -> Iterator[dict[str, Any]]:
-    """All elements of a serialized event, parents first."""
-    if isinstance(data, (list, tuple)):
-        for item in data:
-            yield from _nodes(item)
-    elif isinstance(data, dict):
-        if "tag" in data:
-            yield data
-        for branch in BRANCHES:
-            if branch in data:
-                yield from _nodes(data[branch])
-
-
-def _plain_message(event: ServerEvent) -> dict[str, Any]:
-    """The event as it is sent; with elements that were given as dicts copied, for they may be changed later."""
-    message: dict[str, Any] = event._serialize()
-    data = message.get("data")
-    if isinstance(data, dict) and any(isinstance(node, dict) for node in _raw_nodes(event.data)):
-        message["data"] = _copied(data)
-    return message
-
-
-def _copied(value: Any) -> Any:
-    """Dicts and lists copied, with arrays as lists of numbers, as Vuer makes them of its elements' own."""
-    if isinstance(value, dict):
-        return {name: _copied(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_copied(inner) for inner in value]
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _raw_nodes(data: Any) -> Iterable[Any]:
-    return data.get("nodes", ()) if isinstance(data, dict) else ()
-
-
-def _plain(value: Any) -> Any:
-    """NumPy arrays and numbers as plain ones, for msgpack."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"there is a {type(value).__name__}")

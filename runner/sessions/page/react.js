@@ -104,9 +104,12 @@ export class React {
   }
   /** What react-three-fiber knows of each scene. */
   *stores() {
+    for (const { store } of this.#scenes()) yield store;
+  }
+  *#scenes() {
     for (const [root, state] of this.#roots) {
       const store = state.isScene && root.containerInfo && root.containerInfo.getState && root.containerInfo.getState();
-      if (store) yield store;
+      if (store) yield { root, store };
     }
   }
   /**
@@ -115,9 +118,7 @@ export class React {
   subscribers() {
     /** @type {Subscriber[]} */
     const found = [];
-    for (const [root, state] of this.#roots) {
-      const store = state.isScene && root.containerInfo && root.containerInfo.getState && root.containerInfo.getState();
-      if (!store) continue;
+    for (const { root, store } of this.#scenes()) {
       const { subscribers } = store.internal;
       if (subscribers.some((/** @type {any} */ one) => !this.#owners.has(one.ref))) this.#findOwners(root, subscribers);
       for (const subscription of subscribers) {

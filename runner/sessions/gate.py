@@ -1,0 +1,70 @@
+"""What a tab's scene lets in: refused by name what would come out wrong; noted what a person should know.
+
+What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.errors import FrameError
+from runner.sessions.cameras import BRANCHES
+from runner.sessions.changes import is_made_anew
+from runner.sessions.kinds import refuse_kind, why_unseen
+from runner.sessions.messages import nodes_of
+from runner.sessions.values import refuse_unusable
+
+__all__ = ["Gate"]
+
+# The client's loaders look at a model's src only: another text or material file under the same key is
+# ignored.
+_MODEL_SOURCES = ("text", "buff", "mtl")
+# From so many on, the client's own time for a scene grows with their square: that is worth a word.
+_MANY_ELEMENTS = 4000
+
+
+class Gate:
+    """Looks through what is asked of one tab's scene.
+
+    remarks: what a person should know of it, by a word that stands for its kind. knows_base: whether the tab's
+    scene has a base; then an element can be made anew where the client would go on showing the old one.
+    """
+
+    def __init__(self) -> None:
+        self.remarks: dict[str, str] = {}
+        self.knows_base = False
+        self._models: dict[Any, dict[str, Any]] = {}
+
+    def look_through(self, data: Any) -> None:
+        """See each element of a message's data. Raises FrameError for one that would come out wrong."""
+        for node in nodes_of(data):
+            refuse_kind(node)
+            refuse_unusable(node, BRANCHES)
+            reason = why_unseen(node)
+            if reason:
+                self.remarks.setdefault(node["tag"], reason)
+            if any(name in node for name in _MODEL_SOURCES):
+                self._refuse_ignored_model(node)
+
+    def count(self, elements: int) -> None:
+        """So many elements are in the scene."""
+        if elements >= _MANY_ELEMENTS:
+            self.remarks.setdefault(
+                "many",
+                f"the scene has {elements:,} elements, and Vuer's client takes four times as long for twice as many: "
+                "one TriMesh, PointCloud or model (Glb) can show as much, and at once",
+            )
+
+    def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
+        key: Any = node.get("key")
+        sources = {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}
+        if self.knows_base and is_made_anew(node.get("tag")):
+            return
+        known = self._models.setdefault(key, sources)
+        if known != sources and known["src"] == sources["src"]:
+            raise FrameError(
+                f"element {key!r}: its {', '.join(n for n in sources if sources[n] != known[n])} cannot change, "
+                "because Vuer's client goes on showing what it loaded first; give its file by src, or "
+                "remove it and add one under another key instead"
+            )
+        self._models[key] = sources

@@ -1,0 +1,75 @@
+"""Vuer's events as plain messages, and these as the bytes that the client reads; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgpack
+from vuer.events import ServerEvent
+
+from runner.errors import FrameError
+from runner.sessions.cameras import BRANCHES
+
+__all__ = ["nodes_of", "packed", "plain_message", "unpacked"]
+
+
+def plain_message(event: ServerEvent) -> dict[str, Any]:
+    """The event as it is sent; with elements that were given as dicts copied, for they may be changed later."""
+    message: dict[str, Any] = event._serialize()
+    data = message.get("data")
+    if isinstance(data, dict) and any(isinstance(node, dict) for node in _given_nodes(event.data)):
+        message["data"] = _copied(data)
+    return message
+
+
+def nodes_of(data: Any) -> Iterator[dict[str, Any]]:
+    """All elements of a message's data, parents first."""
+    if isinstance(data, (list, tuple)):
+        for item in data:
+            yield from nodes_of(item)
+    elif isinstance(data, dict):
+        if "tag" in data:
+            yield data
+        for branch in BRANCHES:
+            if branch in data:
+                yield from nodes_of(data[branch])
+
+
+def packed(message: dict[str, Any]) -> bytes:
+    """The message, with its time in whole milliseconds and numbers in single floats. Raises FrameError."""
+    message["ts"] = int(message["ts"] * 1000)
+    try:
+        found: bytes = msgpack.packb(message, use_single_float=True, default=_plain)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FrameError(f"what the scene holds cannot be sent to the browser: {error}") from None
+    return found
+
+
+def unpacked(data: bytes) -> dict[str, Any]:
+    """A message of the client; empty when it makes no sense: a broken tab must not end its session's loop."""
+    try:
+        event = msgpack.unpackb(data, raw=False)
+    except (ValueError, msgpack.UnpackException):
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _given_nodes(data: Any) -> Iterable[Any]:
+    return data.get("nodes", ()) if isinstance(data, dict) else ()
+
+
+def _copied(value: Any) -> Any:
+    """Dicts and lists copied, with arrays as lists of numbers, as Vuer makes them of its elements' own."""
+    if isinstance(value, dict):
+        return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(inner) for inner in value]
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _plain(value: Any) -> Any:
+    """NumPy arrays and numbers as plain ones, for msgpack."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"there is a {type(value).__name__}")
