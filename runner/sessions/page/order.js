@@ -4,6 +4,10 @@
 // things are equally far; so a picture would depend on what was hidden, removed or made anew before. Here the
 // order in the scene takes the place of the age: in a fresh page these are the same.
 
+import { isSplatRenderer } from "./scene.js";
+
+const LAST = Number.MAX_SAFE_INTEGER;
+
 /** What three.js sorts. @typedef {{ object: any, material: any, groupOrder: number, renderOrder: number, z: number }} Item */
 
 export class Order {
@@ -27,7 +31,8 @@ export class Order {
     let place = 0;
     const materials = new Set();
     scene.traverse((/** @type {any} */ object) => {
-      this.#places.set(object, ++place);
+      // What draws splats, for all that are there, comes into the scene when its code has been loaded, sooner or later.
+      this.#places.set(object, isSplatRenderer(object) ? LAST : ++place);
       for (const material of [].concat(object.material || [])) {
         if (materials.has(material)) continue;
         materials.add(material);

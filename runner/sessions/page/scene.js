@@ -106,7 +106,7 @@ export class Scene {
     const found = [];
     for (const store of this.#react.stores()) {
       for (const child of store.scene.children || []) {
-        if (!child.defaultView || !child.pendingUpdate) continue;
+        if (!isSplatRenderer(child)) continue;
         if (!this.#splatsIn(store.scene).length && !showsSplats(child)) continue;
         if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child, () => this.#drawn.set(child, hasDrawn(child))); }
         found.push(child);
@@ -172,6 +172,8 @@ function setPose(camera, { position, rotation, quaternion, matrix, lookAt, up })
   } else if (quaternion) camera.quaternion.set(...quaternion);
   else camera.rotation.set(rotation[0], rotation[1], rotation[2], rotation[3] || "XYZ");
 }
+/** Whether it is Spark's. @param {any} object */
+export function isSplatRenderer(object) { return Boolean(object.defaultView && object.pendingUpdate); }
 /** @param {any} spark */
 function showsSplats({ active, defaultView: { display } }) {
   return [active, display && display.accumulator].some((made) => made && made.splats && made.splats.numSplats > 0);
