@@ -46,7 +46,7 @@ _OTHERS = """
     AmbientLight DirectionalLight HemisphereLight PointLight RectAreaLight SpotLight
     AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
     Dae Fbx Pcd Frustum OrthographicFrustum PerspectiveFrustum
-    Text Billboard BoundingBox SparkSplats DepthPointCloud InPlaceDepthPointCloud
+    Text Billboard BoundingBox DepthPointCloud InPlaceDepthPointCloud
 """
 _IN_PLACE: dict[str, frozenset[str]] = {
     **dict.fromkeys(_PRIMITIVES.split(), _POSE | {"args", "material"}),
