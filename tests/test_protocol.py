@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.sessions.protocol import Grab, Hello, Refused, decode, encode
+from runner.sessions.protocol import Grab, Hello, Refused, decode, encode, joined, parted
 from runner.sessions.script import page_script
 
 ROOT = Path(__file__).parents[1]
@@ -51,3 +51,13 @@ def test_the_pages_modules_are_one_script(tmp_path):
     assert all(script.count(f"const module_{name} = ") == 1 for name in modules)
     assert max(places, key=places.get) == "main"
     assert "\nimport " not in script and "\nexport " not in script
+
+
+def test_messages_that_go_together_come_apart_as_they_were():
+    """A parcel has the bytes that tests/page/client.test.js reads, and gives back texts and bytes in order."""
+    messages = ["{}", b"\x81\xa1a\x01", "é"]
+    parcel = joined(messages)
+    assert parcel.hex() == "c1" + "01000000027b7d" + "000000000481a16101" + "0100000002c3a9"
+    assert parted(parcel) == messages
+    assert parted(b"\x81\xa1a\x01") == [b"\x81\xa1a\x01"]
+    assert parted("{}") == ["{}"]

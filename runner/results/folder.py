@@ -15,7 +15,6 @@ process was killed between the last file and the commit. See Store.adopt.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -57,7 +56,7 @@ class ResultsFolder:
         name = _folder_name(key)
         if attempt > 1:
             name = f"{name}~{attempt}"
-        return self.folder / "jobs" / f"{job_id // JOBS_PER_FOLDER:04d}" / name
+        return self.folder / f"jobs/{job_id // JOBS_PER_FOLDER:04d}/{name}"
 
     def write(self, lease: Lease, name: str, content: bytes, kind: str) -> Artifact:
         """Write one file: temporary name, fsync, rename. Its name is on disk for sure after settle.
@@ -105,7 +104,7 @@ class ResultsFolder:
             "metrics": json.loads(metrics),
             "marks": marks,
             "suspicion": outcome.suspicion,
-            "artifacts": [dataclasses.asdict(artifact) for artifact in outcome.artifacts],
+            "artifacts": [vars(artifact) for artifact in outcome.artifacts],
         }
         path = self.folder_of(lease) / MANIFEST
         _write_file(path, json.dumps(manifest, allow_nan=False).encode(), f"{lease.worker_id:x}")

@@ -26,13 +26,14 @@ class TimeLimit:
         self._given_s = given_s
         count, median_s = known
         self._durations_s: deque[float] = deque([median_s] * count, maxlen=200)
+        self._learnt_from = count
         self._learnt_s = max(_TIMES * median_s, _LEAST_S) if count >= _KNOWN_FROM else _GENEROUS_S
 
     def learn(self, duration_s: float) -> None:
         """One has ended well after that time."""
         self._durations_s.append(duration_s)
-        count = len(self._durations_s)
-        if count >= _KNOWN_FROM and (count == _KNOWN_FROM or count % _KNOWN_FROM == 0):
+        self._learnt_from += 1
+        if self._learnt_from % _KNOWN_FROM == 0:
             self._learnt_s = max(_TIMES * median(self._durations_s), _LEAST_S)
 
     @property

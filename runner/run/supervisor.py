@@ -200,9 +200,10 @@ class Supervisor:
             self.sessions, self.trouble = message["sessions"], message["trouble"]
             self._known |= message["known"]
         elif kind == "settled":
-            life.settled += 1
-            self._suspects.discard(message["job"])
-            self._count(message["job"], message["attempt"], message["error"])
+            life.settled += len(message["attempts"])
+            for job_id, attempt, error in message["attempts"]:
+                self._suspects.discard(job_id)
+                self._count(job_id, attempt, error)
         elif kind == "alone":
             life.alone = message["job"]
         elif kind == "event":

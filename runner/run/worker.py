@@ -28,7 +28,7 @@ from runner.tabs import PERSON
 
 __all__ = ["serve"]
 
-_BEAT_S, _TELL_S = 0.1, 0.25
+_BEAT_S, _TELL_S, _TELL_SETTLED_S = 0.1, 0.25, 0.1
 _TABS_AWAY_S = 5.0
 _LOOK_AGAIN_S = 0.1
 
@@ -99,6 +99,30 @@ class _Outpost:
         return new_id
 
 
+class _Settled:
+    """Tells the supervisor of attempts that have ended: of one that failed at once, of others ten times a second."""
+
+    def __init__(self, channel: Channel):
+        self._channel = channel
+        self._untold: list[tuple[int, int, str]] = []
+        self._told_at = -_TELL_SETTLED_S
+
+    def add(self, job_id: int, attempt: int, error: str) -> None:
+        """That attempt has ended; error: why it failed, or ''."""
+        if not self._untold:
+            next_s = self._told_at + _TELL_SETTLED_S - time.monotonic()
+            asyncio.get_running_loop().call_later(max(next_s, 0.0), self.tell)
+        self._untold.append((job_id, attempt, error))
+        if error:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell of all that have ended so far."""
+        if self._untold:
+            self._channel.send("settled", attempts=self._untold)
+            self._untold, self._told_at = [], time.monotonic()
+
+
 class _Worker:
     def __init__(self, channel: Channel, board: Board, spec: WorkerSpec, outpost: _Outpost, ending: Ending):
         self._channel, self._board, self._spec = channel, board, spec
@@ -123,10 +147,11 @@ class _Worker:
                 TimeLimit(campaign.policy.stall_s, spec.steps_known),
             )
             company = Company(spec.suspects, tell=lambda job_id: self._channel.send("alone", job=job_id))
+            settled = _Settled(self._channel)
 
             def on_settled(job_id: int, attempt: int, error: str) -> None:
                 company.clear(job_id)
-                self._channel.send("settled", job=job_id, attempt=attempt, error=error)
+                settled.add(job_id, attempt, error)
 
             context = RunContext(
                 campaign,
@@ -141,7 +166,10 @@ class _Worker:
                 on_settled=on_settled,
             )
             crew = Crew(context, spec.worker_id, self._outpost.come_back, company)
-            await self._serve(campaign, crew, limits)
+            try:
+                await self._serve(campaign, crew, limits)
+            finally:
+                settled.tell()
 
     async def _serve(self, campaign: Campaign, crew: Crew, limits: Limits) -> None:
         spec, ending = self._spec, self._ending

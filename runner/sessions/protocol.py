@@ -6,8 +6,9 @@ The page's side, page/protocol.js, is written from here by scripts/write_page_pr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FROM_PAGE",
     "KNOWN_VERSIONS",
     "LARGEST_MESSAGE_BYTES",
+    "PARCEL",
     "TO_PAGE",
     "Bye",
     "Grab",
@@ -27,6 +29,8 @@ __all__ = [
     "Render",
     "decode",
     "encode",
+    "joined",
+    "parted",
 ]
 
 # The key of the invisible element that shows, by its number, that all that was sent before it is in the scene.
@@ -35,6 +39,8 @@ FENCE = "__fence"
 FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"}
 # What a browser may send at once: a picture of 8192x8192 pixels as a PNG, but not bare.
 LARGEST_MESSAGE_BYTES = 1 << 28
+# The first byte of several messages that are sent as one; MessagePack has no use for it.
+PARCEL = 0xC1
 # The parts of the client that this was tried with.
 KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
 
@@ -122,7 +128,34 @@ _KINDS = {kind.type: kind for kind in FROM_PAGE}
 
 def encode(message: Message) -> str:
     """The message as the page reads it."""
-    return json.dumps({"type": message.type} | asdict(message))
+    return json.dumps({"type": message.type} | vars(message))
+
+
+# In a parcel each message has before it whether it is a text, and how many bytes it has.
+_PART = struct.Struct(">?I")
+
+
+def joined(messages: Iterable[bytes | str]) -> bytes:
+    """Several messages to the page as one: what costs is that something comes, here and in the browser."""
+    parts = [bytes([PARCEL])]
+    for message in messages:
+        content = message.encode() if isinstance(message, str) else message
+        parts += [_PART.pack(isinstance(message, str), len(content)), content]
+    return b"".join(parts)
+
+
+def parted(message: bytes | str) -> list[bytes | str]:
+    """The messages that joined() was given; of any other message that alone."""
+    if isinstance(message, str) or message[:1] != bytes([PARCEL]):
+        return [message]
+    found: list[bytes | str] = []
+    at = 1
+    while at < len(message):
+        is_text, length = _PART.unpack_from(message, at)
+        content = message[at + _PART.size : at + _PART.size + length]
+        found.append(content.decode() if is_text else content)
+        at += _PART.size + length
+    return found
 
 
 def decode(text: str) -> Message | None:

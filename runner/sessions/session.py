@@ -35,6 +35,7 @@ from runner.sessions.protocol import (
     Render,
     decode,
     encode,
+    joined,
 )
 from runner.sessions.scene import ROOT, STAGING, Scene
 from runner.tabs import PERSON, TabEnd, TabOwner
@@ -43,6 +44,8 @@ __all__ = ["Session"]
 
 # Decoding so little takes about as long as waking another thread for it would.
 _DECODED_AT_ONCE_BYTES = 32768
+# What is larger is sent as it is, not copied.
+_LARGEST_PARCEL_BYTES = 65536
 
 
 class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
@@ -204,7 +207,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     async def _empty_outbox(self) -> None:
         async with self._sending:
             while self._outbox:
-                message = self._outbox.popleft()
+                message = self._next_to_send()
                 try:
                     if isinstance(message, str):
                         await self._socket.send_str(message)
@@ -214,6 +217,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                     self.close(str(error) or "the connection broke")
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
+
+    def _next_to_send(self) -> bytes | str:
+        """The first that waits to be sent; small ones go together."""
+        messages = [self._outbox.popleft()]
+        size = len(messages[0])
+        while self._outbox and (size := size + len(self._outbox[0])) <= _LARGEST_PARCEL_BYTES:
+            messages.append(self._outbox.popleft())
+        return messages[0] if len(messages) == 1 else joined(messages)
 
     async def keep_sending(self) -> None:
         """Send what is posted, as it comes, until the tab is gone; costs nothing while nothing is posted."""

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Frames } from "../../runner/sessions/page/frames.js";
 
-const vector = (...numbers) => ({ numbers, toArray: () => numbers });
+const vector = (...numbers) => ({ numbers, toArray(all, at) { numbers.forEach((number, i) => { all[at + i] = number; }); } });
 function element(onFrame) {
   const object = {
     visible: true, position: vector(0, 0, 0), quaternion: vector(0, 0, 0, 1), scale: vector(1, 1, 1),

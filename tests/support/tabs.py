@@ -10,6 +10,7 @@ import msgpack
 from vuer.schemas import CameraView, Scene
 
 from runner.sessions import Server
+from runner.sessions.protocol import parted
 
 
 class Tab:
@@ -17,6 +18,7 @@ class Tab:
 
     def __init__(self, websocket):
         self.websocket = websocket
+        self._waiting = []
 
     async def hello(self, **more):
         await self.say({"type": "hello", "ok": True, "versions": {}} | more)
@@ -27,12 +29,13 @@ class Tab:
 
     async def next(self):
         """The next message: a dict with etype, or a text message with type."""
-        message = await asyncio.wait_for(self.websocket.receive(), 10)
-        if message.type is aiohttp.WSMsgType.TEXT:
-            return json.loads(message.data)
-        if message.type is aiohttp.WSMsgType.BINARY:
-            return msgpack.unpackb(message.data)
-        return {"type": message.type.name}
+        if not self._waiting:
+            message = await asyncio.wait_for(self.websocket.receive(), 10)
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                return {"type": message.type.name}
+            self._waiting = parted(message.data)
+        first = self._waiting.pop(0)
+        return json.loads(first) if isinstance(first, str) else msgpack.unpackb(first)
 
     async def until_grab(self):
         """Messages up to the next picture request, which is the last."""

@@ -2,6 +2,7 @@
 //
 // It takes data.arrayBuffer() of each message once, decodes it, and hands it to its subscribers by
 // setTimeout(f, 0): these calls are kept, to run them in order.
+import { PARCEL } from "./protocol.js";
 
 // The client tells the console about each rendering; what reads the console costs more than the picture.
 const CHATTER = ["Updated tree:", "scale", "movalble"];
@@ -63,6 +64,24 @@ export class Inlet {
     }
     return isRead;
   }
+}
+
+/**
+ * The messages that the server has sent as one.
+ * @param {any} data a text, or an ArrayBuffer
+ * @returns {any[]}
+ */
+export function messagesIn(data) {
+  const bytes = typeof data === "string" ? null : new DataView(data);
+  if (!bytes || !bytes.byteLength || bytes.getUint8(0) !== PARCEL) return [data];
+  const found = [];
+  for (let at = 1; at < bytes.byteLength;) { // each has before it whether it is a text, and how many bytes it has
+    const start = at + 5, isText = bytes.getUint8(at);
+    at = start + bytes.getUint32(at + 1);
+    const content = data.slice(start, at);
+    found.push(isText ? new TextDecoder().decode(content) : content);
+  }
+  return found;
 }
 
 /**

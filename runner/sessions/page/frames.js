@@ -11,7 +11,7 @@ const MOST = 120;
 export class Frames {
   #react; #onError;
   /** How many there were for the next picture. */ #count = 0;
-  /** What the elements looked like after the last one. */ #seen = "";
+  /** What the elements looked like after the last one. @type {any[]} */ #seen = [];
 
   /**
    * @param {Pick<import("./react.js").React, "subscribers">} react
@@ -22,7 +22,7 @@ export class Frames {
     this.#onError = onError;
   }
   /** The next picture is another one. */
-  begin() { this.#count = 0; this.#seen = ""; }
+  begin() { this.#count = 0; this.#seen = []; }
   /**
    * Make frames happen; whether the elements have come to rest. Otherwise to be called again when all is still.
    * @param {() => boolean} isStirred whether a frame has begun something that must end before the next
@@ -32,7 +32,7 @@ export class Frames {
     if (!subscribers.length) return true;
     while (this.#count < MOST) {
       this.#advance(subscribers);
-      const looks = looksOf(subscribers), isAtRest = looks === this.#seen;
+      const looks = looksOf(subscribers), isAtRest = areAlike(looks, this.#seen);
       this.#seen = looks;
       if (isStirred()) return false;
       if (isAtRest) return true;
@@ -67,24 +67,28 @@ function looksOf(subscribers) {
       top.traverse((/** @type {any} */ object) => {
         if (seen.has(object)) return;
         seen.add(object);
-        parts.push(object.visible, ...object.position.toArray(), ...object.quaternion.toArray(), ...object.scale.toArray());
+        parts.push(object.visible);
+        for (const vector of [object.position, object.quaternion, object.scale]) vector.toArray(parts, parts.length);
         if (object.isInstancedMesh) parts.push(object.count, object.instanceMatrix.version);
         if (object.morphTargetInfluences) parts.push(...object.morphTargetInfluences);
         const { geometry, material } = object;
         if (geometry) for (const part of Object.values(geometry.attributes || {})) parts.push(part.isInterleavedBufferAttribute ? part.data.version : part.version);
-        for (const one of [].concat(material || [])) parts.push(...looksOfMaterial(one));
+        for (const one of [].concat(material || [])) addLooksOfMaterial(one, parts);
       });
     }
   }
-  return parts.join();
+  return parts;
 }
-/** @param {any} material */
-function* looksOfMaterial(material) {
-  yield material.version;
-  yield material.opacity;
-  if (material.color && material.color.getHex) yield material.color.getHex();
+/** @param {any} material @param {any[]} parts */
+function addLooksOfMaterial(material, parts) {
+  parts.push(material.version, material.opacity);
+  if (material.color && material.color.getHex) parts.push(material.color.getHex());
   for (const { value } of Object.values(material.uniforms || {})) {
-    if (typeof value === "number" || typeof value === "boolean") yield value;
-    else if (value && value.toArray) yield value.toArray();
+    if (typeof value === "number" || typeof value === "boolean") parts.push(value);
+    else if (value && value.toArray) value.toArray(parts, parts.length);
   }
+}
+/** @param {any[]} some @param {any[]} others */
+function areAlike(some, others) {
+  return some.length === others.length && some.every((part, i) => part === others[i] || Object.is(part, others[i]));
 }

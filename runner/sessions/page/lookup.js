@@ -31,6 +31,8 @@ export class Lookup {
     this.shot = null;
     /** What it is drawn into. @type {WebGLFramebuffer | null} */
     this.target = null;
+    /** Whether its half floats can be read; to ask has the page wait for the GPU. @type {WeakMap<WebGLFramebuffer, boolean>} */
+    this.canRead = new WeakMap();
     this.checksLeft = Lookup.CHECKS;
     this.isOff = false;
   }
@@ -100,22 +102,23 @@ export class Lookup {
   read(width, height, readPixels, mark) {
     const { gl, target, table } = this;
     if (!table || !target) return null;
-    const pixels = new Uint8Array(4 * width * height);
+    const pixels = new Uint8Array(4 * width * height), words = new Uint32Array(pixels.buffer);
     if (!this.halfs || this.halfs.length !== pixels.length) this.halfs = new Uint16Array(pixels.length);
     const { halfs } = this, seen = new Uint8Array(halfs.buffer, 0, mark.length);
     gl.bindFramebuffer(gl.READ_FRAMEBUFFER, target);
-    const canRead = gl.getParameter(gl.IMPLEMENTATION_COLOR_READ_TYPE) === gl.HALF_FLOAT;
+    let canRead = this.canRead.get(target);
+    if (canRead === undefined) {
+      canRead = gl.getParameter(gl.IMPLEMENTATION_COLOR_READ_TYPE) === gl.HALF_FLOAT;
+      this.canRead.set(target, canRead);
+    }
     if (canRead) {
       seen.set(mark);
       readPixels.call(gl, 0, 0, width, height, gl.RGBA, gl.HALF_FLOAT, halfs);
     }
     gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
     if (!canRead) return null;
-    for (let i = 0; i < halfs.length; i += 4) {
-      pixels[i] = table[halfs[i]];
-      pixels[i + 1] = table[halfs[i + 1]];
-      pixels[i + 2] = table[halfs[i + 2]];
-      pixels[i + 3] = 255;
+    for (let i = 0, half = 0; i < words.length; i++, half += 4) { // all machines with a browser are little-endian
+      words[i] = table[halfs[half]] | (table[halfs[half + 1]] << 8) | (table[halfs[half + 2]] << 16) | 0xff000000;
     }
     return { pixels, isLost: mark.every((byte, i) => seen[i] === byte) };
   }

@@ -11,7 +11,7 @@ import { Faults } from "./faults.js";
 import { watchMedia } from "./media.js";
 import { watchWorkers } from "./workers.js";
 import { inspect } from "./readiness.js";
-import { Inlet, contains, quieten, takeSockets } from "./client.js";
+import { Inlet, contains, messagesIn, quieten, takeSockets } from "./client.js";
 import { Line } from "./line.js";
 import { Pictures, rendererName } from "./pictures.js";
 
@@ -41,7 +41,7 @@ function inject(window) {
   const react = new React(window, changed);
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
   const loads = new Loads(changed);
-  const scene = new Scene(react);
+  const scene = new Scene(react, lookSoon);
   const order = new Order(window);
   const frames = new Frames(react, (text) => faults.thrown.push(text));
   const isStirred = () => loads.count > 0 || react.unfinished() > 0 || scene.unfinished().length > 0;
@@ -68,10 +68,7 @@ function inject(window) {
       line = new Line({
         now: patientClock(timers.now),
         nextTurn: (f) => timers.nextTurn(f),
-        inspect: (fence) => {
-          if (scene.unfinished().length) lookSoon();
-          return inspect(react, scene, order, loads, faults, timers.now(), fence);
-        },
+        inspect: (fence) => inspect(react, scene, order, loads, faults, timers.now(), fence),
         isIncomplete: () => scene.lacksSplats(),
         isStirred: () => scene.haveSplatsMoved() || loads.count > 0 || react.isLayingOut(),
         settle: (request, isFirst) => {
@@ -90,7 +87,7 @@ function inject(window) {
       }, hello.reason);
       say(hello);
     },
-    onMessage(socket, data) { if (line) line.receive(data); },
+    onMessage(socket, data) { for (const message of messagesIn(data)) if (line) line.receive(message); },
     maySend(socket, data) { return !line || line.send((text) => contains(data, text)); },
     onClose() {
       const isOver = line && line.isOver;

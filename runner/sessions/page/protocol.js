@@ -4,6 +4,7 @@
 export const FENCE = "__fence";
 export const FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"};
 export const LARGEST_MESSAGE_BYTES = 268435456;
+export const PARCEL = 193;
 export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"};
 
 /** @typedef {{ type: "grab", reply: string, fence: number, wait_s: number, format: keyof typeof FORMATS, camera: { name: string, pose: Record<string, any>, [part: string]: any }, depth: boolean }} Grab */

@@ -52,7 +52,7 @@ const PANELS = ["SceneGraph", "WorkspacePanel"];
 export class React {
   /** @type {Map<number, any>} */ #renderers = new Map();
   /** @type {Map<Root, State>} */ #roots = new Map();
-  /** Where each subscriber to frames was found; null: in none of the scene's own elements. @type {WeakMap<any, Fiber | null>} */
+  /** Where each subscriber to frames was found; null: in none of the scene's own elements, or it is for people. @type {WeakMap<any, Fiber | null>} */
   #owners = new WeakMap();
   /** How often a scene was rendered. */ commits = 0;
   #panels = new Set(PANELS);
@@ -125,7 +125,7 @@ export class React {
         const owner = this.#owners.get(subscription.ref);
         const element = owner && elementOf(owner);
         // With a priority above 0 it draws.
-        if (!element || subscription.priority > 0 || FOR_PEOPLE.test(owner.type.name || element.memoizedProps._key)) continue;
+        if (!element || subscription.priority > 0) continue;
         found.push({ key: element.memoizedProps._key, store, subscription, objects: () => objectsOf(element) });
       }
     }
@@ -202,7 +202,7 @@ export class React {
       if (fiber.tag === TAG.HOST || fiber.tag === TAG.CLASS) continue;
       // A component's hooks are a list; that of useRef holds the ref itself.
       for (let hook = fiber.memoizedState; hook && typeof hook === "object" && "next" in hook; hook = hook.next) {
-        if (refs.has(hook.memoizedState)) this.#owners.set(hook.memoizedState, fiber);
+        if (refs.has(hook.memoizedState) && !FOR_PEOPLE.test(fiber.type.name || keyOf(fiber))) this.#owners.set(hook.memoizedState, fiber);
       }
     }
   }

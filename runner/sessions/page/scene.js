@@ -11,7 +11,7 @@ const SPARES = 8;
 const SPLATS_TIMERS = 5;
 
 export class Scene {
-  #react;
+  #react; #onUnfinished;
   /** @type {any} */ #fence = null;
   /** @type {Map<string, any>} */ #cameras = new Map();
   /** What is on the GPU; the longest unused first. @type {Set<any>} */ #uploaded = new Set();
@@ -25,8 +25,14 @@ export class Scene {
   /** Which of them had splats to draw in the last drawing. @type {Map<any, boolean>} */ #drawn = new Map();
   /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
 
-  /** @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "commits">} react */
-  constructor(react) { this.#react = react; }
+  /**
+   * @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "commits">} react
+   * @param {() => void} onUnfinished told of something that was found unfinished, and will not tell when it has ended
+   */
+  constructor(react, onUnfinished = () => {}) {
+    this.#react = react;
+    this.#onUnfinished = onUnfinished;
+  }
   /** The number that tells how much of what was sent is in the scene. @returns {number} */
   fence() {
     if (!(this.#fence && this.#fence.parent)) this.#fence = this.#find(FENCE);
@@ -62,6 +68,7 @@ export class Scene {
       if (view.sorting || view.pending || pendingUpdate.timeoutId !== -1) this.#splatsTimer = this.#timers;
     }
     if (this.#timers - this.#splatsTimer < SPLATS_TIMERS) found.push("the order of splats");
+    if (found.length) this.#onUnfinished();
     return found;
   }
   /** A timer has ended that was set because something was unfinished. */
