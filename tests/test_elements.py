@@ -62,6 +62,8 @@ SHOW["splat"] = lambda: Splat(key="it", src="/nope.splat")
 SHOW["spark"] = lambda: SparkSplats(key="it", src="/nope.spz")
 SHOW["video"] = lambda: VideoPlane(key="it", src="/nope.mp4")
 SHOW["depth"] = lambda: InPlaceDepthPointCloud(key="it", depth="/nope.png")
+SHOW["library"] = lambda: ContribLoader(key="it", url="/nope.js", library="nope")
+SHOW["thrown"] = lambda: CameraHelper(key="it")
 SHOW["good"] = lambda: Sphere(key="it")
 """
 
@@ -143,7 +145,8 @@ def test_splats_are_drawn_and_leave_nothing_behind(shown):
 
 @pytest.mark.parametrize(
     ("key", "url"),
-    [("font", "nope.ttf (404)"), ("spark", "nope.spz"), ("video", "nope.mp4"), ("depth", "nope.png")],
+    [("font", "nope.ttf (404)"), ("spark", "nope.spz"), ("video", "nope.mp4"), ("depth", "nope.png"),
+     ("library", "nope.js")],
 )  # fmt: skip
 def test_what_cannot_be_loaded_tells_its_url_at_once(missing, key, url):
     """Also what a worker loads, or a film; the job fails in seconds."""
@@ -157,6 +160,13 @@ def test_a_kind_that_would_come_out_wrong_is_refused(missing):
     assert missing["splat"]["status"] == "failed" and "SparkSplats" in missing["splat"]["error"]
 
 
+def test_an_error_that_takes_the_whole_scene_away_is_its_jobs(missing):
+    """It fails with what was thrown, at its first attempt, and not because its tab was lost."""
+    job = missing["thrown"]
+    assert job["status"] == "failed" and job["attempt"] == 1, job
+    assert "the scene is gone" in job["error"] and "updateProjectionMatrix" in job["error"]
+
+
 def test_the_next_job_is_none_the_worse(missing):
-    """A page on which something could not be loaded is loaded anew."""
+    """A page on which something could not be loaded, or in which the scene was lost, is loaded anew."""
     assert missing["good"]["status"] == "done"

@@ -305,3 +305,22 @@ def test_pictures_that_may_be_wrong_are_marked():
     assert "one colour" in blank.suspicion
     assert good.suspicion == ""
     assert "same bytes" in repeated.suspicion
+
+
+def test_chance_and_time_are_those_of_the_jobs_seed():
+    """In the page of a job with a seed they are the same each time, and others with another seed."""
+
+    def render(seed):
+        async def shown(session):
+            session.set_base(lit_scene(CameraView(key="ego", width=64, height=48)))
+            session.begin_job(seed=seed)
+            await session.grab("ego")
+
+        return shown
+
+    answers = []
+    ask = "[Math.random(), performance.now(), Date.now(), new Date().getFullYear()]"
+    in_pages(*map(render, [5, 5, 6, None]), ask=ask, answers=answers)
+    first, again, other, without = answers
+    assert first == again and other[0] != first[0]
+    assert first[3] == 2000 and without[3] > 2000

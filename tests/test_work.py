@@ -37,7 +37,7 @@ class Tab(SceneOps):
     def set_base(self, scene):
         pass
 
-    def begin_job(self, kept=None):
+    def begin_job(self, kept=None, seed=None):
         pass
 
     def kept_scene(self):

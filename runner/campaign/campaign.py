@@ -43,6 +43,9 @@ class Campaign:
     isolate: whether each job begins with the scene that the scene function gives. False: it begins with what
     the job before it in the same tab has left, and pictures depend on the order of the jobs.
 
+    deterministic: whether chance and time, as the code of Vuer's page sees them, begin for each job anew from its
+    seed and the first of January 2000: for elements that spread or move what they show at random.
+
     on_stray: what becomes of a job whose render left tasks running that it had not awaited; they are cancelled:
     'fail' counts it as a failure, 'warn' notes it in the report.
 
@@ -71,6 +74,7 @@ class Campaign:
         on_stray: str = "fail",
         files: bool = True,
         isolate: bool = True,
+        deterministic: bool = False,
     ):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise CampaignError(
@@ -90,6 +94,7 @@ class Campaign:
         self.settle_s = settle_s
         self.files = files
         self.isolate = isolate
+        self.deterministic = deterministic
         self.assets = None if assets is None else AssetFolder(Path(current_folder.get(), assets))
         self.file: Path | None = None
         self.file_sha256: str | None = None

@@ -51,7 +51,7 @@ async def render(
     """Call the campaign's render function; it is cancelled when its time is up, its tab is gone, or the run stops."""
     began = time.monotonic()
     session.last_frame = None
-    session.begin_job(files.scene)
+    session.begin_job(files.scene, files.seed if context.campaign.deterministic else None)
     own = copy_context()
     own.run(CURRENT.set, life)
     task = own.run(asyncio.create_task, context.campaign.render_job(context.view(session, life.check), files))

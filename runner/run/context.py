@@ -69,7 +69,7 @@ class TabSession(Protocol):
     def set_base(self, scene: Any) -> None:
         """Show this scene, with which from now on each job begins."""
 
-    def begin_job(self, kept: str | None = None) -> None:
+    def begin_job(self, kept: str | None = None, seed: int | None = None) -> None:
         """The scene is to be the base again, or what the steps of an earlier attempt have made of it."""
 
     def kept_scene(self) -> str | None:

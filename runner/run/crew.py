@@ -90,6 +90,8 @@ class Crew:
                 context.store.start_session, self.worker_id, context.campaign_id, self._provenance(session)
             )
             session.settle_s = context.campaign.settle_s
+            if context.campaign.deterministic:
+                session.begin_job(seed=0)  # for what the scene itself leaves to chance
             if context.campaign.isolate:
                 session.set_base(context.campaign.make_scene())
             else:

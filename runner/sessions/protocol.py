@@ -19,6 +19,7 @@ __all__ = [
     "LARGEST_MESSAGE_BYTES",
     "PARCEL",
     "TO_PAGE",
+    "Begin",
     "Bye",
     "Grab",
     "Hello",
@@ -81,6 +82,14 @@ class Render:
 
 
 @dataclass(frozen=True)
+class Begin:
+    """What comes next is another job's: from here on chance and time are those of its seed, of 32 bits."""
+
+    type: ClassVar[str] = "begin"
+    seed: int
+
+
+@dataclass(frozen=True)
 class Bye:
     """The run ended: do not reconnect."""
 
@@ -112,7 +121,10 @@ class IsReady:
 
 @dataclass(frozen=True)
 class Refused:
-    """There is no picture, because it would be wrong. is_lost: the browser cannot draw any more."""
+    """There is no picture, because it would be wrong. is_lost: the browser cannot draw any more.
+
+    reply: '' where nobody has asked for one, and there will be none any more.
+    """
 
     type: ClassVar[str] = "refused"
     reply: str
@@ -120,8 +132,8 @@ class Refused:
     is_lost: bool = False
 
 
-Message = Grab | Ready | Render | Bye | Hello | IsReady | Refused
-TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Bye)
+Message = Grab | Ready | Render | Begin | Bye | Hello | IsReady | Refused
+TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Begin, Bye)
 FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused)
 _KINDS = {kind.type: kind for kind in FROM_PAGE}
 

@@ -26,6 +26,7 @@ from runner.sessions.protocol import (
     FORMATS,
     KNOWN_VERSIONS,
     LARGEST_MESSAGE_BYTES,
+    Begin,
     Bye,
     Grab,
     Hello,
@@ -119,11 +120,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
         self._is_rendered = False
 
-    def begin_job(self, kept: str | None = None) -> None:
+    def begin_job(self, kept: str | None = None, seed: int | None = None) -> None:
         """The scene is to be the base again; what that takes is sent with the job's own first changes.
 
         kept: or what the steps of an earlier attempt have made of it; see can_show.
+        seed: of what the page's own code takes for chance and time; None leaves it the browser's.
         """
+        if seed is not None:
+            self._outbox.append(encode(Begin(seed)))
         if self._base is not None:
             scene = Scene.from_difference(kept, self._base) if kept else None
             self._wanted, self._is_changed = scene or self._base.copy(), True
@@ -396,6 +400,11 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                 self.close(self.refused, TabEnd(self.refused))
             return True
         if isinstance(message, (IsReady, Refused)):
+            if isinstance(message, Refused) and not message.reply:
+                # Nobody waits for it: what did it has ended.
+                self.is_spoiled = True
+                self.close(message.reason, TabEnd(message.reason))
+                return False
             reply = self._replies.get(message.reply)
             if reply is not None and not reply.done():
                 self._settle(reply, message)

@@ -100,6 +100,7 @@ export function contains(data, text) {
  * @property {(socket: any) => void} onInit the client is there: it has said INIT
  * @property {(socket: any, data: any) => void} onMessage the server has sent something
  * @property {(socket: any, data: any) => boolean} maySend whether what the client is about to send may go
+ * @property {(socket: any) => boolean} mayClose whether the client, which is about to, may close it
  * @property {(socket: any) => void} onClose the connection is closed
  */
 
@@ -126,6 +127,8 @@ export function takeSockets(window, listener) {
     toClient(event) { if (this.#handler) this.#handler.call(this, event); }
     /** @param {string} text */
     sendText(text) { super.send(text); }
+    /** @param {any[]} how */
+    close(...how) { if (listener.mayClose(this)) super.close(...how); }
     /** @param {any} data */
     send(data) {
       if (this.#isKnown) { if (listener.maySend(this, data)) super.send(data); return; }

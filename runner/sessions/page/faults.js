@@ -7,7 +7,7 @@ export class Faults {
   /** Since forget(). @type {string[]} */ said = [];
   /** What elements threw in a frame; taken by whoever tells of it. @type {string[]} */ thrown = [];
   /** The last error that nobody caught. */ last = "";
-  /** When it was first seen that a load had failed; 0: not yet. */ sinceFailure = 0;
+  /** Since when something has been seen to have failed; 0: it has not. */ sinceFailure = 0;
   #onChange;
 
   /**

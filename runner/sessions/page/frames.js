@@ -9,17 +9,19 @@ const STEP_S = 1 / 60;
 const MOST = 120;
 
 export class Frames {
-  #react; #onError;
+  #react; #onError; #onStep;
   /** How many there were for the next picture. */ #count = 0;
   /** What the elements looked like after the last one. @type {any[]} */ #seen = [];
 
   /**
    * @param {Pick<import("./react.js").React, "subscribers">} react
    * @param {(text: string) => void} onError told of what an element throws, with its key
+   * @param {(seconds: number) => void} onStep told of the time that passes with each frame
    */
-  constructor(react, onError) {
+  constructor(react, onError, onStep = () => {}) {
     this.#react = react;
     this.#onError = onError;
+    this.#onStep = onStep;
   }
   /** The next picture is another one. */
   begin() { this.#count = 0; this.#seen = []; }
@@ -42,6 +44,7 @@ export class Frames {
   /** @param {Subscriber[]} subscribers */
   #advance(subscribers) {
     const time = ++this.#count * STEP_S;
+    this.#onStep(STEP_S);
     for (const { key, store, subscription } of subscribers) {
       const { clock } = store;
       clock.oldTime = time - STEP_S;

@@ -12,6 +12,7 @@
  * @property {() => boolean} isIncomplete whether the drawing of a picture has left out what only drawing can bring
  * @property {() => string} fault why a camera may not have answered, since expose()
  * @property {() => number} changes a count that rises with whatever may make a picture ready
+ * @property {(seed: number) => void} begin what comes next is of the job with that seed
  * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
  * @property {(request: Grab | Ready, isFirst: boolean) => boolean} settle has the elements do what they do
  *   once a frame; whether they have come to rest. isFirst: they have not been asked to for this request
@@ -24,7 +25,8 @@
 /** @typedef {import("./protocol.js").Grab} Grab */
 /** @typedef {import("./protocol.js").Ready} Ready */
 /** What is to be rendered first, before what comes next. @typedef {import("./protocol.js").Render} Render */
-/** @typedef {{ data: any, request: Grab | Ready | Render | null }} Item */
+/** What comes next is another job's. @typedef {import("./protocol.js").Begin} Begin */
+/** @typedef {{ data: any, request: Grab | Ready | Render | Begin | null }} Item */
 
 // A picture is drawn so often at most, until its drawing begins nothing more.
 const MOST_TRIES = 12;
@@ -66,7 +68,7 @@ export class Line {
       const message = JSON.parse(data);
       if (message.type === "grab") this.#announced = message;
       if (message.type === "bye") this.isOver = true;
-      if (message.type !== "ready" && message.type !== "render") return;
+      if (message.type !== "ready" && message.type !== "render" && message.type !== "begin") return;
       this.#queue.push({ data: null, request: message });
     } else {
       this.#queue.push({ data, request: this.#announced });
@@ -83,7 +85,7 @@ export class Line {
       const first = queue[0];
       if (this.#dead) {
         queue.shift();
-        if (first.request && first.request.type !== "render") this.#refuse(first.request, this.#dead);
+        if (isForReply(first.request)) this.#refuse(first.request, this.#dead);
       } else if (this.#flight) { // nothing moves until the picture is on its way
         return;
       } else if (!this.#isHeard && first.data) { // what is sent before the client listens is lost: try until it is heard
@@ -95,10 +97,11 @@ export class Line {
           this.step();
         });
         return;
-      } else if (first.request && first.request.type === "render") {
+      } else if (first.request && (first.request.type === "render" || first.request.type === "begin")) {
         if (this.#mustRenderFirst()) return;
+        if (first.request.type === "begin") this.#world.begin(first.request.seed);
         queue.shift();
-      } else if (first.request) {
+      } else if (isForReply(first.request)) {
         if (!this.#serve(first, first.request)) return;
       } else if (this.#mustLoadFirst()) {
         return;
@@ -108,6 +111,17 @@ export class Line {
         this.#deliver(queue.splice(0, end < 0 ? queue.length : end), () => this.step());
       }
     }
+  }
+  /**
+   * There will be no pictures any more. Whoever waits for one is told why; if nobody does, the server is.
+   * @param {string} reason
+   */
+  die(reason) {
+    this.#dead = reason;
+    if (!this.#queue.some(({ request }) => isForReply(request))) {
+      this.#world.say({ type: "refused", reply: "", reason, is_lost: true });
+    }
+    this.step();
   }
   /**
    * The client is about to send this; whether it may.
@@ -235,3 +249,10 @@ export class Line {
     this.#world.say({ type: "refused", reply: request.reply, reason, is_lost });
   }
 }
+
+/**
+ * Whether somebody waits for what comes of it.
+ * @param {Item["request"]} request
+ * @returns {request is Grab | Ready}
+ */
+function isForReply(request) { return request !== null && request.type !== "render" && request.type !== "begin"; }

@@ -6,8 +6,10 @@ import { React } from "./react.js";
 import { Loads, watchLoads } from "./loads.js";
 import { Scene } from "./scene.js";
 import { Order } from "./order.js";
+import { Chance } from "./chance.js";
 import { Frames } from "./frames.js";
 import { Faults } from "./faults.js";
+import { Scripts } from "./scripts.js";
 import { watchMedia } from "./media.js";
 import { watchWorkers } from "./workers.js";
 import { inspect } from "./readiness.js";
@@ -43,13 +45,15 @@ function inject(window) {
   const loads = new Loads(changed);
   const scene = new Scene(react, lookSoon);
   const order = new Order(window);
-  const frames = new Frames(react, (text) => faults.thrown.push(text));
+  const chance = new Chance(window);
+  const frames = new Frames(react, (text) => faults.thrown.push(text), (seconds) => chance.pass(seconds));
   const isStirred = () => loads.count > 0 || react.unfinished() > 0 || scene.unfinished().length > 0;
   const isPlain = /[?&]plain=true/.test(window.location.search);
   const pictures = new Pictures(window, isPlain, (grab, reason, isLost) => {
     if (line) line.noPicture(grab, reason, isLost);
   });
   const faults = new Faults(window, changed);
+  const scripts = new Scripts(window, changed);
   watchLoads(window, loads);
   watchMedia(window, loads);
   watchWorkers(window, loads);
@@ -68,7 +72,7 @@ function inject(window) {
       line = new Line({
         now: patientClock(timers.now),
         nextTurn: (f) => timers.nextTurn(f),
-        inspect: (fence) => inspect(react, scene, order, loads, faults, timers.now(), fence),
+        inspect: (fence) => inspect(react, scene, order, loads, scripts, faults, timers.now(), fence),
         isIncomplete: () => scene.lacksSplats(),
         isStirred: () => scene.haveSplatsMoved() || loads.count > 0 || react.isLayingOut(),
         settle: (request, isFirst) => {
@@ -79,6 +83,7 @@ function inject(window) {
         loads: () => loads.count,
         isRendered: () => !react.unfinished(),
         changes: () => changes,
+        begin: (seed) => chance.begin(seed),
         deliver: (messages, then) => inlet.deliver(messages, then),
         aim: (grab) => scene.aim(grab.camera),
         expose: (grab) => { faults.forget(); return pictures.expose(grab); },
@@ -89,6 +94,12 @@ function inject(window) {
     },
     onMessage(socket, data) { for (const message of messagesIn(data)) if (line) line.receive(message); },
     maySend(socket, data) { return !line || line.send((text) => contains(data, text)); },
+    mayClose() {
+      if (!line || !faults.said.length) return true;
+      // React takes all off a page in which an error was thrown that no element catches.
+      line.die(`the scene is gone: ${faults.said.join("; ")}`);
+      return false;
+    },
     onClose() {
       const isOver = line && line.isOver;
       stop();

@@ -10,9 +10,10 @@ export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5
 /** @typedef {{ type: "grab", reply: string, fence: number, wait_s: number, format: keyof typeof FORMATS, camera: { name: string, pose: Record<string, any>, [part: string]: any }, depth: boolean }} Grab */
 /** @typedef {{ type: "ready", reply: string, fence: number, wait_s: number }} Ready */
 /** @typedef {{ type: "render" }} Render */
+/** @typedef {{ type: "begin", seed: number }} Begin */
 /** @typedef {{ type: "bye" }} Bye */
 /** @typedef {{ type: "hello", ok: boolean, reason: string, versions: Record<string, string>, browser: string, renderer: string }} Hello */
 /** @typedef {{ type: "is_ready", reply: string }} IsReady */
 /** @typedef {{ type: "refused", reply: string, reason: string, is_lost: boolean }} Refused */
-/** @typedef {Grab | Ready | Render | Bye} ToPage */
+/** @typedef {Grab | Ready | Render | Begin | Bye} ToPage */
 /** @typedef {Hello | IsReady | Refused} FromPage */

@@ -26,6 +26,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {Set<any>} texts objects that are laid out as text
  * @property {Set<any>} films textures of films
  * @property {Fiber[]} centers elements that centre what they hold
+ * @property {import("./scripts.js").Contrib[]} contribs elements that bring a library
  * @property {string[]} waiting keys of elements that are not in the picture yet
  * @property {string[]} errors what went wrong in which element
  * @property {Set<any>} held textures and models that its elements hold
@@ -41,7 +42,10 @@ import { KNOWN_VERSIONS } from "./protocol.js";
 
 const TAG = { FUNCTION: 0, CLASS: 1, HOST: 5, SUSPENSE: 13 };
 const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
-const MODELS = /^(Obj|Fbx|Stl|Dae|Ply|Pcd|Glb|Bvh|Urdf|Splat|SparkSplats|InPlaceDepthPointCloud)$/;
+// What an element is made of that a loader fills. Until then it has no object in the scene.
+const SOURCES = ["src", "text", "buff", "depth", "rgb"];
+// Elements that never have one: they are laid over the view, or are a background.
+const WITHOUT_OBJECT = /^(Html|Iframe|Img|Markdown|SceneBackground|ImageBackground)$/;
 // Components, and keys where they have no name, that do nothing in a frame that a camera's picture would show:
 // they draw, follow the mouse or hands, or move a light's helper. Nearly every scene has some.
 const FOR_PEOPLE = /^((Perspective|Orthographic)?CameraView|Hands|MotionControllers|\w+Light|SceneCamera\w*)$/;
@@ -171,6 +175,10 @@ export class React {
       for (const fiber of state.centers) yield { props: fiber.memoizedProps, outer: objectsOf(fiber)[0] };
     }
   }
+  /** Elements that bring a library. */
+  *contribs() {
+    for (const state of this.#roots.values()) yield* state.contribs;
+  }
   isLayingOut() {
     for (const text of this.texts()) if (text._isSyncing) return true;
     return false;
@@ -212,7 +220,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], contribs: [], waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -248,7 +256,7 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = [];
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.contribs = [];
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
@@ -259,6 +267,7 @@ function look(root, state) {
     }
     const { map, tag, _key } = fiber.memoizedProps || {};
     if (tag === "Center" && _key) state.centers.push(fiber);
+    if (tag === "ContribLoader" && _key) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
     if (map && map.isVideoTexture) state.films.add(map);
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
     else if (isEmptyModel(fiber)) state.waiting.push(keyOf(fiber));
@@ -305,6 +314,6 @@ function hasObject(fiber) {
 /** @param {Fiber} fiber */
 function isEmptyModel(fiber) {
   const props = fiber.memoizedProps;
-  return fiber.tag === TAG.FUNCTION && props && MODELS.test(props.tag) && !props.hide &&
-    (props.src || props.text || props.buff || props.depth) && !hasObject(fiber.child);
+  return fiber.tag === TAG.FUNCTION && props && props.tag && props._key && !props.hide &&
+    SOURCES.some((name) => props[name]) && !WITHOUT_OBJECT.test(props.tag) && !hasObject(fiber.child);
 }

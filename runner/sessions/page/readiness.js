@@ -7,6 +7,7 @@
  */
 
 // What could not be loaded is told when nothing moves any more, all of it; this long after the first at the latest.
+// So long an error, which nobody caught, is given to be the reason that what was sent is not in the scene.
 const FAILURES_MS = 500;
 
 /**
@@ -14,19 +15,23 @@ const FAILURES_MS = 500;
  * @param {import("./scene.js").Scene} scene
  * @param {import("./order.js").Order} order
  * @param {import("./loads.js").Loads} loads
+ * @param {import("./scripts.js").Scripts} scripts
  * @param {import("./faults.js").Faults} faults
  * @param {number} now
  * @param {number} fence the number that the scene must show; 0: none
  * @returns {Lack}
  */
-export function inspect(react, scene, order, loads, faults, now, fence) {
+export function inspect(react, scene, order, loads, scripts, faults, now, fence) {
   /** @type {string[]} */
   const pending = [];
-  if (fence && scene.fence() !== fence) pending.push("updates that were sent");
+  const isBehind = fence > 0 && scene.fence() !== fence;
+  if (isBehind) pending.push("updates that were sent");
   for (let root = react.unfinished(); root; root--) pending.push("updates that React has begun");
   for (const name of loads.names()) pending.push(name.slice(0, 200));
   const failures = [...loads.failed].map((url) => `could not load ${url}`);
-  if (failures.length) faults.sinceFailure = faults.sinceFailure || now;
+  // React is at rest, and yet the scene is not what it was told: what was thrown has kept it from that.
+  if (isBehind && pending.length === 1 && faults.said.length) failures.push(`not in the scene: ${faults.said.join("; ")}`);
+  faults.sinceFailure = failures.length ? faults.sinceFailure || now : 0;
   if (pending.length) return { pending, wrong: failures.length && now - faults.sinceFailure > FAILURES_MS ? failures : [] };
   const { waiting, errors } = react.elements(() => {
     scene.looked();
@@ -34,7 +39,9 @@ export function inspect(react, scene, order, loads, faults, now, fence) {
     for (const store of react.stores()) order.arrange(store.scene);
   });
   // What an element has said on the console, or thrown where nobody caught it, tells why it is not there.
-  const wrong = [...faults.thrown, ...react.lost(faults.last), ...errors, ...failures];
+  const contribs = scripts.of(react.contribs());
+  waiting.push(...contribs.waiting);
+  const wrong = [...faults.thrown, ...react.lost(faults.last), ...errors, ...failures, ...contribs.failed];
   if (waiting.length && !wrong.length && faults.said.length) wrong.push(`${waiting.join(", ")}: ${faults.said.join("; ")}`);
   return { pending: [...waiting, ...scene.unfinished()], wrong };
 }

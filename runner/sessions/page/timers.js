@@ -34,7 +34,7 @@ export class Timers {
     const realTimeout = window.setTimeout.bind(window);
     this.setTimeout = realTimeout;
     this.setInterval = window.setInterval.bind(window);
-    this.now = () => window.performance.now();
+    this.now = window.performance.now.bind(window.performance);
     this.#channel.port1.onmessage = () => { const f = this.#turns.shift(); if (f) f(); };
     /** @type {any} */ (window).setTimeout = (/** @type {any} */ f, /** @type {number} */ ms, /** @type {any[]} */ ...args) => {
       if (this.#taken && typeof f === "function" && !ms) { this.#taken.push(() => f(...args)); return 0; }
