@@ -251,6 +251,17 @@ test("a camera that fails with an error is told of at once", () => {
   assert.equal(it.told[0].reason, "box: no buffer");
 });
 
+test("a camera whose error is told of a turn later has thrown all the same", () => {
+  const it = heard({ readings: [] });
+  request(it, "r");
+  it.settle();
+  assert.deepEqual(it.told, []);
+  it.fault = "no shader";
+  it.change();
+  it.settle();
+  assert.equal(it.told[0].reason, "the camera could not draw: no shader");
+});
+
 test("a page that cannot be watched refuses all it is asked for, and bye is heard", () => {
   const it = world({}, "no WebGL");
   it.line.receive(bytes(1));

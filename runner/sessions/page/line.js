@@ -48,6 +48,7 @@ export class Line {
   #dropped = new Map();
   /** The request for which the elements are coming to rest. */ #settlingFor = "";
   /** How often the next picture was drawn. */ #tries = 0;
+  /** The request that no camera has answered yet; of one that threw meanwhile it is told a turn later. */ #unanswered = "";
   /** When the next request began to wait. */ #since = 0;
   /** When the loads began that the next message waits for. */ #loadingSince = 0;
   /** When the rendering began that the next message waits for. */ #renderingSince = 0;
@@ -217,6 +218,13 @@ export class Line {
   }
   /** @param {Item} item @param {Grab} grab */
   #shoot(item, grab) {
+    const fault = this.#unanswered === grab.reply && this.#world.fault();
+    if (fault) {
+      this.#queue.shift();
+      this.#refuse(grab, `the camera could not draw: ${fault}`);
+      this.step();
+      return;
+    }
     this.#world.aim(grab);
     const seen = this.#world.expose(grab);
     this.#deliver([item], () => {
@@ -237,7 +245,10 @@ export class Line {
         }
         if (this.#world.isReadLater(grab)) this.#flight = grab.reply;
       }
-      else if (!this.#world.fault() && this.#world.now() - this.#since < CAMERA_LIMIT_MS) return; // it may be mounted later: a step tries again
+      else if (!this.#world.fault() && this.#world.now() - this.#since < CAMERA_LIMIT_MS) {
+        this.#unanswered = grab.reply; // it may be mounted later: a step tries again
+        return;
+      }
       else { this.#queue.shift(); this.#refuse(grab, this.#world.fault() || "no camera of that key answers"); }
       this.step();
     });
