@@ -178,3 +178,20 @@ def test_a_tab_that_comes_when_the_run_has_ended_does_no_harm(sqlite_store, tmp_
             return context.ending.stopping.result().error
 
     assert asyncio.run(main()) is None
+
+
+def test_what_is_to_know_of_the_scene_is_said_before_the_first_picture(sqlite_store, tmp_path, capsys):
+    """Of a scene of many elements the first picture may be minutes in coming, and somebody waits."""
+    said = []
+
+    async def render(session, job):
+        said.append(capsys.readouterr().out)
+
+    async def main():
+        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as (_, crew):
+            tab = Tab("tab")
+            tab.remarks = {"many": "a scene of 20,000 elements takes long"}
+            await crew.work(tab)
+
+    asyncio.run(main())
+    assert "20,000 elements" in said[0]

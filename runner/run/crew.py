@@ -94,6 +94,8 @@ class Crew:
                 session.begin_job(seed=0)  # for what the scene itself leaves to chance
             if context.campaign.isolate:
                 session.set_base(context.campaign.make_scene())
+                # Of a large one the first picture may be long in coming.
+                self._tell_remarks(session)
             else:
                 session.set @ context.campaign.make_scene()
             while not (ending.stopping.done() or _is_over(session)):
@@ -198,16 +200,20 @@ class Crew:
             self._has_told_lasting = True
             after = f"after job {lease.key} and each like it"
             self._context.guard.tell("page", f"the page is loaded anew {after}: {session.lasting}")
-        for kind, reason in session.remarks.items():
-            if kind not in self._told:
-                self._told.add(kind)
-                self._context.guard.tell("page", reason)
+        self._tell_remarks(session)
         settling = asyncio.create_task(self._settler.settle(attempt))
         if not attempt.is_good or self._company.is_suspect(lease.job_id):
             await settling
             return set()
         # The files' way to disk is no reason for the tab to wait.
         return {settling}
+
+    def _tell_remarks(self, session: TabSession) -> None:
+        """Say what a person should know of the scene, each kind of thing once."""
+        for kind, reason in session.remarks.items():
+            if kind not in self._told:
+                self._told.add(kind)
+                self._context.guard.tell("page", reason)
 
     async def _adopt(self, lease: Lease, finished: Finished) -> bool:
         """Take over what an attempt had finished before a crash kept the database from knowing."""
