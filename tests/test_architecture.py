@@ -42,7 +42,7 @@ WINGS: dict[str, list[str]] = {
         "store",
         "worker",
     ],
-    "browsers": ["find", "processes", "tab", "browser", "launcher", "pool"],
+    "browsers": ["find", "processes", "tab", "browser", "cards", "launcher", "pool"],
     "results": [
         "columns",
         "names",

@@ -53,8 +53,8 @@ def night(tmp_path, monkeypatch):
                 self.doors = doors
                 real_launch = self._launcher.launch
 
-                async def launch(rasterizer):
-                    browser = await real_launch(rasterizer)
+                async def launch(rasterizer, *number):
+                    browser = await real_launch(rasterizer, *number)
                     await browser.tab.send("Page.enable")
                     await browser.tab.send("Page.addScriptToEvaluateOnNewDocument", source=REMEMBER_CONTEXTS)
                     return browser
@@ -383,8 +383,8 @@ def test_a_browser_that_ends_while_it_is_probed_tells_nothing(monkeypatch, verb)
         await launcher.start()
         real_launch, launched = launcher.launch, []
 
-        async def launch(rasterizer):
-            browser = await real_launch(rasterizer)
+        async def launch(rasterizer, *number):
+            browser = await real_launch(rasterizer, *number)
             launched.append(browser)
             if len(launched) == 1:
                 for one in browser._tree():

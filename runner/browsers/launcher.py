@@ -9,13 +9,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from runner.browsers.browser import CLOSE_S, Browser, playwright_error
+from runner.browsers.cards import PIN, Card, Driver, best_driver, find_cards, find_drivers, undrawn
 from runner.browsers.find import HOW_TO_GET_ONE, find_browser
 from runner.browsers.processes import FOLDER_PREFIX, LONGEST_TMPDIR, OWNER, end_folder, temporary_place
 from runner.errors import BrowserError
@@ -51,15 +52,20 @@ class Launcher:
     """Starts browsers by way of Playwright's driver: a process that they all depend on, and that may die too.
 
     folder: where the browsers have their folders; made by start, removed by stop.
+    drivers: the files of EGL drivers that browsers are pinned to, one after the other; choose_rasterizer finds one
+    where none is given, and there are several.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drivers: Sequence[str] = ()) -> None:
         self.path = find_browser()
         self.folder = Path()
+        self.drivers = tuple(drivers)
+        self._cards: list[Card] = []
+        self._installed: list[Driver] = []
         self._playwright: Any = None
         self._driver: Any = None
         self._alive = self._started = 0
-        self._probed: tuple[str, Browser] | None = None
+        self._probed: tuple[str, str, Browser] | None = None
         self._restarting = asyncio.Lock()
 
     async def start(self) -> None:
@@ -99,15 +105,19 @@ class Launcher:
             await asyncio.wait_for(self._playwright.stop(), CLOSE_S)
         _take_note_of_end(self._driver)
 
-    async def launch(self, rasterizer: str) -> Browser:
-        """Start a browser with an empty tab, or take the one that was probed. Raises BrowserError."""
+    async def launch(self, rasterizer: str, number: int = 0) -> Browser:
+        """Start a browser with an empty tab, or take the one that was probed. Raises BrowserError.
+
+        number: of the browser, from 0; it tells which of several drivers it has.
+        """
         from playwright.async_api import Error
 
-        probed = await self._take_probed(rasterizer)
+        driver = self._driver_of(rasterizer, number)
+        probed = await self._take_probed(rasterizer, driver)
         if probed is not None:
             return probed
         try:
-            return await self._launch(rasterizer)
+            return await self._launch(rasterizer, driver)
         except Error as error:
             reason = first_line(error)
         async with self._restarting:
@@ -116,11 +126,11 @@ class Launcher:
                 await self._stop_driver()
                 await self._start_driver()
         try:
-            return await self._launch(rasterizer)
+            return await self._launch(rasterizer, driver)
         except Error:
             raise BrowserError(f"{self.path} did not start ({reason}): {HOW_TO_GET_ONE}") from None
 
-    async def _launch(self, rasterizer: str) -> Browser:
+    async def _launch(self, rasterizer: str, driver: str) -> Browser:
         self._started += 1
         spare = self.folder / str(self._started)
         try:
@@ -131,6 +141,8 @@ class Launcher:
         places = {"XDG_CONFIG_HOME": str(spare / "config")}
         if len(str(spare / "tmp")) <= LONGEST_TMPDIR:
             places["TMPDIR"] = str(spare / "tmp")
+        if driver:
+            places[PIN] = driver
         started = None
         try:
             started = await self._playwright.chromium.launch(
@@ -168,24 +180,28 @@ class Launcher:
 
         earlier: what drew this campaign's pictures so far, as WebGL names it; where it is here again, it
         goes on, because pictures of two renderers differ.
-        Raises BrowserError when none has, and when a GPU is required and none draws.
+        Raises BrowserError when none has, when a GPU is required and none draws, and where a driver was given
+        whose card does not.
         """
+        self._cards, self._installed = await asyncio.to_thread(lambda: (find_cards(), find_drivers()))
+        if self.drivers:
+            return await self._draw_with_each(say)
+        self._pin(earlier, say)
         best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
         choice: tuple[str, ...] = best if wanted == "auto" else (wanted,)
         if earlier and "SwiftShader" in earlier:
             choice = tuple(sorted(choice, key=lambda name: name != "swiftshader"))
         for name in choice:
             renderer = await self._renderer_with(name)
-            is_software = any(part in renderer.lower() for part in _SOFTWARE)
+            if name == "egl" and self.drivers and not self._draws(self.drivers[0], renderer):
+                # Mesa's software is faster than Chromium's.
+                self.drivers = ()
+                renderer = await self._renderer_with(name)
             # Where EGL does not work, Chromium may take SwiftShader without a word.
             if renderer and not (name == "egl" and "SwiftShader" in renderer):
-                if is_software and require_gpu:
-                    raise BrowserError(
-                        f"no GPU draws here, only {renderer}: check its driver and that this user may open "
-                        "/dev/dri (groups video and render), or leave out --require-gpu"
-                    )
-                kind = "in software, no GPU was found: " if is_software else "with the GPU: "
-                say(f"rendering {kind}{renderer} (--rasterizer {name})")
+                asked = wanted != "swiftshader" and not earlier
+                idle = undrawn(self._cards, self._installed, renderer) if asked else ""
+                self._tell(name, renderer, idle, require_gpu, say)
                 return name
         raise BrowserError(
             f"{self.path} has no WebGL ({', '.join(choice)} tried), and nothing can be rendered without it: "
@@ -193,11 +209,59 @@ class Launcher:
             "libgl1-mesa-dri' adds the faster 'egl'"
         )
 
-    async def _renderer_with(self, rasterizer: str) -> str:
+    def _pin(self, earlier: str, say: Callable[[str], None]) -> None:
+        """Pin the browsers to the best card's driver, unless another thing drew the pictures so far."""
+        driver = best_driver(self._cards, self._installed)
+        if driver and earlier and not self._draws(driver, earlier):
+            say(
+                f"{self._cards[0].name} is here; {earlier} drew the pictures so far, and goes on (or --gpus all)"
+            )
+        elif driver:
+            self.drivers = (driver,)
+
+    def _draws(self, driver: str, renderer: str) -> bool:
+        """Whether that may be a card of this driver's, as WebGL names what draws."""
+        names = {one.name for one in self._installed if str(one.file) == driver}
+        return any(card.driver in names and card.draws_as(renderer) for card in self._cards)
+
+    def _tell(
+        self, rasterizer: str, renderer: str, idle: str, require_gpu: bool, say: Callable[[str], None]
+    ) -> None:
+        """Say what draws, and which card is idle. Raises BrowserError without a GPU where one is required."""
+        if is_software(renderer) and require_gpu:
+            why = idle or (
+                f"only {renderer}: check its driver and that this user may open /dev/dri (groups video and render)"
+            )
+            raise BrowserError(f"no GPU draws here, {why}, or leave out --require-gpu")
+        kind = "with the GPU: "
+        if is_software(renderer):
+            kind = "in software: " if self._cards else "in software, no GPU was found: "
+        say(f"rendering {kind}{renderer} (--rasterizer {rasterizer})")
+        if idle:
+            say(f"warning: {idle}")
+
+    async def _draw_with_each(self, say: Callable[[str], None]) -> str:
+        """See that each driver's card draws. Raises BrowserError."""
+        for number, driver in enumerate(self.drivers):
+            renderer = await self._renderer_with("egl", number)
+            if not self._draws(driver, renderer):
+                cards = [card for card in self._cards if str(driver) in self._files_of(card)]
+                name = cards[0].name if cards else driver
+                raise BrowserError(
+                    f"--gpus: {name} does not draw, {renderer or 'nothing'} does: "
+                    f"{undrawn(cards, self._installed, renderer)}"
+                )
+            say(f"rendering with the GPU: {renderer} (--gpus)")
+        return "egl"
+
+    def _files_of(self, card: Card) -> set[str]:
+        return {str(one.file) for one in self._installed if one.name == card.driver}
+
+    async def _renderer_with(self, rasterizer: str, number: int = 0) -> str:
         """What draws with these flags; '' where there is no WebGL. Raises BrowserError where none starts."""
         for tries_left in (2, 1, 0):
             try:
-                browser = await self.launch(rasterizer)
+                browser = await self.launch(rasterizer, number)
             except BrowserError:
                 if not tries_left:
                     raise
@@ -205,7 +269,7 @@ class Launcher:
             renderer = await browser.renderer()
             browser.look()
             if not browser.ended.done():
-                self._probed = rasterizer, browser
+                self._probed = rasterizer, self._driver_of(rasterizer, number), browser
                 return renderer
             await browser.close()
             # One that died meanwhile may have told nothing.
@@ -213,16 +277,25 @@ class Launcher:
                 return renderer
         return ""
 
-    async def _take_probed(self, rasterizer: str) -> Browser | None:
-        """The browser that was probed with this rasterizer, where it lives; one of another is closed."""
+    def _driver_of(self, rasterizer: str, number: int) -> str:
+        """The file of the driver that this browser is pinned to; ''."""
+        return self.drivers[number % len(self.drivers)] if self.drivers and rasterizer == "egl" else ""
+
+    async def _take_probed(self, rasterizer: str, driver: str) -> Browser | None:
+        """The browser that was probed with these, where it lives; one of others is closed."""
         if self._probed is None:
             return None
-        (its_own, browser), self._probed = self._probed, None
+        (*its_own, browser), self._probed = self._probed, None
         browser.look()
-        if its_own == rasterizer and not browser.ended.done():
+        if its_own == [rasterizer, driver] and not browser.ended.done():
             return browser
         await browser.close()
         return None
+
+
+def is_software(renderer: str) -> bool:
+    """Whether no GPU draws, as WebGL names what does."""
+    return any(part in renderer.lower() for part in _SOFTWARE)
 
 
 def _take_note_of_end(driver: Any) -> None:

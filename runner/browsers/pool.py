@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol
@@ -132,7 +132,7 @@ class BrowserPool:
     rasterizer: one of browsers.RASTERIZERS, or 'auto' for the best that works here; pictures of two of
     them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
     campaign's pictures so far, to go on with. found_rasterizer: the one that was found to work here already; '',
-    and the one that is, once it is.
+    and the one that is, once it is. drivers: the EGL drivers' files that browsers are pinned to, in turn.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted; when that does not help it is benched for a while. The last one is not: it is restarted
@@ -149,10 +149,11 @@ class BrowserPool:
         limits: Limits = Limits(),
         earlier_renderer: str = "",
         found_rasterizer: str = "",
+        drivers: Sequence[str] = (),
     ):
         self._count, self._say = count, say
         self._guard, self._limits = guard, limits
-        self._launcher = Launcher() if count else None
+        self._launcher = Launcher(drivers) if count else None
         self._rasterizer, self._require_gpu = rasterizer, require_gpu
         self._earlier_renderer = earlier_renderer
         self.found_rasterizer = found_rasterizer
@@ -164,6 +165,11 @@ class BrowserPool:
 
     def _on_settled(self, life: _Life, is_done: bool) -> None:
         self._strikes[life.slot] = 0 if is_done else self._strikes[life.slot] + 1
+
+    @property
+    def drivers(self) -> list[str]:
+        """The EGL drivers' files that browsers are pinned to, in turn."""
+        return list(self._launcher.drivers) if self._launcher else []
 
     def probe(self) -> None:
         """Raises WorldFault while not one browser can be started."""
@@ -237,7 +243,7 @@ class BrowserPool:
 
     async def _one_life(self, name: str, slot: int, launcher: Launcher, doors: Doors) -> str:
         """Start one browser, see its page connect, and wait for its end; returns why it ended."""
-        browser = await launcher.launch(self.found_rasterizer)
+        browser = await launcher.launch(self.found_rasterizer, slot - 1)
         life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled)
         try:
             self._lives[name] = life

@@ -78,6 +78,12 @@ def init(file: Path, example: str) -> None:
 )
 @option("--require-gpu", is_flag=True, help="Refuse to render in software.")
 @option(
+    "--gpus",
+    metavar="all|0,1",
+    help="Give each browser one of these graphics cards, in turn, and refuse what does not draw; works for one card "
+    "of each driver.",
+)
+@option(
     "--recycle-after",
     type=click.IntRange(1),
     default=5000,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.browsers import Limits, temporary_place
+from runner.browsers import Limits, chosen_drivers, find_cards, find_drivers, temporary_place
 from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
 from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
@@ -43,7 +43,8 @@ class RunOptions:
     sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
     host, port: where the server listens; port 0 takes a free one.
     rasterizer: what the browsers draw with, or 'auto'.
-    require_gpu: refuse to render in software. limits: when a browser has done enough.
+    require_gpu: refuse to render in software. gpus: the cards to draw with, as all or 0,1.
+    limits: when a browser has done enough.
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
     yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
@@ -57,6 +58,7 @@ class RunOptions:
     port: int = 0
     rasterizer: str = "auto"
     require_gpu: bool = False
+    gpus: str | None = None
     limits: Limits = Limits()
     halt_share: float | None = 0.2
     log_root: str | None = None
@@ -73,6 +75,7 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
     Raises a RunnerError for what the user can mend.
     """
     began = time.monotonic()
+    drivers = _drivers_of(options)
     campaign.make_scene()
     guard = Guard(say, [probe_descriptors])
     with (
@@ -106,7 +109,7 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
             status: ExitStatus | None = None
             if progress.left:
                 earlier = guard.insist(_earlier_renderer, store.reader, campaign_id)
-                one = _Run(campaign, campaign_id, store, results, guard, options, earlier)
+                one = _Run(campaign, campaign_id, store, results, guard, options, earlier, drivers)
                 status = asyncio.run(one.work(log, signals, commands, worker))
                 guard.probes = []
             if status is None:
@@ -116,6 +119,15 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
         with _told(f"how far it has come: {commands.verb('report')}"):
             say_end(store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began)
         return status
+
+
+def _drivers_of(options: RunOptions) -> list[str]:
+    """The EGL drivers' files of the cards that were asked for; none where none were. Raises UsageError."""
+    if options.gpus is None:
+        return []
+    if options.rasterizer not in ("auto", "egl"):
+        raise UsageError(f"--gpus needs --rasterizer egl, not {options.rasterizer}")
+    return chosen_drivers(options.gpus, find_cards(), find_drivers())
 
 
 def _look_at_database(store: Store, guard: Guard) -> None:
@@ -202,6 +214,7 @@ class _Run:
     guard: Guard
     options: RunOptions
     earlier_renderer: str
+    drivers: list[str]
 
     async def work(
         self, log: MetricsLog, signals: Signals, commands: Commands, worker: WorkerProcess | None
@@ -258,6 +271,7 @@ class _Run:
             renders=options.limits.renders,
             memory_bytes=options.limits.memory_bytes,
             earlier_renderer=self.earlier_renderer,
+            drivers=self.drivers,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

@@ -18,7 +18,8 @@ class WorkerSpec:
     renders, memory_bytes: when a browser has done enough. earlier_renderer: what drew the pictures so far.
     found_rasterizer, attempts_known, steps_known: what an earlier worker of this run has found out: what draws
     here, and how long attempts and steps take, as TimeLimit.known tells it. suspects: the ids of jobs of which
-    one has ended or blocked a worker: each is to be rendered while no other is.
+    one has ended or blocked a worker: each is to be rendered while no other is. drivers: the EGL drivers' files
+    that browsers are pinned to, in turn.
     """
 
     file: str
@@ -41,6 +42,7 @@ class WorkerSpec:
     attempts_known: tuple[int, float] = (0, 0.0)
     steps_known: tuple[int, float] = (0, 0.0)
     suspects: Sequence[int] = ()
+    drivers: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -182,6 +182,7 @@ class _Worker:
             BrowserLimits(spec.renders, spec.memory_bytes),
             spec.earlier_renderer,
             spec.found_rasterizer,
+            spec.drivers,
         )
         server = Server(
             _welcome(crew.work, self._say), spec.host, spec.port, campaign.assets, token=spec.token
@@ -233,6 +234,7 @@ class _Worker:
                 trouble = str(fault)
             known = {
                 "found_rasterizer": pool.found_rasterizer,
+                "drivers": pool.drivers if pool.found_rasterizer else self._spec.drivers,
                 "attempts_known": limits.attempt.known,
                 "steps_known": limits.step.known,
             }
