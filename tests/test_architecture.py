@@ -23,6 +23,7 @@ WINGS: dict[str, list[str]] = {
     "arrays": [],
     "frame": [],
     "tabs": [],
+    "notices": [],
     "machine": ["disk", "filesystem", "faults", "guard", "clocks", "process"],
     "store": [
         "schema",
@@ -76,6 +77,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "run": [
         "say",
+        "alarm",
         "limits",
         "breaker",
         "progress",
@@ -122,6 +124,7 @@ PLACES = {
     "pandas": {"report"},
     "pyarrow": {"export/tables"},
     "imageio": {"export/pictures"},
+    "apprise": {"notices"},
     "psutil": {"machine", "browsers", "run/signals", "run/process"},
 }
 MODULES = {

@@ -17,6 +17,7 @@ __all__ = [
     "database_option",
     "json_option",
     "log_root_option",
+    "notify_option",
     "option",
     "results_option",
     "sessions_option",
@@ -86,6 +87,14 @@ log_root_option = option(
     metavar="ROOT",
     help="Copy the metrics log there, too: a folder, http:// or https:// of an ML-Logger server, "
     "s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
+)
+notify_option = option(
+    "--notify",
+    multiple=True,
+    envvar="RUNNER_NOTIFY",
+    metavar="URL",
+    help="Send a notice there at the end, at a halt, when a pause lasts or the disk fills up: an address of apprise's, "
+    "such as ntfy://TOPIC; may be repeated. [env: RUNNER_NOTIFY, with spaces between several]",
 )
 sessions_option = option(
     "--sessions",

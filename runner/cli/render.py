@@ -13,6 +13,7 @@ from runner.cli.look import report
 from runner.cli.options import (
     database_option,
     log_root_option,
+    notify_option,
     option,
     results_option,
     sessions_option,
@@ -122,6 +123,7 @@ def init(file: Path, example: str) -> None:
     metavar="SIZE",
     help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.",
 )
+@notify_option
 @option("--add", is_flag=True, help="Add jobs also where that looks like a mistake.")
 @option("--prune", is_flag=True, help="Take out pending jobs that FILE no longer yields.")
 def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:

@@ -7,20 +7,18 @@ from pathlib import Path
 from runner.commands import Commands
 from runner.exits import ExitStatus
 from runner.report import span
-from runner.run.say import say
 from runner.store import Reader
 
-__all__ = ["say_end"]
+__all__ = ["told_end"]
 
 
-def say_end(
+def told_end(
     store: Reader, campaign_id: int, commands: Commands, folder: Path, status: ExitStatus, took_s: float
-) -> None:
-    """folder: the campaign's in the results folder. took_s: how long the run was at work."""
+) -> str:
+    """What to say, in lines. folder: the campaign's in the results folder. took_s: how long the run was at work."""
     name, progress = commands.campaign, store.progress(campaign_id)
     if status is ExitStatus.NOTHING_TO_DO:
-        say(f"{name}: there are no jobs")
-        return
+        return f"{name}: there are no jobs"
     state = store.campaign(campaign_id)["state"]
     line = f"{name}: all {progress.total:,} jobs are done"
     if progress.done < progress.total:
@@ -36,4 +34,4 @@ def say_end(
     lines.append(f"  report         {commands.verb('report')}")
     if progress.left:
         lines.append(f"  go on          {commands.run() if state == 'open' else commands.verb('resume')}")
-    say("\n".join(lines))
+    return "\n".join(lines)

@@ -7,8 +7,8 @@ import contextlib
 import errno
 import secrets
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.browsers import Limits, chosen_drivers, find_cards, find_drivers, temporary_place
@@ -18,10 +18,13 @@ from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
 from runner.exits import ExitStatus
 from runner.job import Place, Source
 from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk, world_fault
+from runner.notices import Notices
+from runner.reasons import error_line
 from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
+from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
 from runner.run.ending import End, Ending
-from runner.run.farewell import say_end
+from runner.run.farewell import told_end
 from runner.run.keeper import LEASE_S, Housekeeper
 from runner.run.process import WorkerProcess
 from runner.run.progress import show_progress
@@ -48,7 +51,7 @@ class RunOptions:
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
     yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
-    half the machine's.
+    half the machine's. notify: addresses that notices are sent to; they may hold secrets.
     """
 
     sessions: int
@@ -66,6 +69,7 @@ class RunOptions:
     add: bool = False
     prune: bool = False
     worker_memory_bytes: int | None = None
+    notify: Sequence[str] = field(default=(), repr=False)
 
 
 def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess | None = None) -> ExitStatus:
@@ -74,6 +78,21 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
     worker: a process that was started early, so that it imports meanwhile; it is the caller's to end.
     Raises a RunnerError for what the user can mend.
     """
+    notices = Notices(options.notify, say)
+    try:
+        return _run_campaign(campaign, options, worker, notices)
+    except Exception as error:
+        notices.send(
+            f"{campaign.name}: stopped", str(error) if isinstance(error, RunnerError) else error_line(error)
+        )
+        raise
+    finally:
+        notices.close()
+
+
+def _run_campaign(
+    campaign: Campaign, options: RunOptions, worker: WorkerProcess | None, notices: Notices
+) -> ExitStatus:
     began = time.monotonic()
     drivers = _drivers_of(options)
     campaign.make_scene()
@@ -103,13 +122,14 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
         state = guard.insist(store.reader.campaign, campaign_id)["state"]
         if progress.left and state != "open":
             say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
+            notices.send(f"{campaign.name}: is {state}", f"To let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
         with _logged(campaign, MetricsLog(store, campaign_id, results), options.log_root, guard) as log:
             status: ExitStatus | None = None
             if progress.left:
                 earlier = guard.insist(_earlier_renderer, store.reader, campaign_id)
-                one = _Run(campaign, campaign_id, store, results, guard, options, earlier, drivers)
+                one = _Run(campaign, campaign_id, store, results, guard, options, earlier, drivers, notices)
                 status = asyncio.run(one.work(log, signals, commands, worker))
                 guard.probes = []
             if status is None:
@@ -117,7 +137,11 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
         with _told("there is no new contact sheet"):
             _draw_contact_sheet(store.reader, campaign_id, results)
         with _told(f"how far it has come: {commands.verb('report')}"):
-            say_end(store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began)
+            told = told_end(
+                store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began
+            )
+            say(told)
+            notices.send(*told.partition("\n")[::2])
         return status
 
 
@@ -215,6 +239,7 @@ class _Run:
     options: RunOptions
     earlier_renderer: str
     drivers: list[str]
+    notices: Notices
 
     async def work(
         self, log: MetricsLog, signals: Signals, commands: Commands, worker: WorkerProcess | None
@@ -242,7 +267,7 @@ class _Run:
             show_progress(store.reader, campaign_id, commands, lambda: supervisor.sessions)
         )
         try:
-            with signals.ending(ending):
+            with signals.ending(ending), self._alarm(commands).at_work():
                 async with keeper.at_work(ending):
                     await supervisor.work(worker, WorkerProcess)
         finally:
@@ -250,7 +275,16 @@ class _Run:
             await asyncio.gather(shown, return_exceptions=True)
         if supervisor.adopted:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
-        return _status_of_end(ending, signals, commands)
+        return _status_of_end(ending, signals, commands, self.notices)
+
+    def _alarm(self, commands: Commands) -> Alarm:
+        """Sends notices of what the guard and the disks show; without addresses it is never heard."""
+        return Alarm(self.notices, commands, self.guard, self._folders(), self.options.min_free_bytes)
+
+    def _folders(self) -> list[Path]:
+        """Where the run writes what must not be lost."""
+        file = self.store.database.file
+        return [self.results.folder, *([file.parent] if file is not None else [])]
 
     def _spec(self, token: str) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
@@ -276,10 +310,8 @@ class _Run:
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:
         """What sees whether the world lets the run go on."""
-        folders = [self.results.folder]
-        if self.store.database.file is not None:
-            folders.append(self.store.database.file.parent)
-        probes = [probe_descriptors, *(probe_disk(folder, self.options.min_free_bytes) for folder in folders)]
+        least_bytes = self.options.min_free_bytes
+        probes = [probe_descriptors, *(probe_disk(folder, least_bytes) for folder in self._folders())]
         if self.options.sessions:
             probes.append(probe_disk(temporary_place(), _LEAST_TEMPORARY_BYTES))
 
@@ -290,7 +322,9 @@ class _Run:
         return [*probes, probe_tabs]
 
 
-def _status_of_end(ending: Ending, signals: Signals, commands: Commands) -> ExitStatus | None:
+def _status_of_end(
+    ending: Ending, signals: Signals, commands: Commands, notices: Notices
+) -> ExitStatus | None:
     """How a run ends that was stopped, None where the rows tell. Raises what it failed with."""
     stop = ending.stopping.result()
     if signals.status is not None:
@@ -298,10 +332,12 @@ def _status_of_end(ending: Ending, signals: Signals, commands: Commands) -> Exit
     if stop.error is not None:
         raise stop.error
     if stop.end is End.HALTED:
-        say(
+        told = (
             f"{stop.reason}. None of them was charged. Mend it and give the same command again; "
             f"to render what can be rendered: {commands.run('--halt', 'never')}"
         )
+        say(told)
+        notices.send(f"{commands.campaign}: halted", told)
         return ExitStatus.STOPPED
     return None
 

@@ -1,0 +1,87 @@
+"""What a person who is away should know while a run is at work: a pause that lasts, its end, a disk that fills."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from runner.commands import Commands
+from runner.errors import WorldFault
+from runner.machine import Guard, size_text
+from runner.notices import Notices
+
+__all__ = ["Alarm"]
+
+# A pause that is over sooner is nothing to wake anybody for.
+LONG_PAUSE_S = 60.0
+LOOK_EVERY_S = 1.0
+_DISK_EVERY_S = 10.0
+
+
+class Alarm:
+    """Looks at the guard and at the disks from threads of its own, and sends notices; it changes nothing.
+
+    folders: on whose disks the run pauses when less than least_bytes are free; below twice that it is told, once.
+    """
+
+    def __init__(
+        self, notices: Notices, commands: Commands, guard: Guard, folders: list[Path], least_bytes: int
+    ):
+        self._notices, self._commands, self._guard = notices, commands, guard
+        self._folders, self._least_bytes = folders, least_bytes
+        self._over = threading.Event()
+        self._fault: WorldFault | None = None
+        self._since = 0.0
+        self._is_told = False
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Look meanwhile. What a disk that hangs holds up is not waited for."""
+        for look, every_s in ((self._look_at_pause, LOOK_EVERY_S), (self._look_at_disks, _DISK_EVERY_S)):
+            threading.Thread(
+                target=self._watch, args=(look, every_s), name="runner-alarm", daemon=True
+            ).start()
+        try:
+            yield
+        finally:
+            self._over.set()
+
+    def _watch(self, look: Callable[[], None], every_s: float) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(OSError):
+                look()
+            self._over.wait(every_s)
+
+    def _look_at_pause(self) -> None:
+        fault, name = self._guard.fault, self._commands.campaign
+        if fault is not self._fault:
+            if self._is_told and fault is None:
+                self._notices.send(f"{name}: goes on", f"It was paused for {self._lasted()}: {self._fault}")
+            if fault is None or self._fault is None:
+                self._since, self._is_told = time.monotonic(), False
+            self._fault = fault
+        elif fault is not None and not self._is_told and time.monotonic() - self._since >= LONG_PAUSE_S:
+            self._is_told = True
+            self._notices.send(
+                f"{name}: paused for {self._lasted()}",
+                f"{fault}\nNo job is charged, and it goes on by itself when that is over.\n"
+                f"How far it is: {self._commands.verb('status')}",
+            )
+
+    def _lasted(self) -> str:
+        return f"{max(1, round((time.monotonic() - self._since) / 60))} min"
+
+    def _look_at_disks(self) -> None:
+        for folder in list(self._folders):
+            free = shutil.disk_usage(folder).free
+            if free < 2 * self._least_bytes:
+                self._folders.remove(folder)
+                self._notices.send(
+                    f"{self._commands.campaign}: little room on the disk",
+                    f"The disk of {folder} has {size_text(free)} left; below {size_text(self._least_bytes)} the run "
+                    f"pauses until you make room.\nHow far it is: {self._commands.verb('status')}",
+                )
