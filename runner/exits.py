@@ -25,7 +25,7 @@ class ExitStatus(IntEnum):
 
 _MEANINGS = {
     ExitStatus.DONE: "all jobs are done",
-    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found)",
+    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found; doctor: mend something)",
     ExitStatus.USAGE: "usage, or a file that cannot be used",
     ExitStatus.STOPPED: "stopped: paused, cancelled, halted, or no browser could be started",
     ExitStatus.NOTHING_TO_DO: "there are no jobs",

@@ -105,7 +105,8 @@ WINGS: dict[str, list[str]] = {
         "supervisor",
         "one_run",
     ],
-    "cli": ["options", "chosen", "look", "operate", "render", "take_out", "group"],
+    "doctor": ["check", "software", "places", "limits", "drawing", "trial", "examine", "text"],
+    "cli": ["options", "chosen", "look", "operate", "render", "take_out", "doctor", "group"],
 }
 # Where a foreign package may be imported.
 PLACES = {
@@ -116,7 +117,7 @@ PLACES = {
     "requests": {"results/mirror"},
     "playwright": {"browsers", "run/worker_process"},
     "sqlalchemy": {"store"},
-    "sqlite3": {"store/migrations", "store/opening", "store/refusals"},
+    "sqlite3": {"store/migrations", "store/opening", "store/refusals", "doctor/software"},
     "psycopg": {"store/refusals"},
     "PIL": {"frame", "results", "export"},
     "click": {"cli"},
@@ -125,7 +126,7 @@ PLACES = {
     "pyarrow": {"export/tables"},
     "imageio": {"export/pictures"},
     "apprise": {"notices"},
-    "psutil": {"machine", "browsers", "run/signals", "run/process"},
+    "psutil": {"machine", "browsers", "run/signals", "run/process", "doctor/limits"},
 }
 MODULES = {
     f"{wing}/{module}" if module else wing: (wing, module)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -17,35 +16,6 @@ from runner.errors import UsageError
 H100 = "ANGLE (NVIDIA Corporation, NVIDIA H100 PCIe/PCIe/SSE2, OpenGL ES 3.2)"
 LLVMPIPE = "ANGLE (Mesa, llvmpipe (LLVM 15.0.6, 256 bits), OpenGL 4.5)"
 RADEON = "ANGLE (AMD, AMD Radeon RX 7900 XTX (radeonsi, navi31), OpenGL ES 3.2)"
-
-
-@pytest.fixture
-def vendors(tmp_path, monkeypatch):
-    """A folder of EGL drivers as both NVIDIA's and Mesa's packages leave it."""
-    folder = tmp_path / "egl_vendor.d"
-    folder.mkdir()
-    for file, library in (("10_nvidia.json", "libEGL_nvidia.so.0"), ("50_mesa.json", "libEGL_mesa.so.0")):
-        facts = {"file_format_version": "1.0.0", "ICD": {"library_path": library}}
-        (folder / file).write_text(json.dumps(facts))
-    (folder / "99_broken.json").write_text("{")
-    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", str(folder))
-    monkeypatch.delenv(PIN, raising=False)
-    return folder
-
-
-@pytest.fixture
-def smi(tmp_path, monkeypatch):
-    """Puts an nvidia-smi in front on the PATH that knows cards of these names, or fails for none."""
-
-    def put(*names: str) -> None:
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        lines = "".join(f"echo '{name}'\n" for name in names) or "echo 'NVIDIA-SMI has failed'; exit 9\n"
-        (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{lines}")
-        (folder / "nvidia-smi").chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder), prepend=":")
-
-    return put
 
 
 def node(drm: Path, name: str, vendor: str) -> None:

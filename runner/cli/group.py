@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from runner import __version__
+from runner.cli.doctor import doctor
 from runner.cli.look import log, report, status, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.render import demo, init, run
@@ -125,6 +126,6 @@ def main(ctx: click.Context) -> None:
 
 
 main.add_family("Render", init, run, demo)
-main.add_family("Look", status, report, verify, log)
+main.add_family("Look", status, report, verify, log, doctor)
 main.add_family("Operate", pause, resume, cancel, retry)
 main.add_family("Take out", export)

@@ -3,7 +3,7 @@
 from runner.machine.clocks import ClockWatch
 from runner.machine.disk import forecast, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
-from runner.machine.filesystem import network_filesystem
+from runner.machine.filesystem import filesystem, network_filesystem
 from runner.machine.guard import Faults, Guard
 from runner.machine.process import Identity, is_gone, memory_bytes, this_process
 
@@ -13,6 +13,7 @@ __all__ = [
     "Guard",
     "Identity",
     "Probe",
+    "filesystem",
     "forecast",
     "is_gone",
     "memory_bytes",

@@ -14,12 +14,18 @@ _NETWORK_FILESYSTEMS = {
 }  # fmt: skip
 
 
-def network_filesystem(path: Path) -> str | None:
-    """The kind of network filesystem that the path lies on; None for a local one."""
+def filesystem(path: Path) -> str:
+    """The kind of filesystem that the path lies on; '' where that is not told."""
     path = path.resolve()
     best = max(
         (mount for mount in psutil.disk_partitions(all=True) if path.is_relative_to(mount.mountpoint)),
         key=lambda mount: len(mount.mountpoint),
         default=None,
     )
-    return best.fstype if best and best.fstype.lower() in _NETWORK_FILESYSTEMS else None
+    return str(best.fstype) if best else ""
+
+
+def network_filesystem(path: Path) -> str | None:
+    """The kind of network filesystem that the path lies on; None for a local one."""
+    kind = filesystem(path)
+    return kind if kind.lower() in _NETWORK_FILESYSTEMS else None

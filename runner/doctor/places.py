@@ -1,0 +1,102 @@
+"""Where things are kept: the filesystems of database, results and temporary files, and the room on their disks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from runner.browsers import temporary_place
+from runner.doctor.check import Check, State
+from runner.errors import StoreError, WorldFault
+from runner.machine import filesystem, network_filesystem, size_text
+from runner.store import Reader
+
+__all__ = ["check_database", "check_results", "check_room", "existing_folder", "is_server"]
+
+# As a run has them: below the first it pauses; the second is little for a night.
+_LEAST_BYTES, _LITTLE_BYTES = 256 << 20, 2 << 30
+_PASSING = {
+    "tmpfs": "in memory, and is gone when the machine restarts",
+    "ramfs": "in memory, and is gone when the machine restarts",
+    "overlay": "in a container, and is gone with it",
+}
+# How the store tells of a database that is to be made yet.
+_NOT_YET = "there is no "
+
+
+def is_server(database: str) -> bool:
+    """Whether it is on a server, rather than in a file."""
+    return database.split(":", 1)[0].startswith("postgres")
+
+
+def existing_folder(path: Path) -> Path:
+    """The path's nearest folder that is there."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def check_database(database: str) -> Check:
+    """Whether jobs can be kept there."""
+    file = Path(database.removeprefix("sqlite:///"))
+    if not is_server(database):
+        kind = network_filesystem(file)
+        if kind is not None:
+            fix = "name a local path with --db, or a server with --db postgresql://…"
+            return Check("database", State.FAIL, f"{file}: on {kind}, a network where SQLite loses data", fix)
+        if not file.absolute().parent.exists():
+            fix = f"mkdir -p {file.absolute().parent}, or name another place with --db"
+            return Check("database", State.FAIL, f"{file}: its folder is missing", fix)
+    found = "a PostgreSQL server"
+    try:
+        with Reader(database) as reader:
+            found = f"{reader.database.address}: {len(reader.campaigns())} campaigns"
+    except StoreError as error:
+        if isinstance(error, WorldFault) or not str(error).startswith(_NOT_YET):
+            return Check("database", State.FAIL, str(error), "mend that, or name another one with --db")
+        found = f"{found if is_server(database) else file.absolute()}: to be made by the first run"
+    return (
+        Check("database", State.OK, found)
+        if is_server(database)
+        else _place("database", file.parent, found, "--db")
+    )
+
+
+def check_results(results: Path) -> Check:
+    """Whether files can be kept there."""
+    return _place("results", results, str(results.absolute()), "--results")
+
+
+def _place(name: str, folder: Path, found: str, option: str) -> Check:
+    there = existing_folder(folder)
+    kind = filesystem(there)
+    found += f" ({kind or 'unknown'})"
+    in_the_way = [path for path in (folder.absolute(), *folder.absolute().parents) if path.is_file()]
+    if in_the_way:
+        fix = f"name another place with {option}"
+        return Check(name, State.FAIL, f"{found}: {in_the_way[0]} is a file, not a folder", fix)
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Check(
+            name, State.FAIL, f"{found}: {there} may not be written to", f"name another place with {option}"
+        )
+    if kind in _PASSING:
+        return Check(
+            name, State.WARN, f"{found} lies {_PASSING[kind]}", f"name a lasting place with {option}"
+        )
+    return Check(name, State.OK, found)
+
+
+def check_room(database: str, results: Path) -> Check:
+    """Whether the disks of database, results and temporary files have room."""
+    folders = {"results": results, "temporary files": temporary_place()}
+    if not is_server(database):
+        folders["database"] = Path(database.removeprefix("sqlite:///")).parent
+    free = {name: shutil.disk_usage(existing_folder(folder)).free for name, folder in folders.items()}
+    found = ", ".join(f"{size_text(count)} for {name}" for name, count in free.items())
+    least = min(free.values())
+    if least >= _LITTLE_BYTES:
+        return Check("free disk", State.OK, found)
+    fix = "make room: a run says after some jobs how much all of them will take"
+    return Check("free disk", State.FAIL if least < _LEAST_BYTES else State.WARN, found, fix)
