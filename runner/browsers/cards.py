@@ -111,8 +111,8 @@ def best_driver(cards: list[Card], drivers: list[Driver]) -> str:
 def chosen_drivers(wanted: str, cards: list[Card], drivers: list[Driver]) -> list[str]:
     """The driver's file for each card that --gpus names, 'all' or numbers. Raises UsageError where that cannot be.
 
-    A browser is pinned to a driver, and draws with the first card that this driver lists: nothing that is known
-    chooses another (not CUDA_VISIBLE_DEVICES, not DRI_PRIME without a display, no switch of Chromium's).
+    A browser is pinned to a driver, and draws with the first card that this driver lists. Nothing that can be relied
+    on chooses another: not CUDA_VISIBLE_DEVICES, no switch of Chromium's, and DRI_PRIME with the newest Mesa only.
     """
     told = ", ".join(f"{card.number}: {card.name}" for card in cards) or "none"
     if not cards:
@@ -127,8 +127,8 @@ def chosen_drivers(wanted: str, cards: list[Card], drivers: list[Driver]) -> lis
         if len(alike) > 1:
             raise UsageError(
                 f"--gpus {wanted}: {len(alike)} cards here have the same driver ({told}), and a browser draws with "
-                "the first that its driver lists; nothing is known that chooses another. Give each run a card of "
-                "its own: start it in a container that has one card (docker run --gpus device=1), each with the "
+                "the first that its driver lists; nothing that can be relied on chooses another. Give each run a card "
+                "of its own: start it in a container that has one card (docker run --gpus device=1), each with the "
                 "same --db postgresql://…"
             )
         if card.driver not in files:

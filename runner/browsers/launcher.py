@@ -186,7 +186,7 @@ class Launcher:
         self._cards, self._installed = await asyncio.to_thread(lambda: (find_cards(), find_drivers()))
         if self.drivers:
             return await self._draw_with_each(say)
-        self._pin(earlier, say)
+        self._pin("" if require_gpu else earlier, say)
         best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
         choice: tuple[str, ...] = best if wanted == "auto" else (wanted,)
         if earlier and "SwiftShader" in earlier:
@@ -245,17 +245,12 @@ class Launcher:
         for number, driver in enumerate(self.drivers):
             renderer = await self._renderer_with("egl", number)
             if not self._draws(driver, renderer):
-                cards = [card for card in self._cards if str(driver) in self._files_of(card)]
-                name = cards[0].name if cards else driver
-                raise BrowserError(
-                    f"--gpus: {name} does not draw, {renderer or 'nothing'} does: "
-                    f"{undrawn(cards, self._installed, renderer)}"
-                )
+                names = {one.name for one in self._installed if str(one.file) == driver}
+                cards = [card for card in self._cards if card.driver in names]
+                idle = undrawn(cards, self._installed, renderer) or f"{driver} does not draw"
+                raise BrowserError(f"{idle}; or leave out --gpus")
             say(f"rendering with the GPU: {renderer} (--gpus)")
         return "egl"
-
-    def _files_of(self, card: Card) -> set[str]:
-        return {str(one.file) for one in self._installed if one.name == card.driver}
 
     async def _renderer_with(self, rasterizer: str, number: int = 0) -> str:
         """What draws with these flags; '' where there is no WebGL. Raises BrowserError where none starts."""

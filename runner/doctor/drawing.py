@@ -49,11 +49,12 @@ def check_cards(renderer: str | None) -> Check:
     cards, drivers = find_cards(), find_drivers()
     told = ", ".join(f"{card.number}: {card.name}" for card in cards) or "none"
     told += f"; EGL drivers: {', '.join(driver.name for driver in drivers) or 'none'}"
-    if pin := best_driver(cards, drivers):
-        told += f"; browsers are pinned to {pin}"
-    if renderer is not None and (idle := undrawn(cards, drivers, renderer)):
+    idle = undrawn(cards, drivers, renderer) if renderer is not None else ""
+    if idle:
         what, _, fix = idle.partition("; ")
         return Check("graphics card", State.WARN, f"{told}; {what}", fix)
+    if pin := best_driver(cards, drivers):
+        told += f"; browsers are pinned to {pin}"
     return Check("graphics card", State.OK, told)
 
 

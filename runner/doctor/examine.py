@@ -33,15 +33,15 @@ def examine(subject: Subject, tell: Callable[[str], None]) -> Iterator[Check]:
     """Look at everything; each check comes as soon as it is known. tell: hears what takes long."""
     yield software.check_python()
     yield software.check_packages()
-    yield software.check_sqlite(is_used=not places.is_server(subject.database))
+    yield software.check_sqlite(is_used=places.file_of(subject.database) is not None)
     yield places.check_database(subject.database)
     yield places.check_results(subject.results)
     yield places.check_room(subject.database, subject.results)
     yield limits.check_open_files()
     yield limits.check_shared_memory()
-    yield limits.check_memory(subject.sessions)
     yield limits.check_sleep()
     if subject.sessions:
+        yield limits.check_memory(subject.sessions)
         yield from _drawn(subject.sessions, tell)
     for url in subject.notify:
         yield _notice(url)

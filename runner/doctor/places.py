@@ -12,7 +12,7 @@ from runner.errors import StoreError, WorldFault
 from runner.machine import filesystem, network_filesystem, size_text
 from runner.store import Reader
 
-__all__ = ["check_database", "check_results", "check_room", "existing_folder", "is_server"]
+__all__ = ["check_database", "check_results", "check_room", "existing_folder", "file_of"]
 
 # As a run has them: below the first it pauses; the second is little for a night.
 _LEAST_BYTES, _LITTLE_BYTES = 256 << 20, 2 << 30
@@ -25,9 +25,13 @@ _PASSING = {
 _NOT_YET = "there is no "
 
 
-def is_server(database: str) -> bool:
-    """Whether it is on a server, rather than in a file."""
-    return database.split(":", 1)[0].startswith("postgres")
+def file_of(database: str) -> Path | None:
+    """The SQLite file; None where it is no such database."""
+    return (
+        Path(database.removeprefix("sqlite:///"))
+        if "://" not in database.removeprefix("sqlite:///")
+        else None
+    )
 
 
 def existing_folder(path: Path) -> Path:
@@ -40,8 +44,8 @@ def existing_folder(path: Path) -> Path:
 
 def check_database(database: str) -> Check:
     """Whether jobs can be kept there."""
-    file = Path(database.removeprefix("sqlite:///"))
-    if not is_server(database):
+    file = file_of(database)
+    if file is not None:
         kind = network_filesystem(file)
         if kind is not None:
             fix = "name a local path with --db, or a server with --db postgresql://…"
@@ -49,19 +53,14 @@ def check_database(database: str) -> Check:
         if not file.absolute().parent.exists():
             fix = f"mkdir -p {file.absolute().parent}, or name another place with --db"
             return Check("database", State.FAIL, f"{file}: its folder is missing", fix)
-    found = "a PostgreSQL server"
     try:
         with Reader(database) as reader:
-            found = f"{reader.database.address}: {len(reader.campaigns())} campaigns"
+            found = f"{reader.database.address}: {len(reader.campaigns()):,} campaigns"
     except StoreError as error:
         if isinstance(error, WorldFault) or not str(error).startswith(_NOT_YET):
             return Check("database", State.FAIL, str(error), "mend that, or name another one with --db")
-        found = f"{found if is_server(database) else file.absolute()}: to be made by the first run"
-    return (
-        Check("database", State.OK, found)
-        if is_server(database)
-        else _place("database", file.parent, found, "--db")
-    )
+        found = f"{file.absolute() if file else 'PostgreSQL answers'}: to be made by the first run"
+    return _place("database", file.parent, found, "--db") if file else Check("database", State.OK, found)
 
 
 def check_results(results: Path) -> Check:
@@ -91,8 +90,9 @@ def _place(name: str, folder: Path, found: str, option: str) -> Check:
 def check_room(database: str, results: Path) -> Check:
     """Whether the disks of database, results and temporary files have room."""
     folders = {"results": results, "temporary files": temporary_place()}
-    if not is_server(database):
-        folders["database"] = Path(database.removeprefix("sqlite:///")).parent
+    file = file_of(database)
+    if file is not None:
+        folders["database"] = file.parent
     free = {name: shutil.disk_usage(existing_folder(folder)).free for name, folder in folders.items()}
     found = ", ".join(f"{size_text(count)} for {name}" for name, count in free.items())
     least = min(free.values())

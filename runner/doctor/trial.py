@@ -68,21 +68,28 @@ def _run(folder: Path, rasterizer: str) -> str:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        # What a terminal sends to all is for this process to hear, which ends that one in order.
+        start_new_session=True,
     ) as process:
         try:
             _, told = process.communicate(timeout=_LIMIT_S)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _end(process)
             return f"it was not done after {_LIMIT_S:.0f} s"
         except BaseException:
-            process.send_signal(signal.SIGTERM)
+            _end(process)
             raise
     lines = [line for line in told.splitlines() if line.startswith("runner: ")] or told.splitlines()[-1:]
     return one_line(lines[-1].removeprefix("runner: ")) if process.returncode and lines else ""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End it and its browsers: in order, or else at once."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _judged(rasterizer: str, trouble: str, rows: list[dict[str, Any]]) -> Trial:
