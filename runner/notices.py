@@ -35,6 +35,11 @@ class Notices:
         self._say = say
         self._lines = [_Line(url, target, self._tell) for url, target in zip(urls, _targets(urls))]
 
+    @property
+    def has_addresses(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self._lines)
+
     def send(self, title: str, body: str) -> None:
         """Have it sent; returns at once, and raises nothing."""
         for line in self._lines:

@@ -128,3 +128,21 @@ def test_a_browser_that_cannot_be_pinned_falls_back_and_the_run_says_so(vendors,
     assert pins[:2] == [str(vendors / "10_nvidia.json"), ""]
     assert rasterizer in ("egl", "swiftshader") and said[0].startswith("rendering in software")
     assert said[1].startswith("warning: NVIDIA H100 PCIe is here and does not draw")
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_each_browser_has_its_cards_driver_in_its_environment(vendors):
+    """In turn, and only where the system's OpenGL draws; other browsers have none."""
+    drivers = [str(vendors / name) for name in ("10_nvidia.json", "50_mesa.json")]
+
+    async def pins() -> list[str | None]:
+        launcher = Launcher(drivers)
+        await launcher.start()
+        try:
+            browsers = [await launcher.launch("egl", number) for number in range(3)]
+            browsers.append(await launcher.launch("swiftshader", 0))
+            return [browser._process.environ().get(PIN) for browser in browsers]
+        finally:
+            await launcher.stop()
+
+    assert asyncio.run(pins()) == [*drivers, drivers[0], None]

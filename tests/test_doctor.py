@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 from pathlib import Path
 
 import pytest
-from processes import run, within
+from processes import browsers_of, lines_of, run, start, within
 from receiver import Receiver
+from waiting import wait_until
 
+from runner.browsers.processes import is_alive
 from runner.doctor import Check, State, check, drawing, limits, places, software, text, trial, verdict
+from runner.job import Policy
 from runner.machine import filesystem
+from runner.store import Store
 
 H100 = "ANGLE (NVIDIA Corporation, NVIDIA H100 PCIe/PCIe/SSE2, OpenGL ES 3.2)"
 LLVMPIPE = "ANGLE (Mesa, llvmpipe (LLVM 15.0.6, 256 bits), OpenGL 4.5)"
@@ -214,5 +219,30 @@ def test_the_trial_is_a_real_one(tmp_path):
     assert (
         "the same bytes twice and in reverse" in swiftshader["found"] and "pictures/s" in swiftshader["found"]
     )
-    assert checks["2 at once"]["state"] == checks["rasterizer"]["state"] == "ok"
+    assert checks["at once"]["state"] == checks["rasterizer"]["state"] == "ok"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_a_doctor_that_is_interrupted_leaves_nothing_behind(tmp_path):
+    """Ctrl-C amid a trial ends its run and its browsers, removes its folder, and exits with 130."""
+    process = start("doctor", "--sessions", 1, cwd=tmp_path, environment={"TMPDIR": str(tmp_path)})
+    lines = lines_of(process)
+    wait_until(lambda: "rendering 15 pictures" in "".join(lines), "the trial")
+    wait_until(lambda: list(tmp_path.glob("runner-doctor-*/runner.db")), "its run")
+    children = browsers_of(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130, "".join(lines)
+    assert children and not any(map(is_alive, children))
+    assert list(tmp_path.glob("runner-doctor-*")) == []
+    assert "Traceback" not in "".join(lines)
+
+
+def test_a_server_is_asked(postgres_database_url):
+    """One that answers is well, also without a campaign; SQLite's bug is nothing to who keeps jobs there."""
+    found = places.check_database(postgres_database_url)
+    assert state(found) == "ok" and "to be made by the first run" in found.found
+    with Store(postgres_database_url) as store:
+        store.add_campaign("orbit", Policy())
+    assert "campaigns in it: 1" in places.check_database(postgres_database_url).found
+    assert places.file_of(postgres_database_url) is None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 
 import pytest
-from campaigns import GOOD
+from campaigns import GOOD, write_colors
 from processes import run, within
 from receiver import Receiver
 from waiting import wait_until
@@ -16,6 +17,7 @@ from runner.errors import UsageError, WorldFault
 from runner.machine import Guard
 from runner.notices import Notices, shown_address
 from runner.run import alarm
+from runner.store import Store
 
 
 @pytest.fixture
@@ -107,8 +109,9 @@ def watched(tmp_path, receiver, monkeypatch):
 
     def watch(least_bytes: int) -> tuple[Guard, alarm.Alarm, Notices]:
         guard, notices = Guard(lambda line: None, []), Notices([receiver.url], print)
-        commands = Commands("orbit", str(tmp_path / "runner.db"))
-        return guard, alarm.Alarm(notices, commands, guard, [tmp_path], least_bytes), notices
+        bell = alarm.Alarm(notices, "orbit", guard)
+        bell.know(Commands("orbit", str(tmp_path / "runner.db")), [tmp_path], least_bytes)
+        return guard, bell, notices
 
     return watch
 
@@ -154,5 +157,40 @@ def test_no_address_no_thread():
     """Without --notify nothing is started, and nothing leaves the machine."""
     before = threading.active_count()
     notices = Notices([], print)
+    with alarm.Alarm(notices, "orbit", Guard(print, [])).at_work():
+        assert threading.active_count() == before
     notices.send("title", "body")
     assert notices.close(60) == [] and threading.active_count() == before
+
+
+def test_a_run_that_waits_to_begin_is_told(tmp_path, receiver, monkeypatch):
+    """A database that another program holds locked, before one job was handed out."""
+    monkeypatch.setattr(alarm, "LONG_PAUSE_S", 0.0)
+    monkeypatch.setattr(alarm, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("runner.store.database.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("runner.store.opening.BUSY_TIMEOUT_MS", 50)
+    file, database = empty(tmp_path), tmp_path / "runner.db"
+    Store(database).close()
+    other = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+
+    def let_go() -> None:
+        wait_until(lambda: receiver.got, "the notice of the pause")
+        other.execute("ROLLBACK")
+
+    threading.Thread(target=let_go).start()
+    assert within("run", file, "--notify", receiver.url).exit_code == 4
+    other.close()
+    paused, *others = (title for title, _ in receiver.got)
+    assert paused.startswith("good: paused for") and "locked" in receiver.got[0][1]
+    assert "good: there are no jobs" in others
+
+
+@pytest.mark.usefixtures("browser_path")
+def test_a_run_that_halts_is_told(tmp_path, receiver):
+    """Why, what to type next, and at the end how far it came."""
+    file = write_colors(tmp_path, 30, body='raise ValueError("no light")')
+    assert run("run", file, "--notify", receiver.url).returncode == 3
+    (halted, why), (end, what_next) = receiver.got
+    assert halted == "colors: halted" and "ValueError: no light" in why and "--halt never" in why
+    assert end.startswith("colors: 0 of 30 jobs are done, 0 failed, 30 left") and " run " in what_next

@@ -65,16 +65,18 @@ def check_together(sessions: int, rasterizer: str, renderer: str) -> Check:
     """
     cards, drivers = find_cards(), find_drivers()
     pin = "" if undrawn(cards, drivers, renderer) else best_driver(cards, drivers)
-    name, began = f"{sessions} at once", time.monotonic()
+    name, began = "at once", time.monotonic()
     try:
         wrong = asyncio.run(_draw_together(sessions, rasterizer, [pin] if pin else []))
     except BrowserError as error:
-        return Check(name, State.FAIL, str(error), "ask for fewer with --sessions")
+        return Check(name, State.FAIL, f"{sessions} browsers: {error}", "ask for fewer with --sessions")
     if wrong:
         fix = f"ask for fewer with --sessions, or for --rasterizer swiftshader; {sessions - len(wrong)} of them drew"
         return Check(name, State.FAIL, "; ".join(sorted(set(wrong))), fix)
     return Check(
-        name, State.OK, f"all of them draw ({rasterizer}), {time.monotonic() - began:.0f} s with their start"
+        name,
+        State.OK,
+        f"{sessions} browsers draw ({rasterizer}), {time.monotonic() - began:.0f} s with their start",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sys
 from pathlib import Path
 
 import psutil
@@ -35,6 +36,8 @@ def check_open_files() -> Check:
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
     """Whether there is any. Browsers do without: they keep theirs among the temporary files."""
+    if sys.platform != "linux":
+        return Check("shared memory", State.OK, "not a folder on this system")
     if not folder.is_dir():
         fix = "mount it (docker run --shm-size 1g): Python's own pools of processes need it"
         return Check("shared memory", State.WARN, f"{folder} is missing", fix)
@@ -47,7 +50,7 @@ def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
 def check_memory(sessions: int) -> Check:
     """Whether there is enough for so many browsers."""
     total, needed = memory_bytes(), _RUNNER_BYTES + sessions * _BROWSER_BYTES
-    found = f"{size_text(total)}, of which a run with {sessions} browsers takes about {size_text(needed)}"
+    found = f"{size_text(total)}, of which a run takes about {size_text(needed)}"
     if needed <= total:
         return Check("memory", State.OK, found)
     fit = max(1, (total - _RUNNER_BYTES) // _BROWSER_BYTES)

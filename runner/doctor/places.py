@@ -55,7 +55,7 @@ def check_database(database: str) -> Check:
             return Check("database", State.FAIL, f"{file}: its folder is missing", fix)
     try:
         with Reader(database) as reader:
-            found = f"{reader.database.address}: {len(reader.campaigns()):,} campaigns"
+            found = f"{reader.database.address}, campaigns in it: {len(reader.campaigns()):,}"
     except StoreError as error:
         if isinstance(error, WorldFault) or not str(error).startswith(_NOT_YET):
             return Check("database", State.FAIL, str(error), "mend that, or name another one with --db")

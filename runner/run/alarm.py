@@ -25,28 +25,36 @@ _DISK_EVERY_S = 10.0
 class Alarm:
     """Looks at the guard and at the disks from threads of its own, and sends notices; it changes nothing.
 
-    folders: on whose disks the run pauses when less than least_bytes are free; below twice that it is told, once.
+    campaign: its name.
     """
 
-    def __init__(
-        self, notices: Notices, commands: Commands, guard: Guard, folders: list[Path], least_bytes: int
-    ):
-        self._notices, self._commands, self._guard = notices, commands, guard
-        self._folders, self._least_bytes = folders, least_bytes
+    def __init__(self, notices: Notices, campaign: str, guard: Guard):
+        self._notices, self._campaign, self._guard = notices, campaign, guard
+        self._next, self._least_bytes = "", 0
+        self._folders: list[Path] = []
         self._over = threading.Event()
         self._fault: WorldFault | None = None
         self._since = 0.0
         self._is_told = False
 
+    def know(self, commands: Commands, folders: list[Path], least_bytes: int) -> None:
+        """What is known once the database is open.
+
+        folders: on whose disks the run pauses when less than least_bytes are free; below twice that it is told, once.
+        """
+        self._next = f"\nHow far it is: {commands.verb('status')}"
+        self._folders, self._least_bytes = folders, least_bytes
+
     @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Look meanwhile. What a disk that hangs holds up is not waited for."""
-        for look, every_s in ((self._look_at_pause, LOOK_EVERY_S), (self._look_at_disks, _DISK_EVERY_S)):
+    def at_work(self) -> Iterator[Alarm]:
+        """Look meanwhile, where anybody is to be told. What a disk that hangs holds up is not waited for."""
+        looks = [(self._look_at_pause, LOOK_EVERY_S), (self._look_at_disks, _DISK_EVERY_S)]
+        for look, every_s in looks if self._notices.has_addresses else []:
             threading.Thread(
                 target=self._watch, args=(look, every_s), name="runner-alarm", daemon=True
             ).start()
         try:
-            yield
+            yield self
         finally:
             self._over.set()
 
@@ -57,7 +65,7 @@ class Alarm:
             self._over.wait(every_s)
 
     def _look_at_pause(self) -> None:
-        fault, name = self._guard.fault, self._commands.campaign
+        fault, name = self._guard.fault, self._campaign
         if fault is not self._fault:
             if self._is_told and fault is None:
                 self._notices.send(f"{name}: goes on", f"It was paused for {self._lasted()}: {self._fault}")
@@ -68,8 +76,7 @@ class Alarm:
             self._is_told = True
             self._notices.send(
                 f"{name}: paused for {self._lasted()}",
-                f"{fault}\nNo job is charged, and it goes on by itself when that is over.\n"
-                f"How far it is: {self._commands.verb('status')}",
+                f"{fault}\nNo job is charged, and it goes on by itself when that is over.{self._next}",
             )
 
     def _lasted(self) -> str:
@@ -81,7 +88,7 @@ class Alarm:
             if free < 2 * self._least_bytes:
                 self._folders.remove(folder)
                 self._notices.send(
-                    f"{self._commands.campaign}: little room on the disk",
+                    f"{self._campaign}: little room on the disk",
                     f"The disk of {folder} has {size_text(free)} left; below {size_text(self._least_bytes)} the run "
-                    f"pauses until you make room.\nHow far it is: {self._commands.verb('status')}",
+                    f"pauses until you make room.{self._next}",
                 )

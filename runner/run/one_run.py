@@ -98,6 +98,7 @@ def _run_campaign(
     campaign.make_scene()
     guard = Guard(say, [probe_descriptors])
     with (
+        Alarm(notices, campaign.name, guard).at_work() as alarm,
         guard.insist(Signals, say) as signals,
         # All the user's own code that adds jobs runs before the database is opened.
         guard.insist(read_jobs, campaign, say) as spool,
@@ -125,6 +126,7 @@ def _run_campaign(
             notices.send(f"{campaign.name}: is {state}", f"To let it go on: {commands.verb('resume')}")
             return ExitStatus.STOPPED
         results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
+        alarm.know(commands, _written_to(store, results), options.min_free_bytes)
         with _logged(campaign, MetricsLog(store, campaign_id, results), options.log_root, guard) as log:
             status: ExitStatus | None = None
             if progress.left:
@@ -267,7 +269,7 @@ class _Run:
             show_progress(store.reader, campaign_id, commands, lambda: supervisor.sessions)
         )
         try:
-            with signals.ending(ending), self._alarm(commands).at_work():
+            with signals.ending(ending):
                 async with keeper.at_work(ending):
                     await supervisor.work(worker, WorkerProcess)
         finally:
@@ -276,15 +278,6 @@ class _Run:
         if supervisor.adopted:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, commands, self.notices)
-
-    def _alarm(self, commands: Commands) -> Alarm:
-        """Sends notices of what the guard and the disks show; without addresses it is never heard."""
-        return Alarm(self.notices, commands, self.guard, self._folders(), self.options.min_free_bytes)
-
-    def _folders(self) -> list[Path]:
-        """Where the run writes what must not be lost."""
-        file = self.store.database.file
-        return [self.results.folder, *([file.parent] if file is not None else [])]
 
     def _spec(self, token: str) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
@@ -311,7 +304,8 @@ class _Run:
     def _probes(self, supervisor: Supervisor) -> list[Probe]:
         """What sees whether the world lets the run go on."""
         least_bytes = self.options.min_free_bytes
-        probes = [probe_descriptors, *(probe_disk(folder, least_bytes) for folder in self._folders())]
+        folders = _written_to(self.store, self.results)
+        probes = [probe_descriptors, *(probe_disk(folder, least_bytes) for folder in folders)]
         if self.options.sessions:
             probes.append(probe_disk(temporary_place(), _LEAST_TEMPORARY_BYTES))
 
@@ -320,6 +314,11 @@ class _Run:
                 raise WorldFault(supervisor.trouble)
 
         return [*probes, probe_tabs]
+
+
+def _written_to(store: Store, results: ResultsFolder) -> list[Path]:
+    """The folders whose disks must have room."""
+    return [results.folder, *([store.database.file.parent] if store.database.file is not None else [])]
 
 
 def _status_of_end(
