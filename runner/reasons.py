@@ -51,12 +51,14 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"[:_LONGEST_ERROR] if message else type(error).__name__
 
 
-@lru_cache(maxsize=10_000)
+# As many as a bad night has failures, whose every attempt tells its reason again.
+@lru_cache(maxsize=1 << 17)
 def normalized(reason: str) -> str:
     """The reason with each number, address, hash and quoted name replaced: alike for all jobs that it befell."""
     # Longer than what is shown: where the cut falls depends on the numbers before it.
     line = one_line(reason, 2 * _LONGEST)
-    return one_line(_NAMES.sub(lambda found: _STANDS_FOR[str(found.lastgroup)], line))
+    told = _NAMES.sub(lambda found: _STANDS_FOR[str(found.lastgroup)], line)
+    return told if len(told) <= _LONGEST else told[: _LONGEST - 1] + "…"
 
 
 def common_reason(reasons: Iterable[str]) -> str:

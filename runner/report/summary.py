@@ -1,30 +1,29 @@
-"""The morning report: what happened, why, and which command to type next."""
+"""What is told of a campaign: the one summary that text, JSON, CSV, Markdown and the page are made of."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
-from runner.commands import Commands
-from runner.job import Progress, Source
-from runner.reasons import common_reason, normalized, one_line
-from runner.store import CampaignRow, EventRow, FailureRow, Reader
+from runner.job import Progress
+from runner.store import CampaignRow
 
 __all__ = [
     "PARTS",
     "ChangedSource",
     "Counts",
+    "Disk",
     "Durations",
     "Event",
     "Failures",
+    "Run",
+    "Session",
+    "Since",
+    "Slow",
     "Summary",
     "Suspect",
-    "summarize",
+    "Tries",
 ]
 
 # Pictures may differ where one of these does.
@@ -36,8 +35,6 @@ PARTS = {
     "runner": "runner's version",
     "file_sha256": "campaign file (sha256)",
 }
-# The end of a traceback is the user's own line.
-_TRACEBACK_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,49 @@ class Durations:
 
 
 @dataclass(frozen=True)
+class Slow:
+    """One of the jobs that took longest: when it was added, claimed and done (Unix seconds), at which attempt."""
+
+    key: str
+    took_s: float
+    created_ts: float
+    grab_ts: float
+    end_ts: float
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """The last run alone: when it began and was last seen (Unix seconds), and what it has done."""
+
+    started_ts: float
+    seen_ts: float
+    done: int
+    jobs_per_s: float | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes: of all results, by the mean of those done last; of the jobs that are left, likewise; free there."""
+
+    used: int
+    left: int
+    free: int
+
+
+@dataclass(frozen=True)
 class Event:
-    """What befell the runs, as often as it did; times in Unix seconds."""
+    """What befell the runs, as often as it did; times in Unix seconds.
+
+    is_routine: a browser was replaced in good time, as all are.
+    """
 
     kind: str
     message: str
     count: int
     first_ts: float
     last_ts: float
+    is_routine: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,13 +113,50 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Failures:
-    """Failed jobs with one reason; key, example and traceback are of the first of them."""
+    """Failed jobs with one reason; key, example and traceback are of the first of them.
+
+    sessions: in how many browser tabs it came up; one is a bad browser, all of them a bad scene. evidence: the
+    absolute path of a last picture.
+    """
 
     reason: str
     count: int
+    sessions: int
     key: str
     example: str
     traceback: tuple[str, ...]
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class Tries:
+    """Attempts that failed or crashed for one reason, also of jobs that were done later; by_session: by its name."""
+
+    reason: str
+    count: int
+    by_session: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A browser tab: when it began (Unix seconds), how many jobs it has done, how many of its attempts failed."""
+
+    name: str
+    started_ts: float
+    done: int
+    tries: int
+
+
+@dataclass(frozen=True)
+class Since:
+    """What changed since one last looked, at made_ts (Unix seconds): counts by how much, reasons that came and went."""
+
+    made_ts: float
+    done: int
+    failed: int
+    suspects: int
+    new_reasons: tuple[str, ...]
+    gone_reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -122,154 +191,55 @@ class Summary(Counts):
     """Everything the report says of one campaign; times in seconds, paths absolute, None where there is nothing.
 
     looked_in: where the results should be. drawn_with: of each of PARTS, how many done jobs each value has drawn.
-    attempts: those that ended otherwise than well, by outcome. next: commands to type, in this order.
-    version: of what these fields are and mean.
+    attempts: those that ended otherwise than well, by outcome. done_after_retry: of the done ones, those that had
+    failed before. failures, tries: the most frequent reasons; failure_reasons: how many there are in all. next:
+    commands to type, in this order. made_ts: of this summary. version: of what these fields are and mean.
     """
 
     file: str | None
     looked_in: str | None
     results: str | None
     contact_sheet: str | None
+    suspects_sheet: str | None
+    failures_sheet: str | None
+    made_ts: float
+    done_after_retry: int
     runs: int
+    last_run: Run | None
     active_s: float
     jobs_per_s: float | None
     duration_s: Durations | None
+    slowest: tuple[Slow, ...]
+    disk: Disk | None
     attempts: Mapping[str, int]
     drawn_with: Mapping[str, Mapping[str, int]]
     changed_sources: tuple[ChangedSource, ...]
     events: tuple[Event, ...]
+    sessions: tuple[Session, ...]
     suspects: tuple[Suspect, ...]
     failures: tuple[Failures, ...]
+    failure_reasons: int
+    tries: tuple[Tries, ...]
     next: tuple[str, ...]
-    version: int = 1
+    since: Since | None = None
+    version: int = 2
 
     @property
     def left(self) -> int:
         return self.pending + self.in_progress
 
+    @property
+    def verdict(self) -> str:
+        """How it stands, in one line."""
+        if not self.total:
+            return f"{self.campaign}: no jobs"
+        if self.left:
+            state = "unfinished" if self.state == "open" else self.state
+            return f"{self.campaign}: {state}, {self.left:,} of {self.total:,} jobs are left"
+        if self.failed:
+            return f"{self.campaign}: finished, but {self.failed:,} of {self.total:,} jobs failed"
+        return f"{self.campaign}: all {self.total:,} jobs are done"
+
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON values."""
         return asdict(self)
-
-
-def summarize(store: Reader, campaign: CampaignRow) -> Summary:
-    """Look at one campaign; campaign: its row."""
-    campaign_id = campaign["id"]
-    progress = store.progress(campaign_id)
-    counts = Counts.of(campaign, progress)
-    workers = store.workers(campaign_id)
-    done_times = store.done_times(campaign_id)
-    active_s = _union_s([(worker["started_ts"], worker["beat_ts"]) for worker in workers])
-    return Summary(
-        **vars(counts),
-        file=campaign["file"],
-        looked_in=str(Path(campaign["results"], campaign["name"])) if campaign["results"] else None,
-        results=_existing(campaign["results"], campaign["name"]),
-        contact_sheet=_existing(campaign["results"], campaign["name"], "contact_sheet.jpg"),
-        runs=len(workers),
-        active_s=round(active_s, 3),
-        jobs_per_s=round(progress.done / active_s, 3) if active_s else None,
-        duration_s=_durations(done_times),
-        attempts=dict(Counter(attempt["outcome"] for attempt in store.attempts(campaign_id)).most_common()),
-        drawn_with=_drawn_with(store, campaign_id),
-        changed_sources=_changed_sources(
-            store.sources(campaign_id), sorted(end_ts for _, _, end_ts in done_times)
-        ),
-        events=_group_events(store.events(campaign_id)),
-        suspects=tuple(Suspect(key, one_line(reason)) for key, reason in store.suspects(campaign_id)),
-        failures=_group_failures(store.failures(campaign_id)),
-        next=_next_commands(campaign["state"], progress, Commands.of(campaign, store.database.address)),
-    )
-
-
-def _durations(times: list[tuple[str, float, float]]) -> Durations | None:
-    if not times:
-        return None
-    seconds = [end_ts - grab_ts for _, grab_ts, end_ts in times]
-    longest = max(range(len(seconds)), key=seconds.__getitem__)
-    p95 = quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
-    return Durations(round(median(seconds), 4), round(p95, 4), round(seconds[longest], 4), times[longest][0])
-
-
-def _drawn_with(store: Reader, campaign_id: int) -> dict[str, dict[str, int]]:
-    sessions: dict[int, Mapping[str, Any]] = {row["id"]: row for row in store.sessions(campaign_id)}
-    drawn_with: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
-    for session_id, count in store.done_by_session(campaign_id).items():
-        session: Mapping[str, Any] = sessions.get(session_id or 0, {})
-        for part, counts in drawn_with.items():
-            value = session.get(part)
-            if isinstance(value, dict):
-                value = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
-            if value is not None:
-                counts[value] += count
-    return {part: dict(counts.most_common()) for part, counts in drawn_with.items()}
-
-
-def _changed_sources(sources: list[Source], ends: list[float]) -> tuple[ChangedSource, ...]:
-    """Those that changed once jobs were done; ends: of the done jobs, in their order."""
-    last: dict[str, str] = {}
-    changes = []
-    for source in sources:
-        before = bisect_left(ends, source.ts)
-        if last.setdefault(source.name, source.digest) != source.digest and before:
-            changes.append(ChangedSource(source.name, source.ts, before, len(ends) - before))
-        last[source.name] = source.digest
-    return tuple(changes)
-
-
-def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
-    """By kind and message, in the order in which each first came."""
-    groups: dict[tuple[str, str], list[EventRow]] = {}
-    for row in rows:
-        groups.setdefault((row["kind"], normalized(row["message"])), []).append(row)
-    return tuple(
-        Event(
-            kind, common_reason(row["message"] for row in group), len(group), group[0]["ts"], group[-1]["ts"]
-        )
-        for (kind, _), group in groups.items()
-    )
-
-
-def _group_failures(rows: list[FailureRow]) -> tuple[Failures, ...]:
-    """By their normalized reason, the most frequent first."""
-    groups: dict[str, list[FailureRow]] = {}
-    for row in rows:
-        groups.setdefault(normalized(row["error"] or ""), []).append(row)
-    return tuple(
-        Failures(
-            reason=common_reason(row["error"] or "" for row in group),
-            count=len(group),
-            key=group[0]["key"],
-            example=one_line(group[0]["error"] or ""),
-            traceback=tuple(
-                map(one_line, (group[0]["traceback"] or "").strip().splitlines()[-_TRACEBACK_LINES:])
-            ),
-        )
-        for group in sorted(groups.values(), key=lambda group: -len(group))
-    )
-
-
-def _next_commands(state: str, progress: Progress, commands: Commands) -> tuple[str, ...]:
-    following = []
-    if progress.failed:
-        following.append(commands.verb("retry"))
-    if state != "open" and (progress.failed or progress.left):
-        following.append(commands.verb("resume"))
-    if commands.file and (progress.failed or progress.left):
-        following.append(commands.run())
-    return tuple(following)
-
-
-def _existing(results: str | None, *parts: str) -> str | None:
-    path = Path(results, *parts) if results else None
-    return str(path) if path and path.exists() else None
-
-
-def _union_s(spans: list[tuple[float, float]]) -> float:
-    """The length of the union of time spans: overlapping runs count once."""
-    total = 0.0
-    until = float("-inf")
-    for start, end in sorted(spans):
-        total += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return total

@@ -148,6 +148,12 @@ class ResultsFolder:
         path.write_bytes(frame.data)
         return path.relative_to(self.root).as_posix()
 
+    def evidence_of(self, key: str, attempt: int) -> Path | None:
+        """The last picture of that attempt at the job of that key, if one was kept."""
+        stem = self.folder / "evidence" / f"{_folder_name(key)}~{attempt}"
+        kept = (stem.with_name(stem.name + ending) for ending in IMAGE_KINDS)
+        return next((path for path in kept if path.exists()), None)
+
     def discard(self, lease: Lease) -> None:
         """Remove what an attempt that came to nothing has left."""
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)

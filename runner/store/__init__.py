@@ -14,6 +14,7 @@ from runner.store.rows import (
     JobRow,
     ResultRow,
     SessionRow,
+    ShownJobRow,
     WholeJobRow,
     WorkerRow,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Reader",
     "ResultRow",
     "SessionRow",
+    "ShownJobRow",
     "Spool",
     "Store",
     "WholeJobRow",

@@ -142,9 +142,37 @@ def suspects(campaign_id: int) -> _Query:
 
 
 def done_times(campaign_id: int) -> _Query:
-    """(key, grab_ts, end_ts) of the done jobs."""
-    columns = (job.c.key, job.c.grab_ts, job.c.end_ts)
-    return sa.select(*columns).where(job.c.campaign_id == campaign_id, _IS_DONE)
+    """(id, session_id, grab_ts, end_ts) of the done jobs, as they lie: nothing is sorted."""
+    columns = (job.c.id, job.c.session_id, job.c.grab_ts, job.c.end_ts)
+    return sa.select(*columns).where(_is_of(campaign_id), _IS_DONE)
+
+
+def whole_jobs(ids: Sequence[int]) -> _Query:
+    """The jobs of these ids, with what they came to, in the order they were added."""
+    return (
+        sa.select(job, result.c.metrics, result.c.marks, result.c.suspicion, session.c.name.label("session"))
+        .outerjoin(result, result.c.job_id == job.c.id)
+        .outerjoin(session, session.c.id == job.c.session_id)
+        .where(job.c.id.in_(ids))
+        .order_by(job.c.id)
+    )
+
+
+def files_of(ids: Sequence[int]) -> _Query:
+    """(job_id, path, kind) of these jobs' files."""
+    columns = (artifact.c.job_id, artifact.c.path, artifact.c.kind)
+    return sa.select(*columns).where(artifact.c.job_id.in_(ids)).order_by(artifact.c.job_id, artifact.c.name)
+
+
+def neighbour_of(campaign_id: int, job_id: int) -> _Query:
+    """The id of the last job before that one that is done, with nothing odd about it."""
+    return (
+        sa.select(job.c.id)
+        .join(result, result.c.job_id == job.c.id)
+        .where(_is_of(campaign_id), _IS_DONE, job.c.id < job_id, result.c.suspicion.is_(None))
+        .order_by(job.c.id.desc())
+        .limit(1)
+    )
 
 
 def checkpoint_of(job_id: int) -> _Query:
@@ -171,14 +199,23 @@ def attempt_outcome(job_id: int, number: int) -> _Query:
     return sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
 
 
+def attempts_in_short(campaign_id: int) -> _Query:
+    """(job_id, session_id, grab_ts, end_ts, outcome, error) of those of its workers, as they lie."""
+    # By their workers, who are few: to look up the job of each costs as much as to read it.
+    workers = sa.select(worker.c.id).where(worker.c.campaign_id == campaign_id)
+    of_attempt = (attempt.c.job_id, attempt.c.session_id, attempt.c.grab_ts, attempt.c.end_ts)
+    return sa.select(*of_attempt, attempt.c.outcome, attempt.c.error).where(attempt.c.worker_id.in_(workers))
+
+
+def traceback_of(job_id: int, number: int) -> _Query:
+    """What is kept of how that attempt ended."""
+    return sa.select(attempt.c.traceback).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
+
+
 def failures(campaign_id: int) -> _Query:
-    """Failed jobs, with the traceback of the last attempt."""
-    return (
-        sa.select(job.c.key, job.c.error, attempt.c.traceback)
-        .outerjoin(attempt, (attempt.c.job_id == job.c.id) & (attempt.c.attempt == job.c.attempt))
-        .where(job.c.campaign_id == campaign_id, _IS_FAILED)
-        .order_by(job.c.id)
-    )
+    """Failed jobs, in short."""
+    columns = (job.c.id, job.c.key, job.c.error, job.c.attempt)
+    return sa.select(*columns).where(job.c.campaign_id == campaign_id, _IS_FAILED).order_by(job.c.id)
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -245,11 +282,12 @@ def recent_files_blocks(campaign_id: int, sample: int) -> _Query:
 
 
 def sample_pictures(campaign_id: int, every: int, limit: int) -> _Query:
-    """Paths of pictures, one a job, of every so many done jobs."""
+    """(path, key, suspicion) of pictures, one a job, of every so many done jobs."""
     is_shown = (_IS_DONE, job.c.id % every == 0, artifact.c.kind.like("image/%"))
     return (
-        sa.select(sa.func.min(artifact.c.path))
+        sa.select(sa.func.min(artifact.c.path), job.c.key, sa.func.min(result.c.suspicion))
         .join(job, job.c.id == artifact.c.job_id)
+        .outerjoin(result, result.c.job_id == job.c.id)
         .where(job.c.campaign_id == campaign_id, *is_shown)
         .group_by(job.c.id)
         .order_by(job.c.id)

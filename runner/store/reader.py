@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,15 @@ from runner.store.rows import (
     JobRow,
     ResultRow,
     SessionRow,
+    ShownJobRow,
     WholeJobRow,
     WorkerRow,
 )
 from runner.store.text import is_text
 
 __all__ = ["Reader"]
+
+_AT_ONCE = 10_000
 
 
 class Reader:
@@ -185,9 +188,30 @@ class Reader:
         """(key, suspicion) of the done jobs with a picture that may be wrong, in the order they were added."""
         return self._tuples(queries.suspects(campaign_id))
 
-    def done_times(self, campaign_id: int) -> list[tuple[str, float, float]]:
-        """(key, grab_ts, end_ts) of the done jobs."""
-        return self._tuples(queries.done_times(campaign_id))
+    def done_times(self, campaign_id: int) -> Iterator[list[tuple[int, int | None, float, float]]]:
+        """(id, session_id, grab_ts, end_ts) of the done jobs, some thousands at a time, in no order."""
+        return self._lots(queries.done_times(campaign_id))
+
+    def whole_jobs(self, ids: Sequence[int]) -> list[ShownJobRow]:
+        """The jobs of these ids, in the order they were added: with metrics, suspicion, session and files."""
+        shown: list[ShownJobRow] = []
+        for first in range(0, len(ids), _AT_ONCE):
+            some = list(ids[first : first + _AT_ONCE])
+            rows = self._rows(queries.whole_jobs(some))
+            files: dict[int, list[tuple[str, str]]] = {}
+            for job_id, path, kind in self._tuples(queries.files_of(some)):
+                files.setdefault(job_id, []).append((path, kind))
+            for row in rows:
+                row["params"] = json.loads(row["params"])
+                row["metrics"] = metrics_from_json(row["metrics"] or "{}", row.pop("marks"))
+                row["files"] = files.get(row["id"], [])
+            shown += rows
+        return sorted(shown, key=lambda row: row["id"])
+
+    def neighbour_of(self, campaign_id: int, job_id: int) -> int | None:
+        """The id of the last job before that one that is done and no suspect; None where there is none."""
+        found: int | None = self._scalar(queries.neighbour_of(campaign_id, job_id))
+        return found
 
     def checkpoint_of(self, lease: Lease) -> Checkpoint:
         """How far earlier attempts of the job have come."""
@@ -210,9 +234,25 @@ class Reader:
         outcome: str | None = self._scalar(queries.attempt_outcome(job_id, number))
         return outcome
 
+    def attempts_in_lots(
+        self, campaign_id: int
+    ) -> Iterator[list[tuple[int, int | None, float, float, str, str | None]]]:
+        """(job_id, session_id, grab_ts, end_ts, outcome, error) of the attempts that ended otherwise than well, some
+        thousands at a time, in no order."""
+        return self._lots(queries.attempts_in_short(campaign_id))
+
+    def traceback_of(self, job_id: int, number: int) -> str | None:
+        """What is kept of how that attempt ended: console lines, the last frame's file, the traceback."""
+        text: str | None = self._scalar(queries.traceback_of(job_id, number))
+        return text
+
     def failures(self, campaign_id: int) -> list[FailureRow]:
-        """Failed jobs: key, error, and the traceback of the last attempt."""
+        """Failed jobs in short, in the order they were added."""
         return self._rows(queries.failures(campaign_id))
+
+    def failures_in_lots(self, campaign_id: int) -> Iterator[list[tuple[int, str, str | None, int]]]:
+        """(id, key, error, attempt) of the failed jobs, some thousands at a time."""
+        return self._lots(queries.failures(campaign_id))
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -241,9 +281,9 @@ class Reader:
         jobs, blocks = self._tuples(queries.recent_files_blocks(campaign_id, sample))[0]
         return jobs, int(blocks) * 4096
 
-    def sample_pictures(self, campaign_id: int, every: int, limit: int) -> list[str]:
-        """Paths of pictures, one a job, of every so many done jobs."""
-        return [path for (path,) in self._tuples(queries.sample_pictures(campaign_id, every, limit))]
+    def sample_pictures(self, campaign_id: int, every: int, limit: int) -> list[tuple[str, str, str | None]]:
+        """(path, key, suspicion) of pictures, one a job, of every so many done jobs."""
+        return self._tuples(queries.sample_pictures(campaign_id, every, limit))
 
     # -- workers and browser tabs ----------------------------------------------------------------
 
@@ -287,6 +327,19 @@ class Reader:
         """As dicts by column name."""
         with self.database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _lots(self, query: sa.Select[Any]) -> Iterator[list[Any]]:
+        """Tuples, some thousands at a time, all of one moment: no more of them are in memory at once."""
+        with self.database.read() as connection:
+            if not self.database.is_sqlite:
+                rows = connection.execution_options(yield_per=_AT_ONCE).execute(query)
+                yield from (list(map(tuple, lot)) for lot in rows.partitions())
+                return
+            # SQLite reads as it is asked. The driver's own rows: to wrap each one costs as much as to read it.
+            cursor = connection.execute(query).cursor
+            assert cursor is not None  # a SELECT has one
+            while lot := cursor.fetchmany(_AT_ONCE):
+                yield list(lot)
 
     def _row(self, query: sa.Select[Any]) -> Any:
         """The one row as a dict; None where there is none."""

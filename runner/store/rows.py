@@ -16,6 +16,7 @@ __all__ = [
     "JobRow",
     "ResultRow",
     "SessionRow",
+    "ShownJobRow",
     "WholeJobRow",
     "WorkerRow",
 ]
@@ -147,12 +148,22 @@ class EventRow(TypedDict):
     worker_id: int
 
 
-class FailureRow(TypedDict):
-    """A failed job, and the traceback of its last attempt."""
+class ShownJobRow(JobRow):
+    """A job with what is shown of it: metrics, suspicion, its tab's name, and (path, kind) of its files."""
 
+    metrics: dict[str, Any]
+    suspicion: str | None
+    session: str | None
+    files: list[tuple[str, str]]
+
+
+class FailureRow(TypedDict):
+    """A failed job, in short."""
+
+    id: int
     key: str
     error: str | None
-    traceback: str | None
+    attempt: int
 
 
 class JobBriefRow(TypedDict):

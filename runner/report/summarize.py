@@ -1,0 +1,298 @@
+"""The morning report's look at the rows: what happened, why, and which command to type next."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.commands import Commands
+from runner.job import Progress, Source
+from runner.reasons import common_reason, normalized, one_line
+from runner.report.grouping import Group, Tried, failed_groups
+from runner.report.summary import (
+    PARTS,
+    ChangedSource,
+    Counts,
+    Disk,
+    Durations,
+    Event,
+    Failures,
+    Run,
+    Session,
+    Slow,
+    Summary,
+    Suspect,
+    Tries,
+)
+from runner.report.timings import Timings
+from runner.results import ResultsFolder
+from runner.store import CampaignRow, EventRow, Reader, SessionRow, WorkerRow
+
+__all__ = ["Look", "look_at", "session_names", "summarize"]
+
+# The end of a traceback is the user's own line.
+_TRACEBACK_LINES = 4
+_SLOWEST, _REASONS = 10, 100
+# Why the pool replaces a browser with which nothing is wrong.
+_ROUTINE = re.compile(
+    r"it has (rendered|grown)|a job takes .* now, and took|\d+ different jobs failed in a row"
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A summary, and what was read for it.
+
+    timings: of the done jobs. tries: of attempts that failed or crashed. groups: of failed jobs; failed_ids: of all.
+    """
+
+    summary: Summary
+    timings: Timings
+    tries: Timings
+    groups: Mapping[str, Group]
+    failed_ids: Sequence[int]
+
+
+def look_at(store: Reader, campaign: CampaignRow) -> Look:
+    """Read all that is told of one campaign; campaign: its row."""
+    campaign_id = campaign["id"]
+    timings = Timings(store.done_times(campaign_id))
+    failed_ids = array("q")
+    groups = failed_groups(_noted(store.failures_in_lots(campaign_id), failed_ids))
+    tried = Tried()
+    tries = Timings(tried.charged(store.attempts_in_lots(campaign_id)))
+    return Look(_summary(store, campaign, timings, tries, tried, groups), timings, tries, groups, failed_ids)
+
+
+def summarize(store: Reader, campaign: CampaignRow) -> Summary:
+    """The summary of one campaign; campaign: its row."""
+    return look_at(store, campaign).summary
+
+
+def _noted(lots: Iterator[list[Any]], ids: array[int]) -> Iterator[list[Any]]:
+    for lot in lots:
+        ids.extend([row[0] for row in lot])
+        yield lot
+
+
+def _summary(
+    store: Reader,
+    campaign: CampaignRow,
+    timings: Timings,
+    tries: Timings,
+    tried: Tried,
+    groups: Mapping[str, Group],
+) -> Summary:
+    campaign_id = campaign["id"]
+    progress = store.progress(campaign_id)
+    workers, sessions = store.workers(campaign_id), store.sessions(campaign_id)
+    active_s = _union_s([(worker["started_ts"], worker["beat_ts"]) for worker in workers])
+    name_of = session_names(sessions)
+    by_reason = tried.named(name_of)
+    return Summary(
+        **vars(Counts.of(campaign, progress)),
+        file=campaign["file"],
+        looked_in=str(Path(campaign["results"], campaign["name"])) if campaign["results"] else None,
+        results=_existing(campaign["results"], campaign["name"]),
+        contact_sheet=_existing(campaign["results"], campaign["name"], "contact_sheet.jpg"),
+        suspects_sheet=_existing(campaign["results"], campaign["name"], "suspects.jpg"),
+        failures_sheet=_existing(campaign["results"], campaign["name"], "failures.jpg"),
+        made_ts=round(time.time(), 3),
+        done_after_retry=tries.jobs_also_in(timings),
+        runs=len(workers),
+        last_run=_last_run(workers, timings),
+        active_s=round(active_s, 3),
+        jobs_per_s=round(progress.done / active_s, 3) if active_s else None,
+        duration_s=_durations(store, timings),
+        slowest=_slowest(store, timings),
+        disk=_disk(store, campaign, progress),
+        attempts=dict(tried.outcomes.most_common()),
+        drawn_with=_drawn_with(sessions, timings),
+        changed_sources=_changed_sources(store.sources(campaign_id), timings),
+        events=_group_events(store.events(campaign_id)),
+        sessions=_sessions(sessions, timings, by_reason, name_of),
+        suspects=tuple(Suspect(key, one_line(reason)) for key, reason in store.suspects(campaign_id)),
+        failures=_failures(store, campaign, groups, by_reason),
+        failure_reasons=len(groups),
+        tries=tuple(
+            Tries(groups[reason].reason if reason in groups else reason, counts.total(), dict(counts))
+            for reason, counts in list(by_reason.items())[:_REASONS]
+        ),
+        next=_next_commands(campaign["state"], progress, Commands.of(campaign, store.database.address)),
+    )
+
+
+def session_names(sessions: list[SessionRow]) -> Callable[[int | None], str]:
+    """A name for each browser tab by its id: its own, and where another run's has the same, with its number."""
+    names: dict[int | None, str] = {}
+    seen: Counter[str] = Counter()
+    for row in sessions:
+        name = one_line(row["name"], 40) or "a tab"
+        seen[name] += 1
+        names[row["id"]] = name if seen[name] == 1 else f"{name} ({seen[name]})"
+    return lambda session_id: names.get(session_id, "no browser")
+
+
+def _last_run(workers: list[WorkerRow], timings: Timings) -> Run | None:
+    if not workers:
+        return None
+    worker = workers[-1]
+    done = len(timings) - timings.ended_before(worker["started_ts"])
+    took_s = worker["beat_ts"] - worker["started_ts"]
+    rate = round(done / took_s, 3) if took_s > 0 else None
+    return Run(worker["started_ts"], worker["beat_ts"], done, rate)
+
+
+def _durations(store: Reader, timings: Timings) -> Durations | None:
+    if not len(timings):
+        return None
+    ((job_id, longest_s),) = timings.slowest(1)
+    key = store.key_of(job_id) or ""
+    return Durations(
+        round(timings.quantile_s(0.5), 4), round(timings.quantile_s(0.95), 4), round(longest_s, 4), key
+    )
+
+
+def _slowest(store: Reader, timings: Timings) -> tuple[Slow, ...]:
+    slowest = dict(timings.slowest(_SLOWEST))
+    rows = store.whole_jobs(list(slowest))
+    return tuple(
+        Slow(
+            row["key"],
+            round(slowest[row["id"]], 4),
+            row["created_ts"],
+            row["grab_ts"],
+            row["end_ts"],
+            row["attempt"],
+        )
+        for row in sorted(rows, key=lambda row: -slowest[row["id"]])
+        if row["grab_ts"] is not None and row["end_ts"] is not None
+    )
+
+
+def _disk(store: Reader, campaign: CampaignRow, progress: Progress) -> Disk | None:
+    if not campaign["results"] or not Path(campaign["results"]).is_dir():
+        return None
+    jobs, size = store.recent_files_bytes(campaign["id"])
+    a_job = size / jobs if jobs else 0.0
+    free = shutil.disk_usage(campaign["results"]).free
+    return Disk(int(a_job * progress.done), int(a_job * progress.left), free)
+
+
+def _drawn_with(sessions: list[SessionRow], timings: Timings) -> dict[str, dict[str, int]]:
+    by_id: dict[int, Mapping[str, Any]] = {row["id"]: row for row in sessions}
+    drawn_with: dict[str, Counter[str]] = {part: Counter() for part in PARTS}
+    for session_id, count in timings.done_by_session().items():
+        session: Mapping[str, Any] = by_id.get(session_id or 0, {})
+        for part, counts in drawn_with.items():
+            value = session.get(part)
+            if isinstance(value, dict):
+                value = ", ".join(f"{name} {version}" for name, version in sorted(value.items()))
+            if value is not None:
+                counts[value] += count
+    return {part: dict(counts.most_common()) for part, counts in drawn_with.items()}
+
+
+def _changed_sources(sources: list[Source], timings: Timings) -> tuple[ChangedSource, ...]:
+    """Those that changed once jobs were done."""
+    last: dict[str, str] = {}
+    changes = []
+    for source in sources:
+        if last.setdefault(source.name, source.digest) != source.digest:
+            before = timings.ended_before(source.ts)
+            if before:
+                changes.append(ChangedSource(source.name, source.ts, before, len(timings) - before))
+        last[source.name] = source.digest
+    return tuple(changes)
+
+
+def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
+    """By kind and message, in the order in which each first came."""
+    groups: dict[tuple[str, str], list[EventRow]] = {}
+    for row in rows:
+        groups.setdefault((row["kind"], normalized(row["message"])), []).append(row)
+    return tuple(
+        Event(
+            kind,
+            common_reason(row["message"] for row in group),
+            len(group),
+            group[0]["ts"],
+            group[-1]["ts"],
+            is_routine=kind == "browser" and _ROUTINE.match(group[0]["message"]) is not None,
+        )
+        for (kind, _), group in groups.items()
+    )
+
+
+def _sessions(
+    rows: list[SessionRow],
+    timings: Timings,
+    tries: Mapping[str, Counter[str]],
+    name_of: Callable[[int | None], str],
+) -> tuple[Session, ...]:
+    done = timings.done_by_session()
+    failed: Counter[str] = Counter()
+    for counts in tries.values():
+        failed.update(counts)
+    named = [(row["id"], name_of(row["id"]), row["started_ts"]) for row in rows]
+    return tuple(Session(name, ts, done.get(id_, 0), failed[name]) for id_, name, ts in named)
+
+
+def _failures(
+    store: Reader, campaign: CampaignRow, groups: Mapping[str, Group], tries: Mapping[str, Counter[str]]
+) -> tuple[Failures, ...]:
+    """The most frequent reasons, each with what there is to see of one of its jobs."""
+    folder = ResultsFolder(campaign["results"], campaign["name"]) if campaign["results"] else None
+    failures = []
+    for reason, group in list(groups.items())[:_REASONS]:
+        job_id, key, error, attempt = group.first[0]
+        lines = (store.traceback_of(job_id, attempt) or "").strip().splitlines()[-_TRACEBACK_LINES:]
+        kept = (
+            (folder.evidence_of(key, attempt) for _, key, _, attempt in group.first) if folder else iter(())
+        )
+        evidence = next((str(path) for path in kept if path), None)
+        failures.append(
+            Failures(
+                reason=group.reason,
+                count=group.count,
+                sessions=len(tries.get(reason, ())),
+                key=key,
+                example=one_line(error),
+                traceback=tuple(map(one_line, lines)),
+                evidence=evidence,
+            )
+        )
+    return tuple(failures)
+
+
+def _next_commands(state: str, progress: Progress, commands: Commands) -> tuple[str, ...]:
+    following = []
+    if progress.failed:
+        following.append(commands.verb("retry"))
+    if state != "open" and (progress.failed or progress.left):
+        following.append(commands.verb("resume"))
+    if commands.file and (progress.failed or progress.left):
+        following.append(commands.run())
+    return tuple(following)
+
+
+def _existing(results: str | None, *parts: str) -> str | None:
+    path = Path(results, *parts) if results else None
+    return str(path) if path and path.exists() else None
+
+
+def _union_s(spans: list[tuple[float, float]]) -> float:
+    """The length of the union of time spans: overlapping runs count once."""
+    total = 0.0
+    until = float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return total

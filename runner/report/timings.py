@@ -1,0 +1,81 @@
+"""When and for how long the done jobs were worked at, as columns of numbers: 32 bytes a job (NumPy)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Timings"]
+
+
+class Timings:
+    """Of each done job: its id, the place of its session in session_ids, how long it took, when it ended.
+
+    lots: rows that begin with id, session_id, grab_ts, end_ts, as the store gives them. Times are in seconds.
+    """
+
+    def __init__(self, lots: Iterable[Sequence[tuple[Any, ...]]]):
+        import numpy as np
+
+        places: dict[int | None, int] = {}
+        columns: list[tuple[np.ndarray[Any, Any], ...]] = [
+            (np.array([], np.int64), np.array([], np.int64), np.array([]), np.array([]))
+        ]
+        for lot in lots:
+            end_ts = np.array([row[3] for row in lot], np.float64)
+            took_s = end_ts - np.array([row[2] for row in lot], np.float64)
+            at = [places.setdefault(row[1], len(places)) for row in lot]
+            columns.append(
+                (np.array([row[0] for row in lot], np.int64), np.array(at, np.int64), took_s, end_ts)
+            )
+        whole = [np.concatenate(parts) for parts in zip(*columns)]
+        self.ids, self.sessions, self.took_s, self.end_ts = whole
+        self.session_ids = list(places)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def quantile_s(self, share: float) -> float:
+        """That share of the jobs took no longer."""
+        import numpy as np
+
+        return float(np.quantile(self.took_s, share))
+
+    def slowest(self, count: int) -> list[tuple[int, float]]:
+        """(id, seconds) of the jobs that took longest, the longest first."""
+        import numpy as np
+
+        count = min(count, len(self))
+        if not count:
+            return []
+        last = np.argpartition(self.took_s, len(self) - count)[len(self) - count :]
+        return sorted(((int(self.ids[at]), float(self.took_s[at])) for at in last), key=lambda one: -one[1])
+
+    def ended_before(self, ts: float) -> int:
+        """How many jobs had been done by then."""
+        return int((self.end_ts < ts).sum())
+
+    def jobs_also_in(self, other: Timings) -> int:
+        """How many different jobs are in both."""
+        import numpy as np
+
+        return len(np.intersect1d(self.ids, other.ids))
+
+    def done_by_session(self) -> dict[int | None, int]:
+        """How many each session has done, by its id."""
+        import numpy as np
+
+        counts = np.bincount(self.sessions, minlength=len(self.session_ids))
+        return {session: int(count) for session, count in zip(self.session_ids, counts)}
+
+    def spread(self, count: int) -> list[int]:
+        """Ids of so many jobs, evenly spread over those that are done in the order in which they were added."""
+        import numpy as np
+
+        if not len(self):
+            return []
+        places = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
+        return [int(one) for one in np.sort(self.ids)[places]]
