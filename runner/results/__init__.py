@@ -7,6 +7,7 @@ from runner.results.mirror import LogMirror
 from runner.results.render_job import RenderJob
 from runner.results.sheet import contact_sheet
 from runner.results.shown import is_scaled, range_of, shown
+from runner.results.tile import small_jpeg
 from runner.results.verify import Findings
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "named",
     "range_of",
     "shown",
+    "small_jpeg",
 ]

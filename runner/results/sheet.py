@@ -1,41 +1,56 @@
-"""Sheets of small pictures (Pillow)."""
+"""Sheets of small pictures, each with its caption and a coloured frame where it has one (Pillow)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.results.shown import is_scaled, shown
+from runner.results.tile import tile_of
 
 __all__ = ["contact_sheet"]
 
+_CAPTION_HEIGHT, _FRAME_WIDTH = 14, 3
+
 
 def contact_sheet(
-    pictures: Sequence[Path], file: Path, tile_width: int = 160, columns: int = 10
+    pictures: Sequence[Path],
+    file: Path,
+    tile_width: int = 160,
+    columns: int = 10,
+    captions: Sequence[str] = (),
+    colours: Sequence[str] = (),
 ) -> list[Path]:
-    """Write a JPEG that shows the pictures small, in reading order; returns those that cannot be read: black."""
-    from PIL import Image
+    """Write a JPEG that shows the pictures small, in reading order; returns those that cannot be read: black.
+
+    captions, colours: of each picture, where they are given: a line below it, and its frame ('' for none).
+    """
+    from PIL import Image, ImageDraw
 
     tiles, unreadable = [], []
     for picture in pictures:
-        try:
-            with Image.open(picture) as image:
-                if not is_scaled(image) and image.mode != "P":
-                    # Large JPEGs are decoded small.
-                    image.thumbnail((tile_width, tile_width))
-                tile = shown(image)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        tile = tile_of(picture, tile_width)
+        if tile is None:
             tile = Image.new("RGB", (tile_width, tile_width))
             unreadable.append(picture)
-        tile.thumbnail((tile_width, tile_width))
         tiles.append(tile)
     columns = max(1, min(columns, len(tiles)))
-    tile_height = max((tile.height for tile in tiles), default=1)
+    tile_height = max((tile.height for tile in tiles), default=1) + (_CAPTION_HEIGHT if captions else 0)
     rows = max(1, -(-len(tiles) // columns))
     sheet = Image.new("RGB", (columns * tile_width, rows * tile_height))
+    draw = ImageDraw.Draw(sheet)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        sheet.paste(tile, (column * tile_width, row * tile_height))
+        left, top = column * tile_width, row * tile_height
+        sheet.paste(tile, (left, top))
+        if captions:
+            # The built-in font has no other letters.
+            text = captions[index].encode("latin-1", "replace").decode("latin-1")
+            draw.text(
+                (left + 5, top + tile_height - _CAPTION_HEIGHT - 1), text[: tile_width // 6], fill="white"
+            )
+        if colours and colours[index]:
+            box = (left, top, left + tile_width - 1, top + tile_height - 1)
+            draw.rectangle(box, outline=colours[index], width=_FRAME_WIDTH)
     temporary = file.with_name(f".{file.name}.tmp")
     sheet.save(temporary, format="JPEG", quality=90)
     temporary.replace(file)

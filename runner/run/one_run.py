@@ -20,7 +20,7 @@ from runner.job import Place, Source
 from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk, world_fault
 from runner.notices import Notices
 from runner.reasons import error_line
-from runner.results import LogMirror, MetricsLog, ResultsFolder, contact_sheet
+from runner.results import LogMirror, MetricsLog, ResultsFolder
 from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
 from runner.run.ending import End, Ending
@@ -29,12 +29,12 @@ from runner.run.keeper import LEASE_S, Housekeeper
 from runner.run.process import WorkerProcess
 from runner.run.progress import show_progress
 from runner.run.say import ask, say
+from runner.run.sheets import draw_sheets
 from runner.run.signals import Signals
 from runner.run.spec import WorkerSpec
 from runner.run.supervisor import Supervisor
 from runner.store import Reader, Store
 
-_SHEET_TILES = 100
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
 
@@ -137,7 +137,7 @@ def _run_campaign(
             if status is None:
                 status = guard.insist(_status_of, store.reader, campaign_id)
         with _told("there is no new contact sheet"):
-            _draw_contact_sheet(store.reader, campaign_id, results)
+            draw_sheets(store.reader, campaign_id, results)
         with _told(f"how far it has come: {commands.verb('report')}"):
             told = told_end(
                 store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began
@@ -360,10 +360,3 @@ def _told(consequence: str) -> Iterator[None]:
         if isinstance(error, RunnerError) and not isinstance(error, WorldFault):
             raise
         say(f"{consequence} ({error})")
-
-
-def _draw_contact_sheet(store: Reader, campaign_id: int, results: ResultsFolder) -> None:
-    done = store.progress(campaign_id).done
-    pictures = store.sample_pictures(campaign_id, every=max(1, done // _SHEET_TILES), limit=_SHEET_TILES)
-    if pictures:
-        contact_sheet([results.root / path for path in pictures], results.folder / "contact_sheet.jpg")

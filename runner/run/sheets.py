@@ -1,0 +1,61 @@
+"""The sheets of small pictures at a run's end: an even sample, the suspects, and what failed jobs showed last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.results import ResultsFolder, contact_sheet
+from runner.store import Reader
+
+__all__ = ["draw_sheets"]
+
+_TILES, _CAPTION = 100, 16
+_SUSPECT, _FAILED = "#e0a84a", "#ef5d50"
+_Tile = tuple[Path, str, str]
+
+
+def draw_sheets(store: Reader, campaign_id: int, results: ResultsFolder) -> None:
+    """Draw those that have pictures, and remove those of suspects and failures that are no more."""
+    every = max(1, store.progress(campaign_id).done // _TILES)
+    sample = store.sample_pictures(campaign_id, every, _TILES)
+    if sample:
+        tiles = [(results.root / path, key, _SUSPECT if suspicion else "") for path, key, suspicion in sample]
+        _draw(results.folder / "contact_sheet.jpg", tiles)
+    _draw(results.folder / "suspects.jpg", _suspects(store, campaign_id, results))
+    _draw(results.folder / "failures.jpg", _failures(store, campaign_id, results))
+
+
+def _suspects(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_Tile]:
+    jobs = [store.job(campaign_id, key) for key, _ in _evenly(store.suspects(campaign_id))]
+    tiles = []
+    for row in store.whole_jobs([job["id"] for job in jobs if job is not None]):
+        picture = next((path for path, kind in row["files"] if kind.startswith("image/")), None)
+        if picture:
+            tiles.append((results.root / picture, row["key"], _SUSPECT))
+    return tiles
+
+
+def _failures(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_Tile]:
+    if not (results.folder / "evidence").is_dir():
+        return []
+    kept = (
+        (results.evidence_of(row["key"], row["attempt"]), row["key"]) for row in store.failures(campaign_id)
+    )
+    return _evenly([(picture, key, _FAILED) for picture, key in kept if picture is not None])
+
+
+def _evenly(items: Sequence[Any]) -> list[Any]:
+    count = len(items)
+    return list(items) if count <= _TILES else [items[at * count // _TILES] for at in range(_TILES)]
+
+
+def _draw(file: Path, tiles: Sequence[_Tile]) -> None:
+    if not tiles:
+        file.unlink(missing_ok=True)
+        return
+    captions = [key if len(key) <= _CAPTION else key[: _CAPTION - 2] + ".." for _, key, _ in tiles]
+    contact_sheet(
+        [path for path, _, _ in tiles], file, captions=captions, colours=[colour for _, _, colour in tiles]
+    )
