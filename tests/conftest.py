@@ -200,6 +200,12 @@ def sqlite_store(tmp_path):
         yield store
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_state(tmp_path_factory):
+    """Tests note in a folder of their own when somebody last looked."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_runs_on():
     """What a failed test has started does not run on into the next."""

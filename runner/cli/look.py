@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict
+import os
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
@@ -22,7 +26,8 @@ from runner.errors import UsageError
 from runner.exits import ExitStatus
 
 if TYPE_CHECKING:
-    from runner.store import CampaignRow, Store
+    from runner.report import Summary
+    from runner.store import CampaignRow, Reader, Store
 
 __all__ = ["log", "report", "status", "verify"]
 
@@ -57,20 +62,100 @@ def status(campaign: str | None, db: str | None, as_json: bool, exit_status: boo
 @database_option
 @results_option("Where the files are. [default: where the last run put them]")
 @json_option
-def report(campaign: str | None, db: str | None, results: Path | None, as_json: bool) -> None:
+@option(
+    "--csv", "as_csv", is_flag=True, help="Print CSV instead: a line of counts, rates and times a campaign."
+)
+@option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead, to paste where people talk.")
+@option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one page instead, with pictures, charts and all failures to search; it needs no network.",
+)
+@option("--open", "is_opened", is_flag=True, help="Open that page in your browser.")
+def report(
+    campaign: str | None,
+    db: str | None,
+    results: Path | None,
+    as_json: bool,
+    as_csv: bool,
+    as_markdown: bool,
+    html: Path | None,
+    is_opened: bool,
+) -> None:
     """Tell what happened: verdict, counts, rate, times, failures by reason, and what to do next.
 
-    Example: runner report orbit --db runner.db
+    Example: runner report orbit --html morning.html --open
     """
-    from runner.report import summarize, to_text
-
+    if sum([as_json, as_csv, as_markdown, html is not None]) > 1:
+        raise UsageError("one of --json, --csv, --markdown and --html at a time")
+    if is_opened and html is None:
+        raise UsageError("--open opens the page: add --html FILE")
     with looked_at(db) as store:
         rows = rows_of_files(store, campaign, results) if results else campaign_rows(store, campaign)
-        summaries = [summarize(store, row) for row in rows]
+        if html is not None:
+            _write_page(store, rows, html, is_opened)
+            return
+        _print_report(store, rows, as_json, as_csv, as_markdown)
+
+
+def _print_report(
+    store: Reader, rows: list[CampaignRow], as_json: bool, as_csv: bool, as_markdown: bool
+) -> None:
+    from runner.report import summarize, to_csv, to_markdown, to_text
+
+    summaries = [summarize(store, row) for row in rows]
     if as_json:
         click.echo(json.dumps([summary.to_json() for summary in summaries], indent=1))
+    elif as_csv:
+        click.echo(to_csv(summaries), nl=False)
+    elif as_markdown:
+        click.echo("\n".join(map(to_markdown, summaries)), nl=False)
     else:
-        click.echo("\n".join(to_text(summary) for summary in summaries), nl=False)
+        # Whoever reads it later, from a file, has not looked yet.
+        if sys.stdout.isatty():
+            summaries = [_compared(store, summary) for summary in summaries]
+        click.echo("\n".join(map(to_text, summaries)), nl=False)
+
+
+def _compared(store: Reader, summary: Summary) -> Summary:
+    """The summary with what changed since a person last looked, which is now."""
+    from runner.report import LastLook
+
+    last = LastLook(store.database.address, summary.campaign)
+    compared = replace(summary, since=last.since(summary))
+    last.note(summary)
+    return compared
+
+
+def _write_page(store: Reader, rows: list[CampaignRow], file: Path, is_opened: bool) -> None:
+    """One page about these campaigns."""
+    from runner.report import page_of, to_html
+
+    pages = []
+    for row in rows:
+        page = page_of(store, row, share=1 / len(rows))
+        pages.append(replace(page, summary=_compared(store, page.summary)))
+    folder = file.absolute().parent
+    data = [page.to_json(_seen_from(folder, page.root)) for page in pages]
+    text = to_html(data, [page.summary for page in pages])
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        # A name from a disk may hold what UTF-8 has no bytes for.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise UsageError(f"the page cannot be written to {file}: {error.strerror}") from None
+    click.echo(f"written to {file.absolute()}", err=True)
+    if is_opened:
+        click.launch(str(file.absolute()))
+
+
+def _seen_from(folder: Path, root: str) -> str:
+    """The address of a results folder in a page that lies in that folder."""
+    return quote(os.path.relpath(root, folder).replace(os.sep, "/")) + "/" if root else ""
 
 
 @click.command()

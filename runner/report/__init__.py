@@ -1,7 +1,11 @@
 """The morning after: a campaign as rows, as a summary, as text."""
 
 from runner.report.choose import Choice, chosen_keys
-from runner.report.summary import Counts, Summary, summarize
+from runner.report.formats import to_csv, to_markdown
+from runner.report.page_file import Page, page_of, to_html
+from runner.report.since import LastLook
+from runner.report.summarize import summarize
+from runner.report.summary import Counts, Summary
 from runner.report.table import COLUMNS, Campaigns, CampaignTable, open_database
 from runner.report.text import span, to_text
 from runner.report.where import Where
@@ -12,11 +16,17 @@ __all__ = [
     "Campaigns",
     "Choice",
     "Counts",
+    "LastLook",
+    "Page",
     "Summary",
     "Where",
     "chosen_keys",
     "open_database",
+    "page_of",
     "span",
     "summarize",
+    "to_csv",
+    "to_html",
+    "to_markdown",
     "to_text",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import TypeAlias
 
 from runner.reasons import normalized, one_line
@@ -49,39 +50,30 @@ def failed_groups(lots: Iterable[list[tuple[int, str, str | None, int]]]) -> dic
 
 
 class Tried:
-    """Counts attempts while they are read: by outcome; those that failed or crashed by normalized reason and session.
+    """Counts attempts while they are read: by outcome; those that failed or crashed by reason and session id.
 
-    by_reason: reason → session id → count.
+    by_reason: normalized reason → session id → count. Where each failure has a reason of its own there are many.
     """
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
-        self.by_reason: dict[str, Counter[int | None]] = {}
+        self.by_session: Counter[int | None] = Counter()
+        self.by_reason: dict[str, dict[int | None, int]] = {}
 
     def charged(self, lots: Iterable[list[_Attempt]]) -> Iterator[list[_Attempt]]:
         """The same lots, with those alone that failed or crashed."""
-        last_error, by_session = None, self._of("")
         for lot in lots:
             self.outcomes.update([row[4] for row in lot])
             kept = [row for row in lot if row[4] in ("failed", "crashed")]
+            self.by_session.update([row[1] for row in kept])
             for row in kept:
-                # The next one often failed alike.
-                if row[5] != last_error:
-                    last_error = row[5]
-                    by_session = self._of(normalized(last_error or ""))
-                by_session[row[1]] += 1
+                reason = normalized(row[5] or "")
+                counts = self.by_reason.get(reason)
+                if counts is None:
+                    counts = self.by_reason[reason] = {}
+                counts[row[1]] = counts.get(row[1], 0) + 1
             yield kept
 
-    def _of(self, reason: str) -> Counter[int | None]:
-        found = self.by_reason.get(reason)
-        if found is None:
-            found = self.by_reason[reason] = Counter()
-        return found
-
-    def named(self, name_of: Callable[[int | None], str]) -> dict[str, Counter[str]]:
-        """reason → name of the session → count; the most frequent reasons and sessions first."""
-        named: dict[str, Counter[str]] = {}
-        for reason, by_id in sorted(self.by_reason.items(), key=lambda item: -item[1].total()):
-            for session_id, count in by_id.most_common():
-                named.setdefault(reason, Counter())[name_of(session_id)] += count
-        return named
+    def most_frequent(self, count: int) -> list[tuple[str, dict[int | None, int]]]:
+        """So many of by_reason, the most frequent first."""
+        return nlargest(count, self.by_reason.items(), key=lambda item: sum(item[1].values()))

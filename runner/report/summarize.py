@@ -95,7 +95,6 @@ def _summary(
     workers, sessions = store.workers(campaign_id), store.sessions(campaign_id)
     active_s = _union_s([(worker["started_ts"], worker["beat_ts"]) for worker in workers])
     name_of = session_names(sessions)
-    by_reason = tried.named(name_of)
     return Summary(
         **vars(Counts.of(campaign, progress)),
         file=campaign["file"],
@@ -117,14 +116,11 @@ def _summary(
         drawn_with=_drawn_with(sessions, timings),
         changed_sources=_changed_sources(store.sources(campaign_id), timings),
         events=_group_events(store.events(campaign_id)),
-        sessions=_sessions(sessions, timings, by_reason, name_of),
+        sessions=_sessions(sessions, timings, tried, name_of),
         suspects=tuple(Suspect(key, one_line(reason)) for key, reason in store.suspects(campaign_id)),
-        failures=_failures(store, campaign, groups, by_reason),
+        failures=_failures(store, campaign, groups, tried),
         failure_reasons=len(groups),
-        tries=tuple(
-            Tries(groups[reason].reason if reason in groups else reason, counts.total(), dict(counts))
-            for reason, counts in list(by_reason.items())[:_REASONS]
-        ),
+        tries=_tries(groups, tried, name_of),
         next=_next_commands(campaign["state"], progress, Commands.of(campaign, store.database.address)),
     )
 
@@ -232,21 +228,31 @@ def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
 
 
 def _sessions(
-    rows: list[SessionRow],
-    timings: Timings,
-    tries: Mapping[str, Counter[str]],
-    name_of: Callable[[int | None], str],
+    rows: list[SessionRow], timings: Timings, tried: Tried, name_of: Callable[[int | None], str]
 ) -> tuple[Session, ...]:
     done = timings.done_by_session()
-    failed: Counter[str] = Counter()
-    for counts in tries.values():
-        failed.update(counts)
-    named = [(row["id"], name_of(row["id"]), row["started_ts"]) for row in rows]
-    return tuple(Session(name, ts, done.get(id_, 0), failed[name]) for id_, name, ts in named)
+    return tuple(
+        Session(name_of(row["id"]), row["started_ts"], done.get(row["id"], 0), tried.by_session[row["id"]])
+        for row in rows
+    )
+
+
+def _tries(
+    groups: Mapping[str, Group], tried: Tried, name_of: Callable[[int | None], str]
+) -> tuple[Tries, ...]:
+    """The most frequent reasons, each with the sessions by name."""
+    told = []
+    for reason, counts in tried.most_frequent(_REASONS):
+        named: Counter[str] = Counter()
+        for session_id, count in counts.items():
+            named[name_of(session_id)] += count
+        shown = groups[reason].reason if reason in groups else reason
+        told.append(Tries(shown, named.total(), dict(named.most_common())))
+    return tuple(told)
 
 
 def _failures(
-    store: Reader, campaign: CampaignRow, groups: Mapping[str, Group], tries: Mapping[str, Counter[str]]
+    store: Reader, campaign: CampaignRow, groups: Mapping[str, Group], tried: Tried
 ) -> tuple[Failures, ...]:
     """The most frequent reasons, each with what there is to see of one of its jobs."""
     folder = ResultsFolder(campaign["results"], campaign["name"]) if campaign["results"] else None
@@ -262,7 +268,7 @@ def _failures(
             Failures(
                 reason=group.reason,
                 count=group.count,
-                sessions=len(tries.get(reason, ())),
+                sessions=len(tried.by_reason.get(reason, ())),
                 key=key,
                 example=one_line(error),
                 traceback=tuple(map(one_line, lines)),

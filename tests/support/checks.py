@@ -1,4 +1,4 @@
-"""The scripts that check a run by its pictures, as modules that tests use."""
+"""Scripts as modules that tests use: those that check a run by its pictures, and one that makes a bad night."""
 
 from __future__ import annotations
 
@@ -8,5 +8,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import check_frames
 import check_isolation
+import make_bad_night
 
-__all__ = ["check_frames", "check_isolation"]
+__all__ = ["check_frames", "check_isolation", "make_bad_night"]

@@ -1,0 +1,67 @@
+// Pictures: small ones in the page, the one looked at large; arrow keys step through all that the page shows.
+"use strict";
+
+// What can be stepped through, in the page's order; made anew whenever the page is drawn.
+let looks = [];
+let looking = 0;
+
+const original = (campaign, shown) => campaign.base + shown.picture.split("/").map(encodeURIComponent).join("/");
+
+function valuesOf(shown, most = 99) {
+  const values = Object.entries(shown.values);
+  return html("div", {class: "values"},
+    values.slice(0, most).map(([name, value]) => html("span", null, html("i", null, `${name} `), told(value))),
+    values.length > most && html("span", {class: "soft"}, `and ${values.length - most} more`));
+}
+
+function picture(campaign, shown, caption) {
+  const at = looks.push({campaign, shown}) - 1;
+  const inside = shown.thumbnail
+    ? html("img", {src: shown.thumbnail, alt: `${shown.outcome}: ${shown.key}`})
+    : html("span", {class: "none"}, shown.picture ? "open to see" : "no picture was kept");
+  return html("figure", null,
+    html("button", {class: `picture ${shown.outcome}`, type: "button", title: shown.key, onclick: () => enlarge(at)}, inside),
+    html("figcaption", {title: shown.key}, caption ?? shortKey(shown.key)));
+}
+
+function dialog() {
+  const found = document.getElementById("large");
+  if (found) return found;
+  const made = html("dialog", {id: "large", onclick: (event) => { if (event.target === made) made.close(); }});
+  document.body.append(made);
+  return made;
+}
+
+function enlarge(at) {
+  looking = (at + looks.length) % looks.length;
+  const {campaign, shown} = looks[looking];
+  const image = shown.picture || shown.thumbnail ? html("img", {alt: shown.key}) : null;
+  if (image) {
+    // The page may have gone to another machine than the pictures.
+    image.addEventListener("error", () => {
+      if (shown.thumbnail && image.src !== shown.thumbnail) image.src = shown.thumbnail;
+      else image.replaceWith(html("p", {class: "soft"}, "The picture is not here: ", html("code", null, shown.picture ?? "")));
+    });
+    image.src = shown.picture ? original(campaign, shown) : shown.thumbnail;
+  }
+  const box = dialog();
+  box.replaceChildren();
+  put(box,
+    html("nav", null,
+      html("button", {type: "button", title: "the one before (left arrow)", onclick: () => enlarge(looking - 1)}, "←"),
+      html("button", {type: "button", title: "the next one (right arrow)", onclick: () => enlarge(looking + 1)}, "→"),
+      html("span", {class: "small"}, `${looking + 1} of ${looks.length}`),
+      html("button", {type: "button", onclick: () => box.close()}, "close")),
+    image ?? html("p", {class: "soft"}, "No picture was kept of this job."),
+    html("p", null, html("b", {class: shown.outcome}, shown.outcome), " ", html("code", null, shown.key),
+      html("span", {class: "soft"}, `  ${shown.session}, attempt ${shown.attempt}${shown.took_s === null ? "" : `, ${span(shown.took_s)}`}`)),
+    shown.reason && html("p", null, shown.reason), valuesOf(shown),
+    shown.picture && html("p", {class: "small soft"}, html("code", null, `${campaign.root}/${shown.picture}`)));
+  if (!box.open) box.showModal();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (!document.getElementById("large")?.open) return;
+  const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+  if (step) { event.preventDefault(); enlarge(looking + step); }
+});
