@@ -54,6 +54,12 @@ class Commands:
             words += ["--db", self.database]
         if self.results not in (None, str(beside / "results")):
             words += ["--results", self.results]
-        for name, value in self.settings.items():
-            words += ["--set", f"{name}={value}"]
-        return typed(*words, *more)
+        return typed(*words, *self._settings(), *more)
+
+    def preview(self, key: str) -> str:
+        """`runner preview FILE` of that job."""
+        assert self.file is not None
+        return typed("preview", self.file, "--key", key, *self._settings())
+
+    def _settings(self) -> list[str]:
+        return [word for name, value in self.settings.items() for word in ("--set", f"{name}={value}")]

@@ -25,11 +25,12 @@ class ExitStatus(IntEnum):
 
 _MEANINGS = {
     ExitStatus.DONE: "all jobs are done",
-    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found; doctor: mend something)",
+    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found; doctor: mend something; "
+    "preview: the job failed, or may be wrong)",
     ExitStatus.USAGE: "usage, or a file that cannot be used",
-    ExitStatus.STOPPED: "stopped: paused, cancelled, halted, or no browser could be started",
+    ExitStatus.STOPPED: "stopped: paused, cancelled, halted (also by a canary), or no browser could be started",
     ExitStatus.NOTHING_TO_DO: "there are no jobs",
-    ExitStatus.UNFINISHED: "unfinished (status --exit-status)",
+    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit)",
     ExitStatus.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitStatus.TERMINATED: "terminated",
 }

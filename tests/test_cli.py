@@ -77,6 +77,9 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
         (["ls"], "there is no command 'ls'; what you want may be: "),
         (["show", "orbit"], "runner report orbit"),
         (["good.py"], "runner run good.py"),
+        (["good"], "runner run good"),
+        (["why", "7"], "runner explain 7"),
+        (["job.zip"], "runner preview job.zip"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_said_without_a_traceback(tmp_path, monkeypatch, arguments, message):

@@ -78,6 +78,19 @@ def test_the_claim_reads_the_first_entries_of_its_index(store, campaign_id, coun
     assert_uses(plan, "job_ready")
 
 
+def test_a_claim_near_an_id_goes_to_it_by_the_same_index(store, campaign_id):
+    """A point in the middle of ten million jobs costs no more than the first one."""
+    values = {"campaign": campaign_id, "worker": NOBODY, "session": None, "count": 1, "now": 1.0, "at": 5}
+    assert_uses(plan_of(store, statements.CLAIM_NEAR, **values), "job_ready")
+
+
+def test_what_is_next_reads_no_more_than_that(store, campaign_id):
+    """A limit of a hundred costs the same among a thousand jobs as among ten million."""
+    plan = plans_of(store, lambda: store.reader.next_ids(campaign_id, 10))
+    assert_uses(plan, "job_ready")
+    assert_uses(plan, "job_waiting")
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_claim_keeps_its_plan_when_it_is_prepared(store, campaign_id):
     """PostgreSQL may plan without knowing the values, once a statement has run a few times."""

@@ -3,16 +3,23 @@
 from runner.campaign.assets import AssetFolder, open_asset
 from runner.campaign.campaign import Campaign
 from runner.campaign.loading import load_campaign, module_name
+from runner.campaign.pack import Pack, read_pack, write_pack
+from runner.campaign.pick import Choice, pick_job
 from runner.campaign.submission import Submission, add_jobs, plan_submission, read_jobs
 
 __all__ = [
     "AssetFolder",
     "Campaign",
+    "Choice",
+    "Pack",
     "Submission",
     "add_jobs",
     "load_campaign",
     "module_name",
     "open_asset",
+    "pick_job",
     "plan_submission",
     "read_jobs",
+    "read_pack",
+    "write_pack",
 ]

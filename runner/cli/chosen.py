@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "campaign_rows",
     "campaign_table",
+    "chosen_job",
     "existing_store",
     "looked_at",
     "rows_of_files",
@@ -74,3 +75,19 @@ def campaign_table(campaigns: Campaigns, name: str | None) -> CampaignTable:
         known = ", ".join(campaigns) or "none"
         raise UsageError(f"name a campaign of the database after the target; it has: {known}")
     return campaigns[name]
+
+
+def chosen_job(store: Reader, rows: list[CampaignRow], word: str) -> tuple[CampaignRow, str]:
+    """The one job that is meant, and its campaign. Raises UsageError where there is none, or are several."""
+    from runner.report import find_job
+
+    found = [(row, key) for row in rows for key in find_job(store, row["id"], word)]
+    if not found:
+        counts = ", ".join(f"{row['name']} has {row['total']:,} jobs" for row in rows)
+        raise UsageError(f"no job has the key {word!r}, a key that begins so, or that row: {counts}")
+    if len(found) > 1:
+        named = [f"{key} ({row['name']})" if len(rows) > 1 else key for row, key in found]
+        raise UsageError(
+            f"{word!r} may be one of several jobs; give more of the key, or the campaign: {', '.join(named)}"
+        )
+    return found[0]

@@ -12,10 +12,12 @@ import click
 
 from runner import __version__
 from runner.cli.doctor import doctor
+from runner.cli.explain import explain
 from runner.cli.look import log, report, status, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.render import demo, init, run
 from runner.cli.take_out import export
+from runner.cli.try_out import bench, preview
 from runner.commands import typed
 from runner.errors import RunnerError, UsageError
 from runner.exits import ExitStatus
@@ -28,14 +30,32 @@ _EPILOG = "Exit status: " + "; ".join(f"{status.value} {status.meaning}" for sta
 _MEANT = {
     "list": "status",
     "ls": "status",
+    "top": "status",
+    "ps": "status",
+    "progress": "status",
     "show": "report",
     "view": "report",
+    "summary": "report",
+    "info": "explain",
+    "inspect": "explain",
+    "why": "explain",
+    "describe": "explain",
     "start": "run",
     "render": "run",
+    "go": "run",
+    "continue": "run",
+    "benchmark": "bench",
+    "try": "preview",
+    "test": "preview",
     "stop": "pause",
     "kill": "cancel",
     "new": "init",
+    "create": "init",
     "restart": "retry",
+    "redo": "retry",
+    "requeue": "retry",
+    "unpause": "resume",
+    "abort": "cancel",
     "check": "verify",
 }
 
@@ -77,9 +97,12 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
         if word not in self.commands and not word.startswith("-"):
-            verb = "run" if word.endswith(".py") else _MEANT.get(word)
+            verb, rest = _MEANT.get(word), args[1:]
+            if word.endswith(".zip"):
+                verb, rest = "preview", args
+            elif word.endswith(".py") or (verb is None and os.path.isfile(f"{word}.py")):
+                verb, rest = "run", args
             if verb:
-                rest = args if word.endswith(".py") else args[1:]
                 ctx.fail(f"there is no command {word!r}; what you want may be: {typed(verb, *rest)}")
         return super().resolve_command(ctx, args)
 
@@ -126,6 +149,7 @@ def main(ctx: click.Context) -> None:
 
 
 main.add_family("Render", init, run, demo)
-main.add_family("Look", status, report, verify, log, doctor)
+main.add_family("Try", preview, bench)
+main.add_family("Look", status, report, explain, verify, log, doctor)
 main.add_family("Operate", pause, resume, cancel, retry)
 main.add_family("Take out", export)

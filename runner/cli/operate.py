@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.chosen import existing_store, rows_to_change
+from runner.cli.chosen import campaign_rows, chosen_job, existing_store, rows_to_change
 from runner.cli.options import all_option, campaign_argument, database_option, option
 from runner.errors import UsageError
 from runner.job import Status
+
+if TYPE_CHECKING:
+    from runner.store import Reader
 
 __all__ = ["cancel", "pause", "resume", "retry"]
 
@@ -59,6 +63,7 @@ def _set_state(campaign: str | None, db: str | None, is_all: bool, state: str) -
 
 @click.command()
 @campaign_argument
+@click.argument("jobs", nargs=-1)
 @database_option
 @all_option
 @option("--done", is_flag=True, help="Done jobs instead of failed ones: those named, or that a filter finds.")
@@ -70,6 +75,7 @@ def _set_state(campaign: str | None, db: str | None, is_all: bool, state: str) -
 )
 def retry(
     campaign: str | None,
+    jobs: tuple[str, ...],
     db: str | None,
     is_all: bool,
     done: bool,
@@ -80,6 +86,9 @@ def retry(
 ) -> None:
     """Make failed jobs pending again, with fresh budgets, or done ones; `runner run` then renders them.
 
+    JOBS are keys, or what `runner explain` takes; without them all failed ones are meant. Where the first word is no
+    campaign's name, it is a job's, too.
+
     Filters narrow the choice; a job must pass all of them. An expression is over params, metrics and the columns
     of a job. The files of a done job stay until the new ones are there.
 
@@ -88,22 +97,15 @@ def retry(
     from runner.report import Choice, Where, chosen_keys, open_database
 
     is_done = done or suspect
-    if done and not (suspect or keys or where):
-        raise UsageError("say which done jobs: add --key, --suspect or --where; all: --where 'attempt > 0'")
     if is_done and error is not None:
         raise UsageError("a done job has no error: leave out --error")
-    try:
-        pattern = re.compile(error or "")
-    except re.error as problem:
-        raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
-    choice = Choice(
-        status=Status.DONE if is_done else Status.FAILED,
-        keys=frozenset(keys),
-        error=pattern,
-        is_suspect=suspect,
-        where=Where(where) if where else None,
-    )
+    pattern, expression = _compiled(error), Where(where) if where else None
     with existing_store(db) as store, open_database(db or "runner.db") as campaigns:
+        campaign, named = _named(store.reader, campaign, jobs)
+        wanted = frozenset((*keys, *named))
+        if done and not (suspect or wanted or where):
+            raise UsageError("say which done jobs: a key, --suspect or --where; all: --where 'attempt > 0'")
+        choice = Choice(Status.DONE if is_done else Status.FAILED, wanted, pattern, suspect, expression)
         # All are chosen before any is changed: a mistake changes nothing.
         for row, table, chosen in [
             (row, campaigns[row["name"]], chosen_keys(campaigns[row["name"]], choice))
@@ -113,7 +115,27 @@ def retry(
                 store.requeue(row["id"], chosen, "taken again") if is_done else store.retry(row["id"], chosen)
             )
             click.echo(f"{row['name']}: {again:,} jobs are pending again", err=True)
-            for key in sorted(set(keys) - set(chosen)):
+            for key in sorted(wanted - set(chosen)):
                 status = table.status_of(key)
                 hint = ": add --done to take it again" if status == "done" and not is_done else ""
                 click.echo(f"{row['name']}: {key} is {status.replace('_', ' ')}{hint}", err=True)
+
+
+def _compiled(error: str | None) -> re.Pattern[str]:
+    try:
+        return re.compile(error or "")
+    except re.error as problem:
+        raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
+
+
+def _named(store: Reader, campaign: str | None, words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """The campaign, and the keys of its jobs that the words name. Raises UsageError."""
+    if campaign is not None and all(row["name"] != campaign for row in store.campaigns()):
+        words, campaign = (campaign, *words), None
+    found = [chosen_job(store, campaign_rows(store, campaign), word) for word in words]
+    owners = {row["name"] for row, _ in found}
+    if len(owners) > 1:
+        raise UsageError(
+            f"these are jobs of several campaigns ({', '.join(sorted(owners))}): name one at a time"
+        )
+    return next(iter(owners), campaign), tuple(key for _, key in found)

@@ -15,10 +15,12 @@ __all__ = [
     "all_option",
     "campaign_argument",
     "database_option",
+    "file_argument",
     "json_option",
     "log_root_option",
     "notify_option",
     "option",
+    "rasterizer_option",
     "results_option",
     "sessions_option",
     "settings_option",
@@ -71,6 +73,15 @@ def _settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 
 campaign_argument = click.argument("campaign", required=False)
 
+
+def _campaign_file(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """`orbit` means orbit.py, where that is what is there."""
+    with_ending = value.with_name(f"{value.name}.py") if value.name else value
+    return with_ending if not value.is_file() and with_ending.is_file() else value
+
+
+file_argument = click.argument("file", type=click.Path(path_type=Path), callback=_campaign_file)
+
 database_option = option(
     "--db",
     envvar="RUNNER_DB",
@@ -95,6 +106,14 @@ notify_option = option(
     metavar="URL",
     help="Send a notice there at the end, at a halt, when a pause lasts or the disk fills up: an address of apprise's, "
     "such as ntfy://TOPIC; may be repeated. [env: RUNNER_NOTIFY, with spaces between several]",
+)
+# As runner.browsers has them, which takes long to import.
+rasterizer_option = option(
+    "--rasterizer",
+    type=click.Choice(("auto", "egl", "swiftshader", "native")),
+    default="auto",
+    help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), "
+    "Chromium's own SwiftShader, or Chromium's choice.",
 )
 sessions_option = option(
     "--sessions",

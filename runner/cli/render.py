@@ -12,9 +12,11 @@ import click
 from runner.cli.look import report
 from runner.cli.options import (
     database_option,
+    file_argument,
     log_root_option,
     notify_option,
     option,
+    rasterizer_option,
     results_option,
     sessions_option,
     settings_option,
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "init", "run"]
 
-# As runner.browsers has them, which takes long to import.
-_RASTERIZERS = ("auto", "egl", "swiftshader", "native")
 _EXAMPLES = ("orbit", "demo", "camera_path")
 
 
@@ -63,20 +63,14 @@ def init(file: Path, example: str) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@file_argument
 @sessions_option
 @database_option
 @results_option("Where files and metrics go. [default: results beside the campaign]")
 @settings_option
 @option("--host", default="localhost", help="Where to listen; not on loopback, it lets other machines in.")
 @option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 takes a free one.")
-@option(
-    "--rasterizer",
-    type=click.Choice(_RASTERIZERS),
-    default="auto",
-    help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), "
-    "Chromium's own SwiftShader, or Chromium's choice.",
-)
+@rasterizer_option
 @option("--require-gpu", is_flag=True, help="Refuse to render in software.")
 @option(
     "--gpus",
@@ -126,13 +120,37 @@ def init(file: Path, example: str) -> None:
 @notify_option
 @option("--add", is_flag=True, help="Add jobs also where that looks like a mistake.")
 @option("--prune", is_flag=True, help="Take out pending jobs that FILE no longer yields.")
-def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
+@option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Take at most N jobs, once each, and end with 8 where some are left.",
+)
+@option(
+    "--canary",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Render N jobs first, spread over all; where more than the share of --halt fail or may be wrong, undo that, "
+    "name their pictures, and end with 3.",
+)
+@option(
+    "--order",
+    type=click.Choice(("added", "spread")),
+    default="added",
+    help="Take the jobs as they were added, or such that at any moment those done are spread evenly over all.",
+)
+@option("--dry-run", is_flag=True, help="Tell what would be added, is left, and is gone; nothing is written.")
+def run(file: Path, settings: dict[str, str], dry_run: bool, **given: Any) -> ExitStatus:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.
 
-    Its jobs are added by their keys, so the same command can be given again at any time.
+    Its jobs are added by their keys, so the same command can be given again at any time. FILE may be named without
+    its ending.
 
     Example: runner run orbit.py --sessions 2
     """
+    if dry_run:
+        return _dry_run(file, settings, **given)
     from runner.run import early_worker
 
     with early_worker() as worker:
@@ -141,6 +159,16 @@ def run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
 
         campaign = load_campaign(file, settings)
         return run_campaign(campaign, _run_options(campaign, **given), worker)
+
+
+def _dry_run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
+    from runner.campaign import load_campaign
+    from runner.run import dry_run
+
+    campaign = load_campaign(file, settings)
+    told, status = dry_run(campaign, _run_options(campaign, **given))
+    click.echo(told)
+    return status
 
 
 def _run_options(

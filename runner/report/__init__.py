@@ -1,6 +1,8 @@
 """The morning after: a campaign as rows, as a summary, as text."""
 
 from runner.report.choose import Choice, chosen_keys
+from runner.report.evidence import Evidence, read_evidence
+from runner.report.explain import Explanation, explain_job, find_job
 from runner.report.formats import to_csv, to_markdown
 from runner.report.page_file import Page, page_of, to_html
 from runner.report.since import LastLook
@@ -18,11 +20,16 @@ __all__ = [
     "Counts",
     "LastLook",
     "Page",
+    "Evidence",
+    "Explanation",
     "Summary",
     "Where",
     "chosen_keys",
+    "explain_job",
+    "find_job",
     "open_database",
     "page_of",
+    "read_evidence",
     "span",
     "summarize",
     "to_csv",

@@ -8,13 +8,33 @@ from typing import TYPE_CHECKING, Any
 from runner.run.process import early_worker
 
 if TYPE_CHECKING:
+    from runner.run.bench import run_bench
+    from runner.run.dry import dry_run
     from runner.run.one_run import RunOptions, run_campaign
+    from runner.run.trial import Trial, fresh_folder, try_job
 
-__all__ = ["RunOptions", "early_worker", "run_campaign"]
+__all__ = [
+    "RunOptions",
+    "Trial",
+    "dry_run",
+    "early_worker",
+    "fresh_folder",
+    "run_bench",
+    "run_campaign",
+    "try_job",
+]
+
+_MODULES = {
+    "run_bench": "bench",
+    "Trial": "trial",
+    "dry_run": "dry",
+    "fresh_folder": "trial",
+    "try_job": "trial",
+}
 
 
 def __getattr__(name: str) -> Any:
     # They bring all the rest, which takes long to import: a worker process is to be started before that.
     if name not in __all__:
         raise AttributeError(f"module 'runner.run' has no attribute {name!r}")
-    return getattr(import_module("runner.run.one_run"), name)
+    return getattr(import_module(f"runner.run.{_MODULES.get(name, 'one_run')}"), name)

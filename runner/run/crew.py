@@ -13,7 +13,8 @@ from runner import __version__
 from runner.errors import LeaseLost, SessionGone
 from runner.job import Checkpoint, Finished, Lease, Provenance
 from runner.results import RenderJob
-from runner.run.attempt import render
+from runner.run.agenda import Agenda
+from runner.run.attempt import Attempt, render
 from runner.run.company import Company
 from runner.run.context import RunContext, TabSession
 from runner.run.life import Life
@@ -35,6 +36,7 @@ class Crew:
     render is, when its time is up, its tab is gone, or the run stops.
 
     come_back: gives the worker, which was taken for dead, another id. company: which jobs may go on together.
+    agenda: which ones are taken.
     adopted: how many jobs had been finished before a crash. idle_since: when the last of the tabs that there
     were went away, by the monotonic clock; None before the first and while one is here.
     """
@@ -45,11 +47,13 @@ class Crew:
         worker_id: int,
         come_back: Callable[[int], Awaitable[int]],
         company: Company | None = None,
+        agenda: Agenda | None = None,
     ):
         self.adopted = 0
         self.idle_since: float | None = None
         self.worker_id = worker_id
         self._context, self._company = context, company or Company()
+        self._agenda = agenda or Agenda()
         self._threads = Threads(context.guard, context.ending)
         self._settler = Settler(context, self._threads)
         self._come_back = come_back
@@ -60,7 +64,7 @@ class Crew:
             context.guard.note(
                 "order", "isolate=False: pictures depend on the order of the jobs in their tab"
             )
-        self._busy = 0
+        self._busy = self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -156,7 +160,9 @@ class Crew:
 
     async def _look_for_end(self) -> None:
         row = await self._threads.store(self._context.store.reader.campaign, self._context.campaign_id)
-        if row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled":
+        is_over = row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled"
+        # What is in flight is handed back at the end.
+        if is_over or (self._agenda.is_spent and not self._in_flight):
             self._context.ending.finished.set()
 
     def _provenance(self, session: TabSession) -> Provenance:
@@ -176,21 +182,24 @@ class Crew:
         store, campaign_id = self._context.store, self._context.campaign_id
 
         def claim() -> _Taken | None:
-            leases = store.claim(self.worker_id, campaign_id, 1, session_id)
+            leases = self._agenda.claim(store, self.worker_id, campaign_id, session_id)
             return (leases[0], self._context.results.left_behind(leases[0])) if leases else None
 
         try:
-            return await self._threads.store(claim)
+            taken = await self._threads.store(claim)
         except LeaseLost:
             # This process was suspended for longer than the lease: it goes on as a new worker.
             self.worker_id = await self._come_back(self.worker_id)
             return None
+        self._in_flight += taken is not None
+        return taken
 
     async def _attempt(
         self, session: TabSession, lease: Lease, left_behind: Finished | None
     ) -> set[asyncio.Task[None]]:
         """Render the job; settles what came of it, or returns the task that does so while the tab goes on."""
         if left_behind is not None and await self._adopt(lease, left_behind):
+            self._in_flight -= 1
             return set()
         life = Life(lease, lambda what: self._context.guard.note("late", what))
         files = await self._files_of(session, lease, life)
@@ -201,7 +210,7 @@ class Crew:
             after = f"after job {lease.key} and each like it"
             self._context.guard.tell("page", f"the page is loaded anew {after}: {session.lasting}")
         self._tell_remarks(session)
-        settling = asyncio.create_task(self._settler.settle(attempt))
+        settling = asyncio.create_task(self._settle(attempt))
         if not attempt.is_good or self._company.is_suspect(lease.job_id):
             await settling
             return set()
@@ -214,6 +223,12 @@ class Crew:
             if kind not in self._told:
                 self._told.add(kind)
                 self._context.guard.tell("page", reason)
+
+    async def _settle(self, attempt: Attempt) -> None:
+        try:
+            await self._settler.settle(attempt)
+        finally:
+            self._in_flight -= 1
 
     async def _adopt(self, lease: Lease, finished: Finished) -> bool:
         """Take over what an attempt had finished before a crash kept the database from knowing."""

@@ -22,7 +22,7 @@ _FORECAST_AFTER = 20
 class Housekeeper:
     """Beats, takes back dead workers' jobs, makes waiting jobs ready, feeds the log, and watches the clocks.
 
-    worker: as which the run works now; None while it does not.
+    worker: as which the run works now; None while it does not. tells_forecast: of the room on the disk.
     """
 
     def __init__(
@@ -34,10 +34,11 @@ class Housekeeper:
         worker: Callable[[], Worker | None],
         log: MetricsLog,
         min_free_bytes: int,
+        tells_forecast: bool = True,
     ):
         self._store, self._campaign_id, self._results, self._guard = store, campaign_id, results, guard
         self._worker, self._log, self._min_free_bytes = worker, log, min_free_bytes
-        self._has_forecast = self._has_complained = False
+        self._has_forecast, self._has_complained = not tells_forecast, False
         self._stop = asyncio.Event()
 
     @contextlib.asynccontextmanager

@@ -23,6 +23,7 @@ from runner.reasons import error_line
 from runner.results import LogMirror, MetricsLog, ResultsFolder
 from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
+from runner.run.canary import Portions, render_in_portions
 from runner.run.ending import End, Ending
 from runner.run.farewell import told_end
 from runner.run.keeper import LEASE_S, Housekeeper
@@ -52,6 +53,9 @@ class RunOptions:
     add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
     yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
     half the machine's. notify: addresses that notices are sent to; they may hold secrets.
+    show_progress: with a bar, or a line now and then.
+    limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
+    where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
     """
 
     sessions: int
@@ -70,6 +74,10 @@ class RunOptions:
     prune: bool = False
     worker_memory_bytes: int | None = None
     notify: Sequence[str] = field(default=(), repr=False)
+    show_progress: bool = True
+    limit: int | None = None
+    canary: int = 0
+    order: str = "added"
 
 
 def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess | None = None) -> ExitStatus:
@@ -131,8 +139,8 @@ def _run_campaign(
             status: ExitStatus | None = None
             if progress.left:
                 earlier = guard.insist(_earlier_renderer, store.reader, campaign_id)
-                one = _Run(campaign, campaign_id, store, results, guard, options, earlier, drivers, notices)
-                status = asyncio.run(one.work(log, signals, commands, worker))
+                one = Run(campaign, campaign_id, store, results, guard, options, earlier, drivers, notices)
+                status = _render(one, log, signals, commands, worker)
                 guard.probes = []
             if status is None:
                 status = guard.insist(_status_of, store.reader, campaign_id)
@@ -154,6 +162,22 @@ def _drivers_of(options: RunOptions) -> list[str]:
     if options.rasterizer not in ("auto", "egl"):
         raise UsageError(f"--gpus needs --rasterizer egl, not {options.rasterizer}")
     return chosen_drivers(options.gpus, find_cards(), find_drivers())
+
+
+def _render(
+    one: Run, log: MetricsLog, signals: Signals, commands: Commands, worker: WorkerProcess | None
+) -> ExitStatus | None:
+    """Render all that is left, or as many as were asked for; those of the canary first. Returns as Run.work does."""
+    options, workers = one.options, iter([worker])
+
+    def render(job_ids: Sequence[int] | None, breaker: Breaker | None) -> ExitStatus | None:
+        return asyncio.run(one.work(log, signals, commands, next(workers, None), job_ids, breaker))
+
+    portions = Portions(options.canary, options.limit, options.halt_share)
+    status, why = render_in_portions(one.store, one.campaign_id, portions, one.results.root, commands, render)
+    if why:
+        one.notices.send(*why.partition("\n")[::2])
+    return status
 
 
 def _look_at_database(store: Store, guard: Guard) -> None:
@@ -230,7 +254,7 @@ def _earlier_renderer(store: Reader, campaign_id: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Run:
     """What is rendered, where to, and how."""
 
     campaign: Campaign
@@ -244,9 +268,15 @@ class _Run:
     notices: Notices
 
     async def work(
-        self, log: MetricsLog, signals: Signals, commands: Commands, worker: WorkerProcess | None
+        self,
+        log: MetricsLog,
+        signals: Signals,
+        commands: Commands,
+        worker: WorkerProcess | None,
+        job_ids: Sequence[int] | None = None,
+        breaker: Breaker | None = None,
     ) -> ExitStatus | None:
-        """Render; the exit status, or None where it is as the rows tell."""
+        """Render; the exit status, or None where it is as the rows tell. job_ids: only those jobs, once each."""
         store, campaign_id, options, guard = self.store, self.campaign_id, self.options, self.guard
         ending, token = Ending(), secrets.token_urlsafe(24)
         assert self.campaign.file is not None
@@ -256,17 +286,26 @@ class _Run:
             self.campaign.policy,
             guard,
             ending,
-            Breaker(options.halt_share),
-            lambda: self._spec(token),
+            breaker or Breaker(options.halt_share),
+            lambda: self._spec(token, job_ids),
             self.campaign.file.parent,
             options.worker_memory_bytes or memory_bytes() // 2,
         )
         guard.probes = self._probes(supervisor)
         keeper = Housekeeper(
-            store, campaign_id, self.results, guard, lambda: supervisor.worker, log, options.min_free_bytes
+            store,
+            campaign_id,
+            self.results,
+            guard,
+            lambda: supervisor.worker,
+            log,
+            options.min_free_bytes,
+            options.show_progress,
         )
         shown = asyncio.create_task(
             show_progress(store.reader, campaign_id, commands, lambda: supervisor.sessions)
+            if options.show_progress
+            else asyncio.sleep(0)
         )
         try:
             with signals.ending(ending):
@@ -279,7 +318,7 @@ class _Run:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, commands, self.notices)
 
-    def _spec(self, token: str) -> WorkerSpec:
+    def _spec(self, token: str, job_ids: Sequence[int] | None) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
         return WorkerSpec(
             file=str(self.campaign.file),
@@ -299,6 +338,8 @@ class _Run:
             memory_bytes=options.limits.memory_bytes,
             earlier_renderer=self.earlier_renderer,
             drivers=self.drivers,
+            job_ids=job_ids,
+            order=options.order,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

@@ -19,7 +19,8 @@ class WorkerSpec:
     found_rasterizer, attempts_known, steps_known: what an earlier worker of this run has found out: what draws
     here, and how long attempts and steps take, as TimeLimit.known tells it. suspects: the ids of jobs of which
     one has ended or blocked a worker: each is to be rendered while no other is. drivers: the EGL drivers' files
-    that browsers are pinned to, in turn.
+    that browsers are pinned to, in turn. job_ids: of the only jobs that are to be rendered, once each, in this
+    order; None: all. order: as they were added, or spread.
     """
 
     file: str
@@ -43,6 +44,8 @@ class WorkerSpec:
     steps_known: tuple[int, float] = (0, 0.0)
     suspects: Sequence[int] = ()
     drivers: Sequence[str] = ()
+    job_ids: Sequence[int] | None = None
+    order: str = "added"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

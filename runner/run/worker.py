@@ -14,6 +14,7 @@ from runner.campaign import Campaign, load_campaign
 from runner.errors import WorldFault
 from runner.job import Source
 from runner.results import ResultsFolder
+from runner.run.agenda import Agenda
 from runner.run.board import Board
 from runner.run.channel import Channel, Message
 from runner.run.company import Company
@@ -165,7 +166,8 @@ class _Worker:
                 take_fork=self._board.take_fork,
                 on_settled=on_settled,
             )
-            crew = Crew(context, spec.worker_id, self._outpost.come_back, company)
+            agenda = Agenda(spec.job_ids, spec.order == "spread")
+            crew = Crew(context, spec.worker_id, self._outpost.come_back, company, agenda)
             try:
                 await self._serve(campaign, crew, limits)
             finally:

@@ -4,6 +4,7 @@ from runner.store.database import Access, Cursor, Database
 from runner.store.reader import Reader
 from runner.store.rows import (
     ArtifactRow,
+    AttemptOfTabRow,
     AttemptRow,
     CampaignRow,
     EndedRow,
@@ -25,6 +26,7 @@ from runner.store.worker import Worker
 __all__ = [
     "Access",
     "ArtifactRow",
+    "AttemptOfTabRow",
     "AttemptRow",
     "CampaignRow",
     "Comparison",

@@ -40,11 +40,23 @@ _DEAD = "the runner process died while it held this job"
 
 
 def claim(
-    cursor: Cursor, worker_id: int, campaign_id: int, count: int, session_id: int | None, now: float
+    cursor: Cursor,
+    worker_id: int,
+    campaign_id: int,
+    count: int,
+    session_id: int | None,
+    now: float,
+    job_id: int | None = None,
+    near: int | None = None,
 ) -> list[Lease]:
-    """pending → in_progress, for up to `count` jobs."""
+    """pending → in_progress, for up to `count` jobs, or for the one of that id, or for the next ones behind an id."""
     values = {"worker": worker_id, "session": session_id, "campaign": campaign_id, "count": count, "now": now}
-    rows = cursor.run(statements.CLAIM, values).fetchall()
+    if job_id is not None:
+        rows = cursor.run(statements.CLAIM_ONE, values | {"job": job_id}).fetchall()
+    elif near is not None:
+        rows = cursor.run(statements.CLAIM_NEAR, values | {"at": near}).fetchall()
+    else:
+        rows = cursor.run(statements.CLAIM, values).fetchall()
     if len(rows) > 1:
         # RETURNING promises no order.
         rows.sort(key=lambda row: (-row[0], row[6], row[1]))

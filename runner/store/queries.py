@@ -16,6 +16,8 @@ _Query: TypeAlias = sa.Select[Any]
 _IS_FAILED = job.c.status == sa.literal_column("'failed'")
 _IS_LIVE = worker.c.state == sa.literal_column("'live'")
 _IS_DONE = job.c.status == Status.DONE.value
+_IS_PENDING = job.c.status == sa.literal_column("'pending'")
+_IS_READY = sa.and_(_IS_PENDING, job.c.not_before_ts.is_(None))
 _PROCESS = (worker.c.host, worker.c.boot, worker.c.pid, worker.c.pid_start)
 
 # -- campaigns -----------------------------------------------------------------------------------
@@ -79,14 +81,83 @@ def job_of_key(campaign_id: int, key: str) -> _Query:
     return sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
 
 
+def keys_like(campaign_id: int, beginning: str, limit: int) -> _Query:
+    """Keys that begin so; each database has its own order of text, so all of them are looked at."""
+    begins_so = sa.func.substr(job.c.key, 1, len(beginning)) == beginning
+    return sa.select(job.c.key).where(job.c.campaign_id == campaign_id, begins_so).limit(limit)
+
+
+def key_at(campaign_id: int, place: int) -> _Query:
+    """The key of the job that was added as that one, counted from 0."""
+    query = sa.select(job.c.key).where(_is_of(campaign_id)).order_by(job.c.id)
+    return query.limit(1).offset(place)
+
+
+def count_before(campaign_id: int, job_id: int) -> _Query:
+    """How many jobs were added before that one."""
+    return sa.select(sa.func.count()).where(_is_of(campaign_id), job.c.id < job_id)
+
+
+def count_ready_before(campaign_id: int, priority: int, crashes: int, job_id: int) -> _Query:
+    """How many jobs that are ready are handed out before that one."""
+    is_before = sa.or_(
+        job.c.priority > priority,
+        sa.and_(job.c.priority == priority, job.c.crashes < crashes),
+        sa.and_(job.c.priority == priority, job.c.crashes == crashes, job.c.id < job_id),
+    )
+    return sa.select(sa.func.count()).where(job.c.campaign_id == campaign_id, _IS_READY, is_before)
+
+
 def key_of(job_id: int) -> _Query:
     """The key of that id."""
     return sa.select(job.c.key).where(job.c.id == job_id)
 
 
+def status_of(job_id: int) -> _Query:
+    """The status of that id."""
+    return sa.select(job.c.status).where(job.c.id == job_id)
+
+
+def next_ids(campaign_id: int, count: int) -> _Query:
+    """Ids of the jobs that are ready, in the order in which they are handed out."""
+    order = (job.c.priority.desc(), job.c.crashes, job.c.id)
+    return (
+        sa.select(job.c.id).where(job.c.campaign_id == campaign_id, _IS_READY).order_by(*order).limit(count)
+    )
+
+
+def waiting_ids(campaign_id: int, count: int) -> _Query:
+    """Ids of the jobs that wait for a retry, those first that wait no longer soon."""
+    is_waiting = job.c.not_before_ts.is_not(None)
+    query = sa.select(job.c.id).where(job.c.campaign_id == campaign_id, is_waiting)
+    return query.order_by(job.c.not_before_ts).limit(count)
+
+
+def spread_ids(campaign_id: int, every: int, count: int) -> _Query:
+    """Ids of every so manieth of the jobs that are ready, in the order they were added."""
+    place = sa.func.row_number().over(order_by=job.c.id).label("place")
+    ready = sa.select(job.c.id, place).where(job.c.campaign_id == campaign_id, _IS_READY).subquery()
+    return (
+        sa.select(ready.c.id)
+        .where((ready.c.place + every // 2) % every == 0)
+        .order_by(ready.c.id)
+        .limit(count)
+    )
+
+
+def count_ready(campaign_id: int) -> _Query:
+    """How many jobs are ready."""
+    return sa.select(sa.func.count()).where(job.c.campaign_id == campaign_id, _IS_READY)
+
+
 def last_job_id(campaign_id: int) -> _Query:
     """The highest id."""
     return sa.select(sa.func.max(job.c.id)).where(job.c.campaign_id == campaign_id)
+
+
+def first_job_id(campaign_id: int) -> _Query:
+    """The lowest id."""
+    return sa.select(sa.func.min(job.c.id)).where(job.c.campaign_id == campaign_id)
 
 
 def unsettled_keys(campaign_id: int) -> _Query:
@@ -141,6 +212,11 @@ def suspects(campaign_id: int) -> _Query:
     )
 
 
+def suspicion_of(job_id: int) -> _Query:
+    """Why a picture of that job may be wrong."""
+    return sa.select(result.c.suspicion).where(result.c.job_id == job_id)
+
+
 def done_times(campaign_id: int) -> _Query:
     """(id, session_id, grab_ts, end_ts) of the done jobs, as they lie: nothing is sorted."""
     columns = (job.c.id, job.c.session_id, job.c.grab_ts, job.c.end_ts)
@@ -191,6 +267,16 @@ def attempts(campaign_id: int) -> _Query:
         .join(job, job.c.id == attempt.c.job_id)
         .where(job.c.campaign_id == campaign_id)
         .order_by(attempt.c.end_ts)
+    )
+
+
+def attempts_of(job_id: int) -> _Query:
+    """That job's, in their order, with the names of their tabs and what these drew with."""
+    return (
+        sa.select(attempt, session.c.name.label("session"), session.c.renderer)
+        .outerjoin(session, session.c.id == attempt.c.session_id)
+        .where(attempt.c.job_id == job_id)
+        .order_by(attempt.c.attempt)
     )
 
 
@@ -328,6 +414,11 @@ def live_processes() -> _Query:
 def sessions(campaign_id: int) -> _Query:
     """Its browser tabs, oldest first."""
     return sa.select(session).where(session.c.campaign_id == campaign_id).order_by(session.c.started_ts)
+
+
+def session_of(session_id: int) -> _Query:
+    """The one of that id."""
+    return sa.select(session.c.name, session.c.renderer).where(session.c.id == session_id)
 
 
 def done_by_session(campaign_id: int) -> _Query:

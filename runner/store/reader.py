@@ -24,6 +24,7 @@ from runner.store import queries
 from runner.store.database import Access, Database
 from runner.store.places import located
 from runner.store.rows import (
+    AttemptOfTabRow,
     AttemptRow,
     CampaignRow,
     EndedRow,
@@ -122,6 +123,43 @@ class Reader:
         key: str | None = self._scalar(queries.key_of(job_id))
         return key
 
+    def status_of(self, job_id: int) -> str | None:
+        """The status of the job with that id; None where there is none."""
+        status: str | None = self._scalar(queries.status_of(job_id))
+        return status
+
+    def next_ids(self, campaign_id: int, count: int) -> list[int]:
+        """Ids of the pending jobs that are handed out next; those that wait for a retry come last."""
+        rows = self._tuples(queries.next_ids(campaign_id, count))
+        rows += self._tuples(queries.waiting_ids(campaign_id, count - len(rows)))
+        return [job_id for (job_id,) in rows]
+
+    def spread_ids(self, campaign_id: int, count: int) -> list[int]:
+        """Ids of so many jobs that are ready, evenly spread over all of these in the order they were added."""
+        every = max(1, (self._scalar(queries.count_ready(campaign_id)) or 0) // count)
+        return [job_id for (job_id,) in self._tuples(queries.spread_ids(campaign_id, every, count))]
+
+    def keys_like(self, campaign_id: int, beginning: str, limit: int) -> list[str]:
+        """Keys of the campaign's jobs that begin so, in no order."""
+        query = queries.keys_like(campaign_id, beginning, limit)
+        return [key for (key,) in self._tuples(query)] if is_text(beginning) else []
+
+    def key_at(self, campaign_id: int, place: int) -> str | None:
+        """The key of the job that was added as that one, counted from 0; None where there is none."""
+        key: str | None = self._scalar(queries.key_at(campaign_id, place))
+        return key
+
+    def place_of(self, job: JobRow) -> int:
+        """How many of the campaign's jobs were added before that one."""
+        count: int = self._scalar(queries.count_before(job["campaign_id"], job["id"]))
+        return count
+
+    def ready_before(self, job: JobRow) -> int:
+        """How many jobs are ready that are handed out before that one."""
+        order = (job["campaign_id"], job["priority"], job["crashes"], job["id"])
+        count: int = self._scalar(queries.count_ready_before(*order))
+        return count
+
     def keys_of(self, campaign_id: int, count: int = 10_000) -> Iterator[tuple[int, str, str, str]]:
         """Id, key, params (JSON) and status of all the campaign's jobs, read so many at a time."""
         after = 0
@@ -135,6 +173,10 @@ class Reader:
     def last_job_id(self, campaign_id: int) -> int:
         """The highest id of the campaign's jobs; 0 where it has none."""
         return self._scalar(queries.last_job_id(campaign_id)) or 0
+
+    def first_job_id(self, campaign_id: int) -> int:
+        """The lowest id of the campaign's jobs; 0 where it has none."""
+        return self._scalar(queries.first_job_id(campaign_id)) or 0
 
     def unsettled_keys(self, campaign_id: int) -> list[str]:
         """Keys of the jobs that are neither done nor failed, in the order they were added."""
@@ -188,6 +230,11 @@ class Reader:
         """(key, suspicion) of the done jobs with a picture that may be wrong, in the order they were added."""
         return self._tuples(queries.suspects(campaign_id))
 
+    def suspicion_of(self, job_id: int) -> str | None:
+        """Why a picture of that job may be wrong; None where nothing tells so."""
+        suspicion: str | None = self._scalar(queries.suspicion_of(job_id))
+        return suspicion
+
     def done_times(self, campaign_id: int) -> Iterator[list[tuple[int, int | None, float, float]]]:
         """(id, session_id, grab_ts, end_ts) of the done jobs, some thousands at a time, in no order."""
         return self._lots(queries.done_times(campaign_id))
@@ -228,6 +275,10 @@ class Reader:
     def attempts(self, campaign_id: int) -> list[AttemptRow]:
         """Attempts that ended otherwise than well, in order of their end, each with its job's key."""
         return self._rows(queries.attempts(campaign_id))
+
+    def attempts_of(self, job_id: int) -> list[AttemptOfTabRow]:
+        """One job's attempts that ended otherwise than well, in their order, each with what its tab was."""
+        return self._rows(queries.attempts_of(job_id))
 
     def attempt_outcome(self, job_id: int, number: int) -> str | None:
         """failed, crashed, released or requeued; None for an attempt that is not on record."""
@@ -316,6 +367,11 @@ class Reader:
             row | {"client": json.loads(row["client"]), "settings": json.loads(row["settings"])}
             for row in self._rows(queries.sessions(campaign_id))
         ]
+
+    def session(self, session_id: int) -> tuple[str, str]:
+        """The name of that browser tab, and what it drew with; '' where it is unknown."""
+        rows = self._tuples(queries.session_of(session_id))
+        return rows[0] if rows else ("", "")
 
     def done_by_session(self, campaign_id: int) -> dict[int | None, int]:
         """How many done jobs each browser tab has drawn, by its id; None: no tab was recorded."""

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 __all__ = [
     "ArtifactRow",
+    "AttemptOfTabRow",
     "AttemptRow",
     "CampaignRow",
     "EndedRow",
@@ -137,6 +138,18 @@ class AttemptRow(EndedRow):
     grab_ts: float
     end_ts: float
     key: str
+
+
+class AttemptOfTabRow(EndedRow):
+    """An attempt, and the name and renderer of its tab; None where none is on record."""
+
+    worker_id: int
+    error: str | None
+    traceback: str | None
+    grab_ts: float
+    end_ts: float
+    session: str | None
+    renderer: str | None
 
 
 class EventRow(TypedDict):

@@ -23,6 +23,17 @@ UPDATE job
  WHERE id IN (SELECT id FROM ready)
 RETURNING priority, id, attempt, key, params, failures, crashes, created_ts
 """
+# The same for one job, named by its id.
+CLAIM_ONE = CLAIM.replace("ORDER BY", "AND id = :job ORDER BY")
+# The same for the first one at or behind an id, of those that are handed out before all others.
+CLAIM_NEAR = CLAIM.replace(
+    "ORDER BY",
+    """AND crashes = 0 AND id >= :at
+        AND priority = (SELECT priority FROM job
+                         WHERE campaign_id = :campaign AND status = 'pending' AND not_before_ts IS NULL
+                         ORDER BY priority DESC, crashes, id LIMIT 1)
+      ORDER BY""",
+)
 
 _FENCE = "id = :job AND worker_id = :worker AND attempt = :attempt AND status = 'in_progress'"
 

@@ -216,16 +216,25 @@ class Store:
             return moves.promote(cursor, campaign_id, self.clock())
 
     def claim(
-        self, worker_id: int, campaign_id: int, count: int = 1, session_id: int | None = None
+        self,
+        worker_id: int,
+        campaign_id: int,
+        count: int = 1,
+        session_id: int | None = None,
+        job_id: int | None = None,
+        near: int | None = None,
     ) -> list[Lease]:
         """Take up to `count` pending jobs: highest priority first, then those that crashed least, then in order.
 
-        session_id: the browser tab that will work on them, if one will.
+        session_id: the browser tab that will work on them, if one will. job_id: only that one.
+        near: the first ones at or behind this id, of the highest priority, that never crashed.
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
         with self.database.write_one() as cursor:
-            leases = moves.claim(cursor, worker_id, campaign_id, count, session_id, self.clock())
+            leases = moves.claim(
+                cursor, worker_id, campaign_id, count, session_id, self.clock(), job_id, near
+            )
         if not leases:
             self._refuse_lost(worker_id)
         return leases

@@ -1,0 +1,272 @@
+"""One job explained: every attempt at it, what came of it, and why it is where it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.commands import Commands
+from runner.errors import UsageError
+from runner.job import Status
+from runner.machine import Identity, is_gone
+from runner.reasons import one_line
+from runner.report.evidence import Evidence, read_evidence
+from runner.report.text import span
+from runner.store import AttemptOfTabRow, CampaignRow, JobRow, Reader, WholeJobRow
+
+__all__ = ["Explanation", "PastAttempt", "explain_job", "find_job"]
+
+_ROW = re.compile(r"\d{1,7}")
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class PastAttempt:
+    """One attempt, as far as it is on record; times in Unix seconds.
+
+    outcome: done, failed, crashed, released (handed back, charged nothing), requeued (was done, and is to be done
+    again), or in_progress. session: the browser tab's name; renderer: what it drew with. waited_s: since the job
+    was added, or the attempt before it ended. took_s: from the claim to the end; None while it goes on. picture:
+    what the tab showed last, an absolute path.
+    """
+
+    number: int
+    outcome: str
+    session: str
+    renderer: str
+    began_ts: float
+    waited_s: float
+    took_s: float | None
+    error: str
+    console: tuple[str, ...] = ()
+    trace: tuple[str, ...] = ()
+    picture: str | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is known of one job. row: its place in the order in which jobs were added, from 0, as in to_frame().
+
+    now: why it is where it is; next: commands to type. files: of a done job, absolute paths. Times are Unix seconds.
+    """
+
+    campaign: str
+    key: str
+    row: int
+    params: Mapping[str, Any]
+    priority: int
+    status: str
+    failures: int
+    crashes: int
+    created_ts: float
+    attempts: tuple[PastAttempt, ...]
+    metrics: Mapping[str, Any]
+    files: tuple[str, ...]
+    suspicion: str
+    now: str
+    next: tuple[str, ...]
+    version: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """It for people: where the job stands first, at the end what to type next."""
+        return "\n".join(self._lines()) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        yield f"{self.campaign}: job {self.key} (row {self.row:,}) {self.now}"
+        yield f"  params    {one_line(json.dumps(self.params, ensure_ascii=False))}"
+        yield f"  added     {_clock(self.created_ts)}" + (
+            f", priority {self.priority}" if self.priority else ""
+        )
+        traces: dict[tuple[str, ...], int] = {}
+        for attempt in self.attempts:
+            yield ""
+            yield from _attempt_lines(attempt, traces.setdefault(attempt.trace, attempt.number))
+        if self.suspicion or self.metrics or self.files:
+            yield ""
+        if self.suspicion:
+            yield f"  suspect   {one_line(self.suspicion)}"
+        yield from (f"  metric    {name} = {value}" for name, value in self.metrics.items())
+        yield from (f"  file      {file}" for file in self.files)
+        yield ""
+        yield from (f"  next      {command}" for command in self.next)
+
+
+def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
+    """first: the attempt that had the same traceback first."""
+    where = f" in {attempt.session}" if attempt.session else ""
+    took = "" if attempt.took_s is None else f", took {span(attempt.took_s)}"
+    yield (
+        f"  attempt {attempt.number}  {attempt.outcome.replace('_', ' ')}{where}: waited {span(attempt.waited_s)}, "
+        f"began {_clock(attempt.began_ts)}{took}"
+    )
+    if attempt.error:
+        yield f"      {one_line(attempt.error)}"
+    if attempt.trace and first < attempt.number:
+        yield f"      | the same lines as in attempt {first}"
+    else:
+        yield from (f"      | {line}" for line in attempt.trace)
+    yield from (f"      console  {line}" for line in attempt.console)
+    if attempt.picture:
+        yield f"      picture  {attempt.picture}"
+
+
+def find_job(store: Reader, campaign_id: int, word: str) -> list[str]:
+    """Keys of the jobs that the word may mean: a key, a row in the order of adding, or what one key begins with.
+
+    A number of up to seven digits that is no key is a row, counted from 0.
+    """
+    if store.job(campaign_id, word) is not None:
+        return [word]
+    if _ROW.fullmatch(word):
+        key = store.key_at(campaign_id, int(word))
+        return [] if key is None else [key]
+    return store.keys_like(campaign_id, word, _SHOWN + 1) if word else []
+
+
+def explain_job(
+    store: Reader, campaign: CampaignRow, key: str, clock: Callable[[], float] = time.time
+) -> Explanation:
+    """All that is on record of the job of that key. campaign: its row. Raises UsageError where there is no such job."""
+    brief = store.job(campaign["id"], key)
+    if brief is None:
+        raise UsageError(f"{campaign['name']} has no job {key!r}")
+    (job,) = store.rows_after(campaign["id"], brief["id"] - 1, 1)
+    results = Path(campaign["results"]) if campaign["results"] else None
+    commands = Commands.of(campaign, store.database.address)
+    suspicion = store.suspicion_of(job["id"]) or ""
+    now, following = _now(store, campaign, job, commands, suspicion, clock())
+    return Explanation(
+        campaign=campaign["name"],
+        key=key,
+        row=store.place_of(job),
+        params=job["params"],
+        priority=job["priority"],
+        status=job["status"],
+        failures=job["failures"],
+        crashes=job["crashes"],
+        created_ts=job["created_ts"],
+        attempts=tuple(_attempts(store, job, results)),
+        metrics=job["metrics"],
+        files=tuple(str(Path(results or "", file["path"])) for file in job["artifacts"]),
+        suspicion=suspicion,
+        now=now,
+        next=tuple(following),
+    )
+
+
+# -- its attempts --------------------------------------------------------------------------------
+
+
+def _attempts(store: Reader, job: WholeJobRow, results: Path | None) -> Iterator[PastAttempt]:
+    since_ts = job["created_ts"]
+    for row in store.attempts_of(job["id"]):
+        yield _past(row, since_ts, results)
+        since_ts = row["end_ts"]
+    if job["status"] in (Status.DONE.value, Status.IN_PROGRESS.value) and job["grab_ts"] is not None:
+        session, renderer = store.session(job["session_id"] or 0)
+        is_done = job["status"] == Status.DONE.value and job["end_ts"] is not None
+        yield PastAttempt(
+            number=job["attempt"],
+            outcome=job["status"],
+            session=session,
+            renderer=renderer,
+            began_ts=job["grab_ts"],
+            waited_s=max(0.0, job["grab_ts"] - since_ts),
+            took_s=(job["end_ts"] or 0.0) - job["grab_ts"] if is_done else None,
+            error="",
+        )
+
+
+def _past(row: AttemptOfTabRow, since_ts: float, results: Path | None) -> PastAttempt:
+    evidence: Evidence = read_evidence(row["traceback"])
+    picture = Path(results, evidence.picture) if results and evidence.picture else None
+    return PastAttempt(
+        number=row["attempt"],
+        outcome=row["outcome"],
+        session=row["session"] or "",
+        renderer=row["renderer"] or "",
+        began_ts=row["grab_ts"],
+        waited_s=max(0.0, row["grab_ts"] - since_ts),
+        took_s=row["end_ts"] - row["grab_ts"],
+        error=row["error"] or "",
+        console=evidence.console,
+        trace=evidence.trace,
+        picture=str(picture) if picture and picture.exists() else None,
+    )
+
+
+# -- why it is where it is -----------------------------------------------------------------------
+
+
+def _now(
+    store: Reader, campaign: CampaignRow, job: JobRow, commands: Commands, suspicion: str, now_ts: float
+) -> tuple[str, list[str]]:
+    """Where it stands, in words that follow "job KEY", and what to type next."""
+    key, again = job["key"], [commands.run()] if commands.file else []
+    looks = [commands.preview(key)] if commands.file else []
+    if job["status"] == Status.DONE.value:
+        doubt = ", but may be wrong" if suspicion else ""
+        return f"is done{doubt}", [commands.verb("retry", "--done", "--key", key), *looks]
+    if job["status"] == Status.FAILED.value:
+        return f"failed for good: {_spent(campaign, job)}", [
+            *looks,
+            commands.verb("retry", "--key", key),
+            *again,
+        ]
+    is_at_work = any(not is_gone(process) for _, process, _ in store.live_workers(campaign["id"]))
+    if job["status"] == Status.IN_PROGRESS.value:
+        return _holder(store, job), [] if is_at_work else again
+    if campaign["state"] != "open":
+        return f"is pending, and none is handed out: the campaign is {campaign['state']}", [
+            commands.verb("resume"),
+            *([] if is_at_work else again),
+        ]
+    reason = _waits_for(store, job, now_ts)
+    if not is_at_work:
+        return f"is pending: no run is at work ({reason})", [*again, *looks]
+    return f"is pending: {reason}", []
+
+
+def _spent(campaign: CampaignRow, job: JobRow) -> str:
+    charges = []
+    if job["failures"]:
+        charges.append(f"{job['failures']} of {campaign['max_failures']} failures")
+    if job["crashes"]:
+        charges.append(f"{job['crashes']} of {campaign['max_crashes']} crashes")
+    return f"{' and '.join(charges) or 'set aside'} ({one_line(job['error'] or '')})"
+
+
+def _holder(store: Reader, job: JobRow) -> str:
+    session, _ = store.session(job["session_id"] or 0)
+    worker = store.worker(job["worker_id"] or 0)
+    where = f" in {session}" if session else ""
+    if worker is None:
+        return f"is in progress{where}"
+    process = Identity(worker["host"], worker["boot"], worker["pid"], worker["pid_start"])
+    by = f"{where} by process {worker['pid']} on {worker['host']}"
+    if is_gone(process):
+        return f"was in progress{by}, which is gone: the next run takes it back"
+    return f"is in progress{by}, since {_clock(job['grab_ts'] or 0.0)}"
+
+
+def _waits_for(store: Reader, job: JobRow, now_ts: float) -> str:
+    if job["not_before_ts"] is not None:
+        left_s = max(0.0, job["not_before_ts"] - now_ts)
+        return f"it waits until {_clock(job['not_before_ts'])} ({span(left_s)}) for its next attempt"
+    before = store.ready_before(job)
+    behind = ", behind all that never crashed" if job["crashes"] else ""
+    return f"{before:,} jobs come before it{behind}" if before else f"it is the next one{behind}"
+
+
+def _clock(ts: float) -> str:
+    """Local time, for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ts))

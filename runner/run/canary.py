@@ -1,0 +1,192 @@
+"""A few jobs, spread over all, are rendered first: what comes of them tells whether the night is well spent."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.commands import Commands
+from runner.exits import ExitStatus
+from runner.job import Status
+from runner.reasons import common_reason, normalized, one_line
+from runner.report import read_evidence, span
+from runner.run.breaker import Breaker
+from runner.run.say import say
+from runner.store import Reader, Store
+
+__all__ = [
+    "Canary",
+    "Portions",
+    "Sample",
+    "choose_sample",
+    "judge",
+    "render_in_portions",
+    "take_back",
+    "why_to_stop",
+]
+
+_SHOWN = 10
+_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The jobs that are rendered first. attempts: how many each had had before, by its id."""
+
+    attempts: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A job of the sample that failed, in that attempt, or that may be wrong though it is done."""
+
+    job_id: int
+    key: str
+    attempt: int
+    reason: str
+    has_failed: bool
+    pictures: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What came of the sample. done: keys. job_s: seconds between two jobs that were done, over all tabs; None
+    where fewer than two were."""
+
+    done: tuple[str, ...]
+    bad: tuple[Bad, ...]
+    job_s: float | None
+
+    @property
+    def judged(self) -> int:
+        """How many of the sample have come to an end."""
+        return len(self.done) + sum(one.has_failed for one in self.bad)
+
+
+def choose_sample(store: Reader, campaign_id: int, count: int) -> Sample:
+    """So many jobs that are ready, evenly spread over them."""
+    return Sample(
+        {
+            job_id: store.rows_after(campaign_id, job_id - 1, 1)[0]["attempt"]
+            for job_id in store.spread_ids(campaign_id, count)
+        }
+    )
+
+
+def judge(store: Reader, campaign_id: int, sample: Sample, results: Path) -> Canary:
+    """Look at what came of it. results: the folder that pictures' paths begin from."""
+    done, bad, times = [], [], []
+    for job_id, before in sample.attempts.items():
+        (job,) = store.rows_after(campaign_id, job_id - 1, 1)
+        suspicion = store.suspicion_of(job_id)
+        if job["status"] == Status.DONE.value:
+            done.append(job["key"])
+            times += [job["grab_ts"] or 0.0, job["end_ts"] or 0.0]
+        if job["status"] == Status.DONE.value and suspicion:
+            pictures = [file["path"] for file in job["artifacts"] if file["kind"].startswith("image/")]
+            paths = tuple(results / path for path in pictures)
+            bad.append(Bad(job_id, job["key"], job["attempt"], suspicion, False, paths))
+        for attempt in store.attempts_of(job_id):
+            if attempt["attempt"] > before and attempt["outcome"] in ("failed", "crashed"):
+                picture = read_evidence(attempt["traceback"]).picture
+                paths = (results / picture,) if picture else ()
+                reason = attempt["error"] or ""
+                bad.append(Bad(job_id, job["key"], attempt["attempt"], reason, True, paths))
+    job_s = (max(times) - min(times)) / len(done) if len(done) > 1 else None
+    return Canary(tuple(done), tuple(bad), job_s)
+
+
+def why_to_stop(found: Canary, share: float | None, commands: Commands) -> str:
+    """Why not to go on, with what to look at and what to type; '' where more than that share is well."""
+    if len(found.bad) <= (_SHARE if share is None else share) * found.judged:
+        return ""
+    return "\n".join(_told(found, commands))
+
+
+def _told(found: Canary, commands: Commands) -> Iterator[str]:
+    failed = sum(one.has_failed for one in found.bad)
+    counts = [f"{failed:,} failed"] if failed else []
+    counts += [f"{len(found.bad) - failed:,} may be wrong"] if failed < len(found.bad) else []
+    kinds = Counter(normalized(one.reason) for one in found.bad)
+    most, times = kinds.most_common(1)[0]
+    reason = common_reason(one.reason for one in found.bad if normalized(one.reason) == most)
+    alike = "" if len(kinds) == 1 else f", {times:,} of them"
+    told = f"{commands.campaign}: of {found.judged:,} jobs that were rendered first"
+    yield f"{told}, {' and '.join(counts)}{alike}: {reason}"
+    yield "  No job was charged, and none of them counts as done."
+    for one in found.bad[:_SHOWN]:
+        what = "failed " if one.has_failed else "suspect"
+        yield f"  {what}  {one.key}: {one_line(one.reason)}"
+        yield from (f"           {path}" for path in one.pictures if path.exists())
+    if len(found.bad) > _SHOWN:
+        yield f"  and {len(found.bad) - _SHOWN:,} more"
+    if commands.file is not None:
+        yield f"  look       {commands.preview(found.bad[0].key)}"
+
+
+def told_well(found: Canary, left: int) -> str:
+    """That it is well, and when the jobs that are left will be done."""
+    line = f"{len(found.done):,} of {found.judged:,} jobs that were rendered first are done"
+    if found.bad:
+        line += f", and {len(found.bad):,} failed or may be wrong"
+    if left and found.job_s is not None:
+        left_s = left * found.job_s
+        until = time.strftime("%a %H:%M", time.localtime(time.time() + left_s))
+        line += f"; the other {left:,} take about {span(left_s)}, until {until}"
+    return line
+
+
+def take_back(store: Store, campaign_id: int, found: Canary) -> None:
+    """Leave the campaign as it was: nothing charged, nothing done. The pictures stay."""
+    store.uncharge(campaign_id, [(one.job_id, one.attempt) for one in found.bad if one.has_failed])
+    store.requeue(campaign_id, found.done, "rendered first, to see whether all is well")
+
+
+@dataclass(frozen=True)
+class Portions:
+    """canary: how many jobs are rendered first; 0: none. limit: how many in all; None: all. share: of the canary may
+    be bad; None: as much as where nothing is said."""
+
+    canary: int
+    limit: int | None
+    share: float | None
+
+
+def render_in_portions(
+    store: Store,
+    campaign_id: int,
+    portions: Portions,
+    results: Path,
+    commands: Commands,
+    render: Callable[[Sequence[int] | None, Breaker | None], ExitStatus | None],
+) -> tuple[ExitStatus | None, str]:
+    """Render the canary, and where it is well the rest. Returns the exit status, None where the rows tell it, and why
+    the canary has stopped the run, or ''.
+
+    render: renders the jobs of these ids, or all, watched by that breaker, or the run's own.
+    """
+    taken = 0
+    if portions.canary:
+        sample = choose_sample(
+            store.reader, campaign_id, min(portions.canary, portions.limit or portions.canary)
+        )
+        taken = len(sample.attempts)
+        status = render(list(sample.attempts), Breaker(None))
+        if status is not None:
+            return status, ""
+        found = judge(store.reader, campaign_id, sample, results)
+        why = why_to_stop(found, portions.share, commands)
+        if why:
+            take_back(store, campaign_id, found)
+            say(why)
+            return ExitStatus.STOPPED, why
+        say(told_well(found, store.reader.progress(campaign_id).left))
+    job_ids = None
+    if portions.limit is not None:
+        job_ids = store.reader.next_ids(campaign_id, portions.limit - taken)
+    elif portions.canary and not store.reader.progress(campaign_id).left:
+        job_ids = []
+    return (None if job_ids == [] else render(job_ids, None)), ""
