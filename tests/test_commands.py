@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 from campaigns import GOOD
-from processes import STARTED, command, lines_of, run, start
+from processes import lines_of, run, start
 from waiting import wait_until
 
 import runner
@@ -170,38 +165,6 @@ def test_a_run_without_a_tab_is_cancelled(tmp_path):
     wait_until(lambda: "open this link" in "".join(lines), "the link for a person's own tabs")
     assert run("cancel", "--db", tmp_path / "runner.db").returncode == 0
     assert process.wait(30) == ExitStatus.STOPPED, "".join(lines)
-
-
-@pytest.mark.slow
-def test_a_narrow_terminal_shows_what_matters(tmp_path):
-    """With 60 columns the bar makes room for state, counts and failures."""
-    (tmp_path / "good.py").write_text(GOOD)
-    terminal, its_end = pty.openpty()
-    fcntl.ioctl(its_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        command("run", "good.py", "--sessions", "0"),
-        cwd=tmp_path,
-        env=environment,
-        stdout=its_end,
-        stderr=its_end,
-    )
-    STARTED.append(process)
-    os.close(its_end)
-    shown = ""
-
-    def shows(text: str) -> bool:
-        nonlocal shown
-        if select.select([terminal], [], [], 0.1)[0]:
-            shown += os.read(terminal, 65536).decode()
-        return text in shown
-
-    wait_until(lambda: shows("0/1, 0 failed, 0 sessions"), "the bar")
-    assert run("pause", "--db", tmp_path / "runner.db").returncode == 0
-    wait_until(lambda: shows("paused: 0/1, 0 failed, 0 sessions"), "the pause in the bar")
-    process.kill()
-    process.wait()
-    os.close(terminal)
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ FAULTS = {
     "own cause": "ValueError: mine",
     "recursion": "RecursionError: maximum recursion depth exceeded",
     "stray": "StrayTask: render had ended and left running stray at {file}:",
-    "swallow": "TimeoutError: no end after 4 s; it did not end when it was cancelled",
+    "swallow": "TimeoutError: no end after 4 s, at {file}:",
     "cancel all": "CancelledError: render was cancelled",
     "stop loop": "RuntimeError: a job may not stop the event loop that it runs in",
     "fork": "ForkError: a process that render forked went on in runner: end it with os._exit",

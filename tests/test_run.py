@@ -149,14 +149,17 @@ def test_a_bad_scene_halts_the_run_and_charges_nobody(tmp_path):
 
 
 def test_an_attempt_that_takes_too_long_is_a_failure(tmp_path):
-    """The time limit ends the attempt, says so, and the session goes on with the next job."""
+    """The time limit ends it and says at which line; the session goes on, and the page's fonts are no evidence."""
     body = 'job.params["number"] == 1 and await asyncio.sleep(60)'
     file = write_colors(tmp_path, 3, body, ", max_failures=1, timeout_s=2")
     end = run("run", file, "-n", "1")
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
         errors = [row["error"] for row in store.reader.jobs(1)]
-    assert errors == [None, "TimeoutError: no end after 2 s", None]
+        (failure,) = store.reader.failures(1)
+    number = next(n for n, line in enumerate(file.read_text().splitlines(), 1) if body in line)
+    assert errors == [None, f"TimeoutError: no end after 2 s, at {file}:{number}", None]
+    assert failure["traceback"].endswith(body) and "fonts.g" not in failure["traceback"]
 
 
 def test_a_browser_that_is_killed_is_replaced(tmp_path):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from campaigns import GOOD
-from processes import STARTED, command, lines_of, run, start
+from processes import STARTED, command, lines_of, run, start, within
 from waiting import wait_until
 
 from runner.campaign import add_jobs, load_campaign, plan_submission, read_jobs
@@ -70,6 +70,18 @@ def folder(tmp_path) -> Folder:
     return Folder(tmp_path)
 
 
+def test_settings_are_known_from_the_start_whatever_ends_it(folder):
+    """A start that only adds its jobs, as of a paused campaign, is compared with all the same; `next` names them."""
+    folder.write('    for i in range(count): yield {"i": i}', "count=60")
+    folder.submit()
+    database = folder.path / "runner.db"
+    assert within("pause", "--db", database).exit_code == 0
+    assert within("run", folder.file, "--set", "count=61").exit_code == 3
+    assert "--set count=61" in within("report", "--db", database).stdout
+    end = within("run", folder.file, "--set", "count=61")
+    assert end.exit_code == 3 and "other settings" not in end.stderr
+
+
 # -- params that are new each time -----------------------------------------------------------------
 
 
@@ -108,12 +120,26 @@ def test_topping_up_asks_nothing(folder):
     """Whoever yields the old jobs and many new ones adds jobs, finished or not, by settings or by editing."""
     folder.write('    for i in range(count): yield {"i": i}', "count=2")
     folder.submit()
-    assert folder.submit(count="6")[0] == Added(new=4, known=2)
     folder.finish()
-    folder.write('    for i in range(count): yield {"i": i}', "count=60")
-    added, told = folder.submit()
+    folder.write('    for i in range(count): yield {"i": i}', "count=6")
+    assert folder.submit() == (Added(new=4, known=2), "")
+    added, told = folder.submit(count="60")
     assert added == Added(new=54, known=6)
     assert told == "good has other settings than in its last run: count was 6, is 60"
+
+
+def test_a_setting_that_is_forgotten_is_asked_about_before_it_adds_jobs(folder):
+    """Also where all the old jobs are still yielded; with the setting, or with a new value of it, all goes on."""
+    folder.write('    for i in range(count): yield {"i": i}', "count=60")
+    folder.submit(count="6")
+    with pytest.raises(
+        CampaignError, match=r"54 jobs are new .*count was 6, is 60.*given --set count=6, and this"
+    ):
+        folder.submit()
+    assert len(folder.jobs()) == 6
+    assert folder.submit(count="6")[0] == Added(new=0, known=6)
+    assert folder.submit(count="7")[0] == Added(new=1, known=6)
+    assert folder.submit(add=True)[0] == Added(new=53, known=7)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,9 @@ __all__ = ["Tab"]
 
 _CONSOLE_LINES = 20
 _LIMIT_S = 30.0
+# Vuer's page asks for its fonts there; without a network it says so, and draws with others.
+_FONT_HOSTS = ("https://fonts.googleapis.com/", "https://fonts.gstatic.com/")
+_log = logging.getLogger(__name__)
 
 
 class Tab:
@@ -121,6 +125,7 @@ class Tab:
         line = _console_line(message.get("method"), message.get("params", {}))
         if line:
             self.console.append(line[:500])
+            _log.info("%s", line[:500])
 
 
 def _console_line(method: str | None, params: dict[str, Any]) -> str:
@@ -133,5 +138,7 @@ def _console_line(method: str | None, params: dict[str, Any]) -> str:
         return f"uncaught: {details.get('exception', {}).get('description', details['text'])}"
     if method == "Log.entryAdded":
         entry = params["entry"]
+        if entry.get("url", "").startswith(_FONT_HOSTS):
+            return ""
         return f"{entry['level']}: {entry['text']} {entry.get('url', '')}".rstrip()
     return ""

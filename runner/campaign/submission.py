@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runner.campaign.campaign import Campaign
 from runner.errors import StoreError
 from runner.job import Added, Place, canonical_json
+from runner.patience import told_while
 
 if TYPE_CHECKING:
     from runner.store import CampaignRow, Comparison, Reader, Spool, Store
 
 __all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
 
-_FIRST_LINE_S, _NEXT_LINES_S = 2.0, 30.0
 _Say = Callable[[str], None]
 
 
@@ -32,7 +31,7 @@ def read_jobs(campaign: Campaign, say: _Say) -> Spool:
 
     spool = Spool()
     try:
-        with _told_while(lambda: say(f"reading the jobs of {campaign.file}: {len(spool):,} so far")):
+        with told_while(lambda: say(f"reading the jobs of {campaign.file}: {len(spool):,} so far")):
             spool.extend(campaign.iterate_jobs())
             # What is wrong within it is said before a database is made.
             compare(spool, ())
@@ -40,23 +39,6 @@ def read_jobs(campaign: Campaign, say: _Say) -> Spool:
         spool.close()
         raise
     return spool
-
-
-@contextlib.contextmanager
-def _told_while(tell: Callable[[], None]) -> Iterator[None]:
-    ended = threading.Event()
-
-    def go() -> None:
-        wait_s = _FIRST_LINE_S
-        while not ended.wait(wait_s):
-            tell()
-            wait_s = _NEXT_LINES_S
-
-    threading.Thread(target=go, name="runner-reading", daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
 
 
 @dataclass(frozen=True)
@@ -123,7 +105,7 @@ def add_jobs(
             count = store.reader.progress(campaign_id).total - before
             say(f"adding {found.new:,} jobs to {campaign.name}: {max(0, count):,} so far")
 
-    with _told_while(tell):
+    with told_while(tell):
         if prune and found.gone_pending:
             store.prune(campaign_id, found.gone_pending)
             before = store.reader.progress(campaign_id).total
@@ -214,6 +196,10 @@ def _doubt(campaign: Campaign, store: Reader, row: CampaignRow, found: Compariso
     settings = _differences(campaign, row, "jobs")
     if settings and found.new and gone:
         return f"{found.new:,} jobs are new with other settings ({_listed(settings)}), while {no_longer}"
+    forgotten = {name: values for name, values in settings.items() if name not in campaign.settings}
+    if forgotten and found.new:
+        given = ", ".join(f"--set {name}={value}" for name, value in (_stored_settings(row) or {}).items())
+        return f"{found.new:,} jobs are new ({_listed(forgotten)}): the last run was given {given}, and this one is not"
     settings, progress = _differences(campaign, row, "scene"), store.progress(row["id"])
     if settings and progress.done and (found.new or progress.left):
         return f"the scene has other settings ({_listed(settings)}) than it had for the {progress.done:,} jobs done"

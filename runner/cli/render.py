@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "init", "run"]
 
-_EXAMPLES = ("orbit", "demo", "camera_path")
+_EXAMPLES = ("orbit", "demo", "camera_path", "notebook")
 
 
 @click.command()
@@ -42,20 +42,28 @@ _EXAMPLES = ("orbit", "demo", "camera_path")
 def init(file: Path, example: str) -> None:
     """Write a commented campaign FILE that runs as it stands.
 
+    The example notebook is that of orbit, and a notebook beside it that runs it.
+
     Example: runner init orbit.py
     """
     from runner.campaign import module_name
 
     source = resources.files("runner.campaign.examples")
-    if file.exists():
-        raise UsageError(f"{file} exists already and was not touched; name another file")
     module_name(file)  # as run asks for
-    wanted = {f"{example}.py": file}
+    wanted = {"orbit.py" if example == "notebook" else f"{example}.py": file}
     if example == "camera_path":
         wanted["camera_path.pkl"] = file.with_name("camera_path.pkl")
+    if example == "notebook":
+        wanted["notebook.ipynb"] = file.with_suffix(".ipynb")
+    for target in wanted.values():
+        if target.exists():
+            raise UsageError(f"{target} exists already and was not touched; name another file")
     for name, target in wanted.items():
+        content = source.joinpath(name).read_bytes()
+        if name == "notebook.ipynb":
+            content = content.replace(b"orbit.py", file.name.encode())
         try:
-            target.write_bytes(source.joinpath(name).read_bytes())
+            target.write_bytes(content)
         except OSError as error:
             raise UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
         click.echo(f"wrote {target}", err=True)
@@ -119,6 +127,7 @@ def init(file: Path, example: str) -> None:
 )
 @notify_option
 @option("--add", is_flag=True, help="Add jobs also where that looks like a mistake.")
+@option("--verbose", "-v", is_flag=True, help="Show a bar for each job of many steps, too.")
 @option("--prune", is_flag=True, help="Take out pending jobs that FILE no longer yields.")
 @option(
     "--limit",
@@ -188,6 +197,7 @@ def _run_options(
     return RunOptions(
         database=db or str(beside / "runner.db"),
         results=(results or beside / "results").absolute(),
+        owns_streams=True,
         limits=Limits(renders=recycle_after, memory_bytes=browser_memory_bytes),
         **others,
     )

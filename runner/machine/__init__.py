@@ -1,7 +1,8 @@
 """What happens to the machine underneath: faults and their end, clocks, processes, disks."""
 
+from runner.machine.address import no_such_address, refuse_address
 from runner.machine.clocks import ClockWatch
-from runner.machine.disk import forecast, parse_size, size_text
+from runner.machine.disk import forecast, free_bytes, is_plenty, job_bytes, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
 from runner.machine.filesystem import filesystem, network_filesystem
 from runner.machine.guard import Faults, Guard
@@ -15,12 +16,17 @@ __all__ = [
     "Probe",
     "filesystem",
     "forecast",
+    "free_bytes",
     "is_gone",
+    "is_plenty",
+    "job_bytes",
     "memory_bytes",
     "network_filesystem",
+    "no_such_address",
     "parse_size",
     "probe_descriptors",
     "probe_disk",
+    "refuse_address",
     "size_text",
     "this_process",
     "world_fault",

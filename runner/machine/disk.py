@@ -8,13 +8,15 @@ from pathlib import Path
 
 from runner.errors import UsageError
 
-__all__ = ["forecast", "parse_size", "size_text"]
+__all__ = ["forecast", "free_bytes", "is_plenty", "job_bytes", "parse_size", "size_text"]
 
 _UNITS = ("", "K", "M", "G", "T", "P")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 # A job's row, its result and its record in the log; and, where it has files, their folder and manifest.
 _ROWS_BYTES = 1_500
 _FOLDER_BYTES = 8_192
+# So many times as much as is needed is plenty.
+_PLENTY = 10
 
 
 def parse_size(text: str) -> int:
@@ -33,16 +35,32 @@ def size_text(count: float) -> str:
     return f"{count:.1f} {_UNITS[power]}iB" if power else f"{count:.0f} bytes"
 
 
+def free_bytes(folder: Path) -> int:
+    """How much room there is on the disk of a folder, which need not be there yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def job_bytes(files_bytes: float) -> float:
+    """What a job takes on the disk, whose files take that, each rounded up to blocks."""
+    return files_bytes + _ROWS_BYTES + (_FOLDER_BYTES if files_bytes else 0)
+
+
+def is_plenty(free: int, needed: float, least_bytes: int) -> bool:
+    """Whether there is so much room that nobody need be told of it; least_bytes: what is to stay free."""
+    return needed * _PLENTY <= free - least_bytes and free >= 2 * least_bytes
+
+
 def forecast(folder: Path, left: int, files_bytes_a_job: float, least_bytes: int) -> str:
     """One line: what the jobs left will take on the folder's disk; a warning where there is not the room.
 
-    files_bytes_a_job: the mean over jobs that are done, each file rounded up to blocks.
+    '' where there is plenty. files_bytes_a_job: the mean over jobs that are done, each file rounded up to blocks.
     least_bytes: what is to stay free.
     """
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    a_job = files_bytes_a_job + _ROWS_BYTES + (_FOLDER_BYTES if files_bytes_a_job else 0)
+    free, a_job = free_bytes(folder), job_bytes(files_bytes_a_job)
+    if is_plenty(free, left * a_job, least_bytes):
+        return ""
     line = (
         f"disk: the {left:,} jobs left will take about {size_text(left * a_job)}, {size_text(free)} are free"
     )

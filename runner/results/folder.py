@@ -3,6 +3,7 @@
     RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
     RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
     …/KEY/.result.json                      the attempt's manifest, written last
+    RESULTS/CAMPAIGN/runs/START/run.log     what a run has said, and what was printed meanwhile
     RESULTS/CAMPAIGN/aside/0000/KEY/        files that no longer belong to a job, under other names
 
 Once a job is done, jobs/ holds its files and no others of its names.
@@ -21,6 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +33,7 @@ from runner.results.encode import IMAGE_KINDS
 from runner.results.names import checked_name
 
 MANIFEST = ".result.json"
+RUN_LOG = "run.log"
 _MANIFEST_VERSION = 1
 JOBS_PER_FOLDER = 1000
 
@@ -46,6 +49,20 @@ class ResultsFolder:
         self.campaign_name = campaign_name
         self.folder = self.root / campaign_name
         self._file_sha256 = file_sha256
+
+    def new_run_folder(self, now_ts: float) -> Path:
+        """Make a folder for what a run that begins now leaves of itself, such as runs/20261127T230501Z."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_ts))
+        for number in count(1):
+            folder = self.folder / "runs" / (stamp if number == 1 else f"{stamp}-{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                return folder
+        raise AssertionError  # numbers do not end
+
+    def run_logs(self) -> list[Path]:
+        """What the runs have said and printed, a file each, the oldest first."""
+        return sorted(self.folder.glob(f"runs/*/{RUN_LOG}"))
 
     def folder_of(self, lease: Lease, attempt: int | None = None) -> Path:
         """The folder of one attempt. A late writer of an older attempt cannot touch a newer one's files."""

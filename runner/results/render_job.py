@@ -66,6 +66,7 @@ class RenderJob:
         self.scene, self._scene_now = checkpoint.scene, scene
         self._finished = checkpoint.step
         self.steps_finished: int | None = None
+        self._step_count = 0
         self._kept = {artifact.name: artifact for artifact in checkpoint.artifacts}
         self._metrics: dict[str, Any] = dict(checkpoint.metrics)
         self._suspicions: list[str] = []
@@ -96,7 +97,7 @@ class RenderJob:
         hashes were compared. Raises LeaseLost when the job was given to another meanwhile.
         """
         items = range(steps) if isinstance(steps, int) else list(steps)
-        self.steps_finished = 0
+        self.steps_finished, self._step_count = 0, len(items)
         for number in range(self._finished, len(items)):
             self._check("job.steps")
             yield items[number]
@@ -104,6 +105,11 @@ class RenderJob:
             self._finished = number + 1
             self.steps_finished += 1
             self._record()
+
+    @property
+    def steps_of(self) -> tuple[int, int] | None:
+        """How many steps are finished, with those of earlier attempts, and of how many; None: it has none."""
+        return None if self.steps_finished is None else (self._finished, self._step_count)
 
     def _record(self) -> None:
         if self._recording is not None:

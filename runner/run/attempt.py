@@ -12,7 +12,7 @@ from runner.frame import Frame
 from runner.job import Lease, Policy
 from runner.results import RenderJob
 from runner.run.context import Limits, RunContext, TabSession
-from runner.run.life import CURRENT, Life, place_of_task
+from runner.run.life import CURRENT, Life, Standing, place_of_task, standing_of
 
 __all__ = ["Attempt", "render"]
 
@@ -27,7 +27,8 @@ class Attempt:
 
     error: what it raised, or asyncio.CancelledError where it was cancelled: when it was overdue, or by the
     end of its tab or run. overdue: what took too long; ''. strays: the tasks that it left running, by their
-    places; ''. has_ended: all its code has. took_s: seconds. last_frame: what the tab showed.
+    places; ''. has_ended: all its code has. took_s: seconds. last_frame: what the tab showed. standing: where its
+    render waited when its time was up.
     """
 
     session: TabSession
@@ -39,6 +40,7 @@ class Attempt:
     has_ended: bool
     took_s: float
     last_frame: Frame | None
+    standing: Standing = Standing()
 
     @property
     def is_good(self) -> bool:
@@ -61,10 +63,15 @@ async def render(
     took_s = time.monotonic() - began
     cancelled = asyncio.CancelledError("render was cancelled")
     error: BaseException | None = None
+    standing = Standing()
     if task.done():
         overdue = ""
     else:
         error = cancelled
+        if overdue:
+            file = context.campaign.file
+            standing = standing_of(task, file.parent if file is not None else None)
+            overdue += f", at {standing.place}" if standing.place else ""
         await _cancel([task], context)
     # What runs on may use nothing any more.
     life.is_over = True
@@ -76,7 +83,8 @@ async def render(
         life.bury()
     if task.done():
         error = cancelled if task.cancelled() else task.exception() or error
-    return Attempt(session, lease, files, error, overdue, places, has_ended, took_s, session.last_frame)
+    shown = session.last_frame
+    return Attempt(session, lease, files, error, overdue, places, has_ended, took_s, shown, standing)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]], context: RunContext) -> None:

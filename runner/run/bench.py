@@ -17,7 +17,7 @@ from runner.errors import BrowserError, UsageError
 from runner.exits import ExitStatus
 from runner.job import Job
 from runner.report import span
-from runner.run.one_run import RunOptions
+from runner.run.options import RunOptions
 from runner.run.say import say
 from runner.run.trial import render_apart
 from runner.store import Reader

@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.campaign import Campaign, plan_submission, read_jobs
 from runner.exits import ExitStatus
 from runner.job import Progress
-from runner.run.one_run import RunOptions
+from runner.run.options import RunOptions
 from runner.run.say import say
 from runner.store import Comparison, Reader, Spool, compare
 

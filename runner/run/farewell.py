@@ -13,9 +13,18 @@ __all__ = ["told_end"]
 
 
 def told_end(
-    store: Reader, campaign_id: int, commands: Commands, folder: Path, status: ExitStatus, took_s: float
+    store: Reader,
+    campaign_id: int,
+    commands: Commands,
+    folder: Path,
+    log_file: Path | None,
+    status: ExitStatus,
+    took_s: float,
 ) -> str:
-    """What to say, in lines. folder: the campaign's in the results folder. took_s: how long the run was at work."""
+    """What to say, in lines.
+
+    folder: the campaign's in the results folder. log_file: what the run has said. took_s: how long it was at work.
+    """
     name, progress = commands.campaign, store.progress(campaign_id)
     if status is ExitStatus.NOTHING_TO_DO:
         return f"{name}: there are no jobs"
@@ -31,6 +40,8 @@ def told_end(
     lines = [f"{line} (this run took {span(took_s)})", f"  results        {folder}"]
     if (folder / "contact_sheet.jpg").exists():
         lines.append(f"  contact sheet  {folder / 'contact_sheet.jpg'}")
+    if log_file is not None:
+        lines.append(f"  log            {log_file}")
     lines.append(f"  report         {commands.verb('report')}")
     if progress.left:
         lines.append(f"  go on          {commands.run() if state == 'open' else commands.verb('resume')}")

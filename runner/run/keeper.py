@@ -8,7 +8,19 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from runner.errors import WorldFault
-from runner.machine import ClockWatch, Guard, forecast, world_fault
+from runner.machine import (
+    ClockWatch,
+    Guard,
+    Identity,
+    forecast,
+    free_bytes,
+    is_gone,
+    is_plenty,
+    job_bytes,
+    size_text,
+    this_process,
+    world_fault,
+)
 from runner.results import MetricsLog, ResultsFolder
 from runner.run.ending import Ending
 from runner.run.say import say
@@ -22,7 +34,8 @@ _FORECAST_AFTER = 20
 class Housekeeper:
     """Beats, takes back dead workers' jobs, makes waiting jobs ready, feeds the log, and watches the clocks.
 
-    worker: as which the run works now; None while it does not. tells_forecast: of the room on the disk.
+    worker: as which the run works now; None while it does not. tells_forecast: of the room on the disk. room: how
+    much there is on the disk of the results, where that is of interest; ''.
     """
 
     def __init__(
@@ -38,7 +51,11 @@ class Housekeeper:
     ):
         self._store, self._campaign_id, self._results, self._guard = store, campaign_id, results, guard
         self._worker, self._log, self._min_free_bytes = worker, log, min_free_bytes
-        self._has_forecast, self._has_complained = not tells_forecast, False
+        self.room = ""
+        self._tells_forecast = tells_forecast
+        self._job_bytes: float | None = None
+        self._has_complained = False
+        self._others: set[Identity] = set()
         self._stop = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -60,10 +77,17 @@ class Housekeeper:
         return not self._stop.is_set()
 
     async def _keep(self, ending: Ending) -> None:
-        chores = (self._keep_jobs, self._write_events, self._sync_log, self._tell_forecast)
+        chores = (
+            self._keep_jobs,
+            self._write_events,
+            self._sync_log,
+            self._look_at_room,
+            self._look_for_others,
+        )
         try:
             with contextlib.suppress(WorldFault, OSError):
-                await asyncio.to_thread(self._tell_forecast)
+                await asyncio.to_thread(self._look_for_others)
+                await asyncio.to_thread(self._look_at_room)
             while await self._rest():
                 await asyncio.to_thread(self._guard.look, *chores)
         except Exception as error:
@@ -95,20 +119,34 @@ class Housekeeper:
             for _ in events:
                 waiting.popleft()
 
-    def _tell_forecast(self) -> None:
-        """What the jobs left will take on the disk, once a few are done that tell."""
-        store = self._store
-        progress = None if self._has_forecast else store.reader.progress(self._campaign_id)
-        if progress is not None and progress.done >= _FORECAST_AFTER:
-            self._has_forecast = True
-            if progress.left < _FORECAST_AFTER:
-                return
-            jobs, files_bytes = store.reader.recent_files_bytes(self._campaign_id)
+    def _look_at_room(self) -> None:
+        """What the jobs left will take on the disk, once a few are done: said once, and shown where it is short."""
+        progress = self._store.reader.progress(self._campaign_id)
+        folder, least = self._results.folder, self._min_free_bytes
+        if self._job_bytes is None and progress.done >= _FORECAST_AFTER:
+            jobs, files_bytes = self._store.reader.recent_files_bytes(self._campaign_id)
+            mean = files_bytes / max(1, jobs)
+            self._job_bytes = job_bytes(mean)
+            line = forecast(folder, progress.left, mean, least) if progress.left >= _FORECAST_AFTER else ""
+            if line and self._tells_forecast:
+                say(line)
+        free = free_bytes(folder)
+        is_short = not is_plenty(free, progress.left * (self._job_bytes or 0.0), least)
+        self.room = f"{size_text(free)} free" if is_short else ""
+
+    def _look_for_others(self) -> None:
+        """Say when another run of the campaign is at work, and when it no longer is."""
+        mine = this_process()
+        live = self._store.reader.live_workers(self._campaign_id)
+        others = {one for _, one, _ in live if one != mine and not is_gone(one)}
+        for one in others - self._others:
             say(
-                forecast(
-                    self._results.folder, progress.left, files_bytes / max(1, jobs), self._min_free_bytes
-                )
+                f"another run of {self._results.campaign_name} is at work: process {one.pid} on {one.host}; "
+                "the two share its jobs, each job is rendered by one of them"
             )
+        for one in self._others - others:
+            say(f"the other run of {self._results.campaign_name}, process {one.pid} on {one.host}, has ended")
+        self._others = others
 
     def _sync_log(self) -> None:
         try:

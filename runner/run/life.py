@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import traceback
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from runner.errors import JobOver
 from runner.job import Lease
 
-__all__ = ["CURRENT", "Life", "place_of_task"]
+__all__ = ["CURRENT", "Life", "Standing", "place_of_task", "standing_of"]
 
 _OURS = str(Path(__file__).parents[1])
 
@@ -81,6 +84,37 @@ def place_of_task(task: asyncio.Task[Any]) -> str:
         return task.get_name()
     line = frame.f_lineno if frame is not None else code.co_firstlineno
     return f"{getattr(coroutine, '__qualname__', code.co_name)} at {code.co_filename}:{line}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a render waits. place: FILE:LINE of the user's own code; stack: its own lines, as a traceback has them."""
+
+    place: str = ""
+    stack: str = ""
+
+
+def standing_of(task: asyncio.Task[Any], folder: Path | None) -> Standing:
+    """Where the task waits, by the frames of its coroutines that are the user's own.
+
+    These are what lies in that folder, or else what is not ours.
+    """
+    frames: list[FrameType] = []
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    own = [line for line in lines if folder is not None and Path(line.filename).is_relative_to(folder)]
+    own = own or [line for line in lines if not line.filename.startswith(_OURS)]
+    if not own:
+        return Standing()
+    text = "".join(traceback.StackSummary.from_list(own).format()).rstrip()
+    return Standing(
+        f"{own[-1].filename}:{own[-1].lineno}", f"render waited here (most recent call last):\n{text}"
+    )
 
 
 def _is_users(coroutine: Any) -> bool:

@@ -4,91 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from runner.browsers import Limits, chosen_drivers, find_cards, find_drivers, temporary_place
-from runner.campaign import Campaign, Submission, add_jobs, plan_submission, read_jobs
+from runner.browsers import temporary_place
+from runner.campaign import Campaign, add_jobs, plan_submission, read_jobs
 from runner.commands import Commands
-from runner.errors import CampaignError, RunnerError, UsageError, WorldFault
+from runner.errors import RunnerError, WorldFault
 from runner.exits import ExitStatus
-from runner.job import Place, Source
-from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk, world_fault
+from runner.job import Place
+from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk
 from runner.notices import Notices
+from runner.patience import told_while
 from runner.reasons import error_line
-from runner.results import LogMirror, MetricsLog, ResultsFolder
+from runner.results import RUN_LOG, LogMirror, MetricsLog, ResultsFolder
 from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
 from runner.run.canary import Portions, render_in_portions
 from runner.run.ending import End, Ending
 from runner.run.farewell import told_end
 from runner.run.keeper import LEASE_S, Housekeeper
+from runner.run.options import RunOptions
 from runner.run.process import WorkerProcess
-from runner.run.progress import show_progress
-from runner.run.say import ask, say
+from runner.run.progress import JobSteps, Live, ProgressView, Screen, screen_of
+from runner.run.run_log import RunLog
+from runner.run.say import said_to, say, terminal
 from runner.run.sheets import draw_sheets
-from runner.run.signals import Signals
+from runner.run.signals import Interrupts, Signals
 from runner.run.spec import WorkerSpec
+from runner.run.start import agree, drivers_of, look_at_database, note_sources, refuse_early, writing_in
 from runner.run.supervisor import Supervisor
-from runner.store import Reader, Store
+from runner.store import Reader, Spool, Store
 
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run a campaign.
-
-    sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
-    host, port: where the server listens; port 0 takes a free one.
-    rasterizer: what the browsers draw with, or 'auto'.
-    require_gpu: refuse to render in software. gpus: the cards to draw with, as all or 0,1.
-    limits: when a browser has done enough.
-    halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
-    add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
-    yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
-    half the machine's. notify: addresses that notices are sent to; they may hold secrets.
-    show_progress: with a bar, or a line now and then.
-    limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
-    where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
-    """
-
-    sessions: int
-    database: str
-    results: Path
-    host: str = "localhost"
-    port: int = 0
-    rasterizer: str = "auto"
-    require_gpu: bool = False
-    gpus: str | None = None
-    limits: Limits = Limits()
-    halt_share: float | None = 0.2
-    log_root: str | None = None
-    min_free_bytes: int = 0
-    add: bool = False
-    prune: bool = False
-    worker_memory_bytes: int | None = None
-    notify: Sequence[str] = field(default=(), repr=False)
-    show_progress: bool = True
-    limit: int | None = None
-    canary: int = 0
-    order: str = "added"
-
-
-def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess | None = None) -> ExitStatus:
+def run_campaign(
+    campaign: Campaign,
+    options: RunOptions,
+    worker: WorkerProcess | None = None,
+    signals: Callable[[Callable[[str], None]], Interrupts] = Signals,
+) -> ExitStatus:
     """Add the campaign's jobs, render until nothing is left, and say what happened.
 
     worker: a process that was started early, so that it imports meanwhile; it is the caller's to end.
+    signals: what ends the run from outside, given what says a line.
     Raises a RunnerError for what the user can mend.
     """
     notices = Notices(options.notify, say)
     try:
-        return _run_campaign(campaign, options, worker, notices)
+        return _run_campaign(campaign, options, worker, signals, notices)
     except Exception as error:
         notices.send(
             f"{campaign.name}: stopped", str(error) if isinstance(error, RunnerError) else error_line(error)
@@ -99,120 +69,78 @@ def run_campaign(campaign: Campaign, options: RunOptions, worker: WorkerProcess 
 
 
 def _run_campaign(
-    campaign: Campaign, options: RunOptions, worker: WorkerProcess | None, notices: Notices
+    campaign: Campaign,
+    options: RunOptions,
+    worker: WorkerProcess | None,
+    signals: Callable[[Callable[[str], None]], Interrupts],
+    notices: Notices,
 ) -> ExitStatus:
-    began = time.monotonic()
-    drivers = _drivers_of(options)
+    began_ts, began = time.time(), time.monotonic()
+    drivers = drivers_of(options.gpus, options.rasterizer)
     campaign.make_scene()
     guard = Guard(say, [probe_descriptors])
+    results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
     with (
         Alarm(notices, campaign.name, guard).at_work() as alarm,
-        guard.insist(Signals, say) as signals,
+        guard.insist(signals, say) as interrupts,
         # All the user's own code that adds jobs runs before the database is opened.
         guard.insist(read_jobs, campaign, say) as spool,
-        guard.insist(Store, options.database) as store,
     ):
-        _look_at_database(store, guard)
-        commands = Commands(
-            campaign.name, store.database.address, str(campaign.file), str(options.results), campaign.settings
-        )
-        submission = guard.insist(plan_submission, campaign, store.reader, spool, options.prune)
-        _agree(submission, options, commands)
-        place = Place(file=str(campaign.file), results=str(options.results))
-        campaign_id, added = guard.insist(add_jobs, submission, store, place, say, options.prune)
-        spool.close()
-        _note_sources(campaign, guard.insist(store.reader.sources, campaign_id), guard)
-        guard.insist(store.reap, campaign_id, LEASE_S)
-        progress = guard.insist(store.reader.progress, campaign_id)
-        say(
-            f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
-            f"{progress.failed:,} failed, {progress.left:,} left"
-        )
-        state = guard.insist(store.reader.campaign, campaign_id)["state"]
-        if progress.left and state != "open":
-            say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
-            notices.send(f"{campaign.name}: is {state}", f"To let it go on: {commands.verb('resume')}")
-            return ExitStatus.STOPPED
-        results = ResultsFolder(options.results, campaign.name, campaign.code_sha256)
-        alarm.know(commands, _written_to(store, results), options.min_free_bytes)
-        with _logged(campaign, MetricsLog(store, campaign_id, results), options.log_root, guard) as log:
-            status: ExitStatus | None = None
-            if progress.left:
-                earlier = guard.insist(_earlier_renderer, store.reader, campaign_id)
-                one = Run(campaign, campaign_id, store, results, guard, options, earlier, drivers, notices)
-                status = _render(one, log, signals, commands, worker)
-                guard.probes = []
-            if status is None:
-                status = guard.insist(_status_of, store.reader, campaign_id)
-        with _told("there is no new contact sheet"):
-            draw_sheets(store.reader, campaign_id, results)
-        with _told(f"how far it has come: {commands.verb('report')}"):
-            told = told_end(
-                store.reader, campaign_id, commands, results.folder, status, time.monotonic() - began
+        guard.insist(refuse_early, results.folder, options.host, options.port)
+        with guard.insist(Store, options.database) as store:
+            look_at_database(store, guard)
+            commands = Commands(
+                campaign.name,
+                store.database.address,
+                str(campaign.file),
+                str(options.results),
+                campaign.settings,
             )
-            say(told)
-            notices.send(*told.partition("\n")[::2])
-        return status
+            campaign_id = _add(campaign, store, spool, guard, options, commands)
+            progress = guard.insist(store.reader.progress, campaign_id)
+            state = guard.insist(store.reader.campaign, campaign_id)["state"]
+            if progress.left and state != "open":
+                say(f"{campaign.name} is {state}; to let it go on: {commands.verb('resume')}")
+                notices.send(f"{campaign.name}: is {state}", f"To let it go on: {commands.verb('resume')}")
+                return ExitStatus.STOPPED
+            alarm.know(commands, _written_to(store, results), options.min_free_bytes)
+            one = Run(
+                campaign,
+                campaign_id,
+                store,
+                results,
+                guard,
+                options,
+                commands,
+                drivers,
+                notices,
+                began_ts,
+                began,
+            )
+            with one.kept_log(is_needed=progress.left > 0):
+                return one.to_its_end(interrupts, worker, has_left=progress.left > 0)
 
 
-def _drivers_of(options: RunOptions) -> list[str]:
-    """The EGL drivers' files of the cards that were asked for; none where none were. Raises UsageError."""
-    if options.gpus is None:
-        return []
-    if options.rasterizer not in ("auto", "egl"):
-        raise UsageError(f"--gpus needs --rasterizer egl, not {options.rasterizer}")
-    return chosen_drivers(options.gpus, find_cards(), find_drivers())
-
-
-def _render(
-    one: Run, log: MetricsLog, signals: Signals, commands: Commands, worker: WorkerProcess | None
-) -> ExitStatus | None:
-    """Render all that is left, or as many as were asked for; those of the canary first. Returns as Run.work does."""
-    options, workers = one.options, iter([worker])
-
-    def render(job_ids: Sequence[int] | None, breaker: Breaker | None) -> ExitStatus | None:
-        return asyncio.run(one.work(log, signals, commands, next(workers, None), job_ids, breaker))
-
-    portions = Portions(options.canary, options.limit, options.halt_share)
-    status, why = render_in_portions(one.store, one.campaign_id, portions, one.results.root, commands, render)
-    if why:
-        one.notices.send(*why.partition("\n")[::2])
-    return status
-
-
-def _look_at_database(store: Store, guard: Guard) -> None:
-    """Say what was done to it as it was opened, watch its disk, and look through it where it may be damaged."""
-    if store.database.news:
-        say(store.database.news)
-    if store.database.file is not None:
-        guard.probes.append(probe_disk(store.database.file.parent))
-    if guard.insist(store.reader.ended_uncleanly):
-        say("an earlier run ended without signing off; looking through the database")
-        guard.insist(store.database.check)
-
-
-def _agree(submission: Submission, options: RunOptions, commands: Commands) -> None:
-    """Say what adding the jobs means, and ask where it looks like a mistake. Raises CampaignError without a yes."""
-    for line in submission.lines:
-        say(line)
-    if submission.doubt and not options.add and not ask(f"{submission.doubt}. Add them all the same?"):
-        earlier = submission.earlier_settings
-        as_before = "" if earlier is None else replace(commands, settings=earlier).run()
-        raise CampaignError(
-            f"{submission.doubt}. No row was changed. "
-            + (f"To go on as before: {as_before}. " if as_before else "")
-            + f"To go on with them all the same: {commands.run('--add')}"
-        )
-
-
-def _note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
-    """Keep for the report which files are used, whenever one is another than was used last."""
-
-    def note(source: Source) -> None:
-        guard.events.append((source.ts, "source", f"{source.digest} {source.name}"))
-
-    if campaign.sources is not None:
-        campaign.sources.listen({source.name: source.digest for source in known}, note)
+def _add(
+    campaign: Campaign, store: Store, spool: Spool, guard: Guard, options: RunOptions, commands: Commands
+) -> int:
+    """The campaign's id, once what it yields is in the database, and what there is to be said was."""
+    submission = guard.insist(plan_submission, campaign, store.reader, spool, options.prune)
+    agree(submission, options.add, commands)
+    place = Place(file=str(campaign.file), results=str(options.results))
+    # With its settings from the first: whatever ends this start, the next one is compared with them.
+    campaign_id = guard.insist(store.add_campaign, campaign.name, campaign.policy, place)
+    guard.insist(store.write_parameters, campaign_id, _parameters(campaign))
+    campaign_id, added = guard.insist(add_jobs, submission, store, place, say, options.prune)
+    spool.close()
+    note_sources(campaign, guard.insist(store.reader.sources, campaign_id), guard)
+    guard.insist(store.reap, campaign_id, LEASE_S)
+    progress = guard.insist(store.reader.progress, campaign_id)
+    say(
+        f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
+        f"{progress.failed:,} failed, {progress.left:,} left"
+    )
+    return campaign_id
 
 
 @contextlib.contextmanager
@@ -224,7 +152,10 @@ def _logged(campaign: Campaign, log: MetricsLog, log_root: str | None, guard: Gu
         mirror.start()
     try:
         yield log
-        with _told("the metrics log is brought up to date by the next run"):
+        with (
+            _told("the metrics log is brought up to date by the next run"),
+            told_while(lambda: say("bringing the metrics log up to date")),
+        ):
             log.sync()
         if mirror:
             mirror.close()
@@ -233,18 +164,14 @@ def _logged(campaign: Campaign, log: MetricsLog, log_root: str | None, guard: Gu
 
 
 def _log_params(campaign: Campaign, log: MetricsLog) -> None:
-    try:
-        log.log_params(
-            campaign={"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)},
-            settings=campaign.settings,
-        )
-    except OSError as error:
-        if world_fault(error) is not None and error.errno != errno.EROFS:
-            raise
-        raise UsageError(
-            f"cannot write in {log.folder} ({(error.strerror or str(error)).lower()}): "
-            "name another folder with --results"
-        ) from None
+    with writing_in(log.folder):
+        log.log_params(**_parameters(campaign))
+
+
+def _parameters(campaign: Campaign) -> dict[str, dict[str, Any]]:
+    """What parameters.pkl tells of the campaign, by sections."""
+    about = {"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)}
+    return {"campaign": about, "settings": dict(campaign.settings)}
 
 
 def _earlier_renderer(store: Reader, campaign_id: int) -> str:
@@ -253,9 +180,9 @@ def _earlier_renderer(store: Reader, campaign_id: int) -> str:
     return "".join(renderers[-1:])
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """What is rendered, where to, and how."""
+    """What is rendered, where to, and how. began_ts: Unix seconds; began: by the monotonic clock."""
 
     campaign: Campaign
     campaign_id: int
@@ -263,15 +190,76 @@ class Run:
     results: ResultsFolder
     guard: Guard
     options: RunOptions
-    earlier_renderer: str
+    commands: Commands
     drivers: list[str]
     notices: Notices
+    began_ts: float = field(default_factory=time.time)
+    began: float = field(default_factory=time.monotonic)
+    log_file: Path | None = None
+    earlier_renderer: str = ""
+
+    @property
+    def screen(self) -> Screen:
+        return self.options.screen or screen_of(terminal())
+
+    @contextlib.contextmanager
+    def kept_log(self, is_needed: bool) -> Iterator[None]:
+        """Keep what the run says, and what is printed meanwhile, in a file of its own."""
+        with contextlib.ExitStack() as stack:
+            # A disk that takes no file is told of elsewhere.
+            with contextlib.suppress(OSError):
+                if is_needed:
+                    log = RunLog(self.results.new_run_folder(self.began_ts) / RUN_LOG)
+                    stack.callback(log.close)
+                    self.log_file = log.path
+                    stack.enter_context(said_to(log, self.options.owns_streams))
+            yield
+
+    def to_its_end(self, signals: Interrupts, worker: WorkerProcess | None, has_left: bool) -> ExitStatus:
+        """Render what is left, and say what came of it."""
+        store, campaign_id, guard, commands = self.store, self.campaign_id, self.guard, self.commands
+        status: ExitStatus | None = None
+        log = MetricsLog(store, campaign_id, self.results)
+        with _logged(self.campaign, log, self.options.log_root, guard):
+            if has_left:
+                self.earlier_renderer = guard.insist(_earlier_renderer, store.reader, campaign_id)
+                status = self._render(log, signals, worker)
+                guard.probes = []
+            if status is None:
+                status = guard.insist(_status_of, store.reader, campaign_id)
+        with (
+            _told("there is no new contact sheet"),
+            told_while(lambda: say("drawing the contact sheet")),
+        ):
+            draw_sheets(store.reader, campaign_id, self.results)
+        with _told(f"how far it has come: {commands.verb('report')}"):
+            took_s = time.monotonic() - self.began
+            folder = self.results.folder
+            told = told_end(store.reader, campaign_id, commands, folder, self.log_file, status, took_s)
+            say(told)
+            self.notices.send(*told.partition("\n")[::2])
+        return status
+
+    def _render(
+        self, log: MetricsLog, signals: Interrupts, worker: WorkerProcess | None
+    ) -> ExitStatus | None:
+        """Render all that is left, or as many as were asked for; those of the canary first. Returns as work does."""
+        options, workers = self.options, iter([worker])
+
+        def render(job_ids: Sequence[int] | None, breaker: Breaker | None) -> ExitStatus | None:
+            return asyncio.run(self.work(log, signals, next(workers, None), job_ids, breaker))
+
+        portions = Portions(options.canary, options.limit, options.halt_share)
+        root = self.results.root
+        status, why = render_in_portions(self.store, self.campaign_id, portions, root, self.commands, render)
+        if why:
+            self.notices.send(*why.partition("\n")[::2])
+        return status
 
     async def work(
         self,
         log: MetricsLog,
-        signals: Signals,
-        commands: Commands,
+        signals: Interrupts,
         worker: WorkerProcess | None,
         job_ids: Sequence[int] | None = None,
         breaker: Breaker | None = None,
@@ -302,11 +290,19 @@ class Run:
             options.min_free_bytes,
             options.show_progress,
         )
-        shown = asyncio.create_task(
-            show_progress(store.reader, campaign_id, commands, lambda: supervisor.sessions)
-            if options.show_progress
-            else asyncio.sleep(0)
+        view = ProgressView(
+            store.reader,
+            campaign_id,
+            self.commands,
+            lambda: _live(supervisor, keeper, guard),
+            self.screen,
+            options.verbose,
         )
+        loop = asyncio.get_running_loop()
+        signals.tell = lambda: loop.call_soon_threadsafe(view.tell)
+        if options.sessions and options.show_progress:
+            say(f"starting {options.sessions} browser{'' if options.sessions == 1 else 's'} …")
+        shown = asyncio.create_task(view.show() if options.show_progress else asyncio.sleep(0))
         try:
             with signals.ending(ending):
                 async with keeper.at_work(ending):
@@ -316,7 +312,7 @@ class Run:
             await asyncio.gather(shown, return_exceptions=True)
         if supervisor.adopted:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
-        return _status_of_end(ending, signals, commands, self.notices)
+        return _status_of_end(ending, signals, self.commands, self.notices)
 
     def _spec(self, token: str, job_ids: Sequence[int] | None) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
@@ -337,6 +333,7 @@ class Run:
             renders=options.limits.renders,
             memory_bytes=options.limits.memory_bytes,
             earlier_renderer=self.earlier_renderer,
+            log=str(self.log_file or ""),
             drivers=self.drivers,
             job_ids=job_ids,
             order=options.order,
@@ -362,8 +359,14 @@ def _written_to(store: Store, results: ResultsFolder) -> list[Path]:
     return [results.folder, *([store.database.file.parent] if store.database.file is not None else [])]
 
 
+def _live(supervisor: Supervisor, keeper: Housekeeper, guard: Guard) -> Live:
+    fault = "" if guard.fault is None else str(guard.fault)
+    steps = [JobSteps(*one) for one in supervisor.steps]
+    return Live(supervisor.sessions, supervisor.charged, fault, keeper.room, steps)
+
+
 def _status_of_end(
-    ending: Ending, signals: Signals, commands: Commands, notices: Notices
+    ending: Ending, signals: Interrupts, commands: Commands, notices: Notices
 ) -> ExitStatus | None:
     """How a run ends that was stopped, None where the rows tell. Raises what it failed with."""
     stop = ending.stopping.result()

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a plain line now and then elsewhere."""
+"""How far a run is: a bar on a terminal or in a notebook, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,85 +7,228 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from runner.commands import Commands
 from runner.errors import WorldFault
 from runner.job import Progress
-from runner.run.say import say
+from runner.run.pace import Pace, left_text, rate_text
+from runner.run.say import say, terminal
 from runner.store import Reader
 
-_PLAIN_LINE_EVERY_S, _BAR_EVERY_S = 10.0, 0.25
-_WIDE_COLUMNS = 90
+__all__ = ["JobSteps", "Live", "ProgressView", "Screen", "line_of", "screen_of"]
+
+_PLAIN_LINE_EVERY_S, _BAR_EVERY_S, _LOOK_EVERY_S = 30.0, 0.25, 1.0
+_FIRST_PLAIN_LINE_S = 5.0
+_NOTEBOOK_COLUMNS = 100
+_WIDE_COLUMNS, _LEAST_BAR_COLUMNS = 90, 14
 
 
-async def show_progress(
-    store: Reader, campaign_id: int, commands: Commands, count_sessions: Callable[[], int]
-) -> None:
-    """A bar on a terminal; a plain line now and then elsewhere; and a line when somebody pauses or cancels."""
+class Screen(Enum):
+    """What shows how far a run is."""
 
-    def look() -> tuple[Progress, str]:
-        return store.progress(campaign_id), store.campaign(campaign_id)["state"]
+    BAR = "a bar on a terminal"
+    NOTEBOOK = "a bar in a notebook"
+    LINES = "plain lines"
 
-    state = "open"
-    progress = store.progress(campaign_id)
-    on_terminal = sys.stderr.isatty()
-    bar = _bar_of(progress, is_shown=on_terminal)
-    first, began = progress.done + progress.failed, time.monotonic()
-    next_line = began + _PLAIN_LINE_EVERY_S / 2
+
+def screen_of(stream: Any) -> Screen:
+    """What the stream can show."""
+    if "ipykernel" in sys.modules and not stream.isatty():
+        return Screen.NOTEBOOK
+    return Screen.BAR if stream.isatty() and os.environ.get("TERM") != "dumb" else Screen.LINES
+
+
+@dataclass(frozen=True)
+class JobSteps:
+    """A job of many steps that is being rendered: how many of them are finished."""
+
+    key: str
+    finished: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the run itself knows of how it is. sessions: browser tabs. charged: attempts of this run that failed.
+
+    fault: what keeps it from work now; ''. room: how much room is on the disk, where that matters; ''.
+    """
+
+    sessions: int
+    charged: int
+    fault: str = ""
+    room: str = ""
+    steps: Sequence[JobSteps] = ()
+
+
+def line_of(progress: Progress, live: Live, retried: int, pace: Pace, columns: int | None = None) -> str:
+    """All that is to be said of it, in so many columns; what matters least is left out first."""
+    rate, left_s = pace.rate, pace.left_s
+    # In this order, and how much each matters.
+    parts = [
+        (f"{progress.done:,}/{progress.total:,} done", 0),
+        (f"{progress.failed:,} failed" if progress.failed else "", 1),
+        (f"{retried:,} retried" if retried > 0 else "", 6),
+        (rate_text(rate) if rate is not None else "", 4),
+        (f"{live.sessions} session{'' if live.sessions == 1 else 's'}", 5),
+        (live.room, 3),
+        (left_text(left_s) if left_s is not None and progress.left else "", 2),
+    ]
+    kept = [part for part in parts if part[0]]
+    while columns is not None and len(", ".join(text for text, _ in kept)) > columns and len(kept) > 1:
+        kept.remove(max(kept, key=lambda part: part[1]))
+    return ", ".join(text for text, _ in kept)
+
+
+class ProgressView:
+    """Shows how far a run is until it is cancelled, and says so when somebody pauses or cancels the campaign.
+
+    live: what the run knows of itself. with_steps: a bar for each job of many steps, too.
+    """
+
+    def __init__(
+        self,
+        store: Reader,
+        campaign_id: int,
+        commands: Commands,
+        live: Callable[[], Live],
+        screen: Screen,
+        with_steps: bool = False,
+    ):
+        self._store, self._campaign_id, self._commands = store, campaign_id, commands
+        self._live, self._screen = live, screen
+        self._with_steps = with_steps and screen is not Screen.LINES
+        self._pace = Pace()
+        self._state = "open"
+        self._progress = store.progress(campaign_id)
+        self._failed_before = self._progress.failed
+        self._step_bars: dict[str, Any] = {}
+
+    def tell(self) -> None:
+        """Say how far it is, as whoever sends SIGUSR1 asks."""
+        say(f"{self._commands.campaign}: {self._standing()}{self._line()}")
+
+    async def show(self) -> None:
+        """Show it until this is cancelled."""
+        bar = None if self._screen is Screen.LINES else self._new_bar()
+        next_line = time.monotonic() + _FIRST_PLAIN_LINE_S
+        try:
+            while True:
+                await asyncio.sleep(_LOOK_EVERY_S if bar is None else _BAR_EVERY_S)
+                await self._look()
+                if bar is not None:
+                    self._draw(bar)
+                elif time.monotonic() >= next_line:
+                    next_line = time.monotonic() + _PLAIN_LINE_EVERY_S
+                    say(self._standing() + self._line())
+        finally:
+            for step_bar in self._step_bars.values():
+                step_bar.close()
+            if bar is not None:
+                # A last look, so that the bar ends where the campaign does.
+                with contextlib.suppress(WorldFault):
+                    self._progress = await asyncio.to_thread(self._store.progress, self._campaign_id)
+                self._draw(bar)
+                bar.close()
+
+    async def _look(self) -> None:
+        def look() -> tuple[Progress, str]:
+            return self._store.progress(self._campaign_id), self._store.campaign(self._campaign_id)["state"]
+
+        try:
+            self._progress, state = await asyncio.to_thread(look)
+        except WorldFault:
+            return
+        if state != self._state:
+            self._state = state
+            say(_state_line(state, self._commands))
+        is_standing = state != "open" or bool(self._live().fault)
+        settled = self._progress.done + self._progress.failed
+        self._pace.look(time.monotonic(), settled, self._progress.left, is_standing)
+
+    def _standing(self) -> str:
+        """Why nothing is begun now; ''."""
+        fault = self._live().fault
+        if self._state != "open":
+            return f"{self._state}: "
+        return f"waiting ({fault:.60}): " if fault else ""
+
+    def _line(self, columns: int | None = None) -> str:
+        live = self._live()
+        retried = live.charged - (self._progress.failed - self._failed_before)
+        return line_of(self._progress, live, retried, self._pace, columns)
+
+    # -- the bar ---------------------------------------------------------------------------------
+
+    def _new_bar(self, **options: Any) -> Any:
+        # In a notebook it is a widget where there is ipywidgets, and text elsewhere.
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm as notebook_bar
+        from tqdm import tqdm
+
+        kind = notebook_bar if self._screen is Screen.NOTEBOOK else tqdm
+        values = {
+            "total": self._progress.total,
+            "dynamic_ncols": True,
+            "file": terminal(),
+            "mininterval": 0.0,
+        }
+        return kind(ascii=True if _has_letters_only() else None, bar_format="{bar}", **(values | options))
+
+    def _draw(self, bar: Any) -> None:
+        bar.total = self._progress.total
+        columns = _NOTEBOOK_COLUMNS if self._screen is Screen.NOTEBOOK else _columns()
+        told = self._standing()
+        if columns < _WIDE_COLUMNS:
+            bar.bar_format = _plain(told + self._line(columns - len(told) - 1))
+        else:
+            share = (self._progress.done + self._progress.failed) / max(1, self._progress.total)
+            head = f"{told}{int(100 * share):3d}%|"
+            text = self._line(columns - len(head) - _LEAST_BAR_COLUMNS)
+            bar.bar_format = f"{_plain(head)}{{bar}}| {_plain(text)}"
+        bar.n = self._progress.done + self._progress.failed
+        # The terminal may be gone; the run is not.
+        with contextlib.suppress(OSError, ValueError):
+            bar.refresh()
+            if self._with_steps:
+                self._draw_steps()
+
+    def _draw_steps(self) -> None:
+        steps = {one.key: one for one in self._live().steps}
+        for key in [key for key in self._step_bars if key not in steps]:
+            self._step_bars.pop(key).close()
+        for key, one in steps.items():
+            if key not in self._step_bars:
+                self._step_bars[key] = self._new_bar(total=one.total, leave=False)
+            bar = self._step_bars[key]
+            bar.bar_format = f"  {_plain(key[:24])} |{{bar}}| {one.finished:,}/{one.total:,} steps"
+            bar.n = one.finished
+            bar.refresh()
+
+
+def _plain(text: str) -> str:
+    """Text that a format leaves as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _columns() -> int:
     try:
-        while True:
-            await asyncio.sleep(_BAR_EVERY_S if on_terminal else 1.0)
-            try:
-                progress, state_now = await asyncio.to_thread(look)
-            except WorldFault:
-                continue
-            if state_now != state:
-                state = state_now
-                say(_state_line(state, commands))
-            settled = progress.done + progress.failed
-            bar.total = progress.total
-            told = "" if state == "open" else f"{state}: "
-            # The terminal may be gone; the run is not.
-            with contextlib.suppress(OSError):
-                bar.bar_format = _format_of(told, os.get_terminal_size(sys.stderr.fileno()).columns)
-            bar.set_postfix_str(f"{progress.failed} failed, {count_sessions()} sessions", refresh=False)
-            bar.update(settled - bar.n)
-            if not on_terminal and time.monotonic() >= next_line:
-                next_line = time.monotonic() + _PLAIN_LINE_EVERY_S
-                rate = (settled - first) / (time.monotonic() - began)
-                say(
-                    f"{told}{progress.done:,} of {progress.total:,} done, {progress.failed:,} failed, "
-                    f"{rate:.1f} jobs/s, {count_sessions()} sessions"
-                )
-    finally:
-        # A last look, so that the bar ends where the campaign does.
-        with contextlib.suppress(WorldFault):
-            progress = await asyncio.to_thread(store.progress, campaign_id)
-        bar.update(progress.done + progress.failed - bar.n)
-        bar.close()
+        return os.get_terminal_size(terminal().fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
-def _bar_of(progress: Progress, is_shown: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(
-        total=progress.total,
-        initial=progress.done + progress.failed,
-        unit="job",
-        dynamic_ncols=True,
-        disable=not is_shown,
-        file=sys.stderr,
-        smoothing=0.1,
-    )
-
-
-def _format_of(told: str, columns: int) -> str:
-    """The campaign's state first; on a narrow terminal no bar, so that it is the expected end that is cut off."""
-    if columns >= _WIDE_COLUMNS:
-        return told + "{l_bar}{bar}{r_bar}"
-    return told + "{n_fmt}/{total_fmt}{postfix}, {rate_fmt}, {remaining} left"
+def _has_letters_only() -> bool:
+    """Whether the locale says that the terminal shows ASCII only; Python itself writes UTF-8 there."""
+    named = os.environ.get("LC_ALL") or os.environ.get("LANG", "")
+    return named in ("C", "POSIX")
 
 
 def _state_line(state: str, commands: Commands) -> str:

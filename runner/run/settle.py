@@ -133,6 +133,8 @@ class Settler:
         evidence = await self._threads.wait_for(lambda: self._evidence(attempt))
         if move.error is not None:
             evidence.append("".join(traceback.format_exception(move.error)))
+        elif attempt.standing.stack:
+            evidence.append(attempt.standing.stack)
         await self._threads.store(charge, lease, move.reason, "\n".join(evidence) or None)
         context.on_settled(lease.job_id, lease.attempt, move.reason)
 

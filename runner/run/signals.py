@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol
 
 import psutil
 
@@ -23,7 +24,28 @@ _ENDED_BY: dict[int, ExitStatus] = {
 }
 
 
+__all__ = ["Interrupts", "Signals"]
+
 _LONGEST_END_S = 30.0
+
+
+class Interrupts(Protocol):
+    """What ends a run from outside.
+
+    status: how a run ends that was ended so; None while none was. tell: says how far the run is.
+    """
+
+    status: ExitStatus | None
+    tell: Callable[[], object]
+
+    def __enter__(self) -> Interrupts:
+        """From now on."""
+
+    def __exit__(self, *_: object) -> None:
+        """No longer."""
+
+    def ending(self, ending: Ending) -> contextlib.AbstractContextManager[None]:
+        """A run is under way, which is ended in order."""
 
 
 class Signals:
@@ -34,6 +56,8 @@ class Signals:
 
     Python's own handlers, not the event loop's: they also run while a render function blocks the loop. They do
     not while the main thread waits in SQLite for a lock: while no run is under way, a thread looks as well.
+
+    SIGUSR1 ends nothing: it has tell called, which says how far the run is.
 
     status: how a run ends that a signal ended; None while none did.
     """
@@ -46,7 +70,9 @@ class Signals:
         os.set_blocking(self._writing, False)
         # Under nohup, and in a shell's background, what is ignored stays so.
         numbers = [number for number in _ENDED_BY if signal.getsignal(number) is not signal.SIG_IGN]
+        self.tell: Callable[[], object] = lambda: say("the run is starting: no job is handed out yet")
         self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: self.tell())
         signal.set_wakeup_fd(self._writing)
         # A signal to what the campaign forks is none to this process, not even in the middle of the fork.
         hold = partial(signal.pthread_sigmask, signal.SIG_BLOCK, _ENDED_BY)
@@ -77,7 +103,7 @@ class Signals:
 
     def _watch(self, reading: int) -> None:
         while number := os.read(reading, 1):
-            if self._under_way is None and number[0] in self._before:
+            if self._under_way is None and number[0] in _ENDED_BY and number[0] in self._before:
                 self._end_at_once(number[0])
         os.close(reading)
 

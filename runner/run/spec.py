@@ -16,6 +16,7 @@ class WorkerSpec:
     file, settings: of the campaign. database: a path or URL. worker_id: under which it claims. sources: digests
     of the files that are known to be used. token, port: of its server; port 0 takes a free one.
     renders, memory_bytes: when a browser has done enough. earlier_renderer: what drew the pictures so far.
+    log: the file for what is printed; ''.
     found_rasterizer, attempts_known, steps_known: what an earlier worker of this run has found out: what draws
     here, and how long attempts and steps take, as TimeLimit.known tells it. suspects: the ids of jobs of which
     one has ended or blocked a worker: each is to be rendered while no other is. drivers: the EGL drivers' files
@@ -39,6 +40,7 @@ class WorkerSpec:
     renders: int
     memory_bytes: int
     earlier_renderer: str
+    log: str = ""
     found_rasterizer: str = ""
     attempts_known: tuple[int, float] = (0, 0.0)
     steps_known: tuple[int, float] = (0, 0.0)

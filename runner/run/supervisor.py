@@ -105,7 +105,8 @@ class Supervisor:
 
     spec: what the first worker is told, but for its id. folder: where the user's own code lies.
     memory_bytes: a worker that holds more is ended. sessions: how many tabs there are. trouble: what keeps
-    the worker's tabs from work; ''. adopted: jobs that had been finished before a crash.
+    the worker's tabs from work; ''. adopted: jobs that had been finished before a crash. charged: attempts that
+    failed. steps: of each job of many steps that is being rendered, its key, the steps finished, and all.
     """
 
     def __init__(
@@ -120,7 +121,9 @@ class Supervisor:
         folder: Path,
         memory_bytes: int,
     ):
-        self.sessions = self.adopted = 0
+        self.sessions = self.adopted = self.charged = 0
+        self.steps: list[tuple[str, int, int]] = []
+        self._has_printed = False
         self.worker: Worker | None = None
         self.trouble = ""
         self._store, self._campaign_id, self._policy = store, campaign_id, policy
@@ -198,12 +201,15 @@ class Supervisor:
             say(message["line"])
         elif kind == "state":
             self.sessions, self.trouble = message["sessions"], message["trouble"]
+            self.steps = message["steps"]
             self._known |= message["known"]
         elif kind == "settled":
             life.settled += len(message["attempts"])
             for job_id, attempt, error in message["attempts"]:
                 self._suspects.discard(job_id)
                 self._count(job_id, attempt, error)
+        elif kind == "printed":
+            self._on_printed()
         elif kind == "alone":
             life.alone = message["job"]
         elif kind == "event":
@@ -228,12 +234,18 @@ class Supervisor:
         if is_first and link:
             say(f"open this link in a browser, in as many tabs as you like:\n{link}")
 
+    def _on_printed(self) -> None:
+        if not self._has_printed:
+            self._has_printed = True
+            say(f"what jobs print goes to {self._spec().log}")
+
     async def _beat(self, life: _Life) -> None:
         with contextlib.suppress(WorldFault):
             await self._threads.store(life.worker.beat)
 
     def _count(self, job_id: int, attempt: int, error: str) -> None:
         """Count an attempt; one failure too many halts the run, and none of them counts."""
+        self.charged += bool(error)
         why = self._breaker.add(job_id, attempt, error)
         if why and not self._ending.stopping.done():
             self._ending.stop(f"halted: {why}", End.HALTED)

@@ -23,7 +23,8 @@ from runner.notices import Notices
 from runner.reasons import one_line
 from runner.report import Evidence, read_evidence, span
 from runner.results import MetricsLog, ResultsFolder, shown
-from runner.run.one_run import Run, RunOptions
+from runner.run.one_run import Run
+from runner.run.options import RunOptions
 from runner.run.process import WorkerProcess
 from runner.run.say import say
 from runner.run.signals import Signals
@@ -177,8 +178,8 @@ def render_apart(
             watching = threading.Thread(target=_open_for_a_while, args=arguments, daemon=True)
             watching.start()
         try:
-            one = Run(campaign, campaign_id, store, results, guard, options, "", [], Notices((), say))
-            return asyncio.run(one.work(log, signals, commands, worker))
+            one = Run(campaign, campaign_id, store, results, guard, options, commands, [], Notices((), say))
+            return asyncio.run(one.work(log, signals, worker))
         finally:
             is_over.set()
             if watching is not None:

@@ -240,7 +240,9 @@ class _Worker:
                 "attempts_known": limits.attempt.known,
                 "steps_known": limits.step.known,
             }
-            self._channel.send("state", sessions=len(server.sessions), trouble=trouble, known=known)
+            self._channel.send(
+                "state", sessions=len(server.sessions), trouble=trouble, known=known, steps=crew.steps()
+            )
             await asyncio.sleep(_TELL_S)
 
     def _note_source(self, source: Source) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,21 +40,31 @@ def main() -> None:
 
         from runner.run.board import Board
         from runner.run.channel import Channel
+        from runner.run.run_log import end_lines
         from runner.run.tracking import TrackingLoop
 
         board = Board(board_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
-        work(channel, board, TrackingLoop(board), on_end=lambda: os._exit(1))
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        work(channel, board, TrackingLoop(board), on_end=lambda: os._exit(1), owns_streams=True)
         # Threads that a job has left running would be waited for by the interpreter's own end.
         atexit._run_exitfuncs()
+        with contextlib.suppress(Exception):
+            end_lines()
         os._exit(0)
 
 
-def work(channel: Channel, board: Board, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
-    """Work as the supervisor says; on_end: called when it is gone."""
+def work(
+    channel: Channel,
+    board: Board,
+    loop: asyncio.AbstractEventLoop,
+    on_end: Callable[[], None],
+    owns_streams: bool = False,
+) -> None:
+    """Work as the supervisor says; on_end: called when it is gone.
+
+    owns_streams: what is printed goes to the run's log.
+    """
+    from runner.run.run_log import keep_printed
     from runner.run.spec import WorkerSpec
     from runner.run.worker import serve
 
@@ -63,7 +74,10 @@ def work(channel: Channel, board: Board, loop: asyncio.AbstractEventLoop, on_end
 
     async def work_through() -> None:
         order = await orders.get()
-        await serve(channel, board, WorkerSpec(**order["spec"]), orders)
+        spec = WorkerSpec(**order["spec"])
+        if owns_streams and spec.log:
+            keep_printed(Path(spec.log), on_first=lambda: channel.send("printed"))
+        await serve(channel, board, spec, orders)
         await loop.shutdown_asyncgens()
 
     task = loop.create_task(work_through())
@@ -88,7 +102,7 @@ def _leave_signals_to_the_supervisor() -> None:
 
     Not ignored, which processes that a job starts would inherit.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:

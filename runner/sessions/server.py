@@ -17,7 +17,7 @@ import vuer
 from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
-from runner.errors import UsageError
+from runner.machine import no_such_address
 from runner.sessions.messages import unpacked
 from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
 from runner.sessions.script import page_script
@@ -85,10 +85,7 @@ class Server:
             await web.TCPSite(self._runner, self.host, self.port).start()
         except OSError as error:
             await self._runner.cleanup()
-            raise UsageError(
-                f"cannot listen on {self.host}:{self.port} ({error.strerror}): "
-                "name another --port, or leave it out for a free one"
-            ) from None
+            raise no_such_address(self.host, self.port, error) from None
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

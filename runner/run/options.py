@@ -1,0 +1,57 @@
+"""How a run is to be made, as the command line or Python says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.browsers import Limits
+from runner.run.progress import Screen
+
+__all__ = ["RunOptions"]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a campaign.
+
+    sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
+    host, port: where the server listens; port 0 takes a free one.
+    rasterizer: what the browsers draw with, or 'auto'.
+    require_gpu: refuse to render in software. gpus: the cards to draw with, as all or 0,1.
+    limits: when a browser has done enough.
+    halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
+    add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
+    yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
+    half the machine's. notify: addresses that notices are sent to; they may hold secrets.
+    verbose: show a bar for each job of many steps. screen: what shows how far it is; None: what stderr can.
+    show_progress: with a bar, or a line now and then.
+    limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
+    where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
+    owns_streams: whatever else this process prints goes to the run's log.
+    """
+
+    sessions: int
+    database: str
+    results: Path
+    host: str = "localhost"
+    port: int = 0
+    rasterizer: str = "auto"
+    require_gpu: bool = False
+    gpus: str | None = None
+    limits: Limits = Limits()
+    halt_share: float | None = 0.2
+    log_root: str | None = None
+    min_free_bytes: int = 0
+    add: bool = False
+    prune: bool = False
+    worker_memory_bytes: int | None = None
+    notify: Sequence[str] = field(default=(), repr=False)
+    show_progress: bool = True
+    limit: int | None = None
+    canary: int = 0
+    order: str = "added"
+    verbose: bool = False
+    owns_streams: bool = False
+    screen: Screen | None = None

@@ -1,0 +1,91 @@
+"""What comes before a run: whether it may begin at all, and what is to be said and asked first."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from runner.browsers import chosen_drivers, find_cards, find_drivers
+from runner.campaign import Campaign, Submission
+from runner.commands import Commands
+from runner.errors import CampaignError, UsageError
+from runner.job import Source
+from runner.machine import Guard, probe_disk, refuse_address, world_fault
+from runner.run.say import ask, say
+from runner.store import Store
+
+__all__ = ["agree", "drivers_of", "look_at_database", "note_sources", "refuse_early", "writing_in"]
+
+
+def refuse_early(folder: Path, host: str, port: int) -> None:
+    """Refuse what cannot be begun, before a database is made: without an address, or a folder for results.
+
+    folder: the campaign's in the results folder; it is made. Raises UsageError.
+    """
+    refuse_address(host, port)
+    with writing_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def drivers_of(gpus: str | None, rasterizer: str) -> list[str]:
+    """The EGL drivers' files of the cards that were asked for; none where none were. Raises UsageError."""
+    if gpus is None:
+        return []
+    if rasterizer not in ("auto", "egl"):
+        raise UsageError(f"--gpus needs --rasterizer egl, not {rasterizer}")
+    return chosen_drivers(gpus, find_cards(), find_drivers())
+
+
+@contextlib.contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """What keeps the campaign's folder from being written is told by its name, unless it passes by itself."""
+    try:
+        yield
+    except OSError as error:
+        if world_fault(error) is not None and error.errno != errno.EROFS:
+            raise
+        raise UsageError(
+            f"cannot write in {folder} ({(error.strerror or str(error)).lower()}): "
+            "name another folder with --results"
+        ) from None
+
+
+def look_at_database(store: Store, guard: Guard) -> None:
+    """Say what was done to it as it was opened, watch its disk, and look through it where it may be damaged."""
+    if store.database.news:
+        say(store.database.news)
+    if store.database.file is not None:
+        guard.probes.append(probe_disk(store.database.file.parent))
+    if guard.insist(store.reader.ended_uncleanly):
+        say("an earlier run ended without signing off; looking through the database")
+        guard.insist(store.database.check)
+
+
+def agree(submission: Submission, is_agreed: bool, commands: Commands) -> None:
+    """Say what adding the jobs means, and ask where it looks like a mistake. Raises CampaignError without a yes.
+
+    is_agreed: the answer is known to be yes.
+    """
+    for line in submission.lines:
+        say(line)
+    if submission.doubt and not is_agreed and not ask(f"{submission.doubt}. Add them all the same?"):
+        earlier = submission.earlier_settings
+        as_before = "" if earlier is None else replace(commands, settings=earlier).run()
+        raise CampaignError(
+            f"{submission.doubt}. No row was changed. "
+            + (f"To go on as before: {as_before}. " if as_before else "")
+            + f"To go on with them all the same: {commands.run('--add')}"
+        )
+
+
+def note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
+    """Keep for the report which files are used, whenever one is another than was used last."""
+
+    def note(source: Source) -> None:
+        guard.events.append((source.ts, "source", f"{source.digest} {source.name}"))
+
+    if campaign.sources is not None:
+        campaign.sources.listen({source.name: source.digest for source in known}, note)
