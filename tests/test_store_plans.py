@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from runner.job import Status
+from runner.report import status_of
 from runner.store import Store, statements
 
 pytestmark = pytest.mark.slow
@@ -175,6 +176,20 @@ def test_a_thousand_jobs_files_are_found_by_the_jobs_ids(store, campaign_id):
             assert "SEARCH job USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan, plan
     else:
         assert "job_key" not in plans[0] and "Seq Scan on job" not in plans[0], plans[0]
+
+
+def test_status_costs_the_same_at_any_number_of_jobs(store, campaign_id):
+    """What `runner status` asks is answered from counters, live workers and the index of running jobs."""
+    store.start_worker(campaign_id)
+    plan = plans_of(store, lambda: status_of(store.reader, store.reader.campaign(campaign_id)))
+    assert_uses(plan, "job_running")
+    assert "job_key" not in plan and "job_failed" not in plan, plan
+
+
+def test_failed_jobs_are_listed_by_their_index(store, campaign_id):
+    """A few failures among millions are found without a look at the others."""
+    plan = plans_of(store, lambda: store.reader.rows_after(campaign_id, 0, 100, Status.FAILED))
+    assert_uses(plan, "job_failed")
 
 
 def seconds_for(call) -> float:

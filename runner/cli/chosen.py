@@ -73,7 +73,7 @@ def campaign_table(campaigns: Campaigns, name: str | None) -> CampaignTable:
         (name,) = campaigns
     if name is None or name not in campaigns:
         known = ", ".join(campaigns) or "none"
-        raise UsageError(f"name a campaign of the database after the target; it has: {known}")
+        raise UsageError(f"name a campaign of the database; it has: {known}")
     return campaigns[name]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import inspect
 import io
 import os
 import sys
@@ -13,9 +14,11 @@ import click
 from runner import __version__
 from runner.cli.doctor import doctor
 from runner.cli.explain import explain
-from runner.cli.look import log, report, status, verify
+from runner.cli.jobs import list_jobs
+from runner.cli.look import log, report, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.render import demo, init, run
+from runner.cli.status import status
 from runner.cli.take_out import export
 from runner.cli.try_out import bench, preview
 from runner.commands import typed
@@ -28,8 +31,8 @@ _EPILOG = "Exit status: " + "; ".join(f"{status.value} {status.meaning}" for sta
 
 # What people type who know other tools, and the verb that does it here.
 _MEANT = {
-    "list": "status",
-    "ls": "status",
+    "jobs": "list",
+    "ls": "list",
     "top": "status",
     "ps": "status",
     "progress": "status",
@@ -87,6 +90,9 @@ class Verbs(click.Group):
         """Add verbs that serve one purpose; the help shows them together, in this order."""
         self.families[title] = list(verbs)
         for verb in verbs:
+            text, _, example = inspect.cleandoc(verb.help or "").rpartition("Example:")
+            # The help ends in the example, behind the options; click shows nothing that follows a form feed.
+            verb.help, verb.epilog = f"{text}\f\n\nExample:{example}", f"Example:{example}"
             self.add_command(verb)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -150,6 +156,6 @@ def main(ctx: click.Context) -> None:
 
 main.add_family("Render", init, run, demo)
 main.add_family("Try", preview, bench)
-main.add_family("Look", status, report, explain, verify, log, doctor)
+main.add_family("Look", status, report, list_jobs, explain, verify, log, doctor)
 main.add_family("Operate", pause, resume, cancel, retry)
 main.add_family("Take out", export)

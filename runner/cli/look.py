@@ -1,4 +1,4 @@
-"""Verbs that look at what is there: status, report, verify, log."""
+"""Verbs that look at what a campaign came to: report, verify, log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -29,32 +29,7 @@ if TYPE_CHECKING:
     from runner.report import Summary
     from runner.store import CampaignRow, Reader, Store
 
-__all__ = ["log", "report", "status", "verify"]
-
-
-@click.command()
-@campaign_argument
-@database_option
-@json_option
-@option("--exit-status", is_flag=True, help="Exit with 1 when jobs failed, with 8 when jobs are left.")
-def status(campaign: str | None, db: str | None, as_json: bool, exit_status: bool) -> ExitStatus:
-    """Count the jobs of each campaign by status; quick at any size.
-
-    Example: runner status --json
-    """
-    from runner.report import Counts
-
-    with looked_at(db) as store:
-        rows = [Counts.of(row, store.progress(row["id"])) for row in campaign_rows(store, campaign)]
-    if as_json:
-        click.echo(json.dumps([asdict(counts) for counts in rows], indent=1))
-    else:
-        click.echo("\n".join(map(str, rows)))
-    if exit_status and any(counts.pending or counts.in_progress for counts in rows):
-        return ExitStatus.UNFINISHED
-    if exit_status and any(counts.failed for counts in rows):
-        return ExitStatus.SOME_FAILED
-    return ExitStatus.DONE
+__all__ = ["log", "report", "verify"]
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from runner.errors import UsageError
+from runner.errors import RunnerError, UsageError
 
 __all__ = [
     "all_option",
@@ -71,7 +72,18 @@ def _settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     return dict(value.split("=", 1) for value in values)
 
 
-campaign_argument = click.argument("campaign", required=False)
+def _known_campaigns(ctx: click.Context, _param: click.Parameter, typed: str) -> list[str]:
+    """For the shell: campaigns whose names begin so, of the database that was named, or that is here."""
+    from runner.store import Reader
+
+    try:
+        with Reader(ctx.params.get("db") or os.environ.get("RUNNER_DB") or "runner.db") as store:
+            return [row["name"] for row in store.campaigns() if row["name"].startswith(typed)]
+    except RunnerError:
+        return []
+
+
+campaign_argument = click.argument("campaign", required=False, shell_complete=_known_campaigns)
 
 
 def _campaign_file(ctx: click.Context, param: click.Parameter, value: Path) -> Path:

@@ -11,6 +11,7 @@ from runner.report.summary import Counts, Summary
 from runner.report.table import COLUMNS, Campaigns, CampaignTable, open_database
 from runner.report.text import span, to_text
 from runner.report.where import Where
+from runner.report.work import Status, status_of
 
 __all__ = [
     "COLUMNS",
@@ -22,6 +23,7 @@ __all__ = [
     "Page",
     "Evidence",
     "Explanation",
+    "Status",
     "Summary",
     "Where",
     "chosen_keys",
@@ -31,6 +33,7 @@ __all__ = [
     "page_of",
     "read_evidence",
     "span",
+    "status_of",
     "summarize",
     "to_csv",
     "to_html",

@@ -179,15 +179,17 @@ def keys_after(campaign_id: int, after: int, count: int) -> _Query:
 
 def rows_after(campaign_id: int, after: int, count: int, status: Status | None) -> _Query:
     """The next jobs, with their metrics, and what their tabs drew with."""
+    # The failed ones have an index of their own.
+    is_mine = job.c.campaign_id == campaign_id if status is Status.FAILED else _is_of(campaign_id)
     query = (
         sa.select(job, result.c.metrics, result.c.marks, session.c.browser, session.c.renderer)
         .outerjoin(result, result.c.job_id == job.c.id)
         .outerjoin(session, session.c.id == job.c.session_id)
-        .where(_is_of(campaign_id), job.c.id > after)
+        .where(is_mine, job.c.id > after)
         .order_by(job.c.id)
         .limit(count)
     )
-    return query if status is None else query.where(job.c.status == status.value)
+    return query if status is None else query.where(job.c.status == sa.literal_column(f"'{status.value}'"))
 
 
 def results_after(campaign_id: int, after: int, count: int) -> _Query:

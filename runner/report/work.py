@@ -1,0 +1,50 @@
+"""How far a campaign is, and who is at work on it: what `runner status` tells, at once at any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.machine import is_gone
+from runner.report.summary import Counts
+from runner.store import CampaignRow, Reader
+
+__all__ = ["AtWork", "Status", "status_of"]
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """A run that is at work. since_ts: Unix seconds; beat_ts: when it last showed that it lives, by its own clock."""
+
+    host: str
+    pid: int
+    since_ts: float
+    beat_ts: float
+
+
+@dataclass(frozen=True)
+class Status(Counts):
+    """Counts, and the runs that are at work. On other machines a run that died counts until another notices."""
+
+    at_work: tuple[AtWork, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left that a run could still do."""
+        return not (self.pending or self.in_progress)
+
+    def __str__(self) -> str:
+        if self.is_over:
+            return super().__str__()
+        runs = ", ".join(f"process {run.pid} on {run.host}" for run in self.at_work)
+        return f"{super().__str__()}; " + (f"at work: {runs}" if runs else "no run is at work")
+
+
+def status_of(store: Reader, campaign: CampaignRow) -> Status:
+    """From the campaign's row, the counters in it, and the workers that live."""
+    counts = Counts.of(campaign, store.progress(campaign["id"]))
+    runs = {}
+    for worker_id, identity, _ in store.live_workers(campaign["id"]):
+        worker = store.worker(worker_id)
+        if worker is not None and not is_gone(identity):
+            runs[identity] = AtWork(identity.host, identity.pid, worker["started_ts"], worker["beat_ts"])
+    return Status(**vars(counts), at_work=tuple(runs.values()))
