@@ -15,11 +15,23 @@ if TYPE_CHECKING:
     from runner.queue import JobQueue
     from runner.report import open_database
     from runner.results import RenderJob
+    from runner.run.notebook import arun, run
     from runner.sessions import Session
 
     open = open_database
 
-__all__ = ["Campaign", "Depth", "Frame", "Job", "JobQueue", "RenderJob", "RunnerError", "Session"]
+__all__ = [
+    "Campaign",
+    "Depth",
+    "Frame",
+    "Job",
+    "JobQueue",
+    "RenderJob",
+    "RunnerError",
+    "Session",
+    "arun",
+    "run",
+]
 __version__ = "0.1.0"
 
 # A campaign file has no need of them while it is read, and they bring SQLAlchemy, NumPy, Pillow or aiohttp.
@@ -29,11 +41,15 @@ _LATE = {
     "JobQueue": ("runner.queue", "JobQueue"),
     "RenderJob": ("runner.results", "RenderJob"),
     "Session": ("runner.sessions", "Session"),
+    "arun": ("runner.run.notebook", "arun"),
     "open": ("runner.report", "open_database"),
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "run":
+        # The wing of that name can be called; once it is imported, this is no longer asked.
+        return import_module("runner.run")
     if name not in _LATE:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")
     module, attribute = _LATE[name]

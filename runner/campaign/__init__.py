@@ -1,7 +1,7 @@
 """What a user writes: the campaign, its assets, and loading it from its file."""
 
 from runner.campaign.assets import AssetFolder, open_asset
-from runner.campaign.campaign import Campaign
+from runner.campaign.campaign import Campaign, file_of
 from runner.campaign.loading import load_campaign, module_name
 from runner.campaign.pack import Pack, read_pack, write_pack
 from runner.campaign.pick import Choice, pick_job
@@ -14,6 +14,7 @@ __all__ = [
     "Pack",
     "Submission",
     "add_jobs",
+    "file_of",
     "load_campaign",
     "module_name",
     "open_asset",

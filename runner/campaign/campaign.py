@@ -101,7 +101,9 @@ class Campaign:
         self.sources: Sources | None = None
         self.settings: dict[str, str] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
-        if sys._getframe(1).f_globals.get("__name__") == "__main__":
+        module = sys._getframe(1).f_globals
+        self.defined_in: str | None = module.get("__file__")
+        if module.get("__name__") == "__main__":
             remind_at_exit()
 
     def run(self) -> NoReturn:
@@ -284,6 +286,25 @@ def _refuse_bad_values(name: str, policy: Policy, settle_s: float) -> None:
         raise CampaignError(
             f"campaign {name!r}: on_stray must be 'fail' or 'warn', got {policy.on_stray!r:.100}"
         )
+
+
+def file_of(campaign: Campaign | str | Path) -> Path:
+    """The file of a campaign, or that it was made in, which the processes of a run read. Raises CampaignError."""
+    if current_folder.get():
+        raise CampaignError(
+            "a campaign is being run already, by what reads this file: write 'if __name__ == \"__main__\":' above "
+            "what runs it"
+        )
+    if not isinstance(campaign, Campaign):
+        return Path(campaign).absolute()
+    file = campaign.file or campaign.defined_in
+    if file is None or not Path(file).is_file():
+        raise CampaignError(
+            f"campaign {campaign.name!r} is in no file, and a run's processes read one: write '%%writefile "
+            f"{campaign.name}.py' as the first line of its cell, run the cell, and then "
+            f"runner.run('{campaign.name}.py')"
+        )
+    return Path(file).absolute()
 
 
 def place_of(error: BaseException, file: Path | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 from runner.job import Progress
@@ -243,3 +244,20 @@ class Summary(Counts):
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON values."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: a small table."""
+        rate = "" if self.jobs_per_s is None else f"{self.jobs_per_s:.2f} jobs/s"
+        rows = [
+            ("done", f"{self.done:,} of {self.total:,}"),
+            ("failed", f"{self.failed:,}"),
+            ("left", f"{self.left:,}" + ("" if self.state == "open" else f" ({self.state})")),
+            ("may be wrong", f"{len(self.suspects):,}"),
+            ("rate", rate),
+            ("results", self.results or ""),
+            *((f"{group.count:,} failed", group.reason) for group in self.failures[:5]),
+        ]
+        cells = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(told)}</td></tr>" for name, told in rows if told
+        )
+        return f"<table><caption>{escape(self.campaign)}</caption>{cells}</table>"

@@ -1,8 +1,10 @@
-"""One run of a campaign, from its first claim to its exit status."""
+"""One run of a campaign, from its first claim to its exit status; called, runner.run(campaign) makes one."""
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from runner.run.process import early_worker
@@ -10,7 +12,8 @@ from runner.run.process import early_worker
 if TYPE_CHECKING:
     from runner.run.bench import run_bench
     from runner.run.dry import dry_run
-    from runner.run.one_run import RunOptions, run_campaign
+    from runner.run.one_run import run_campaign
+    from runner.run.options import RunOptions
     from runner.run.trial import Trial, fresh_folder, try_job
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "RunOptions": "options",
     "run_bench": "bench",
     "Trial": "trial",
     "dry_run": "dry",
@@ -38,3 +42,14 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'runner.run' has no attribute {name!r}")
     return getattr(import_module(f"runner.run.{_MODULES.get(name, 'one_run')}"), name)
+
+
+class _Wing(ModuleType):
+    """The module runner.run, which is the function runner.run as well."""
+
+    def __call__(self, campaign: Any, **options: Any) -> Any:
+        """Do what `runner run` does, and return the Summary: see runner.run.notebook.run."""
+        return import_module("runner.run.notebook").run(campaign, **options)
+
+
+sys.modules[__name__].__class__ = _Wing

@@ -60,7 +60,7 @@ class Crew:
         self._looking = asyncio.Lock()
         self._has_told_lasting = False
         self._told: set[str] = set()
-        self._in_flight: dict[int, RenderJob] = {}
+        self._rendering: dict[int, RenderJob] = {}
         if not context.campaign.isolate:
             context.guard.note(
                 "order", "isolate=False: pictures depend on the order of the jobs in their tab"
@@ -76,7 +76,7 @@ class Crew:
 
     def steps(self) -> list[tuple[str, int, int]]:
         """Of each job of many steps that is being rendered: its key, how many steps are finished, and of how many."""
-        return [(job.key, *job.steps_of) for job in self._in_flight.values() if job.steps_of is not None]
+        return [(job.key, *job.steps_of) for job in self._rendering.values() if job.steps_of is not None]
 
     async def watch(self) -> None:
         """See that the campaign has come to its end while no tab looks: none is here yet, or any more, or may work."""
@@ -208,11 +208,11 @@ class Crew:
             return set()
         life = Life(lease, lambda what: self._context.guard.note("late", what))
         files = await self._files_of(session, lease, life)
-        self._in_flight[lease.job_id] = files
+        self._rendering[lease.job_id] = files
         try:
             attempt = await render(self._context, session, lease, files, life)
         finally:
-            del self._in_flight[lease.job_id]
+            del self._rendering[lease.job_id]
         session.owner.rendered()
         if session.lasting and not self._has_told_lasting:
             self._has_told_lasting = True

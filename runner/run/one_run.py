@@ -36,7 +36,15 @@ from runner.run.say import said_to, say, terminal
 from runner.run.sheets import draw_sheets
 from runner.run.signals import Interrupts, Signals
 from runner.run.spec import WorkerSpec
-from runner.run.start import agree, drivers_of, look_at_database, note_sources, refuse_early, writing_in
+from runner.run.start import (
+    agree,
+    drivers_of,
+    earlier_renderer_of,
+    look_at_database,
+    note_sources,
+    refuse_early,
+    writing_in,
+)
 from runner.run.supervisor import Supervisor
 from runner.store import Reader, Spool, Store
 
@@ -174,12 +182,6 @@ def _parameters(campaign: Campaign) -> dict[str, dict[str, Any]]:
     return {"campaign": about, "settings": dict(campaign.settings)}
 
 
-def _earlier_renderer(store: Reader, campaign_id: int) -> str:
-    """What drew the campaign's pictures last, as WebGL names it; ''."""
-    renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
-    return "".join(renderers[-1:])
-
-
 @dataclass
 class Run:
     """What is rendered, where to, and how. began_ts: Unix seconds; began: by the monotonic clock."""
@@ -222,7 +224,7 @@ class Run:
         log = MetricsLog(store, campaign_id, self.results)
         with _logged(self.campaign, log, self.options.log_root, guard):
             if has_left:
-                self.earlier_renderer = guard.insist(_earlier_renderer, store.reader, campaign_id)
+                self.earlier_renderer = guard.insist(earlier_renderer_of, store.reader, campaign_id)
                 status = self._render(log, signals, worker)
                 guard.probes = []
             if status is None:

@@ -15,9 +15,17 @@ from runner.errors import CampaignError, UsageError
 from runner.job import Source
 from runner.machine import Guard, probe_disk, refuse_address, world_fault
 from runner.run.say import ask, say
-from runner.store import Store
+from runner.store import Reader, Store
 
-__all__ = ["agree", "drivers_of", "look_at_database", "note_sources", "refuse_early", "writing_in"]
+__all__ = [
+    "agree",
+    "drivers_of",
+    "earlier_renderer_of",
+    "look_at_database",
+    "note_sources",
+    "refuse_early",
+    "writing_in",
+]
 
 
 def refuse_early(folder: Path, host: str, port: int) -> None:
@@ -89,3 +97,9 @@ def note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
 
     if campaign.sources is not None:
         campaign.sources.listen({source.name: source.digest for source in known}, note)
+
+
+def earlier_renderer_of(store: Reader, campaign_id: int) -> str:
+    """What drew the campaign's pictures last, as WebGL names it; ''."""
+    renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
+    return "".join(renderers[-1:])

@@ -56,5 +56,12 @@ def fill(queue: JobQueue) -> None:
         print(job)
 
 
+async def from_python() -> int:
+    summary = runner.run(campaign, sessions=1, settings={"count": 72}, add=True)
+    again = await runner.arun(Path("orbit.py"), database="runner.db", results="results")
+    done: int = summary.done + again.done
+    return done
+
+
 if __name__ == "__main__":
     fill(JobQueue("jobs.db", ttl=60))
