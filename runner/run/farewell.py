@@ -9,7 +9,7 @@ from runner.exits import ExitStatus
 from runner.report import span
 from runner.store import Reader
 
-__all__ = ["told_end"]
+__all__ = ["status_of_rows", "told_end"]
 
 
 def told_end(
@@ -46,3 +46,14 @@ def told_end(
     if progress.left:
         lines.append(f"  go on          {commands.run() if state == 'open' else commands.verb('resume')}")
     return "\n".join(lines)
+
+
+def status_of_rows(store: Reader, campaign_id: int) -> ExitStatus:
+    """How a run ends that nothing has stopped, as the rows tell."""
+    progress = store.progress(campaign_id)
+    if progress.left:
+        is_cancelled = store.campaign(campaign_id)["state"] == "cancelled"
+        return ExitStatus.STOPPED if is_cancelled else ExitStatus.UNFINISHED
+    if progress.failed:
+        return ExitStatus.SOME_FAILED
+    return ExitStatus.DONE if progress.total else ExitStatus.NOTHING_TO_DO

@@ -26,7 +26,7 @@ from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
 from runner.run.canary import Portions, render_in_portions
 from runner.run.ending import End, Ending
-from runner.run.farewell import told_end
+from runner.run.farewell import status_of_rows, told_end
 from runner.run.keeper import LEASE_S, Housekeeper
 from runner.run.options import RunOptions
 from runner.run.process import WorkerProcess
@@ -46,7 +46,7 @@ from runner.run.start import (
     writing_in,
 )
 from runner.run.supervisor import Supervisor
-from runner.store import Reader, Spool, Store
+from runner.store import Spool, Store
 
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
@@ -228,7 +228,7 @@ class Run:
                 status = self._render(log, signals, worker)
                 guard.probes = []
             if status is None:
-                status = guard.insist(_status_of, store.reader, campaign_id)
+                status = guard.insist(status_of_rows, store.reader, campaign_id)
         with (
             _told("there is no new contact sheet"),
             told_while(lambda: say("drawing the contact sheet")),
@@ -385,16 +385,6 @@ def _status_of_end(
         notices.send(f"{commands.campaign}: halted", told)
         return ExitStatus.STOPPED
     return None
-
-
-def _status_of(store: Reader, campaign_id: int) -> ExitStatus:
-    progress = store.progress(campaign_id)
-    if progress.left:
-        is_cancelled = store.campaign(campaign_id)["state"] == "cancelled"
-        return ExitStatus.STOPPED if is_cancelled else ExitStatus.UNFINISHED
-    if progress.failed:
-        return ExitStatus.SOME_FAILED
-    return ExitStatus.DONE if progress.total else ExitStatus.NOTHING_TO_DO
 
 
 @contextlib.contextmanager
