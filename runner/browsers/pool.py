@@ -29,7 +29,8 @@ _LONGEST_WAIT_S = 60.0
 _BENCH_S, _LONGEST_BENCH_S = 60.0, 900.0
 _FAILED_IN_A_ROW = 3
 # A rate is compared when there are so many renders; the last ones against all of this browser's own.
-_RATE_RENDERS, _LAST_RENDERS, _SLOWER = 200, 20, 3.0
+# Less than that many seconds more is noise.
+_RATE_RENDERS, _LAST_RENDERS, _SLOWER, _NOTICEABLE_S = 200, 20, 3.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class _Life(TabOwner):
         if self.done >= _RATE_RENDERS and self.done % _LAST_RENDERS == 0:
             all_of_them = list(self.durations_s)
             now_s, own_s = median(all_of_them[-_LAST_RENDERS:]), median(all_of_them)
-            if now_s > _SLOWER * own_s:
+            if now_s > max(_SLOWER * own_s, own_s + _NOTICEABLE_S):
                 return f"a job takes {now_s:.2f} s now, and took {own_s:.2f} s"
         return ""
 

@@ -103,6 +103,7 @@ def _summary(
         contact_sheet=_existing(campaign["results"], campaign["name"], "contact_sheet.jpg"),
         suspects_sheet=_existing(campaign["results"], campaign["name"], "suspects.jpg"),
         failures_sheet=_existing(campaign["results"], campaign["name"], "failures.jpg"),
+        log=_last_log(campaign),
         made_ts=round(time.time(), 3),
         done_after_retry=tries.jobs_also_in(timings),
         runs=len(workers),
@@ -292,6 +293,12 @@ def _next_commands(state: str, progress: Progress, commands: Commands) -> tuple[
 def _existing(results: str | None, *parts: str) -> str | None:
     path = Path(results, *parts) if results else None
     return str(path) if path and path.exists() else None
+
+
+def _last_log(campaign: CampaignRow) -> str | None:
+    """What the last run has said and printed."""
+    logs = ResultsFolder(campaign["results"], campaign["name"]).run_logs() if campaign["results"] else []
+    return str(logs[-1]) if logs else None
 
 
 def _union_s(spans: list[tuple[float, float]]) -> float:

@@ -203,6 +203,7 @@ class Summary(Counts):
     contact_sheet: str | None
     suspects_sheet: str | None
     failures_sheet: str | None
+    log: str | None
     made_ts: float
     done_after_retry: int
     runs: int

@@ -39,10 +39,13 @@ def to_text(summary: Summary) -> str:
         lines.append(f"  results        {summary.results}{_disk(summary)}")
     elif summary.looked_in and summary.done:
         lines.append(f"  results        none in {summary.looked_in}: name the folder above it with --results")
-    sheets = (("contact sheet", summary.contact_sheet), ("suspects", summary.suspects_sheet))
-    for name, sheet in (*sheets, ("failures", summary.failures_sheet)):
-        if sheet:
-            lines.append(f"  {name:<14} {sheet}")
+    files = {
+        "contact sheet": summary.contact_sheet,
+        "suspects": summary.suspects_sheet,
+        "failures": summary.failures_sheet,
+        "log": summary.log,
+    }
+    lines += [f"  {name:<14} {file}" for name, file in files.items() if file]
     lines += [f"  next           {command}" for command in summary.next]
     return "\n".join(lines).rstrip() + "\n"
 

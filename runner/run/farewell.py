@@ -38,10 +38,13 @@ def told_end(
     if suspects:
         line += f"; {suspects:,} may be wrong"
     lines = [f"{line} (this run took {span(took_s)})", f"  results        {folder}"]
-    if (folder / "contact_sheet.jpg").exists():
-        lines.append(f"  contact sheet  {folder / 'contact_sheet.jpg'}")
-    if log_file is not None:
-        lines.append(f"  log            {log_file}")
+    files = {
+        "contact sheet": folder / "contact_sheet.jpg",
+        "suspects": folder / "suspects.jpg",
+        "failures": folder / "failures.jpg",
+        "log": log_file,
+    }
+    lines += [f"  {title:<14} {file}" for title, file in files.items() if file is not None and file.exists()]
     lines.append(f"  report         {commands.verb('report')}")
     if progress.left:
         lines.append(f"  go on          {commands.run() if state == 'open' else commands.verb('resume')}")

@@ -179,7 +179,7 @@ function provenance({summary, parts}) {
   const values = Object.entries(summary.drawn_with).filter(([, counts]) => Object.keys(counts).length);
   const line = (name, value) => value && html("tr", null, html("th", null, name), html("td", {class: "mono path"}, value));
   return part("What drew it", html("table", null, html("tbody", null,
-    line("campaign file", summary.file), line("results", summary.results), line("contact sheet", summary.contact_sheet),
+    line("campaign file", summary.file), line("results", summary.results), line("contact sheet", summary.contact_sheet), line("log", summary.log),
     values.map(([name, counts]) => line(parts[name], Object.entries(counts).map(([value, count]) => html("div", null, value, html("span", {class: "soft"}, ` (${number(count)} jobs)`))))))),
     values.some(([, counts]) => Object.keys(counts).length > 1) && html("p", {class: "suspect"}, "⚠ The done jobs differ in one of these: their pictures may, too."),
     summary.changed_sources.map((change) => html("p", {class: "suspect"}, `⚠ ${change.name} changed at ${moment(change.ts)}, after ${number(change.before)} of ${number(change.before + change.after)} done jobs.`)));
