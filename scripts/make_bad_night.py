@@ -176,7 +176,7 @@ class Night:
         else:
             self.complete(lease)
         if self.served[slot] >= self.recycle_after:
-            self.note("browser", f"it has rendered {self.served[slot]:,} jobs")
+            self.note("recycle", f"it has rendered {self.served[slot]:,} jobs")
             self.sessions[slot] = self.new_session(slot)
 
     def error_of(self, slot: int, lease: Lease, took_s: float) -> str:

@@ -156,10 +156,10 @@ def test_an_attempt_that_takes_too_long_is_a_failure(tmp_path):
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
         errors = [row["error"] for row in store.reader.jobs(1)]
-        (failure,) = store.reader.failures(1)
+        (attempt,) = store.reader.attempts(1)
     number = next(n for n, line in enumerate(file.read_text().splitlines(), 1) if body in line)
     assert errors == [None, f"TimeoutError: no end after 2 s, at {file}:{number}", None]
-    assert failure["traceback"].endswith(body) and "fonts.g" not in failure["traceback"]
+    assert attempt["traceback"].endswith(body) and "fonts.g" not in attempt["traceback"]
 
 
 def test_a_browser_that_is_killed_is_replaced(tmp_path):

@@ -76,7 +76,7 @@ class _Life(TabOwner):
     ):
         self.browser, self.slot, self.patience = browser, slot, patience
         self.tab_id = browser.tab_id
-        self.retired = ""
+        self.retired, self.end_kind = "", "browser"
         self.renders = self.done = self.looks_still = 0
         self.failed: set[int] = set()
         self.durations_s: deque[float] = deque(maxlen=2 * _RATE_RENDERS)
@@ -85,16 +85,22 @@ class _Life(TabOwner):
     def rendered(self) -> None:
         self.renders += 1
         if self.renders >= self._limits.renders:
-            self.retire(f"it has rendered {self.renders:,} jobs")
+            self.recycle(f"it has rendered {self.renders:,} jobs")
 
     def settled(self, job_id: int, is_done: bool, duration_s: float) -> None:
         reason = self.add(job_id, is_done, duration_s)
-        self.retired = self.retired or reason
+        if reason:
+            self.recycle(reason)
         if is_done or reason:
             self._on_settled(self, is_done)
 
     def retire(self, reason: str) -> None:
         self.retired = self.retired or reason
+
+    def recycle(self, reason: str) -> None:
+        """It is to be replaced though it lives: it has done its share, or another may do better."""
+        if not self.retired:
+            self.retired, self.end_kind = reason, "recycle"
 
     def console(self) -> list[str]:
         return list(self.browser.tab.console)
@@ -209,9 +215,10 @@ class BrowserPool:
         fruitless = start = 0
         while True:
             start += 1
+            kind = "browser"
             name = f"browser-{slot}" if start == 1 else f"browser-{slot}.{start}"
             try:
-                reason = await self._one_life(name, slot, launcher, doors)
+                kind, reason = await self._one_life(name, slot, launcher, doors)
                 fruitless = 0
             except BrowserError as error:
                 fruitless += 1
@@ -220,7 +227,7 @@ class BrowserPool:
                     raise
                 if fruitless >= _GIVE_UP_AFTER:
                     self._failing[slot] = reason
-            self._guard.note("browser", reason)
+            self._guard.note(kind, reason)
             wait_s = min(2.0 ** (fruitless - 1), _LONGEST_WAIT_S) if fruitless else self._bench_s(slot)
             self._say(
                 f"{name} ended ({reason}); starting another" + (f" in {wait_s:.0f} s" if wait_s else "")
@@ -242,8 +249,11 @@ class BrowserPool:
         self._benched.add(slot)
         return min(_BENCH_S * 2.0 ** (self._strikes[slot] - 2), _LONGEST_BENCH_S)
 
-    async def _one_life(self, name: str, slot: int, launcher: Launcher, doors: Doors) -> str:
-        """Start one browser, see its page connect, and wait for its end; returns why it ended."""
+    async def _one_life(self, name: str, slot: int, launcher: Launcher, doors: Doors) -> tuple[str, str]:
+        """Start one browser, see its page connect, and wait for its end.
+
+        Returns 'recycle' where the pool has chosen to end it, else 'browser'; and why.
+        """
         browser = await launcher.launch(self.found_rasterizer, slot - 1)
         life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled)
         try:
@@ -270,15 +280,15 @@ class BrowserPool:
                     session.close(end.reason, end)
                 reason = session.closed.result()
                 if life.retired:
-                    return life.retired
+                    return life.end_kind, life.retired
                 if not await browser.answers(_ANSWER_S):
                     browser.end("its page stood still")
                 browser.look()
                 # A page that lost its connection, or was told to, loads itself anew.
                 session = await self._connection(life, doors, _RECONNECT_S)
             if browser.ended.done():
-                return browser.ended.result().reason
-            return session.refused if session else reason
+                return "browser", browser.ended.result().reason
+            return "browser", session.refused if session else reason
         finally:
             self._lives.pop(name, None)
             doors.forget(life)
@@ -312,4 +322,4 @@ class BrowserPool:
                 elif looks % _WEIGH_EVERY == 0:
                     size = await asyncio.to_thread(life.browser.memory_bytes)
                     if size > self._limits.memory_bytes:
-                        life.retire(f"it has grown to {size >> 20:,} MiB")
+                        life.recycle(f"it has grown to {size >> 20:,} MiB")

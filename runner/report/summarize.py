@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from array import array
@@ -40,10 +39,6 @@ __all__ = ["Look", "look_at", "session_names", "summarize"]
 # The end of a traceback is the user's own line.
 _TRACEBACK_LINES = 4
 _SLOWEST, _REASONS = 10, 100
-# Why the pool replaces a browser with which nothing is wrong.
-_ROUTINE = re.compile(
-    r"it has (rendered|grown)|a job takes .* now, and took|\d+ different jobs failed in a row"
-)
 
 
 @dataclass(frozen=True)
@@ -222,7 +217,7 @@ def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
             len(group),
             group[0]["ts"],
             group[-1]["ts"],
-            is_routine=kind == "browser" and _ROUTINE.match(group[0]["message"]) is not None,
+            is_routine=kind == "recycle",
         )
         for (kind, _), group in groups.items()
     )

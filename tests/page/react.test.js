@@ -84,3 +84,21 @@ test("a commit that React holds back is made at once; other timers run as they w
   react.showAtOnce(root.timeoutHandle, () => made++);
   assert.equal(made, 1);
 });
+
+test("an element that brings a library is known, and the page's own, which the net may not give, is not", () => {
+  const page = pageWithReact();
+  page.commit(
+    element({ key: "contrib-loader-mujoco", tag: "ContribLoader", library: "its own" }),
+    element({ key: "mine", tag: "ContribLoader", library: "a" }),
+  );
+  page.react.elements(() => {});
+  assert.deepEqual([...page.react.contribs()], [{ key: "mine", library: "a" }]);
+});
+
+test("an element of any kind that is to be filled from a source waits for it", () => {
+  const page = pageWithReact();
+  page.commit(element({ key: "new", tag: "SomethingNew", src: "a.bin" }), element({ key: "page", tag: "Html", src: "a.html" }));
+  assert.deepEqual(page.react.elements(() => {}).waiting, ["new"]);
+  page.commit(element({ key: "new", tag: "SomethingNew", src: "a.bin" }, fiber("host")));
+  assert.deepEqual(page.react.elements(() => {}).waiting, []);
+});

@@ -59,7 +59,7 @@ function nightChart(hours, width) {
   return frame.svg;
 }
 
-const isRoutine = (mark) => mark.kind === "browser" && /^it has (rendered|grown)|^a job takes/.test(mark.message);
+const isRoutine = (mark) => mark.kind === "recycle";
 
 function nightLegend() {
   const sample = (name, text) => html("span", null, shape("svg", {viewBox: "0 0 12 10", style: "display:inline-block;width:12px;height:10px"}, shape("rect", {class: name, width: 12, height: 10})), ` ${text}`);

@@ -52,6 +52,8 @@ const FOR_PEOPLE = /^((Perspective|Orthographic)?CameraView|Hands|MotionControll
 // The client's panels are hidden, and yet render a row for each element of the scene anew at each update,
 // which costs more than all the rest: they are left empty.
 const PANELS = ["SceneGraph", "WorkspacePanel"];
+// The page brings a library for MuJoCo from the net by itself, as long as no scene has replaced what it begins with.
+const PAGES_OWN_CONTRIB = "contrib-loader-mujoco";
 
 export class React {
   /** @type {Map<number, any>} */ #renderers = new Map();
@@ -267,7 +269,7 @@ function look(root, state) {
     }
     const { map, tag, _key } = fiber.memoizedProps || {};
     if (tag === "Center" && _key) state.centers.push(fiber);
-    if (tag === "ContribLoader" && _key) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
+    if (tag === "ContribLoader" && _key && _key !== PAGES_OWN_CONTRIB) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
     if (map && map.isVideoTexture) state.films.add(map);
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
     else if (isEmptyModel(fiber)) state.waiting.push(keyOf(fiber));
