@@ -195,3 +195,38 @@ def test_what_is_to_know_of_the_scene_is_said_before_the_first_picture(sqlite_st
 
     asyncio.run(main())
     assert "20,000 elements" in said[0]
+
+
+def test_what_is_in_flight_when_a_campaign_is_cancelled_ends(sqlite_store, tmp_path):
+    """Another tab that finds no more work does not end the run under it."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def render(session, job):
+        begun.set()
+        await go_on.wait()
+
+    async def main():
+        async with crew_of(campaign_of(2, render), sqlite_store, tmp_path) as (context, crew):
+            first = asyncio.create_task(crew.work(Tab("first")))
+            await begun.wait()
+            sqlite_store.set_state(context.campaign_id, "cancelled")
+            second = asyncio.create_task(crew.work(Tab("second")))
+            looks = 0
+            real_campaign = sqlite_store.reader.campaign
+
+            def campaign(*arguments):
+                nonlocal looks
+                looks += 1
+                return real_campaign(*arguments)
+
+            sqlite_store.reader.campaign = campaign
+            while looks < 3:
+                assert not context.ending.finished.is_set()
+                await asyncio.sleep(0.01)
+            go_on.set()
+            await asyncio.gather(first, second)
+            assert context.ending.finished.is_set()
+            return sqlite_store.reader.progress(context.campaign_id)
+
+    progress = asyncio.run(main())
+    assert (progress.done, progress.pending) == (1, 1)

@@ -165,9 +165,9 @@ class Crew:
 
     async def _look_for_end(self) -> None:
         row = await self._threads.store(self._context.store.reader.campaign, self._context.campaign_id)
-        is_over = row["done"] + row["failed"] == row["total"] or row["state"] == "cancelled"
-        # What is in flight is handed back at the end.
-        if is_over or (self._agenda.is_spent and not self._in_flight):
+        is_over = row["state"] == "cancelled" or self._agenda.is_spent
+        # Otherwise what is in flight would be handed back.
+        if row["done"] + row["failed"] == row["total"] or (is_over and not self._in_flight):
             self._context.ending.finished.set()
 
     def _provenance(self, session: TabSession) -> Provenance:
