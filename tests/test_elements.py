@@ -164,7 +164,8 @@ def test_an_error_that_takes_the_whole_scene_away_is_its_jobs(missing):
     """It fails with what was thrown, at its first attempt, and not because its tab was lost."""
     job = missing["thrown"]
     assert job["status"] == "failed" and job["attempt"] == 1, job
-    assert "the scene is gone" in job["error"] and "updateProjectionMatrix" in job["error"]
+    # Told when the client takes its page down, or when what was sent is not in the scene: whichever is seen first.
+    assert "scene" in job["error"] and "updateProjectionMatrix" in job["error"], job
 
 
 def test_the_next_job_is_none_the_worse(missing):
