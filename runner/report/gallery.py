@@ -13,7 +13,7 @@ from typing import Any
 from runner.reasons import one_line
 from runner.report.summarize import Look
 from runner.results import ResultsFolder, named, small_jpeg
-from runner.store import CampaignRow, Reader, ShownJobRow
+from runner.store import CampaignRow, Reader, ShownJobRow, first_picture
 
 __all__ = ["Gallery", "Shown", "gallery_of"]
 
@@ -75,7 +75,7 @@ class _Shelf:
         is_done = row["status"] == "done"
         took = row["end_ts"] - row["grab_ts"] if row["end_ts"] and row["grab_ts"] else None
         if is_done:
-            picture = next((path for path, kind in row["files"] if kind.startswith("image/")), None)
+            picture = first_picture(row)
         else:
             kept = self._folder.evidence_of(row["key"], row["attempt"]) if self._folder else None
             picture = kept.relative_to(self._folder.root).as_posix() if kept and self._folder else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.results import ResultsFolder, contact_sheet
-from runner.store import Reader
+from runner.store import Reader, first_picture
 
 __all__ = ["draw_sheets"]
 
@@ -31,7 +31,7 @@ def _suspects(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_
     jobs = [store.job(campaign_id, key) for key, _ in _evenly(store.suspects(campaign_id))]
     tiles = []
     for row in store.whole_jobs([job["id"] for job in jobs if job is not None]):
-        picture = next((path for path, kind in row["files"] if kind.startswith("image/")), None)
+        picture = first_picture(row)
         if picture:
             tiles.append((results.root / picture, row["key"], _SUSPECT))
     return tiles

@@ -18,6 +18,7 @@ from runner.store.rows import (
     ShownJobRow,
     WholeJobRow,
     WorkerRow,
+    first_picture,
 )
 from runner.store.spool import Comparison, Spool, compare
 from runner.store.store import Store
@@ -48,4 +49,5 @@ __all__ = [
     "Worker",
     "WorkerRow",
     "compare",
+    "first_picture",
 ]

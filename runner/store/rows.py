@@ -20,6 +20,7 @@ __all__ = [
     "ShownJobRow",
     "WholeJobRow",
     "WorkerRow",
+    "first_picture",
 ]
 
 
@@ -168,6 +169,11 @@ class ShownJobRow(JobRow):
     suspicion: str | None
     session: str | None
     files: list[tuple[str, str]]
+
+
+def first_picture(row: ShownJobRow) -> str | None:
+    """The path of the first of its files that is a picture."""
+    return next((path for path, kind in row["files"] if kind.startswith("image/")), None)
 
 
 class FailureRow(TypedDict):
