@@ -46,7 +46,7 @@ def encode(name: str, content: Any) -> tuple[bytes, str]:
 def _refuse_other_kind(name: str, kind: str) -> None:
     if IMAGE_KINDS.get(os.path.splitext(name)[1].lower()) != kind:
         right = kind.removeprefix("image/").replace("jpeg", "jpg")
-        raise ArtifactError(f"{name!r} would hold a {kind} picture: name it .{right}")
+        raise ArtifactError(f"{name!r} holds a picture of type {kind}: name it .{right}")
 
 
 def _checked_bytes(name: str, ending: str, content: bytes) -> tuple[bytes, str]:

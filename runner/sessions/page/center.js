@@ -1,22 +1,32 @@
 // Center: the client measures what it holds once, when it is mounted, and that may be before what it holds is there.
 
 /**
- * Put what a Center holds where it belongs, as the client itself does.
+ * Put what a Center holds where it belongs, as the client itself does; how large it is, as the client tells it.
+ * Null: there is nothing to measure.
  * @param {any} THREE
  * @param {any} props what the element was told
  * @param {any} outer the group that it has made
  */
 export function center(THREE, props, outer) {
   const moved = outer && outer.children[0], held = moved && moved.children[0];
-  if (!held || props.disable) return;
+  if (!held) return null;
   moved.matrixWorld.identity();
   const box = new THREE.Box3().setFromObject(held, props.precise ?? true);
-  if (box.isEmpty()) return;
+  if (box.isEmpty()) return null;
   const size = box.getSize(new THREE.Vector3()), middle = box.getCenter(new THREE.Vector3());
   const place = (/** @type {any} */ toEnd, /** @type {any} */ toStart, /** @type {number} */ length) => (toEnd ? length / 2 : toStart ? -length / 2 : 0);
+  const alignment = {
+    horizontalAlignment: place(props.right, props.left, size.x),
+    verticalAlignment: place(props.top, props.bottom, size.y),
+    depthAlignment: place(props.front, props.back, size.z),
+  };
   moved.position.set(
-    props.disableX ? 0 : place(props.right, props.left, size.x) - middle.x,
-    props.disableY ? 0 : place(props.top, props.bottom, size.y) - middle.y,
-    props.disableZ ? 0 : place(props.front, props.back, size.z) - middle.z,
+    props.disable || props.disableX ? 0 : alignment.horizontalAlignment - middle.x,
+    props.disable || props.disableY ? 0 : alignment.verticalAlignment - middle.y,
+    props.disable || props.disableZ ? 0 : alignment.depthAlignment - middle.z,
   );
+  return {
+    parent: outer.parent, container: outer, width: size.x, height: size.y, depth: size.z, center: middle,
+    boundingBox: box, boundingSphere: box.getBoundingSphere(new THREE.Sphere()), ...alignment,
+  };
 }

@@ -267,8 +267,8 @@ function look(root, state) {
         if (value && (value.isTexture ? !value.isRenderTargetTexture : value.isObject3D)) state.held.add(value);
       }
     }
-    const { map, tag, _key } = fiber.memoizedProps || {};
-    if (tag === "Center" && _key) state.centers.push(fiber);
+    const { map, tag, _key, onCentered } = fiber.memoizedProps || {};
+    if ((tag === "Center" && _key) || onCentered) state.centers.push(fiber);
     if (tag === "ContribLoader" && _key && _key !== PAGES_OWN_CONTRIB) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
     if (map && map.isVideoTexture) state.films.add(map);
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));

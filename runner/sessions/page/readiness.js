@@ -38,10 +38,11 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
     scene.centerAll();
     for (const store of react.stores()) order.arrange(store.scene);
   });
+  if (react.unfinished()) pending.push("what was centred"); // it was told so just now
   // What an element has said on the console, or thrown where nobody caught it, tells why it is not there.
   const contribs = scripts.of(react.contribs());
   waiting.push(...contribs.waiting);
   const wrong = [...faults.thrown, ...react.lost(faults.last), ...errors, ...failures, ...contribs.failed];
   if (waiting.length && !wrong.length && faults.said.length) wrong.push(`${waiting.join(", ")}: ${faults.said.join("; ")}`);
-  return { pending: [...waiting, ...scene.unfinished()], wrong };
+  return { pending: [...pending, ...waiting, ...scene.unfinished()], wrong };
 }

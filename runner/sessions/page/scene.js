@@ -23,6 +23,7 @@ export class Scene {
   /** How many timers have ended. */ #timers = 0;
   /** As of which they were last seen to be under way. */ #splatsTimer = -Infinity;
   /** Which of them had splats to draw in the last drawing. @type {Map<any, boolean>} */ #drawn = new Map();
+  /** What was told of the size of what is centred, by its group. @type {WeakMap<any, string>} */ #sizes = new WeakMap();
   /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
 
   /**
@@ -133,10 +134,17 @@ export class Scene {
     if (scene) this.#splatScenes.set(scene, { commits, splats });
     return splats;
   }
-  /** Centre what is to be; what it holds is there by now. */
+  /** Centre what is to be; what it holds is there by now. A stage puts its lights by what it is told of that. */
   centerAll() {
     const { THREE } = /** @type {any} */ (globalThis);
-    if (THREE) for (const { props, outer } of this.#react.centers()) center(THREE, props, outer);
+    if (THREE) for (const { props, outer } of this.#react.centers()) {
+      const measured = center(THREE, props, outer);
+      if (!measured || !props.onCentered) continue;
+      const size = [measured.width, measured.height, measured.depth].join();
+      if (this.#sizes.get(outer) === size) continue;
+      this.#sizes.set(outer, size);
+      props.onCentered(measured);
+    }
   }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
