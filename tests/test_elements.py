@@ -64,7 +64,18 @@ SHOW["video"] = lambda: VideoPlane(key="it", src="/nope.mp4")
 SHOW["depth"] = lambda: InPlaceDepthPointCloud(key="it", depth="/nope.png")
 SHOW["library"] = lambda: ContribLoader(key="it", url="/nope.js", library="nope")
 SHOW["thrown"] = lambda: CameraHelper(key="it")
+SHOW["color"] = lambda: Sphere(key="it", material={"color": "bleu"})
+SHOW["shader"] = lambda: Mesh(tagged("sphereGeometry", "g"), tagged("shaderMaterial", "m", fragmentShader="oops"), key="it")
 SHOW["good"] = lambda: Sphere(key="it")
+
+def tagged(tag, key, **props):
+    made = SceneElement(key=key, **props)
+    made.tag = tag
+    return made
+def Mesh(*children, key):
+    made = SceneElement(*children, key=key)
+    made.tag = "mesh"
+    return made
 """
 
 # Two runs are looked at by all.
@@ -153,6 +164,12 @@ def test_what_cannot_be_loaded_tells_its_url_at_once(missing, key, url):
     job = missing[key]
     assert job["status"] == "failed" and url in job["error"], job
     assert job["end_ts"] - job["grab_ts"] < 15
+
+
+@pytest.mark.parametrize(("key", "reason"), [("color", "Unknown color bleu"), ("shader", "Shader Error")])
+def test_what_three_js_draws_otherwise_than_it_was_told_is_refused(missing, key, reason):
+    """It only remarks on a colour that it does not know, or a shader that does not compile, and draws on."""
+    assert missing[key]["status"] == "failed" and reason in missing[key]["error"], missing[key]
 
 
 def test_a_kind_that_would_come_out_wrong_is_refused(missing):

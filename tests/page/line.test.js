@@ -7,7 +7,7 @@ import { CAMERA_LIMIT_MS, LOAD_LIMIT_MS, LOST, Line, START_LIMIT_MS } from "../.
 function world(more = {}, dead = "") {
   const turns = [], told = [], delivered = [], aimed = [];
   const it = {
-    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, stirs: 0, lacking: 0, unrest: 0, settled: [], fault: "", isRendered: true,
+    clock: 1000, lack: { pending: [], wrong: [] }, loading: 0, count: 0, subscribers: 2, readings: [true], isRead: true, stirs: 0, lacking: 0, unrest: 0, settled: [], fault: "", wrong: "", isRendered: true,
     turns, told, delivered, aimed,
     /** All turns that are due, and those that they ask for. */
     settle() { while (turns.length) turns.shift()(); },
@@ -23,6 +23,7 @@ function world(more = {}, dead = "") {
     isStirred: () => it.stirs-- > 0,
     isIncomplete: () => { if (it.lacking > 0) it.clock += 1000; return it.lacking-- > 0; },
     fault: () => it.fault,
+    wrong: () => it.wrong,
     changes: () => it.count,
     deliver: (messages, then) => {
       if (!it.isRead) return false;
@@ -287,4 +288,12 @@ test("what is to be rendered first is, before the client sees what comes next", 
   it.change();
   it.settle();
   assert.deepEqual(it.delivered.map((some) => some[0][0]), [1, 2, 3]);
+});
+
+test("a picture that was drawn otherwise than it was told is not sent, and refused", () => {
+  const it = heard({ wrong: "THREE.WebGLProgram: Shader Error" });
+  request(it, "r");
+  it.settle();
+  assert.deepEqual(it.told.map(({ type, reply, reason }) => [type, reply, reason]), [["refused", "r", "THREE.WebGLProgram: Shader Error"]]);
+  assert.equal(it.line.send((text) => text === "r"), false);
 });

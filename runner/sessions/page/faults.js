@@ -2,10 +2,13 @@
 // said on the console. They explain why something is not in the picture.
 
 const MOST = 5, LONGEST = 300;
+// What three.js only remarks on, and then draws something else than it was told: the colour that was there before,
+// an object without its material, a texture too few.
+const DRAWN_WRONG = /^(THREE\.)+(Color: (Unknown color|Invalid hex color)|WebGLProgram: Shader Error|WebGLTextures: Trying to use)/;
 
 export class Faults {
   /** Since forget(). @type {string[]} */ said = [];
-  /** What elements threw in a frame; taken by whoever tells of it. @type {string[]} */ thrown = [];
+  /** What elements threw in a frame, and what will be drawn wrong: no picture of this page is right. @type {string[]} */ thrown = [];
   /** The last error that nobody caught. */ last = "";
   /** Since when something has been seen to have failed; 0: it has not. */ sinceFailure = 0;
   #onChange;
@@ -25,6 +28,15 @@ export class Faults {
       if (said.some((part) => part instanceof Error)) note(said.map(textOf).join(" "));
       realError.apply(this, said);
     };
+    // Both: of some versions the one tells of these, of some the other.
+    for (const kind of /** @type {const} */ (["warn", "error"])) {
+      const real = window.console[kind];
+      window.console[kind] = (/** @type {any[]} */ ...said) => {
+        const text = typeof said[0] === "string" && DRAWN_WRONG.test(said[0]) ? said.map(textOf).join(" ").slice(0, LONGEST) : "";
+        if (text && this.thrown.length < MOST && !this.thrown.includes(text)) this.thrown.push(text);
+        real.apply(window.console, said);
+      };
+    }
   }
   /** What was said before has been dealt with. */
   forget() { this.said = []; }

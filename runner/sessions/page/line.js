@@ -11,6 +11,7 @@
  * @property {() => boolean} isStirred whether the drawing of a picture has begun what is to change it
  * @property {() => boolean} isIncomplete whether the drawing of a picture has left out what only drawing can bring
  * @property {() => string} fault why a camera may not have answered, since expose()
+ * @property {() => string} wrong what was drawn otherwise than it was told
  * @property {() => number} changes a count that rises with whatever may make a picture ready
  * @property {(seed: number) => void} begin what comes next is of the job with that seed
  * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
@@ -233,11 +234,15 @@ export class Line {
       else if (readings.length) {
         const isIncomplete = this.#world.isIncomplete(), isStirred = this.#world.isStirred();
         const mayWait = this.#world.now() - this.#since < grab.wait_s * 1000;
-        if (isIncomplete && !mayWait) {
+        if (this.#world.wrong()) {
+          this.#drop(grab);
+          this.#queue.shift();
+          this.#refuse(grab, this.#world.wrong());
+        } else if (isIncomplete && !mayWait) {
           this.#queue.shift();
           this.#refuse(grab, `not drawn after ${grab.wait_s} s: splats`);
         } else if (isIncomplete || (isStirred && ++this.#tries < MOST_TRIES)) {
-          this.#dropped.set(grab.reply, (this.#dropped.get(grab.reply) || 0) + 1);
+          this.#drop(grab);
           this.#isStill = false;
         } else {
           this.#queue.shift();
@@ -253,6 +258,8 @@ export class Line {
       this.step();
     });
   }
+  /** The client will send a picture that must not be sent. @param {Grab} grab */
+  #drop(grab) { this.#dropped.set(grab.reply, (this.#dropped.get(grab.reply) || 0) + 1); }
   /** @param {Grab | Ready} request @param {string} reason */
   #refuse(request, reason, is_lost = false) {
     this.#since = this.#tries = 0;

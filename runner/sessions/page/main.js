@@ -80,6 +80,7 @@ function inject(window) {
           return frames.settle(isStirred);
         },
         fault: () => faults.said.join("; "),
+        wrong: () => faults.thrown.join("; "),
         loads: () => loads.count,
         isRendered: () => !react.unfinished(),
         changes: () => changes,
