@@ -65,16 +65,13 @@ SHOW["depth"] = lambda: InPlaceDepthPointCloud(key="it", depth="/nope.png")
 SHOW["library"] = lambda: ContribLoader(key="it", url="/nope.js", library="nope")
 SHOW["thrown"] = lambda: CameraHelper(key="it")
 SHOW["color"] = lambda: Sphere(key="it", material={"color": "bleu"})
-SHOW["shader"] = lambda: Mesh(tagged("sphereGeometry", "g"), tagged("shaderMaterial", "m", fragmentShader="oops"), key="it")
+SHOW["shader"] = lambda: tagged(
+    "mesh", "it", tagged("sphereGeometry", "g"), tagged("shaderMaterial", "m", fragmentShader="oops"))
 SHOW["good"] = lambda: Sphere(key="it")
 
-def tagged(tag, key, **props):
-    made = SceneElement(key=key, **props)
+def tagged(tag, key, *children, **props):
+    made = SceneElement(*children, key=key, **props)
     made.tag = tag
-    return made
-def Mesh(*children, key):
-    made = SceneElement(*children, key=key)
-    made.tag = "mesh"
     return made
 """
 
