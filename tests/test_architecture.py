@@ -159,6 +159,7 @@ WINGS: dict[str, list[str]] = {
         "try_out",
         "take_out",
         "doctor",
+        "pages",
         "group",
     ],
 }

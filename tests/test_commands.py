@@ -120,7 +120,7 @@ def test_a_password_is_never_told(postgres_database_url):
 def test_every_command_that_is_named_is_there():
     """Messages and documentation name no verb that has gone, or has not come yet."""
     root = Path(runner.__file__).parents[1]
-    for path in [*root.glob("runner/**/*.py"), root / "README.md"]:
+    for path in [*root.glob("runner/**/*.py"), *root.glob("runner/docs/*.md"), root / "README.md"]:
         for verb in re.findall(r"[`']runner ([a-z]+)\b", path.read_text()):
             assert verb in main.commands, f"{path}: runner {verb}"
 

@@ -1,7 +1,8 @@
-"""The README tells what is: its commands run, its reference is the commands' own, its diagram is the store's."""
+"""README and pages tell what is: commands run, references are the code's own, the diagram is the store's."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.machinery
 import importlib.util
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from runner.cli import main
 from runner.job import Finished, Outcome, Policy
@@ -20,29 +22,70 @@ from runner.machine import this_process
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {page.stem: page.read_text() for page in sorted((ROOT / "runner" / "docs").glob("*.md"))}
 
 
-def shell_blocks() -> list[str]:
-    return re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(kind: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_every_command_is_in_the_readme_with_help_and_an_example():
-    """The reference in the README is what the commands say of themselves."""
-    path = str(ROOT / "scripts" / "write_command_reference")
-    loader = importlib.machinery.SourceFileLoader("write_command_reference", path)
-    script = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    loader.exec_module(script)
-    block = script.BLOCK.search(README)[2]
-    assert block == script.reference(), "run scripts/write_command_reference"
+def script(name: str):
+    """The script of that name, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / "scripts" / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_every_command_is_in_the_reference_with_help_and_an_example():
+    """The reference of commands is what they say of themselves."""
+    writer = script("write_command_reference")
+    block = writer.BLOCK.search(PAGES["commands"])[2]
+    assert block == writer.reference(), "run scripts/write_command_reference"
     for name, command in main.commands.items():
         assert f"Example: runner {name}" in command.help
         assert all(param.help for param in command.params if param.param_type_name == "option")
 
 
-def test_the_first_example_is_the_file_that_init_writes():
-    """What a reader copies from the README is what is shipped, and what the tests render."""
-    shipped = (ROOT / "runner" / "campaign" / "examples" / "orbit.py").read_text()
-    assert re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)[1] == shipped
+def test_what_can_be_called_is_told_by_its_docstrings():
+    """The page is written by a script, and up to date."""
+    assert PAGES["api"] == script("write_api_reference").reference(), "run scripts/write_api_reference"
+
+
+def test_each_page_is_printed_by_help_and_linked_from_the_readme():
+    """Whoever has the package has its pages; a topic that there is not is told with those that there are."""
+    for topic, text in PAGES.items():
+        assert CliRunner().invoke(main, ["help", topic]).stdout == text
+        assert f"(runner/docs/{topic}.md)" in README
+    listed = CliRunner().invoke(main, ["help"]).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == list(PAGES)
+    unknown = CliRunner().invoke(main, ["help", "framse"])
+    assert unknown.exit_code == 2 and "may be frames" in unknown.output
+    assert "--halt SHARE" in CliRunner().invoke(main, ["help", "run"]).stdout
+
+
+def test_links_lead_somewhere():
+    """In the README and on each page."""
+    for folder, text in [(ROOT, README), *((ROOT / "runner" / "docs", text) for text in PAGES.values())]:
+        for target in re.findall(r"\]\(([^)#]+)", text):
+            assert target.startswith("https://") or (folder / target).exists(), target
+
+
+def test_what_stands_in_python_is_python():
+    """Each block can be compiled."""
+    for text in [README, *PAGES.values()]:
+        for block in blocks("python", text):
+            compile(block, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_troubles_have_the_words_that_are_printed():
+    """Each heading can be found by what somebody has on the screen."""
+    source = "\n".join(
+        path.read_text() for path in (ROOT / "runner").rglob("*") if path.suffix in (".py", ".js")
+    )
+    for heading in re.findall(r"^## (.*)$", PAGES["troubleshooting"], re.MULTILINE):
+        for words in heading.split("…"):
+            assert words.strip() in source, heading
 
 
 def moves_of(store) -> set[tuple[str, str, str]]:
@@ -94,10 +137,10 @@ def moves_of(store) -> set[tuple[str, str, str]]:
 
 def test_the_diagram_shows_the_stores_moves(sqlite_store):
     """Each arrow is what the rows show of a move, from where to where; each move has a line that says who makes it."""
-    arrows = re.findall(r"^    (\S+) --> (\S+): (.*)$", README, re.MULTILINE)
+    arrows = re.findall(r"^    (\S+) --> (\S+): (.*)$", PAGES["design"], re.MULTILINE)
     drawn = {(before, after, move) for before, after, moves in arrows for move in moves.split(", ")}
     assert drawn == moves_of(sqlite_store)
-    life = README.split("## A job's life")[1].split("## ")[0]
+    life = PAGES["design"].split("## A job's life")[1].split("## ")[0]
     lines = [
         [cell.strip() for cell in line.split("|")] for line in life.splitlines() if line.startswith("| ")
     ]
@@ -116,44 +159,74 @@ def test_the_changelog_names_the_version():
 
 def test_nothing_names_a_machine():
     """No absolute path of a machine stands in what is shipped."""
-    for path in [*ROOT.glob("runner/**/*.py"), *ROOT.glob("scripts/*"), ROOT / "README.md"]:
+    for path in [
+        *ROOT.glob("runner/**/*.py"),
+        *ROOT.glob("scripts/*"),
+        *ROOT.glob("runner/docs/*.md"),
+        ROOT / "README.md",
+    ]:
         if path.is_file():
             assert not re.search(r"(?<![\w$.])/(root|home|work)/", path.read_text()), path
 
 
+def shape(line: str, folder: Path) -> str:
+    """A line of output without what is another each time."""
+    line = (
+        line.replace(f"{folder}/", "")
+        .replace(f" --db {folder / 'runner.db'}", "")
+        .replace(" --db runner.db", "")
+    )
+    return re.sub(r"\d[\d.,:TZ-]*( (ms|s|min|h)\b)?", "N", line).rstrip()
+
+
 @pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
-def test_the_readmes_commands_run_in_a_fresh_copy(tmp_path):
-    """scripts/demo twice, and then the quick start, as a new user would type them; no C compiler is needed."""
+def test_the_first_hour_in_a_fresh_copy(tmp_path):
+    """The demo, and the README's commands and campaign, typed by a newcomer, print what it shows; no C compiler."""
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout.split("\0")  # fmt: skip
-    clone = tmp_path / "clone"
+    clone, folder = tmp_path / "clone", tmp_path / "hour"
     for name in filter(None, files):
         if (ROOT / name).exists():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clone / name)
-    two_commands, quick_start = shell_blocks()
-    assert two_commands.split() == ["scripts/demo", "scripts/test"]
+    folder.mkdir()
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment |= {"CC": "/bin/false", "PATH": f"{clone}/.venv/bin:{os.environ['PATH']}"}
 
-    def shell(script):
+    def shell(script, cwd=folder):
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=clone, env=environment, capture_output=True, text=True, timeout=600,
+            ["bash", "-uo", "pipefail", "-c", script],
+            cwd=cwd, env=environment, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
 
-    first = shell("scripts/demo")
+    first = shell("scripts/demo", clone)
     assert first.returncode == 0, first.stderr
     assert "all 60 jobs are done" in first.stdout and "contact_sheet.jpg" in first.stdout
-    again = shell("scripts/demo")
+    again = shell("scripts/demo", clone)
     assert again.returncode == 0 and "60 done, 0 failed, 0 left" in again.stderr
-    quick = shell(quick_start)
+    two_commands, install, _ = blocks("sh")
+    assert shell(install, clone).returncode == 0
+    quick = shell(two_commands)
     assert quick.returncode == 0, quick.stderr
-    assert "orbit: all 36 jobs are done" in quick.stdout
-    pictures = [path.read_bytes() for path in clone.glob("results/orbit/jobs/*/*/rgb.jpg")]
+    pictures = [path.read_bytes() for path in folder.glob("results/orbit/jobs/*/*/rgb.jpg")]
     assert len(set(pictures)) == len(pictures) == 36
-    wheel_files = shell("pip show -f runner | grep -c schema.sql; pip check").stdout
-    assert wheel_files.startswith("1")
+    (folder / "places.csv").write_text(blocks("csv")[0])
+    (folder / "turntable.py").write_text(blocks("python")[0])
+    printed, shown = [quick.stdout, quick.stderr], []
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, expected = part.partition("\n")
+            if "orbit" in command or "Killed" in expected:
+                continue
+            if "--update" in command:
+                (folder / "places.csv").write_text(blocks("csv")[0].rstrip("\n") + "1\n")
+            end = shell(command)
+            printed += [end.stdout, end.stderr]
+            shown += [line for line in expected.splitlines() if line]
+    lines = {shape(line, folder) for text in printed for line in text.splitlines()}
+    assert [line for line in shown if shape(line, folder) not in lines] == [], lines
+    wheel_files = shell("pip show -f runner | grep -c 'schema.sql\\|docs/frames.md'; pip check").stdout
+    assert wheel_files.startswith("2")

@@ -51,9 +51,9 @@ class Campaign:
 
     Three decorated functions make it whole:
 
-    @campaign.jobs      () → iterable of params (dict), of pairs (key, params), or of Job
-    @campaign.scene     () → a Vuer scene, with which each job begins
-    @campaign.render    async (session, job) → None; called for each job
+        @campaign.jobs      () → iterable of params (dict), of pairs (key, params), or of Job
+        @campaign.scene     () → a Vuer scene, with which each job begins
+        @campaign.render    async (session, job) → None; called for each job
 
     jobs and scene may take keyword arguments with defaults: `runner run FILE --set name=value`
     fills them in, made what the annotation or the default is: a number, true or false, a path, JSON, text.

@@ -17,6 +17,7 @@ from runner.cli.explain import explain
 from runner.cli.jobs import list_jobs
 from runner.cli.look import log, report, verify
 from runner.cli.operate import cancel, pause, resume, retry
+from runner.cli.pages import help_on
 from runner.cli.render import demo, init, run
 from runner.cli.status import status
 from runner.cli.take_out import export
@@ -60,6 +61,8 @@ _MEANT = {
     "unpause": "resume",
     "abort": "cancel",
     "check": "verify",
+    "docs": "help",
+    "man": "help",
 }
 
 
@@ -159,3 +162,4 @@ main.add_family("Try", preview, bench)
 main.add_family("Look", status, report, list_jobs, explain, verify, log, doctor)
 main.add_family("Operate", pause, resume, cancel, retry)
 main.add_family("Take out", export)
+main.add_family("Read", help_on)

@@ -168,7 +168,7 @@ class RenderJob:
         """Keep metrics for this job's record: numbers, strings, booleans or None, by name.
 
         A metric of a param's name and value is that param; of another value it is found as metrics/NAME,
-        as is one that has the name of a column (see the README). Raises ArtifactError for other values.
+        as is one that has the name of a column (see `runner help results`). Raises ArtifactError for other values.
         """
         self._check("job.log")
         plain = {name: self._plain(name, value) for name, value in metrics.items()}

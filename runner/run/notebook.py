@@ -40,8 +40,10 @@ def run(
 ) -> Summary:
     """Do what `runner run` does, and return what the report says of the campaign.
 
-    campaign: its file, or the Campaign that was imported from it. settings: what --set fills in. database,
-    results: beside the file, unless they are given. options: further ones of runner.run.RunOptions.
+    campaign: its file, or the Campaign that was imported from it.
+    settings: what --set fills in.
+    database, results: beside the file, unless they are given.
+    options: further ones of runner.run.RunOptions.
 
     A browser works in processes of its own, which read the file: a campaign of a notebook's cell is refused. An
     interrupt hands back what is in flight, and is raised once that is done. Raises RunnerError as the command

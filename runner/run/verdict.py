@@ -15,7 +15,7 @@ __all__ = ["AttemptEnd", "Move", "Verb", "verdict"]
 
 
 class Verb(str, Enum):
-    """What becomes of the job: see the state diagram in README.md."""
+    """What becomes of the job: see the state diagram in runner/docs/design.md."""
 
     COMPLETE = "complete"
     RELEASE = "release"

@@ -1,6 +1,6 @@
 """The moves of jobs, each within a transaction that is open: what a claim, and the end of an attempt, change.
 
-The moves (see the state diagram in README.md) are claim, complete, release, fail, reclaim, retry and
+The moves (see the state diagram in runner/docs/design.md) are claim, complete, release, fail, reclaim, retry and
 requeue. A move out of in_progress is guarded by id, worker, attempt and status: where no row changes,
 the lease is lost, LeaseLost is raised, and the whole transaction is undone.
 """
