@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import FrameError
+from runner.reasons import one_line
 
 if TYPE_CHECKING:
     from runner.arrays import Depth, Pixels
@@ -33,8 +34,9 @@ class Frame:
     width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
     suspicion: why the picture may be wrong though it is whole; empty for most.
     size: (width, height) that was asked for, which is looked at before anything is decoded; None takes any.
-    Raises FrameError when the bytes are not a whole JPEG, PNG, WebP or raw picture of that size, and when
-    the depth that belongs to it is not there or of another size.
+    format: 'jpeg', 'png', 'webp' or 'raw', which was asked for; None takes any.
+    Raises FrameError when the bytes are not a whole picture of that size and format, and when the depth that
+    belongs to it is not there or of another size.
     """
 
     def __init__(
@@ -43,33 +45,40 @@ class Frame:
         depth: bytes | None = None,
         depth_range: tuple[float, float] | None = None,
         size: tuple[int, int] | None = None,
+        format: str | None = None,
     ):
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         self.data = FrameBytes(data)
         try:
-            if self.data[:4] == _RAW_MAGIC:
+            if self.data[:4] == _RAW_MAGIC and format in (None, "raw"):
                 _refuse_other_size(_raw_size(self.data), size)
                 self.kind, image = RAW, _raw_image(self.data)
             else:
                 if self.data[8:12] == b"WEBP":
                     # Pillow makes room for all pixels when it opens one.
                     _refuse_other_size(_webp_size(self.data), size)
-                image = Image.open(io.BytesIO(self.data), formats=tuple(_KINDS))
+                formats = [kind for kind in _KINDS if format in (None, kind.lower())]
+                image = Image.open(io.BytesIO(self.data), formats=formats)
                 _refuse_other_size(image.size, size)
                 image_format = str(image.format)
                 self.kind = _KINDS[image_format]
                 _refuse_cut_off(self.data, image_format)
                 image.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except FrameError:
+            raise
+        except Exception as error:
+            # What Pillow makes of damaged bytes may raise anything.
+            asked = "" if format is None else f" in the format {format}"
+            why = "" if isinstance(error, UnidentifiedImageError) else f" ({one_line(str(error))})"
             raise FrameError(
-                f"the browser sent {len(self.data)} bytes that are not a whole picture ({error})"
+                f"the browser sent {len(self.data)} bytes that are not a whole picture{asked}{why}"
             ) from None
         if depth_range is not None:
             _refuse_other_depth(depth, image.size)
         self.width, self.height = image.size
         self._image = image
-        self._depth, self._depth_range = depth, depth_range
+        self._depth, self._depth_range = depth if depth_range else None, depth_range
         if "A" in image.getbands() and image.getchannel("A").getextrema() == (255, 255):
             self._image = image = image.convert("RGB")
         is_blank = _may_be_blank(image) and all(high - low <= _BLANK_LEVELS for low, high in _ranges(image))
@@ -156,6 +165,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8L":
         bits = number(data[21:25], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind != b"VP8 ":
+        raise ValueError(f"a WebP that begins with {kind!r}")
     return number(data[26:28], "little") & 0x3FFF, number(data[28:30], "little") & 0x3FFF
 
 
@@ -181,6 +192,8 @@ def _raw_image(data: bytes) -> Any:
     from PIL import Image
 
     width, height = _raw_size(data)
+    if data[:4] != _RAW_MAGIC:
+        raise ValueError("no bare pixels")
     if len(data) != 12 + 4 * width * height:
         raise ValueError(f"{width}x{height} pixels need {12 + 4 * width * height} bytes")
     # Opaque by the client's own rendering.

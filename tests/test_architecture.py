@@ -102,6 +102,7 @@ WINGS: dict[str, list[str]] = {
         "session",
         "view",
         "script",
+        "door",
         "server",
     ],
     "run": [

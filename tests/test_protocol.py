@@ -36,11 +36,17 @@ def test_messages_go_as_they_are_named():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "{}", '{"type": "grab"}', '{"type": "refused"}', '{"type": []}']
+    "text", ["", "null", "[]", "{}", '{"type": "refused"}', '{"type": []}', "[" * 60_000]
 )
 def test_what_makes_no_sense_is_no_message(text):
-    """A broken tab must not end its session."""
-    assert decode(text) is None
+    """A tab that says so is broken."""
+    with pytest.raises(ValueError):
+        decode(text)
+
+
+def test_a_kind_that_is_not_known_is_passed_over():
+    """A page of another version may say more."""
+    assert decode('{"type": "grab"}') is None
 
 
 def test_the_pages_modules_are_one_script(tmp_path):

@@ -129,7 +129,7 @@ def test_what_the_page_refuses_fails_with_its_reason():
 
 
 def test_replies_are_matched_by_their_request():
-    """A late reply to an older request is nobody's picture; nor is a message that makes no sense."""
+    """A late reply to an older request is nobody's picture; nor is a message of a kind that is not known."""
 
     async def render(session):
         with pytest.raises(asyncio.TimeoutError):
@@ -140,9 +140,8 @@ def test_replies_are_matched_by_their_request():
         late = (await tab.until_grab())[-1]
         request = (await tab.until_grab())[-1]
         await tab.answer(late, {"frame": picture("PNG")})
-        await tab.websocket.send_bytes(b"\xc1 no msgpack")
-        await tab.websocket.send_bytes(msgpack.packb([1, 2]))
-        await tab.websocket.send_str("no json")
+        await tab.websocket.send_bytes(msgpack.packb({"etype": "CAMERA_MOVE", "value": [1, 2]}))
+        await tab.say({"type": "of another version"})
         await tab.answer(request, {"frame": picture("JPEG")})
 
     assert with_tab(render, play).kind == "image/jpeg"
@@ -289,7 +288,7 @@ def test_it_listens_on_loopback_only():
     """Other machines cannot reach it unless --host lets them."""
 
     async def play(server, client):
-        return {address[0] for address in server._runner.addresses}
+        return {address[0] for address in server.addresses}
 
     addresses = with_server(play)
     assert addresses and addresses <= {"127.0.0.1", "::1"}

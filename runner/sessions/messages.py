@@ -13,6 +13,9 @@ from runner.sessions.cameras import BRANCHES
 
 __all__ = ["nodes_of", "packed", "plain_message", "unpacked"]
 
+# A byte can stand for a whole list. The client's own messages have some ten of sixteen items.
+_MOST_CONTAINERS, _LONGEST_CONTAINER = 256, 2048
+
 
 def plain_message(event: ServerEvent) -> dict[str, Any]:
     """The event as it is sent; with elements that were given as dicts copied, for they may be changed later."""
@@ -47,12 +50,22 @@ def packed(message: dict[str, Any]) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
-    """A message of the client; empty when it makes no sense: a broken tab must not end its session's loop."""
+    """A message of the client. Raises ValueError where it is none, or larger unpacked than any of the client's is."""
+    left = iter(range(_MOST_CONTAINERS))
+
+    def counted(value: Any) -> Any:
+        if next(left, None) is None:
+            raise ValueError(f"more than {_MOST_CONTAINERS} lists and maps")
+        return value
+
+    limits = {"max_array_len": _LONGEST_CONTAINER, "max_map_len": _LONGEST_CONTAINER}
     try:
-        event = msgpack.unpackb(data, raw=False)
-    except (ValueError, msgpack.UnpackException):
-        return {}
-    return event if isinstance(event, dict) else {}
+        event = msgpack.unpackb(data, raw=False, object_hook=counted, list_hook=counted, **limits)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueError(f"no MessagePack ({error})") from None
+    if not isinstance(event, dict):
+        raise ValueError(f"a {type(event).__name__} in place of a map")
+    return event
 
 
 def _given_nodes(data: Any) -> Iterable[Any]:

@@ -17,6 +17,7 @@ __all__ = [
     "FROM_PAGE",
     "KNOWN_VERSIONS",
     "LARGEST_MESSAGE_BYTES",
+    "LARGEST_TEXT",
     "PARCEL",
     "TO_PAGE",
     "Begin",
@@ -40,6 +41,8 @@ FENCE = "__fence"
 FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"}
 # What a browser may send at once: a picture of 8192x8192 pixels as a PNG, but not bare.
 LARGEST_MESSAGE_BYTES = 1 << 28
+# Characters of what the page script says at once; it cuts its reasons.
+LARGEST_TEXT = 1 << 16
 # The first byte of several messages that are sent as one; MessagePack has no use for it.
 PARCEL = 0xC1
 # The parts of the client that this was tried with.
@@ -136,6 +139,8 @@ Message = Grab | Ready | Render | Begin | Bye | Hello | IsReady | Refused
 TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Begin, Bye)
 FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused)
 _KINDS = {kind.type: kind for kind in FROM_PAGE}
+# By how they are written above.
+_TYPES: dict[str, type] = {"str": str, "bool": bool, "Mapping[str, str]": dict}
 
 
 def encode(message: Message) -> str:
@@ -171,11 +176,23 @@ def parted(message: bytes | str) -> list[bytes | str]:
 
 
 def decode(text: str) -> Message | None:
-    """What the page says; None where it makes no sense."""
+    """What the page says; None where it is of a kind that is not known. Raises ValueError where it makes no sense."""
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(f"a text of {len(text):,} characters")
     try:
         said = json.loads(text)
-        kind = _KINDS[said.pop("type")]
-        known = {part.name for part in fields(kind)}
-        return kind(**{name: value for name, value in said.items() if name in known})
-    except (ValueError, TypeError, AttributeError, LookupError):
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"no JSON ({error})") from None
+    if not isinstance(said, dict) or not isinstance(said.get("type"), str):
+        raise ValueError("JSON that is no object with a type")
+    kind = _KINDS.get(said["type"])
+    if kind is None:
         return None
+    given = {part.name: said[part.name] for part in fields(kind) if part.name in said}
+    for part in fields(kind):
+        if part.name in given and not isinstance(given[part.name], _TYPES[str(part.type)]):
+            raise ValueError(f"{kind.type} with a {type(given[part.name]).__name__} as {part.name}")
+    try:
+        return kind(**given)
+    except TypeError:
+        raise ValueError(f"{kind.type} without all that belongs to it") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ import vuer
 from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
-from runner.machine import no_such_address
+from runner.errors import UsageError
+from runner.reasons import error_line, one_line
+from runner.sessions.door import Door, Visitor
 from runner.sessions.messages import unpacked
 from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
 from runner.sessions.script import page_script
@@ -33,6 +36,11 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
 
+# A browser that is done with a connection keeps it for its next request.
+_KEPT_S = 15.0
+# What aiohttp tells of strangers' mistakes is nobody's concern, and has no end.
+_quiet = logging.getLogger(f"{__name__}.strangers")
+_quiet.disabled = True
 
 # Nothing is kept by the browser, whose cache would only grow; a page that is opened from there has no rights.
 _ASSET_HEADERS = {
@@ -49,7 +57,7 @@ class Server:
     host: an address of this machine; anything but loopback lets other machines in, with the token.
     port: 0 takes a free one.
     assets: whose files are given out as well, each under the URL that it makes for them.
-    token: who has it is let in; '' makes one.
+    token: who has it is let in; '' makes one. say: takes a line for people.
     """
 
     def __init__(
@@ -59,14 +67,17 @@ class Server:
         port: int = 0,
         assets: AssetFolder | None = None,
         token: str = "",
+        say: Callable[[str], None] = lambda line: None,
     ):
         self.host, self.port = host, port
         self.token = token or secrets.token_urlsafe(24)
         self.sessions: set[Session] = set()
-        self._work, self._assets = work, assets
+        self._work, self._assets, self._say = work, assets, say
         self._owners: dict[str, TabOwner] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
+        self._door: Door | None = None
+        self._has_told_full = False
         self._files = {
             f"/{file.relative_to(_CLIENT).as_posix()}": file for file in _CLIENT.rglob("*") if file.is_file()
         }
@@ -79,21 +90,31 @@ class Server:
         """Start to listen. Raises UsageError where the address cannot be had."""
         app = web.Application()
         app.router.add_get("/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_quiet, shutdown_timeout=1.0, keepalive_timeout=_KEPT_S
+        )
         await self._runner.setup()
+        assert self._runner.server is not None
+        self._door = Door(self._runner.server, self._say)
         try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
-        except OSError as error:
+            await self._door.open(self.host, self.port, None)
+        except UsageError:
             await self._runner.cleanup()
-            raise no_such_address(self.host, self.port, error) from None
-        self.port = self._runner.addresses[0][1]
+            raise
+        self.port = self.addresses[0][1]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens."""
+        return self._door.addresses if self._door else []
 
     async def stop(self) -> None:
         """Close all tabs and stop to listen."""
         for session in list(self.sessions):
             session.is_spoiled = False
             await session.disconnect("the run ended")
-        if self._runner:
+        if self._door and self._runner:
+            self._door.close()
             await self._runner.cleanup()
 
     def link(self, name: str = "", owner: TabOwner = PERSON) -> str:
@@ -120,9 +141,25 @@ class Server:
             await self._arrival.wait()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        self._refuse_strangers(request)
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self._connect(request)
+        visitor, door = _visitor_of(request), self._door
+        if door is None or visitor is None:
+            raise web.HTTPServiceUnavailable()
+        door.has_asked(visitor)
+        try:
+            self._refuse_strangers(request)
+            if request.headers.get("Upgrade", "").lower() == "websocket":
+                return await self._connect(request, door, visitor)
+            return await self._give(request)
+        except (web.HTTPException, OSError):
+            raise
+        except Exception as error:
+            self._say(
+                f"the server failed at a request for {one_line(request.path, 100)}: {error_line(error)}"
+            )
+            raise
+
+    async def _give(self, request: web.Request) -> web.StreamResponse:
+        """The page, a file of the client's, or an asset."""
         if request.path == "/":
             return web.Response(
                 text=self._page, content_type="text/html", headers={"Cache-Control": "no-store"}
@@ -140,40 +177,60 @@ class Server:
     def _refuse_strangers(self, request: web.Request) -> None:
         """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _place_of(origin) != request.host:
             raise web.HTTPForbidden(text="another origin")
         own = {f"{name}:{self.port}" for name in ("localhost", "127.0.0.1", "[::1]")}
         if self.host in _LOOPBACK and request.host not in own:
             raise web.HTTPForbidden(text="another host")
 
-    async def _connect(self, request: web.Request) -> web.WebSocketResponse:
+    async def _connect(self, request: web.Request, door: Door, visitor: Visitor) -> web.WebSocketResponse:
         token = request.query.get("token", "")
-        if not hmac.compare_digest(token.encode(), self.token.encode()):
+        if not hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
             raise web.HTTPForbidden(text="the token is missing or of another run")
         tab_id = request.query.get("tab", "")
         owner = self._owners.get(tab_id) if tab_id else PERSON
         if owner is None:
             raise web.HTTPForbidden(text="this tab was replaced")
+        if door.is_full():
+            self._say_full(door.most_tabs)
+            raise web.HTTPServiceUnavailable(text="too many tabs")
+        door.admit(visitor)
         socket = web.WebSocketResponse(max_msg_size=LARGEST_MESSAGE_BYTES, compress=False, heartbeat=20.0)
         await socket.prepare(request)
-        name = request.query.get("name", "")[:100] or f"tab from {request.remote}"
+        name = one_line(request.query.get("name", ""), 100) or f"tab from {request.remote}"
         session = Session(socket, name, owner)
+        visitor.most_bytes = lambda: session.most_bytes
+        visitor.on_overflow = lambda most: session.break_off(
+            f"its page said more than {most:,} bytes at once, and was not asked for so much"
+        )
         self.sessions.add(session)
         tasks = [asyncio.create_task(session.keep_sending())]
         try:
             async for message in socket:
-                if message.type is WSMsgType.BINARY:
-                    session.receive(unpacked(message.data))
-                elif message.type is WSMsgType.TEXT:
-                    hello = session.receive_text(message.data)
-                    self._arrival.set()
-                    if hello and len(tasks) == 1:
-                        tasks.append(asyncio.create_task(self._work_and_close(session)))
+                visitor.taken_in()
+                try:
+                    if message.type is WSMsgType.BINARY:
+                        session.receive(unpacked(message.data))
+                    elif message.type is WSMsgType.TEXT:
+                        hello = session.receive_text(message.data)
+                        self._arrival.set()
+                        if hello and len(tasks) == 1:
+                            tasks.append(asyncio.create_task(self._work_and_close(session)))
+                except ValueError as error:
+                    session.break_off(f"its page said what makes no sense: {one_line(str(error), 200)}")
+                    break
         finally:
             session.close("its tab was closed or its browser ended")
             self.sessions.discard(session)
             await asyncio.gather(*tasks, return_exceptions=True)
         return socket
+
+    def _say_full(self, most: int) -> None:
+        if not self._has_told_full:
+            self._has_told_full = True
+            self._say(
+                f"{most:,} tabs are connected, and no more are let in: let the run open more files (ulimit -n)"
+            )
 
     async def _work_and_close(self, session: Session) -> None:
         try:
@@ -182,3 +239,17 @@ class Server:
             await session.disconnect(
                 "its page is loaded anew" if session.is_spoiled else "there is no more work"
             )
+
+
+def _visitor_of(request: web.Request) -> Visitor | None:
+    """Whose request it is; None where the connection is gone already."""
+    protocol = request.transport.get_protocol() if request.transport is not None else None
+    return protocol if isinstance(protocol, Visitor) else None
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port of an origin; None where it makes no sense."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

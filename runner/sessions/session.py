@@ -17,6 +17,7 @@ from vuer.server import SceneOps
 
 from runner.errors import FrameError, SessionGone
 from runner.frame import Frame
+from runner.reasons import one_line
 from runner.sessions.cameras import Cameras
 from runner.sessions.changes import changes
 from runner.sessions.gate import Gate
@@ -47,6 +48,9 @@ __all__ = ["Session"]
 _DECODED_AT_ONCE_BYTES = 32768
 # What is larger is sent as it is, not copied.
 _LARGEST_PARCEL_BYTES = 65536
+# What a tab may say though nobody has asked for it; the client's own messages have some hundred bytes.
+_MESSAGE_BYTES = 1 << 18
+_MOST_PARTS, _LONGEST_REASON = 16, 2000
 
 
 class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
@@ -69,6 +73,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
     before it can be trusted again. lasting: what a job has changed for as long as the page lives.
     remarks: what a person should know of the scene, by a word that stands for its kind.
+    most_bytes: how much the tab may say at once, by the largest picture that it was asked for.
     late_replies: pictures that came after nobody waited for them any more, and were dropped.
     last_frame: the last picture that came.
     """
@@ -82,6 +87,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.lasting = ""
         self.settle_s = 0.0
         self.late_replies = 0
+        self.most_bytes = _MESSAGE_BYTES
         self.last_frame: Frame | None = None
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.end: asyncio.Future[TabEnd] = asyncio.get_running_loop().create_future()
@@ -264,11 +270,12 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         found = [self._cameras.find(key) for key in keys or (None,)]
         for key in found:
             self._refuse_too_large(key, format)
+        self._expect(found)
         if self.settle_s:
             await self._request([self._picture(key, format, quality) for key in found], wait_s)
             await asyncio.sleep(self.settle_s)
         values = await self._request([self._picture(key, format, quality) for key in found], wait_s)
-        frames = [await self._decoded(key, value) for key, value in zip(found, values)]
+        frames = [await self._decoded(key, format, value) for key, value in zip(found, values)]
         self.last_frame = frames[-1]
         for key, frame in zip(found, frames):
             if frame.data == self._last_data.get(key):
@@ -322,6 +329,15 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                 )
             )
 
+    def _expect(self, keys: list[str]) -> None:
+        """Let the tab say as much as these cameras' pictures take at most, also when they come too late."""
+        # No format makes twice as much of noise as its bare pixels are.
+        factors = (
+            (2 + (self._cameras.depth_range(key) is not None), self._cameras.size(key)) for key in keys
+        )
+        most = sum(factor * 4 * width * height for factor, (width, height) in factors)
+        self.most_bytes = max(self.most_bytes, _MESSAGE_BYTES + most)
+
     def _picture(self, key: str, format: str, quality: float | None) -> tuple[GrabRender, dict[str, Any]]:
         """The client's own request, and what the page script is told of it."""
         options = {} if quality is None else {"quality": quality}
@@ -329,17 +345,19 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         told = {"format": format, "camera": lens, "depth": has_depth}
         return GrabRender(key=self._cameras.inner_key(key), **options), told
 
-    async def _decoded(self, key: str, value: Any) -> Frame:
+    async def _decoded(self, key: str, format: str, value: Any) -> Frame:
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
-        if len(value["frame"]) <= _DECODED_AT_ONCE_BYTES:
-            return self._frame(key, value)
-        return await asyncio.to_thread(self._frame, key, value)
+        width, height = self._cameras.size(key)
+        # A few bytes may be many pixels, in two formats of three.
+        if max(len(value["frame"]), width * height // 8) <= _DECODED_AT_ONCE_BYTES:
+            return self._frame(key, format, value)
+        return await asyncio.to_thread(self._frame, key, format, value)
 
-    def _frame(self, key: str, value: dict[str, Any]) -> Frame:
+    def _frame(self, key: str, format: str, value: dict[str, Any]) -> Frame:
         depth_range, size = self._cameras.depth_range(key), self._cameras.size(key)
         try:
-            return Frame(value["frame"], value.get("depthFrame"), depth_range, size)
+            return Frame(value["frame"], value.get("depthFrame"), depth_range, size, format)
         except FrameError as error:
             raise FrameError(f"camera {key!r}: {error}") from None
 
@@ -382,28 +400,33 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take a message of the client: the reply to one of this session's requests, or something to ignore."""
-        kind: Any = message.get("etype")
+        kind = message.get("etype")
+        if not isinstance(kind, str):
+            return
         reply = self._replies.get(kind)
         if reply is not None and not reply.done():
             reply.set_result(message.get("value"))
-        elif isinstance(kind, str) and kind.startswith("GRAB_RENDER_RESPONSE@"):
+        elif kind.startswith("GRAB_RENDER_RESPONSE@"):
             self.late_replies += 1
 
     def receive_text(self, text: str) -> bool:
-        """Take a message of the page script; True for the one that says that the page is there, refused or not."""
+        """Take a message of the page script; True for the one that says that the page is there, refused or not.
+
+        Raises ValueError for what makes no sense.
+        """
         message = decode(text)
         if isinstance(message, Hello):
-            self.client = dict(message.versions)
-            self.browser, self.renderer = str(message.browser)[:300], str(message.renderer)[:300]
+            versions = list(message.versions.items())[:_MOST_PARTS]
+            self.client = {one_line(name, 100): one_line(str(version), 100) for name, version in versions}
+            self.browser, self.renderer = one_line(message.browser), one_line(message.renderer)
             if not message.ok:
-                self.refused = str(message.reason)
+                self.refused = _reason(message.reason)
                 self.close(self.refused, TabEnd(self.refused))
             return True
         if isinstance(message, (IsReady, Refused)):
             if isinstance(message, Refused) and not message.reply:
                 # Nobody waits for it: what did it has ended.
-                self.is_spoiled = True
-                self.close(message.reason, TabEnd(message.reason))
+                self.break_off(_reason(message.reason))
                 return False
             reply = self._replies.get(message.reply)
             if reply is not None and not reply.done():
@@ -417,11 +440,16 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             # What could not be loaded stays missing for as long as the page lives.
             self.is_spoiled = True
             kind = SessionGone if message.is_lost else FrameError
-            reply.set_exception(kind(str(message.reason)))
+            reply.set_exception(kind(_reason(message.reason)))
 
     def changed_parts(self) -> dict[str, str]:
         """Parts of the page that are of another version than those its script was checked with."""
         return {name: version for name, version in self.client.items() if KNOWN_VERSIONS.get(name) != version}
+
+    def break_off(self, reason: str) -> None:
+        """The page cannot be gone on with, whatever it shows: it must be loaded anew."""
+        self.is_spoiled = True
+        self.close(reason, TabEnd(reason))
 
     async def disconnect(self, reason: str) -> None:
         """Close the connection. A spoiled page then loads itself anew; any other is told that it is over."""
@@ -449,3 +477,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         end = await self.owner.end_of(reason)
         if not self.end.done():
             self.end.set_result(end)
+
+
+def _reason(said: str) -> str:
+    """Why, as the page says it: what a page has thrown may be of any length, and hold anything."""
+    return one_line(said, _LONGEST_REASON)

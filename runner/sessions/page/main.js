@@ -63,7 +63,7 @@ function inject(window) {
     onInit(socket) {
       const inlet = new Inlet(timers, (event) => socket.toClient(event));
       const say = (/** @type {import("./protocol.js").FromPage} */ message) => {
-        if (socket.readyState === 1) socket.sendText(JSON.stringify(message));
+        if (socket.readyState === 1) socket.sendText(JSON.stringify(message, cut));
       };
       const timer = timers.setInterval(() => { if (line) line.step(); }, 100); // for limits only: the hooks drive the rest
       stop = () => clearInterval(timer);
@@ -120,6 +120,11 @@ function inject(window) {
     if (triesLeft) timers.setTimeout(() => reconnect(triesLeft - 1), 1000);
   }
 }
+
+// What is thrown may hold the URL of a whole texture, and the server takes no text that long.
+const LONGEST_TEXT = 2000;
+/** @param {string} _name @param {any} value */
+function cut(_name, value) { return typeof value === "string" ? value.slice(0, LONGEST_TEXT) : value; }
 
 /**
  * @param {Window & typeof globalThis} window

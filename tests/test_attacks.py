@@ -1,0 +1,249 @@
+"""Attacks on a running server: by strangers, who have no token, and by tabs, which have one."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+import struct
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgpack
+import pytest
+from pictures import picture
+from PIL import Image
+from tabs import Tab
+from victim import Victim
+from waiting import wait_until
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def shared():
+    victim = Victim()
+    yield victim
+    victim.end()
+
+
+@pytest.fixture
+def victim(shared):
+    """The server, which goes on to serve others whatever was done to it, and writes no traceback."""
+    yield shared
+    asyncio.run(_render(shared))
+    assert shared.process.poll() is None
+    assert not [line for line in shared.errors if "Traceback" in line or "Error" in line]
+
+
+@asynccontextmanager
+async def tab_of(victim, name="64x48 jpeg"):
+    async with aiohttp.ClientSession() as client, client.ws_connect(victim.url(name)) as websocket:
+        yield Tab(websocket)
+
+
+async def _render(victim, name="64x48 jpeg", value=None):
+    """Be a tab that answers one request, well unless told otherwise; the outcome that the server tells."""
+    before = len(victim.outcomes)
+    async with tab_of(victim, name) as tab:
+        await tab.hello()
+        await tab.answer((await tab.until_grab())[-1], value or {"frame": picture("JPEG")})
+
+        def judged():
+            return [one for one in victim.outcomes[before:] if not one["error"].startswith("gone")]
+
+        return await asyncio.to_thread(wait_until, judged, "the picture to be judged")
+
+
+def outcome_of(victim, name, value):
+    return asyncio.run(_render(victim, name, value))[0]
+
+
+def webp_of(width, height):
+    """38 bytes that begin as a WebP of that size."""
+    head = (
+        b"VP8X"
+        + struct.pack("<II", 10, 0)
+        + struct.pack("<I", width - 1)[:3]
+        + struct.pack("<I", height - 1)[:3]
+    )
+    return b"RIFF" + struct.pack("<I", 30) + b"WEBP" + head + bytes(8)
+
+
+def jpeg_of(width, height):
+    """A small JPEG whose head claims that size."""
+    data = picture("JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+def png_of(width, height):
+    file = io.BytesIO()
+    Image.new("1", (width, height)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("bomb", [webp_of, jpeg_of, png_of])
+def test_a_picture_bomb_is_not_unpacked(victim, bomb):
+    """Its size is compared with the camera's before its pixels take any memory."""
+    data = bomb(13000, 13000)
+    victim.reset_peak()
+    before = victim.peak_bytes()
+    image_format = bomb.__name__.removesuffix("_of")
+    outcome = outcome_of(victim, f"64x48 {image_format}", {"frame": data})
+    print("peak MiB", (victim.peak_bytes() - before) / MIB, outcome)
+    assert victim.peak_bytes() - before < 32 * MIB
+    assert "the browser sent 13000x13000" in outcome["error"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"frame": picture("PNG"), "depthFrame": b"RGBA" + struct.pack("<II", 1, 1) + bytes(4)},
+        {"frame": picture("PNG"), "depthFrame": picture("JPEG")},
+        {"frame": picture("PNG"), "depthFrame": b"RGBA" + struct.pack("<II", 64, 48) + bytes(64 * 48 * 4 - 1)},
+        {"frame": picture("PNG"), "depthFrame": [1, 2]},
+        {"frame": picture("PNG")},
+    ],
+)  # fmt: skip
+def test_depth_of_another_size_or_kind_is_refused(victim, value):
+    """It would pass for the depth of the picture beside it."""
+    outcome = outcome_of(victim, "64x48 png depth", value)
+    print(outcome)
+    assert outcome["width"] == 0 and "depth" in outcome["error"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"), [("png", "JPEG"), ("webp", "PNG"), ("jpeg", "PNG"), ("raw", "PNG")]
+)
+def test_a_picture_of_another_format_is_refused(victim, asked, sent):
+    """Where a lossless one was asked for, a JPEG is another picture."""
+    outcome = outcome_of(victim, f"64x48 {asked}", {"frame": picture(sent)})
+    print(outcome)
+    assert outcome["width"] == 0
+
+
+def knock(victim, count, what=b""):
+    """That many connections from strangers."""
+    open_ones = []
+    for _ in range(count):
+        one = socket.socket()
+        one.settimeout(0.5)
+        try:
+            one.connect(("127.0.0.1", victim.port))
+            one.sendall(what)
+        except OSError:
+            one.close()
+            continue
+        open_ones.append(one)
+    return open_ones
+
+
+def test_a_storm_of_strangers_takes_nothing_from_the_run():
+    """800 connections at a limit of 300 descriptors: tabs are let in and render, and one line tells of it."""
+    victim = Victim(descriptors=300)
+    before = victim.descriptors()
+    strangers = knock(victim, 800, b"GET / HTTP/1.1\r\nHost: ")
+    try:
+        outcome = outcome_of(victim, "64x48 png", {"frame": picture("PNG")})
+        print("descriptors", before, victim.descriptors(), "stderr lines", len(victim.errors), victim.said)
+        assert outcome["width"] == 64
+        assert victim.descriptors() - before < 200
+        assert victim.errors == []
+        assert len(victim.said) == 1
+    finally:
+        for one in strangers:
+            one.close()
+        victim.end()
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"\xc1 no msgpack", msgpack.packb([1, 2]), msgpack.packb(7), b"", b"\xdd\xff\xff\xff\xff",
+        b"\x91" * DEEP + b"\x01", b"\x81\xa5etype" * DEEP,
+        msgpack.packb({"etype": ["GRAB_RENDER_RESPONSE"], "value": 1}), msgpack.packb({"etype": {"a": 1}}),
+        "no json", "7", "[]", "null", '"x"', "[" * DEEP, '{"type":' * DEEP, '{"type": []}', '{"type": {}}',
+        '{"type": "is_ready", "reply": []}', '{"type": "is_ready", "reply": {"a": 1}}', '{"type": "is_ready"}',
+        '{"type": "refused", "reply": [[]], "reason": {}}', '{"type": "refused", "reply": "", "reason": []}',
+        '{"type": "hello", "versions": [1]}', '{"type": "hello", "versions": "x", "ok": {}}',
+        '{"type": "hello", "ok": false, "reason": {"a": 1}}', '{"type": "hello", "versions": {"three": []}}',
+        '{"type": "hello", "ok": true, "browser": [1], "renderer": {"a": 2}}', '{"type": "grab"}',
+        json.dumps({"type": "refused", "reply": "", "reason": "\ud800"}), '{"type": "x", "n": ' + "9" * 5000 + "}",
+    ],
+    ids=lambda message: repr(message[:24]),
+)  # fmt: skip
+def test_nonsense_ends_that_tab_at_most(victim, message):
+    """Whatever a tab says, before its hello or while a picture is asked of it, other tabs render on."""
+
+    async def play():
+        async with tab_of(victim) as tab, tab_of(victim) as stranger:
+            await tab.hello()
+            await tab.until_grab()
+            for one in (tab, stranger):
+                send = one.websocket.send_str if isinstance(message, str) else one.websocket.send_bytes
+                await send(message)
+                await one.websocket.ping()
+
+    asyncio.run(play())
+
+
+LARGE = 64 * MIB
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        lambda request: msgpack.packb({"etype": f"GRAB_RENDER_RESPONSE@{request['uuid']}", "value": bytes(LARGE)}),
+        lambda request: json.dumps({"type": "refused", "reply": "", "reason": "r" * LARGE}),
+        lambda request: json.dumps({"type": "hello", "versions": {"three": "v" * 200_000}}),
+    ],
+    ids=["picture", "reason", "versions"],
+)  # fmt: skip
+def test_a_message_is_no_longer_than_what_was_asked_for(victim, message):
+    """What nobody has asked for is not taken in: that tab alone ends."""
+
+    async def play():
+        async with tab_of(victim) as other, tab_of(victim) as tab:
+            await other.hello()
+            request = (await other.until_grab())[-1]
+            await tab.hello()
+            own = (await tab.until_grab())[-1]
+            victim.reset_peak()
+            before = victim.peak_bytes()
+            content = message(own)
+            try:
+                if isinstance(content, str):
+                    await tab.websocket.send_str(content)
+                else:
+                    await tab.websocket.send_bytes(content)
+            except ConnectionError:
+                pass
+            while (await tab.next()).get("type") not in ("CLOSE", "CLOSED", "CLOSING", "ERROR"):
+                pass
+            await other.answer(request, {"frame": picture("JPEG")})
+            await other.until_grab()
+            return victim.peak_bytes() - before
+
+    grown = asyncio.run(play())
+    print("peak MiB", grown / MIB)
+    assert grown < 32 * MIB
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://a]b", "null", "//", "\\\\", "http://[::1", "http://127.0.0.1:x"]
+)
+def test_an_origin_that_makes_no_sense_is_another_one(victim, origin):
+    """It is refused as a stranger's, not by a mistake of the server's."""
+
+    async def play():
+        async with aiohttp.ClientSession() as client:
+            url = f"http://127.0.0.1:{victim.port}/"
+            async with client.get(url, headers={"Origin": origin}) as answer:
+                return answer.status
+
+    assert asyncio.run(play()) == 403
