@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runner.arrays import Depth
     from runner.frame import Frame
     from runner.queue import JobQueue
+    from runner.records import read_records
     from runner.report import open_database
     from runner.results import RenderJob
     from runner.run.notebook import arun, run
@@ -30,6 +31,7 @@ __all__ = [
     "RunnerError",
     "Session",
     "arun",
+    "read_records",
     "run",
 ]
 __version__ = "0.1.0"
@@ -42,6 +44,7 @@ _LATE = {
     "RenderJob": ("runner.results", "RenderJob"),
     "Session": ("runner.sessions", "Session"),
     "arun": ("runner.run.notebook", "arun"),
+    "read_records": ("runner.records", "read_records"),
     "open": ("runner.report", "open_database"),
 }
 

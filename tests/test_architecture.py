@@ -19,6 +19,7 @@ WINGS: dict[str, list[str]] = {
     "exits": [],
     "commands": [],
     "reasons": [],
+    "records": [],
     "patience": [],
     "job": [],
     "arrays": [],
@@ -280,6 +281,7 @@ def test_the_public_names():
         "RunnerError",
         "Session",
         "arun",
+        "read_records",
         "run",
     ]
     # The wing of its name is the function run.

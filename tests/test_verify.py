@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from campaigns import assert_whole, read_metrics, write_colors
 from processes import run
 
+from runner import read_records
 from runner.job import Checkpoint, Place
 from runner.machine import this_process
 from runner.results import MANIFEST, MetricsLog, RenderJob, ResultsFolder
@@ -180,6 +183,31 @@ def test_a_log_that_is_not_what_the_database_says_is_found(night, damage):
     assert not findings.is_log_exact and not findings.is_well
     fix(night.store, night.store.reader.campaign(night.id), findings)
     assert night.verify().is_well
+
+
+def test_a_planted_log_runs_nothing_and_takes_no_memory(night, tmp_path):
+    """Python's own pickle would call what the file names, or fill the memory for its memo."""
+    path = night.results.folder / "metrics.pkl"
+    planted = tmp_path / "planted"
+    code = f"cos\nsystem\n(S'touch {planted}'\ntR.".encode()
+    memo = b"\x80\x04}r\xff\xff\xff\x07."
+    tracemalloc.start()
+    for attack in (code, memo):
+        path.write_bytes(attack + path.read_bytes())
+        findings = night.verify()
+        assert not findings.is_log_exact and not planted.exists()
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 32 << 20
+
+
+def test_a_log_that_another_version_has_pickled_is_as_exact(night):
+    """What counts is what the records hold, not their bytes."""
+    path = night.results.folder / "metrics.pkl"
+    records = read_records(path)
+    path.write_bytes(b"".join(pickle.dumps(record, protocol=5) for record in records))
+    night.store.write_log_cursor(night.id, len(records), path.stat().st_size)
+    assert night.verify().is_log_exact
 
 
 def test_what_is_being_written_is_neither_orphaned_nor_temporary(night):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from runner.commands import Commands
+from runner.records import load
 from runner.results.columns import RECORD_COLUMNS, named
 from runner.results.folder import ResultsFolder
 from runner.store import Reader, Store
@@ -118,7 +119,7 @@ class MetricsLog:
             with open(self._path, "rb") as file:
                 file.seek(start)
                 while file.tell() < min(good_bytes, start + most_bytes):
-                    pickle.load(file)
+                    load(file)
                 end = file.tell()
                 file.seek(start)
                 return self.edition, file.read(end - start)
@@ -156,7 +157,7 @@ class MetricsLog:
         return logged_id, good_bytes
 
     def _append(self, rows: Sequence[Mapping[str, Any]], good_bytes: int) -> tuple[int, int]:
-        content = b"".join(pickle.dumps(record_of(row), protocol=4) for row in rows)
+        content = b"".join(_pickled(record_of(row)) for row in rows)
         if self._client is None:
             self._client = ml_logger(self._root, self.prefix).client
         self._client.log_buffer(f"{self.prefix}/{METRICS}", buf=content, overwrite=False)
@@ -183,8 +184,7 @@ def is_exact(store: Reader, campaign_id: int, results: ResultsFolder) -> bool:
                 for row in rows:
                     if row["id"] > logged_id:
                         return file.tell() == good_bytes
-                    # By their text: NaN is not equal to itself.
-                    if repr(pickle.load(file)) != repr(record_of(row)):
+                    if not _is_next(file, record_of(row)):
                         return False
                 after = rows[-1]["id"]
             return file.tell() == good_bytes
@@ -193,6 +193,31 @@ def is_exact(store: Reader, campaign_id: int, results: ResultsFolder) -> bool:
     except Exception:
         # What pickle makes of damaged bytes may raise anything.
         return False
+
+
+def _is_next(file: IO[bytes], record: dict[str, Any]) -> bool:
+    """Whether that record comes next in the file, which is then behind it."""
+    start, content = file.tell(), _pickled(record)
+    if file.read(len(content)) == content:
+        return True
+    # Another version may have written the same in other bytes.
+    file.seek(start)
+    return _is_same(load(file), record)
+
+
+def _is_same(found: Any, value: Any) -> bool:
+    """Whether they are equal, NaN to itself, and a whole number to no truth."""
+    if type(found) is not type(value):
+        return False
+    if isinstance(value, dict):
+        return list(found) == list(value) and all(_is_same(found[name], value[name]) for name in value)
+    if isinstance(value, list):
+        return len(found) == len(value) and all(map(_is_same, found, value))
+    return bool(found == value or (found != found and value != value))
+
+
+def _pickled(record: Mapping[str, Any]) -> bytes:
+    return pickle.dumps(record, protocol=4)
 
 
 def record_of(row: Mapping[str, Any]) -> dict[str, Any]:

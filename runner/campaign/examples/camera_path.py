@@ -8,11 +8,9 @@ floats, column-major, as three.js and Vuer keep it. One is beside this file; nam
 
 from pathlib import Path
 
-from ml_logger import ML_Logger
-from pandas import DataFrame
 from vuer.schemas import Box, CameraView, DefaultScene, Sphere
 
-from runner import Campaign
+from runner import Campaign, read_records
 from runner.errors import CampaignError
 
 campaign = Campaign("camera_path")
@@ -20,13 +18,11 @@ campaign = Campaign("camera_path")
 
 @campaign.jobs
 def jobs(recording=Path(__file__).with_name("camera_path.pkl")):
-    path = recording.absolute()
-    logger = ML_Logger(root=str(path.parent), prefix="")
-    records = logger.load_pkl(path.name)
+    records = read_records(recording)
     if not records or not all("matrix" in record for record in records):
-        raise CampaignError(f"{path} is missing, or has records without a 'matrix'; record the path first")
-    for step, matrix in enumerate(DataFrame(records)["matrix"]):
-        yield f"pose-{step:05d}", {"step": step, "matrix": [float(number) for number in matrix]}
+        raise CampaignError(f"{recording} has no records, or some without a 'matrix'; record the path first")
+    for step, record in enumerate(records):
+        yield f"pose-{step:05d}", {"step": step, "matrix": [float(number) for number in record["matrix"]]}
 
 
 @campaign.scene

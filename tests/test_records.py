@@ -1,0 +1,64 @@
+"""Recordings and logs, which may come from anywhere, are read as plain data."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from runner import read_records
+from runner.errors import UsageError
+
+
+class Planted:
+    """Whoever unpickles it with Python's own pickle makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_plain_records_come_as_they_were_written(tmp_path):
+    """Numbers, texts, lists, dicts, and what NumPy makes of them, by each protocol."""
+    file = tmp_path / "path.pkl"
+    records = [{"matrix": [1.0] * 16, "name": "é", "n": None, "ok": True, "big": 1 << 200}, {"t": (1, {2})}]
+    arrays = {"matrix": np.eye(4), "x": np.float32(2.5), "n": np.int64(7)}
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        file.write_bytes(b"".join(pickle.dumps(one, protocol) for one in records))
+        assert read_records(file) == records
+    for protocol in (4, 5):
+        file.write_bytes(pickle.dumps(arrays, protocol))
+        (found,) = read_records(file)
+        assert np.array_equal(found["matrix"], np.eye(4)) and (found["x"], found["n"]) == (2.5, 7)
+
+
+def test_nothing_in_a_file_is_run(tmp_path):
+    """What the file names is refused by its name, before it is called."""
+    file, made = tmp_path / "path.pkl", tmp_path / "made"
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        file.write_bytes(pickle.dumps({"matrix": 1}) + pickle.dumps({"matrix": Planted(made)}, protocol))
+        with pytest.raises(
+            UsageError, match=r"record 2 is not taken in: it names \w+\.open, which is no plain"
+        ):
+            read_records(file)
+    for code in (b"cos\nsystem\n(S'touch x'\ntR.", b"(S'ls'\nios\nsystem\n.", b"cnumpy\nload\n(S'x'\ntR."):
+        file.write_bytes(code)
+        with pytest.raises(UsageError, match="is no plain data"):
+            read_records(file)
+    assert not made.exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x80\x04}r\xff\xff", b"no pickle", b"\x80\x04\x8d" + b"\xff" * 8, b"e."]
+)
+def test_a_file_of_something_else_is_said_to_be_so(tmp_path, content):
+    """No traceback for what is torn or no file of records."""
+    file = tmp_path / "path.pkl"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"path\.pkl is no file of records, or is cut off: record 1"):
+        read_records(file)
+    with pytest.raises(UsageError, match="cannot read"):
+        read_records(tmp_path / "gone.pkl")
