@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["common_reason", "error_line", "first_line", "normalized", "one_line"]
+__all__ = ["common_reason", "error_line", "first_line", "harmless", "normalized", "one_line"]
 
 _LONGEST, _LONGEST_ERROR = 300, 500
 # Colours and other commands to a terminal: CSI … letter, OSC … bell, and two-letter ones.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
+# Control characters but line breaks and tabs, what turns the direction of writing, and lone surrogates.
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _NAMES = re.compile(
     r"""
     (?P<quoted> (?<!\w) (?: '[^']*' | "[^"]*" ) (?!\w) )
@@ -34,6 +37,18 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     plain = _ESCAPES.sub("", text)
     line = " ".join("".join(c if c.isprintable() else " " for c in plain).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def harmless(text: str) -> str:
+    r"""The text without colours, and what else commands a terminal escaped, as \x1b; lines stay lines."""
+    if text.isprintable():
+        return text
+    return _ODD.sub(_escaped, _COLOURS.sub("", text).replace("\r\n", "\n"))
+
+
+def _escaped(odd: re.Match[str]) -> str:
+    code = ord(odd[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def first_line(error: BaseException) -> str:

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 from runner.errors import BrowserError
+from runner.reasons import one_line
 
 __all__ = ["Tab"]
 
-_CONSOLE_LINES = 20
+_CONSOLE_LINES, _LONGEST_LINE = 20, 500
 _LIMIT_S = 30.0
 # Vuer's page asks for its fonts there; without a network it says so, and draws with others.
 _FONT_HOSTS = ("https://fonts.googleapis.com/", "https://fonts.gstatic.com/")
@@ -124,8 +125,9 @@ class Tab:
             answer.set_result(message)
         line = _console_line(message.get("method"), message.get("params", {}))
         if line:
-            self.console.append(line[:500])
-            _log.info("%s", line[:500])
+            line = one_line(line, _LONGEST_LINE)
+            self.console.append(line)
+            _log.info("%s", line)
 
 
 def _console_line(method: str | None, params: dict[str, Any]) -> str:

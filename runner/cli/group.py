@@ -25,6 +25,7 @@ from runner.cli.try_out import bench, preview
 from runner.commands import typed
 from runner.errors import RunnerError, UsageError
 from runner.exits import ExitStatus
+from runner.reasons import harmless
 
 __all__ = ["main"]
 
@@ -128,7 +129,7 @@ class Verbs(click.Group):
         try:
             status = super().invoke(ctx)
         except RunnerError as error:
-            click.echo(f"runner: {error}", err=True)
+            click.echo(harmless(f"runner: {error}"), err=True)
             status = ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.STOPPED
         except KeyboardInterrupt:
             status = ExitStatus.INTERRUPTED

@@ -74,7 +74,7 @@ def list_jobs(
         rows = islice(found, most) if most else found
         if as_json:
             for row in rows:
-                click.echo(to_json(row))
+                click.echo(to_json(row, is_ascii=True))
         else:
             _write_table(rows)
         if most and next(found, None) is not None:

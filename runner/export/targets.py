@@ -54,12 +54,12 @@ def needing(*packages: str) -> Iterator[None]:
         ) from None
 
 
-def to_json(value: Any) -> str:
-    """Strict JSON, which has no word for NaN and infinity: null."""
+def to_json(value: Any, is_ascii: bool = False) -> str:
+    """Strict JSON, which has no word for NaN and infinity: null. is_ascii: as a terminal may show it."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return json.dumps(value, ensure_ascii=is_ascii, separators=(",", ":"), allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(_finite(value), ensure_ascii=is_ascii, separators=(",", ":"))
 
 
 def _finite(value: Any) -> Any:

@@ -94,7 +94,7 @@ class Explanation:
             yield ""
         if self.suspicion:
             yield f"  suspect   {one_line(self.suspicion)}"
-        yield from (f"  metric    {name} = {value}" for name, value in self.metrics.items())
+        yield from (f"  metric    {one_line(f'{name} = {value}')}" for name, value in self.metrics.items())
         yield from (f"  file      {file}" for file in self.files)
         yield ""
         yield from (f"  next      {command}" for command in self.next)
@@ -102,7 +102,7 @@ class Explanation:
 
 def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
     """first: the attempt that had the same traceback first."""
-    where = f" in {attempt.session}" if attempt.session else ""
+    where = f" in {one_line(attempt.session)}" if attempt.session else ""
     took = "" if attempt.took_s is None else f", took {span(attempt.took_s)}"
     yield (
         f"  attempt {attempt.number}  {attempt.outcome.replace('_', ' ')}{where}: waited {span(attempt.waited_s)}, "
@@ -248,7 +248,7 @@ def _spent(campaign: CampaignRow, job: JobRow) -> str:
 def _holder(store: Reader, job: JobRow) -> str:
     session, _ = store.session(job["session_id"] or 0)
     worker = store.worker(job["worker_id"] or 0)
-    where = f" in {session}" if session else ""
+    where = f" in {one_line(session)}" if session else ""
     if worker is None:
         return f"is in progress{where}"
     process = Identity(worker["host"], worker["boot"], worker["pid"], worker["pid_start"])

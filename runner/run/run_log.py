@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from runner.reasons import normalized
+from runner.reasons import harmless, normalized, one_line
 from runner.run.life import CURRENT
 
 __all__ = ["RunLog", "end_lines", "keep_printed", "printed_to"]
 
 # What pages print, as runner.browsers tells it; a page may say the same with each picture.
 _PAGES = "runner.browsers.tab"
-_DISTINCT_LINES, _LONGEST_REST = 1000, 10_000
+_DISTINCT_LINES, _LONGEST_REST, _LONGEST_PAGE_LINE = 1000, 10_000, 500
 
 
 class RunLog:
@@ -30,7 +30,7 @@ class RunLog:
 
     def add(self, text: str) -> None:
         """Add what was said; a disk that takes nothing is told of elsewhere."""
-        for line in text.splitlines():
+        for line in harmless(text).split("\n"):
             _write(self.descriptor, f"{_now()} {line}\n")
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class _Page(logging.Handler):
         self._seen: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
+        line = one_line(record.getMessage(), _LONGEST_PAGE_LINE)
         kind = normalized(line)
         if kind not in self._seen and len(self._seen) < _DISTINCT_LINES:
             self._seen.add(kind)
@@ -134,7 +134,7 @@ def _now() -> str:
 
 def _as_shown(line: str) -> str:
     """What a terminal would show of a line that was written over."""
-    return line.rstrip("\r").rsplit("\r", 1)[-1]
+    return harmless(line.rstrip("\r").rsplit("\r", 1)[-1])
 
 
 def _write(descriptor: int, text: str) -> None:

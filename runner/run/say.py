@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from runner.reasons import harmless
 from runner.run.run_log import RunLog, printed_to
 
 __all__ = ["ask", "say", "said_to", "terminal"]
@@ -22,7 +23,8 @@ def terminal() -> TextIO:
 
 
 def say(line: str) -> None:
-    """A message for people: to stderr, around the progress bar."""
+    """A message for people: to stderr, around the progress bar. What it tells of others commands no terminal."""
+    line = harmless(line)
     if _log is not None:
         _log.add(line)
     tqdm, stream = sys.modules.get("tqdm"), terminal()

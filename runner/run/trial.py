@@ -20,7 +20,7 @@ from runner.exits import ExitStatus
 from runner.job import Job, Place, Policy, Status
 from runner.machine import Guard, probe_descriptors
 from runner.notices import Notices
-from runner.reasons import one_line
+from runner.reasons import harmless, one_line
 from runner.report import Evidence, read_evidence, span
 from runner.results import MetricsLog, ResultsFolder, shown
 from runner.run.one_run import Run
@@ -89,13 +89,10 @@ class Trial:
         if self.suspicion:
             yield f"  suspect  {one_line(self.suspicion)}"
         for name, value in self.metrics.items():
-            yield (
-                f"  metric   {name} = {value:.6g}"
-                if isinstance(value, float)
-                else f"  metric   {name} = {value}"
-            )
-        yield from (f"  console  {line}" for line in self.console)
-        yield from (f"  | {line}" for line in self.trace)
+            told = f"{value:.6g}" if isinstance(value, float) else str(value)
+            yield f"  metric   {one_line(f'{name} = {told}')}"
+        yield from (f"  console  {one_line(line)}" for line in self.console)
+        yield from (f"  | {harmless(line)}" for line in self.trace)
         for file in self.files:
             if file not in self.pictures:
                 yield f"  file     {file}"

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from runner.reasons import harmless
+
 __all__ = [
     "REASON_BYTES",
     "TRACE_BYTES",
@@ -21,10 +23,7 @@ __all__ = [
 REASON_BYTES = 2 << 10
 TRACE_BYTES = 64 << 10
 
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _CUT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-# Control characters but line breaks and tabs, what turns the direction of writing, and lone surrogates.
-_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def cleaned(text: str, most_bytes: int = REASON_BYTES) -> str:
@@ -38,9 +37,8 @@ def cleaned(text: str, most_bytes: int = REASON_BYTES) -> str:
     if len(text) > 2 * most_bytes:
         text = _cut(text, most_bytes)
     if not text.isprintable():
-        text = _COLOURS.sub("", text).replace("\r\n", "\n")
         text = _CUT_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
-        text = _ODD.sub(_escaped, text)
+        text = harmless(text)
     return text if len(text.encode()) <= most_bytes else _cut(text, most_bytes)
 
 
@@ -79,11 +77,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _escaped(odd: re.Match[str]) -> str:
-    code = ord(odd[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _cut(text: str, most_bytes: int) -> str:
