@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["common_reason", "error_line", "first_line", "harmless", "normalized", "one_line"]
+__all__ = [
+    "common_reason",
+    "error_line",
+    "first_line",
+    "harmless",
+    "normalized",
+    "one_line",
+    "without_tokens",
+]
 
 _LONGEST, _LONGEST_ERROR = 300, 500
 # Colours and other commands to a terminal: CSI … letter, OSC … bell, and two-letter ones.
@@ -14,6 +22,8 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 # Control characters but line breaks and tabs, what turns the direction of writing, and lone surrogates.
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
+# In the address of a tab's page or of its websocket, which pages and browsers tell of.
+_TOKEN = re.compile(r"(token(?:=|%3D))[\w-]{8,}", re.IGNORECASE)
 _NAMES = re.compile(
     r"""
     (?P<quoted> (?<!\w) (?: '[^']*' | "[^"]*" ) (?!\w) )
@@ -49,6 +59,11 @@ def harmless(text: str) -> str:
 def _escaped(odd: re.Match[str]) -> str:
     code = ord(odd[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def without_tokens(text: str) -> str:
+    """The text without what would let its reader into a run."""
+    return _TOKEN.sub(r"\1…", text) if "oken" in text else text
 
 
 def first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import socket
 import struct
 from contextlib import asynccontextmanager
@@ -12,11 +13,16 @@ from contextlib import asynccontextmanager
 import aiohttp
 import msgpack
 import pytest
+import yarl
 from pictures import picture
 from PIL import Image
+from processes import lines_of, start
 from tabs import Tab
 from victim import Victim
 from waiting import wait_until
+
+from runner.results import make_results
+from runner.store import Store
 
 MIB = 1 << 20
 
@@ -247,3 +253,81 @@ def test_an_origin_that_makes_no_sense_is_another_one(victim, origin):
                 return answer.status
 
     assert asyncio.run(play()) == 403
+
+
+GRABS = """
+from vuer.schemas import CameraView, Scene
+from runner import Campaign
+campaign = Campaign("grabs", max_failures=1)
+@campaign.jobs
+def jobs():
+    yield "one", {}
+@campaign.scene
+def scene():
+    return Scene(rawChildren=[CameraView(key="ego", width=64, height=48)])
+@campaign.render
+async def render(session, job):
+    job.save("rgb.jpg", await session.grab("ego"))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_others_may_reach_tells_nobody_its_token(tmp_path):
+    """Its link can be opened elsewhere and is in no file; its files are its owner's; a tab forges no line of it."""
+    (tmp_path / "grabs.py").write_text(GRABS)
+    process = start("run", tmp_path / "grabs.py", "-n", "0", "--host", "0.0.0.0")
+    lines = lines_of(process)
+    link = yarl.URL(
+        wait_until(lambda: [line for line in lines if line.startswith("http")], "the link")[0].strip()
+    )
+    assert link.host not in ("0.0.0.0", "localhost")
+    token = yarl.URL(link.query["ws"]).query["token"]
+    said = f"could not load {link} of {link.query['ws']} \x1b[31m\nrunner: all is well"
+
+    async def play():
+        async with (
+            aiohttp.ClientSession() as client,
+            client.ws_connect(link.query["ws"] + "&name=%1B[2J%0Aevil") as one,
+        ):
+            tab = Tab(one)
+            await tab.hello(browser="\x1b[31m" * 1000, versions={f"part {n}": "v" * 1000 for n in range(50)})
+            announced = [message for message in await tab.until_grab() if message.get("type") == "grab"][-1]
+            await tab.say({"type": "refused", "reply": announced["reply"], "reason": said})
+            await tab.next()
+
+    asyncio.run(play())
+    assert process.wait(60) == 1
+    told = "".join(lines)
+    assert "is plain HTTP" in told and "\x1b" not in told and "\nrunner: all is well" not in told
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+    (log,) = tmp_path.rglob("run.log")
+    assert "token%3D…" in log.read_text() and "\x1b" not in log.read_text()
+    with Store(tmp_path / "runner.db") as store:
+        (session,) = store.reader.sessions(1)
+        assert all(len(str(value)) < 4000 for value in session.values())
+        assert "token%3D…" in store.reader.jobs(1)[0]["error"]
+    assert {tmp_path.joinpath(name).stat().st_mode & 0o777 for name in ("runner.db", "results")} == {
+        0o600,
+        0o700,
+    }
+
+
+def test_what_is_there_already_stays_as_open_as_it_is(tmp_path):
+    """Who shares results with a group opens the folder and the database; nothing is loosened, nothing closed."""
+    for name, mode in (("shared", 0o2770), ("closed", 0o700)):
+        root = tmp_path / name
+        root.mkdir()
+        root.chmod(mode)
+        file = root / "runner.db"
+        file.touch()
+        file.chmod(mode & 0o660)
+        Store(file).close()
+        make_results(root)
+        assert root.stat().st_mode & 0o7777 == mode and file.stat().st_mode & 0o777 == mode & 0o660
+    before = os.umask(0o277)
+    try:
+        make_results(tmp_path / "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o500

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 
 import aiohttp
 import msgpack
 import pytest
+import yarl
+from needs import missing
 from pictures import picture
 from tabs import Tab, with_server, with_tab
 from vuer.schemas import CameraView, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
+from runner.machine import tls_context
 from runner.tabs import PERSON, TabOwner
 
 
@@ -252,10 +258,9 @@ def test_other_pages_are_kept_out(headers):
 )  # fmt: skip
 def test_no_file_beside_the_client_is_given_out(path):
     """Vuer's own routes give any file of the machine to whoever asks; here they are not there."""
-    from yarl import URL
 
     async def play(server, client):
-        url = URL(f"http://localhost:{server.port}{path}", encoded=True)
+        url = yarl.URL(f"http://localhost:{server.port}{path}", encoded=True)
         async with client.get(url) as answer:
             return answer.status
 
@@ -301,3 +306,97 @@ def test_a_port_that_is_taken_is_said_in_one_line():
         other.listen()
         with pytest.raises(UsageError, match="cannot listen on localhost"):
             with_server(None, port=other.getsockname()[1])
+
+
+def made_certificate(folder):
+    """A certificate for localhost that nobody has signed, and its key, as two files."""
+    if shutil.which("openssl") is None:
+        missing("openssl")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    files = ("-keyout", folder / "key.pem", "-out", folder / "cert.pem")
+    kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    subprocess.run(["openssl", "req", *kind, *names, *files], check=True, capture_output=True)
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+def test_with_a_certificate_it_speaks_tls_and_its_own_browsers_come_by_loopback(tmp_path):
+    """Who checks the certificate gets page and session; what is no TLS gets nothing; own browsers need not trust it."""
+    cert, key = made_certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=cert)
+    owner = TabOwner()
+    owner.tab_id = "own"
+
+    async def play(server, client):
+        link, own = server.link("tab"), server.link("browser-1", owner)
+        assert link.startswith(f"https://localhost:{server.port}/?ws=wss%3A") and own.startswith(
+            "http://localhost:"
+        )
+        async with client.get(link, ssl=trust) as answer:
+            assert answer.status == 200
+        async with client.get(own) as answer:
+            assert answer.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await client.get(link.replace("https:", "http:", 1))
+        for one in (link, own):
+            socket = yarl.URL(one).query["ws"]
+            async with client.ws_connect(socket, ssl=trust) as websocket:
+                await Tab(websocket).hello()
+        return True
+
+    assert with_server(play, cert=cert, key=key)
+
+
+@pytest.mark.parametrize("damage", ["no key", "another key", "no certificate", "gone"])
+def test_a_certificate_that_cannot_be_used_is_said_with_its_file(tmp_path, damage):
+    """Before anything is made, and without a question at the terminal."""
+    cert, key = made_certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    others = made_certificate(tmp_path / "other")
+    files = {
+        "no key": (cert, ""),
+        "another key": (cert, others[1]),
+        "no certificate": ("", key),
+        "gone": ("no.pem", key),
+    }
+    with pytest.raises(UsageError, match="--cert"):
+        tls_context(*files[damage])
+
+
+@pytest.mark.parametrize(
+    ("host", "let_in", "kept_out"),
+    [
+        ("localhost", ["localhost", "127.0.0.1", "[::1]", "box.lan"], ["evil.example", "10.0.0.1", "", "["]),
+        (
+            "0.0.0.0",
+            ["localhost", "10.0.0.1", "[fe80::1]", "box.lan", socket.gethostname()],
+            ["evil.example", "", "["],
+        ),
+    ],
+)
+def test_who_calls_it_by_another_name_is_kept_out(host, let_in, kept_out):
+    """A name that was bound to this address is not in the list; an address cannot be bound to another."""
+
+    async def play(server, client):
+        async def status(called):
+            url = f"http://127.0.0.1:{server.port}/"
+            async with client.get(url, headers={"Host": called}) as answer:
+                return answer.status
+
+        assert {name: await status(f"{name}:{server.port}") for name in let_in} == dict.fromkeys(let_in, 200)
+        for port in (f":{server.port}", ":99999", ":1", ":x", ""):
+            names = kept_out if port == f":{server.port}" else [*kept_out, *let_in]
+            assert {name: await status(f"{name}{port}") for name in names} == dict.fromkeys(names, 403)
+        return True
+
+    assert with_server(play, host=host, names=["box.lan"])
+
+
+def test_a_link_for_others_names_an_address_of_this_machine():
+    """0.0.0.0 is none that another machine could open."""
+
+    async def play(server, client):
+        async with client.get(server.link()) as answer:
+            return yarl.URL(server.link()).host, answer.status
+
+    host, status = with_server(play, host="0.0.0.0")
+    assert host not in ("0.0.0.0", "localhost") and status == 200

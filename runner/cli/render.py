@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "init", "run"]
 
+_FILE = click.Path(exists=True, dir_okay=False)
 _EXAMPLES = ("orbit", "demo", "camera_path", "notebook")
 
 
@@ -78,6 +79,15 @@ def init(file: Path, example: str) -> None:
 @settings_option
 @option("--host", default="localhost", help="Where to listen; not on loopback, it lets other machines in.")
 @option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 takes a free one.")
+@option("--cert", type=_FILE, metavar="FILE", help="Speak TLS (https) with this certificate, a PEM file.")
+@option("--key", type=_FILE, metavar="FILE", help="Its private key, where it is not in the same file.")
+@option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Let in who calls this machine by that name, too, beside its own name and addresses.",
+)
 @rasterizer_option
 @option("--require-gpu", is_flag=True, help="Refuse to render in software.")
 @option(
@@ -186,6 +196,8 @@ def _run_options(
     results: Path | None,
     recycle_after: int,
     browser_memory_bytes: int,
+    cert: str | None,
+    key: str | None,
     **others: Any,
 ) -> RunOptions:
     """What the command line gave, as the library takes it; others: by the names that they have there."""
@@ -199,8 +211,14 @@ def _run_options(
         results=(results or beside / "results").absolute(),
         owns_streams=True,
         limits=Limits(renders=recycle_after, memory_bytes=browser_memory_bytes),
+        cert=_absolute(cert),
+        key=_absolute(key),
         **others,
     )
+
+
+def _absolute(path: str | None) -> str:
+    return str(Path(path).absolute()) if path else ""
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """What happens to the machine underneath: faults and their end, clocks, processes, disks."""
 
-from runner.machine.address import no_such_address, refuse_address
+from runner.machine.address import is_loopback, no_such_address, reachable_host, refuse_address, tls_context
 from runner.machine.clocks import ClockWatch
 from runner.machine.disk import forecast, free_bytes, is_plenty, job_bytes, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
@@ -18,6 +18,7 @@ __all__ = [
     "forecast",
     "free_bytes",
     "is_gone",
+    "is_loopback",
     "is_plenty",
     "job_bytes",
     "memory_bytes",
@@ -26,8 +27,10 @@ __all__ = [
     "parse_size",
     "probe_descriptors",
     "probe_disk",
+    "reachable_host",
     "refuse_address",
     "size_text",
     "this_process",
+    "tls_context",
     "world_fault",
 ]

@@ -1,12 +1,17 @@
-"""Whether a server can listen at an address."""
+"""Where a server can listen, how others reach it there, and with which certificate."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+import ssl
 
 from runner.errors import UsageError
 
-__all__ = ["no_such_address", "refuse_address"]
+__all__ = ["is_loopback", "no_such_address", "reachable_host", "refuse_address", "tls_context"]
+
+# Documentation's own (RFC 5737): nothing is sent there, but the system says which way it would go.
+_ELSEWHERE = ("192.0.2.1", 9)
 
 
 def refuse_address(host: str, port: int) -> None:
@@ -27,3 +32,47 @@ def no_such_address(host: str, port: int, error: OSError) -> UsageError:
         f"cannot listen on {host}:{port} ({error.strerror}): "
         "name another --port, or leave it out for a free one"
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def reachable_host(host: str) -> str:
+    """How another machine may call this one, in a URL, where a server listens at that host."""
+    if host in ("", "0.0.0.0", "::"):
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(_ELSEWHERE)
+                host = probe.getsockname()[0]
+        except OSError:
+            host = socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
+    """What a server speaks TLS with; None where no certificate is given.
+
+    cert: a file with the certificate and those that it follows from. key: of its private key; '' where that is in
+    the same file. Raises UsageError.
+    """
+    if not cert:
+        if key:
+            raise UsageError(f"--key {key} is a private key: its certificate is missing, name it with --cert")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        # Without a password OpenSSL would ask at a terminal.
+        context.load_cert_chain(cert, key or None, password="")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else str(error)
+        raise UsageError(
+            f"cannot use --cert {cert}{f' with --key {key}' if key else ''} ({reason}): both are PEM files, the key "
+            "belongs to the certificate, and has no password"
+        ) from None
+    return context

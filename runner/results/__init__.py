@@ -1,7 +1,7 @@
 """What jobs leave on disk: files, manifests, metrics, and whether they are whole."""
 
 from runner.results.columns import COLUMNS, FILES, named
-from runner.results.folder import MANIFEST, RUN_LOG, ResultsFolder
+from runner.results.folder import MANIFEST, RUN_LOG, ResultsFolder, make_results
 from runner.results.metrics import METRICS, MetricsLog
 from runner.results.mirror import LogMirror
 from runner.results.render_job import RenderJob
@@ -23,6 +23,7 @@ __all__ = [
     "ResultsFolder",
     "contact_sheet",
     "is_scaled",
+    "make_results",
     "named",
     "range_of",
     "shown",

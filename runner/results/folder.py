@@ -56,6 +56,7 @@ class ResultsFolder:
         for number in count(1):
             folder = self.folder / "runs" / (stamp if number == 1 else f"{stamp}-{number}")
             with contextlib.suppress(FileExistsError):
+                make_results(self.root)
                 folder.mkdir(parents=True)
                 return folder
         raise AssertionError  # numbers do not end
@@ -82,6 +83,8 @@ class ResultsFolder:
         """
         folder = self.folder_of(lease)
         path = folder / checked_name(name)
+        if not self.root.is_dir():
+            make_results(self.root)
         _make_durable_folder(folder.parent, self.root)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_file(path, content, f"{lease.worker_id:x}")
@@ -248,6 +251,12 @@ def remove_empty(folder: Path) -> None:
     for parent, _folders, _names in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(parent)
+
+
+def make_results(root: Path) -> None:
+    """Make the folder RESULTS where there is none, for its owner alone; one that is there stays as open as it is."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
 
 
 def _make_durable_folder(folder: Path, root: Path) -> None:

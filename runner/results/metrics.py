@@ -22,7 +22,7 @@ from typing import IO, Any
 from runner.commands import Commands
 from runner.records import load
 from runner.results.columns import RECORD_COLUMNS, named
-from runner.results.folder import ResultsFolder
+from runner.results.folder import ResultsFolder, make_results
 from runner.store import Reader, Store
 
 __all__ = ["MetricsLog", "record_of"]
@@ -133,7 +133,7 @@ class MetricsLog:
 
     def _lock(self) -> bool:
         if self._lock_file is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             lock_file = open(self.folder / ".metrics.lock", "w")
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,8 +167,12 @@ class MetricsLog:
         self._store.write_log_cursor(self._campaign_id, *cursor)
         return cursor
 
+    def _make_folder(self) -> None:
+        make_results(self._root)
+        self.folder.mkdir(exist_ok=True)
+
     def _write(self, name: str, content: bytes) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         temporary = self.folder / f".{name.removeprefix('.')}.{os.getpid()}.tmp"
         temporary.write_bytes(content)
         temporary.replace(self.folder / name)

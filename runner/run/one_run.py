@@ -43,6 +43,7 @@ from runner.run.start import (
     look_at_database,
     note_sources,
     refuse_early,
+    warn_of_network,
     writing_in,
 )
 from runner.run.supervisor import Supervisor
@@ -94,7 +95,7 @@ def _run_campaign(
         # All the user's own code that adds jobs runs before the database is opened.
         guard.insist(read_jobs, campaign, say) as spool,
     ):
-        guard.insist(refuse_early, results.folder, options.host, options.port)
+        guard.insist(refuse_early, results.folder, options)
         with guard.insist(Store, options.database) as store:
             look_at_database(store, guard)
             commands = Commands(
@@ -247,6 +248,7 @@ class Run:
     ) -> ExitStatus | None:
         """Render all that is left, or as many as were asked for; those of the canary first. Returns as work does."""
         options, workers = self.options, iter([worker])
+        warn_of_network(options)
 
         def render(job_ids: Sequence[int] | None, breaker: Breaker | None) -> ExitStatus | None:
             return asyncio.run(self.work(log, signals, next(workers, None), job_ids, breaker))
@@ -339,6 +341,9 @@ class Run:
             drivers=self.drivers,
             job_ids=job_ids,
             order=options.order,
+            cert=options.cert,
+            key=options.key,
+            names=options.allow_hosts,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

@@ -17,7 +17,8 @@ class RunOptions:
     """How to run a campaign.
 
     sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
-    host, port: where the server listens; port 0 takes a free one.
+    host, port: where the server listens; port 0 takes a free one. cert, key: PEM files with which it speaks TLS.
+    allow_hosts: names of this machine that others call it by.
     rasterizer: what the browsers draw with, or 'auto'.
     require_gpu: refuse to render in software. gpus: the cards to draw with, as all or 0,1.
     limits: when a browser has done enough.
@@ -37,6 +38,9 @@ class RunOptions:
     results: Path
     host: str = "localhost"
     port: int = 0
+    cert: str = ""
+    key: str = ""
+    allow_hosts: Sequence[str] = ()
     rasterizer: str = "auto"
     require_gpu: bool = False
     gpus: str | None = None

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from runner.reasons import harmless, normalized, one_line
+from runner.reasons import harmless, normalized, one_line, without_tokens
 from runner.run.life import CURRENT
 
 __all__ = ["RunLog", "end_lines", "keep_printed", "printed_to"]
@@ -139,4 +139,4 @@ def _as_shown(line: str) -> str:
 
 def _write(descriptor: int, text: str) -> None:
     with contextlib.suppress(OSError):
-        os.write(descriptor, text.encode("utf-8", "backslashreplace"))
+        os.write(descriptor, without_tokens(text).encode("utf-8", "backslashreplace"))

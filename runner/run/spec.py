@@ -14,7 +14,8 @@ class WorkerSpec:
     """What a worker process renders, where to, and how; plain values only.
 
     file, settings: of the campaign. database: a path or URL. worker_id: under which it claims. sources: digests
-    of the files that are known to be used. token, port: of its server; port 0 takes a free one.
+    of the files that are known to be used. token, host, port, cert, key, names: of its server; port 0
+    takes a free one.
     renders, memory_bytes: when a browser has done enough. earlier_renderer: what drew the pictures so far.
     log: the file for what is printed; ''.
     found_rasterizer, attempts_known, steps_known: what an earlier worker of this run has found out: what draws
@@ -48,6 +49,9 @@ class WorkerSpec:
     drivers: Sequence[str] = ()
     job_ids: Sequence[int] | None = None
     order: str = "added"
+    cert: str = ""
+    key: str = ""
+    names: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

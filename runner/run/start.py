@@ -13,7 +13,9 @@ from runner.campaign import Campaign, Submission
 from runner.commands import Commands
 from runner.errors import CampaignError, UsageError
 from runner.job import Source
-from runner.machine import Guard, probe_disk, refuse_address, world_fault
+from runner.machine import Guard, is_loopback, probe_disk, refuse_address, tls_context, world_fault
+from runner.results import make_results
+from runner.run.options import RunOptions
 from runner.run.say import ask, say
 from runner.store import Reader, Store
 
@@ -24,18 +26,30 @@ __all__ = [
     "look_at_database",
     "note_sources",
     "refuse_early",
+    "warn_of_network",
     "writing_in",
 ]
 
 
-def refuse_early(folder: Path, host: str, port: int) -> None:
+def refuse_early(folder: Path, options: RunOptions) -> None:
     """Refuse what cannot be begun, before a database is made: without an address, or a folder for results.
 
     folder: the campaign's in the results folder; it is made. Raises UsageError.
     """
-    refuse_address(host, port)
+    refuse_address(options.host, options.port)
+    tls_context(options.cert, options.key)
     with writing_in(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_results(folder.parent)
+        folder.mkdir(exist_ok=True)
+
+
+def warn_of_network(options: RunOptions) -> None:
+    """Say what others may read along."""
+    if not is_loopback(options.host) and not options.cert:
+        say(
+            f"--host {options.host} without --cert is plain HTTP: whoever can listen on the network on the way can "
+            "read the token, take jobs with it, and send pictures"
+        )
 
 
 def drivers_of(gpus: str | None, rasterizer: str) -> list[str]:

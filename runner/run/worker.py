@@ -13,6 +13,7 @@ from runner.browsers import Limits as BrowserLimits
 from runner.campaign import Campaign, load_campaign
 from runner.errors import WorldFault
 from runner.job import Source
+from runner.machine import is_loopback
 from runner.results import ResultsFolder
 from runner.run.agenda import Agenda
 from runner.run.board import Board
@@ -187,10 +188,19 @@ class _Worker:
             spec.drivers,
         )
         server = Server(
-            _welcome(crew.work, self._say), spec.host, spec.port, campaign.assets, token=spec.token
+            _welcome(crew.work, self._say),
+            spec.host,
+            spec.port,
+            campaign.assets,
+            spec.token,
+            self._say,
+            spec.cert,
+            spec.key,
+            spec.names,
         )
         await server.start()
-        self._channel.send("begun", port=server.port, link="" if spec.sessions else server.link())
+        is_for_people = not (spec.sessions and is_loopback(spec.host))
+        self._channel.send("begun", port=server.port, link=server.link() if is_for_people else "")
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())
         telling = asyncio.create_task(self._tell(server, pool, crew, limits))

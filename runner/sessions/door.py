@@ -118,53 +118,45 @@ class Door:
         self.most_strangers, self.most_tabs = min(_MOST_STRANGERS, files // 4), files // 2
         self.addresses: list[tuple[str, int]] = []
         self._make, self._say = make, say
-        self._context: ssl.SSLContext | None = None
-        self._listening: list[socket.socket] = []
+        self._listening: dict[socket.socket, ssl.SSLContext | None] = {}
         # The one that has asked longest ago comes first.
         self._strangers: dict[Visitor, None] = {}
         self._tabs: set[Visitor] = set()
         self._has_told = False
 
-    async def open(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        """Begin to listen; port 0 takes a free one. context: of a server that speaks TLS. Raises UsageError."""
+    async def open(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
+        """Begin to listen, at several addresses if need be; returns the port. Raises UsageError.
+
+        port: 0 takes a free one. context: of a server that speaks TLS there.
+        """
         loop = asyncio.get_running_loop()
-        self._context = context
+        opened: list[socket.socket] = []
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             for family, kind, protocol, _, address in dict.fromkeys(found):
+                own = port or (opened[0].getsockname()[1] if opened else 0)
                 try:
-                    self._listen(socket.socket(family, kind, protocol), address)
+                    opened.append(_listening(family, kind, protocol, (address[0], own, *address[2:])))
                 except OSError:
                     # localhost is two addresses, and a port that is free at one may be taken at the other.
-                    if port or not self.addresses:
+                    if port or not opened:
                         raise
         except OSError as error:
-            self.close()
+            for listening in opened:
+                listening.close()
             raise no_such_address(host, port, error) from None
-        for listening in self._listening:
+        for listening in opened:
+            self._listening[listening] = context
+            self.addresses.append(listening.getsockname()[:2])
             loop.add_reader(listening, self._accept, listening)
-
-    def _listen(self, listening: socket.socket, address: tuple[Any, ...]) -> None:
-        try:
-            listening.setblocking(False)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if listening.family == socket.AF_INET6:
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            port = address[1] or (self.addresses[0][1] if self.addresses else 0)
-            listening.bind((address[0], port, *address[2:]))
-            listening.listen(_QUEUE)
-        except OSError:
-            listening.close()
-            raise
-        self._listening.append(listening)
-        self.addresses.append(listening.getsockname()[:2])
+        return int(opened[0].getsockname()[1])
 
     def close(self) -> None:
         """Listen no more; those who are in stay."""
         for listening in self._listening:
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
-        self._listening = []
+        self._listening = {}
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_AT_ONCE):
@@ -183,7 +175,7 @@ class Door:
             self._strangers[visitor] = None
             if len(self._strangers) > self.most_strangers:
                 self._make_room(str(address[0]))
-            visitor.enter(connection, self._context)
+            visitor.enter(connection, self._listening[listening])
 
     def _listen_again(self, listening: socket.socket) -> None:
         if listening in self._listening:
@@ -220,3 +212,18 @@ class Door:
         """It is gone."""
         self._strangers.pop(visitor, None)
         self._tabs.discard(visitor)
+
+
+def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(_QUEUE)
+    except OSError:
+        made.close()
+        raise
+    return made

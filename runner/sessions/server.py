@@ -10,8 +10,10 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import ip_address
 from pathlib import Path
+from socket import gethostname
 from urllib.parse import urlencode, urlsplit
 
 import vuer
@@ -19,6 +21,7 @@ from aiohttp import WSMsgType, web
 
 from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
+from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
 from runner.sessions.door import Door, Visitor
 from runner.sessions.messages import unpacked
@@ -29,10 +32,10 @@ from runner.tabs import PERSON, TabOwner
 
 __all__ = ["Server"]
 
+_LOCALHOST = ("localhost", "127.0.0.1", "::1")
 _CLIENT = Path(vuer.__file__).parent / "client_build"
 # For text that names no font, which the client would fetch from the net.
 _FONTS = Path(__file__).with_name("page") / "fonts"
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
 
@@ -42,6 +45,8 @@ _KEPT_S = 15.0
 _quiet = logging.getLogger(f"{__name__}.strangers")
 _quiet.disabled = True
 
+# Its address holds the token.
+_PAGE_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 # Nothing is kept by the browser, whose cache would only grow; a page that is opened from there has no rights.
 _ASSET_HEADERS = {
     "Cache-Control": "no-store",
@@ -55,7 +60,8 @@ class Server:
 
     work: called with the Session of each tab, be it refused or not; the tab is closed when it returns.
     host: an address of this machine; anything but loopback lets other machines in, with the token.
-    port: 0 takes a free one.
+    port: 0 takes a free one. cert, key: files for TLS, as tls_context takes them; browsers of this run's own come in
+    beside it, by loopback. names: by which others may call this machine, beside its own name and addresses.
     assets: whose files are given out as well, each under the URL that it makes for them.
     token: who has it is let in; '' makes one. say: takes a line for people.
     """
@@ -68,9 +74,15 @@ class Server:
         assets: AssetFolder | None = None,
         token: str = "",
         say: Callable[[str], None] = lambda line: None,
+        cert: str = "",
+        key: str = "",
+        names: Iterable[str] = (),
     ):
         self.host, self.port = host, port
         self.token = token or secrets.token_urlsafe(24)
+        self._own_port = port
+        self._cert, self._key = cert, key
+        self._names = {"localhost", *names} | (set() if is_loopback(host) else {host, gethostname()})
         self.sessions: set[Session] = set()
         self._work, self._assets, self._say = work, assets, say
         self._owners: dict[str, TabOwner] = {}
@@ -87,7 +99,8 @@ class Server:
         self._page = index.replace("<head>", f"<head><script>{page_script()}</script>", 1)
 
     async def start(self) -> None:
-        """Start to listen. Raises UsageError where the address cannot be had."""
+        """Start to listen. Raises UsageError where the address or the certificate cannot be had."""
+        context = tls_context(self._cert, self._key)
         app = web.Application()
         app.router.add_get("/{path:.*}", self._serve)
         self._runner = web.AppRunner(
@@ -97,11 +110,13 @@ class Server:
         assert self._runner.server is not None
         self._door = Door(self._runner.server, self._say)
         try:
-            await self._door.open(self.host, self.port, None)
+            self.port = self._own_port = await self._door.open(self.host, self.port, context)
+            if context:
+                self._own_port = await self._door.open("localhost", 0)
         except UsageError:
+            self._door.close()
             await self._runner.cleanup()
             raise
-        self.port = self.addresses[0][1]
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -119,13 +134,16 @@ class Server:
 
     def link(self, name: str = "", owner: TabOwner = PERSON) -> str:
         """The address that a browser opens to become a session; name: for people. owner: who opens it."""
-        host = "localhost" if self.host in _LOOPBACK else self.host
         socket = {"token": self.token} | ({"name": name} if name else {})
+        host = "localhost" if self.host in _LOCALHOST else reachable_host(self.host)
+        place, safe = f"{host}:{self.port}", "s" if self._cert else ""
         if owner.tab_id:
             self._owners[owner.tab_id] = owner
             socket["tab"] = owner.tab_id
-        query = {"ws": f"ws://{host}:{self.port}/?{urlencode(socket)}"} | _QUERY
-        return f"http://{host}:{self.port}/?{urlencode(query)}"
+            if self._own_port != self.port:
+                place, safe = f"localhost:{self._own_port}", ""
+        query = {"ws": f"ws{safe}://{place}/?{urlencode(socket)}"} | _QUERY
+        return f"http{safe}://{place}/?{urlencode(query)}"
 
     def forget(self, owner: TabOwner) -> None:
         """Let the owner's tab in no more."""
@@ -161,9 +179,7 @@ class Server:
     async def _give(self, request: web.Request) -> web.StreamResponse:
         """The page, a file of the client's, or an asset."""
         if request.path == "/":
-            return web.Response(
-                text=self._page, content_type="text/html", headers={"Cache-Control": "no-store"}
-            )
+            return web.Response(text=self._page, content_type="text/html", headers=_PAGE_HEADERS)
         file = self._files.get(request.path)
         if file is not None:
             return web.FileResponse(file)
@@ -176,12 +192,19 @@ class Server:
 
     def _refuse_strangers(self, request: web.Request) -> None:
         """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""
-        origin = request.headers.get("Origin")
-        if origin is not None and _place_of(origin) != request.host:
+        origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
+        if origin is not None and _place_of(origin) != host:
             raise web.HTTPForbidden(text="another origin")
-        own = {f"{name}:{self.port}" for name in ("localhost", "127.0.0.1", "[::1]")}
-        if self.host in _LOOPBACK and request.host not in own:
-            raise web.HTTPForbidden(text="another host")
+        if not self._is_own(host):
+            raise web.HTTPForbidden(text="another host: name it with --allow-host")
+
+    def _is_own(self, host: str) -> bool:
+        """Whether a request that names this host and port is meant for this server."""
+        name, port = _parts_of(f"//{host}")
+        if (port or (443 if self._cert else 80)) not in (self.port, self._own_port):
+            return False
+        # No name can be bound to another address than the one that it is.
+        return name in self._names or (_is_address(name) if not is_loopback(self.host) else is_loopback(name))
 
     async def _connect(self, request: web.Request, door: Door, visitor: Visitor) -> web.WebSocketResponse:
         token = request.query.get("token", "")
@@ -253,3 +276,19 @@ def _place_of(origin: str) -> str | None:
         return urlsplit(origin).netloc
     except ValueError:
         return None
+
+
+def _parts_of(url: str) -> tuple[str, int | None]:
+    """Name and port; ('', None) where it makes no sense."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.port
+    except ValueError:
+        return "", None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name))
+    except ValueError:
+        return False

@@ -93,6 +93,9 @@ def _copy(file: Path, copy: Path) -> None:
     """By SQLite itself, which has what is still in the log; whole under its name or not there."""
     unfinished = copy.with_name(f".{copy.name}.tmp")
     unfinished.unlink(missing_ok=True)
+    # As open as the database itself.
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT, 0o600))
+    os.chmod(unfinished, file.stat().st_mode & 0o777)
     try:
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(unfinished)) as target:
             source.backup(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -121,6 +122,8 @@ def made_engine(url: sa.URL, access: Access, synchronous: str) -> sa.Engine:
         pragmas += [f"synchronous = {synchronous}", f"journal_size_limit = {LARGEST_LOG}"]
 
     def connect() -> sqlite3.Connection:
+        if access is Access.MAKE:
+            _make_private(file)
         connection: sqlite3.Connection = sqlite3.connect(_uri(file, how), **_ARGUMENTS)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
@@ -129,6 +132,13 @@ def made_engine(url: sa.URL, access: Access, synchronous: str) -> sa.Engine:
         return connection
 
     return sa.create_engine(url, creator=connect)
+
+
+def _make_private(file: Path) -> None:
+    """Make the file where there is none, for its owner alone; SQLite gives the files beside it the same mode."""
+    # Where it cannot be made, SQLite says why.
+    with contextlib.suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _looking(file: Path) -> str:

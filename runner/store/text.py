@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.reasons import harmless
+from runner.reasons import harmless, without_tokens
 
 __all__ = [
     "REASON_BYTES",
@@ -36,6 +36,7 @@ def cleaned(text: str, most_bytes: int = REASON_BYTES) -> str:
     # Beyond this, nothing of it can stay but the two ends.
     if len(text) > 2 * most_bytes:
         text = _cut(text, most_bytes)
+    text = without_tokens(text)
     if not text.isprintable():
         text = _CUT_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
         text = harmless(text)
