@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
+from contextlib import suppress
+from unittest.mock import patch
 
 import aiohttp
 import msgpack
@@ -15,11 +19,16 @@ import pytest
 import yarl
 from needs import missing
 from pictures import picture
+from PIL import Image
 from tabs import Tab, with_server, with_tab
-from vuer.schemas import CameraView, Sphere
+from vuer.schemas import CameraView, Scene, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
+from runner.frame import Frame
 from runner.machine import tls_context
+from runner.sessions import door
+from runner.sessions import server as server_module
+from runner.sessions import session as session_module
 from runner.tabs import PERSON, TabOwner
 
 
@@ -335,6 +344,9 @@ def test_with_a_certificate_it_speaks_tls_and_its_own_browsers_come_by_loopback(
             assert answer.status == 200
         async with client.get(own) as answer:
             assert answer.status == 200
+        script = next(path for path in server._files if path.endswith(".js"))
+        async with client.get(yarl.URL(link).with_path(script), ssl=trust) as answer:
+            assert len(await answer.read()) == server._files[script].stat().st_size
         with pytest.raises(aiohttp.ClientError):
             await client.get(link.replace("https:", "http:", 1))
         for one in (link, own):
@@ -400,3 +412,54 @@ def test_a_link_for_others_names_an_address_of_this_machine():
 
     host, status = with_server(play, host="0.0.0.0")
     assert host not in ("0.0.0.0", "localhost") and status == 200
+
+
+def test_who_asks_for_nothing_is_cut_off(monkeypatch):
+    """Half a request, or half of a second one, is not kept for ever; a tab that is silent is."""
+    monkeypatch.setattr(door, "_FIRST_REQUEST_S", 0.5)
+    monkeypatch.setattr(server_module, "_KEPT_S", 0.5)
+    beginnings = (b"", b"GET / HTTP/1.1\r\nHost: ", b"POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+
+    async def play(server, client):
+        url = f"http://127.0.0.1:{server.port}/"
+        async with client.ws_connect(f"{url}?token={server.token}") as websocket:
+            first = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+            for beginning in (*beginnings, first, first + first[:20]):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(beginning)
+                # Until the other end closes it.
+                with suppress(ConnectionError):
+                    await asyncio.wait_for(reader.read(), 20)
+                writer.close()
+            await Tab(websocket).hello(browser="x")
+            while not server.sessions or not next(iter(server.sessions)).browser:
+                await asyncio.sleep(0.01)
+        return True
+
+    assert with_server(play)
+
+
+def test_few_bytes_that_are_many_pixels_hold_up_no_other_tab():
+    """They are decoded beside the event loop, which goes on meanwhile."""
+    data = picture_of_one_colour(4096)
+
+    async def render(session):
+        session.set @ Scene(rawChildren=[CameraView(key="ego", width=4096, height=4096)])
+        return await session.grab("ego", format="png")
+
+    async def play(tab):
+        await tab.answer((await tab.until_grab())[-1], {"frame": data})
+
+    with patch.object(session_module, "Frame", side_effect=frame_in_thread):
+        assert len(data) < 32_768 and with_tab(render, play).width == 4096
+
+
+def picture_of_one_colour(width):
+    file = io.BytesIO()
+    Image.new("1", (width, width)).save(file, "PNG")
+    return file.getvalue()
+
+
+def frame_in_thread(*arguments):
+    assert threading.current_thread() is not threading.main_thread()
+    return Frame(*arguments)

@@ -55,6 +55,9 @@ _ASSET_HEADERS = {
 }
 
 
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 class Server:
     """Serves the client on host:port and hands each tab that connects to `work`.
 
@@ -101,7 +104,7 @@ class Server:
     async def start(self) -> None:
         """Start to listen. Raises UsageError where the address or the certificate cannot be had."""
         context = tls_context(self._cert, self._key)
-        app = web.Application()
+        app = web.Application(middlewares=[self._meet])
         app.router.add_get("/{path:.*}", self._serve)
         self._runner = web.AppRunner(
             app, access_log=None, logger=_quiet, shutdown_timeout=1.0, keepalive_timeout=_KEPT_S
@@ -158,16 +161,16 @@ class Server:
             self._arrival.clear()
             await self._arrival.wait()
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        visitor, door = _visitor_of(request), self._door
-        if door is None or visitor is None:
+    @web.middleware
+    async def _meet(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """What holds for any request, to whichever route: who asks is known here, and no stranger."""
+        visitor = _visitor_of(request)
+        if self._door is None or visitor is None:
             raise web.HTTPServiceUnavailable()
-        door.has_asked(visitor)
+        self._door.has_asked(visitor)
         try:
             self._refuse_strangers(request)
-            if request.headers.get("Upgrade", "").lower() == "websocket":
-                return await self._connect(request, door, visitor)
-            return await self._give(request)
+            return await handler(request)
         except (web.HTTPException, OSError):
             raise
         except Exception as error:
@@ -176,8 +179,10 @@ class Server:
             )
             raise
 
-    async def _give(self, request: web.Request) -> web.StreamResponse:
-        """The page, a file of the client's, or an asset."""
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """A tab's websocket, the page, a file of the client's, or an asset."""
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._connect(request)
         if request.path == "/":
             return web.Response(text=self._page, content_type="text/html", headers=_PAGE_HEADERS)
         file = self._files.get(request.path)
@@ -206,7 +211,9 @@ class Server:
         # No name can be bound to another address than the one that it is.
         return name in self._names or (_is_address(name) if not is_loopback(self.host) else is_loopback(name))
 
-    async def _connect(self, request: web.Request, door: Door, visitor: Visitor) -> web.WebSocketResponse:
+    async def _connect(self, request: web.Request) -> web.WebSocketResponse:
+        door, visitor = self._door, _visitor_of(request)
+        assert door is not None and visitor is not None  # it was met
         token = request.query.get("token", "")
         if not hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
             raise web.HTTPForbidden(text="the token is missing or of another run")
