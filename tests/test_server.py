@@ -463,3 +463,30 @@ def picture_of_one_colour(width):
 def frame_in_thread(*arguments):
     assert threading.current_thread() is not threading.main_thread()
     return Frame(*arguments)
+
+
+def test_more_tabs_than_files_allow_are_refused_and_one_line_tells_of_it():
+    """Those that are in stay, and when one goes another one is let in."""
+    said = []
+
+    async def play(server, client):
+        server._door.most_tabs = 1
+        url = f"ws://localhost:{server.port}/?token={server.token}"
+        async with client.ws_connect(url) as first:
+            await Tab(first).hello()
+            for _ in range(2):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await client.ws_connect(url)
+                assert refused.value.status == 503
+            (session,) = server.sessions
+            assert not session.closed.done()
+        await session.closed
+        while server.sessions or server._door.is_full():
+            await asyncio.sleep(0.01)
+        async with client.ws_connect(url) as second:
+            await Tab(second).hello()
+        return said
+
+    assert with_server(play, say=said.append) == [
+        "no more than 1 tabs are let in at once: let the run open more files (ulimit -n)"
+    ]

@@ -58,6 +58,7 @@ class Visitor(asyncio.Protocol):
                 )
         finally:
             if self._transport is None:
+                self._limit.cancel()
                 connection.close()
                 self._door.forget(self)
 
@@ -152,11 +153,13 @@ class Door:
         return int(opened[0].getsockname()[1])
 
     def close(self) -> None:
-        """Listen no more; those who are in stay."""
+        """Listen no more, and let strangers go; tabs stay."""
         for listening in self._listening:
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
         self._listening = {}
+        for visitor in list(self._strangers):
+            visitor.cut_off()
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_AT_ONCE):

@@ -259,7 +259,7 @@ class Server:
         if not self._has_told_full:
             self._has_told_full = True
             self._say(
-                f"{most:,} tabs are connected, and no more are let in: let the run open more files (ulimit -n)"
+                f"no more than {most:,} tabs are let in at once: let the run open more files (ulimit -n)"
             )
 
     async def _work_and_close(self, session: Session) -> None:
