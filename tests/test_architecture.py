@@ -45,7 +45,7 @@ WINGS: dict[str, list[str]] = {
         "store",
         "worker",
     ],
-    "browsers": ["find", "processes", "tab", "browser", "cards", "launcher", "pool"],
+    "browsers": ["find", "processes", "tab", "browser", "cards", "launcher", "record", "pool"],
     "results": [
         "columns",
         "names",
@@ -104,6 +104,7 @@ WINGS: dict[str, list[str]] = {
         "view",
         "script",
         "door",
+        "live",
         "server",
     ],
     "run": [
@@ -133,6 +134,9 @@ WINGS: dict[str, list[str]] = {
         "keeper",
         "channel",
         "spec",
+        "thrift",
+        "viewer",
+        "live",
         "worker",
         "worker_process",
         "process",

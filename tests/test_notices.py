@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from runner.commands import Commands
 from runner.errors import UsageError, WorldFault
-from runner.machine import Guard
+from runner.machine import Guard, reachable_host
 from runner.notices import Notices, shown_address
 from runner.run import alarm
 from runner.store import Store
@@ -127,6 +127,21 @@ def test_a_pause_that_lasts_is_told_and_so_is_its_end(receiver, watched):
     (paused, why), (goes_on, was) = receiver.got
     assert paused.startswith("orbit: paused for") and "the disk is full" in why and "runner" in why
     assert goes_on == "orbit: goes on" and "the disk is full" in was
+
+
+@pytest.mark.parametrize(
+    ("host", "is_told"), [("0.0.0.0", True), ("localhost", False), ("203.0.113.1", False)]
+)
+def test_a_notice_has_the_live_page_where_others_reach_it(receiver, watched, monkeypatch, host, is_told):
+    """Not a page that this machine alone can open, nor one that does not answer."""
+    monkeypatch.setattr(alarm, "_REACHED_S", 0.1)
+    guard, bell, _ = watched(0)
+    with socket.create_server(("0.0.0.0", 0)) as server, bell.at_work():
+        link = f"http://{reachable_host(host)}:{server.getsockname()[1]}/live/token/"
+        bell.know_link(link)
+        guard.pause(WorldFault("the disk is full"))
+        wait_until(lambda: receiver.got, "the notice of the pause")
+    assert (link in receiver.got[0][1]) is is_told
 
 
 def test_a_pause_that_is_soon_over_is_not_told(receiver, watched, monkeypatch):

@@ -117,18 +117,25 @@ class _Shelf:
         return tuple(beside)
 
 
-def gallery_of(store: Reader, campaign: CampaignRow, look: Look, share: float = 1.0) -> Gallery:
-    """What is shown of the campaign that was looked at; share: of the room that a page has."""
-    shelf = _Shelf(store, campaign, share)
+def gallery_of(
+    store: Reader, campaign: CampaignRow, look: Look, share: float = 1.0, is_live: bool = False
+) -> Gallery:
+    """What is shown of the campaign that was looked at; share: of the room that a page has.
+
+    is_live: without thumbnails, which are asked for; fewer jobs, and others as seldom as may be.
+    """
+    shelf = _Shelf(store, campaign, 0.0 if is_live else share)
+    spread = look.timings.steady_spread if is_live else look.timings.spread
+    most_rows, most_points = (_ROWS // 4, _POINTS // 4) if is_live else (_ROWS, _POINTS)
     suspects = _evenly([suspect.key for suspect in look.summary.suspects], _SUSPECTS)
     suspect_rows = [store.job(campaign["id"], key) for key in suspects]
     failed = shelf.beside_neighbours(_one_of_each(look, _FAILED))
     odd = shelf.beside_neighbours([row["id"] for row in suspect_rows if row is not None])
-    sheet = tuple(map(shelf.with_thumbnail, shelf.shown(look.timings.spread(_SHEET)).values()))
+    sheet = tuple(map(shelf.with_thumbnail, shelf.shown(spread(_SHEET)).values()))
     firsts = {first[0] for group in look.groups.values() for first in group.first[:2]}
-    rows = shelf.shown(sorted({*_evenly(look.failed_ids, _ROWS), *sorted(firsts)[:_ROWS]}))
-    points = shelf.shown(look.timings.spread(_POINTS))
-    failed_points = _evenly(list(rows.values()), _POINTS // 2)
+    rows = shelf.shown(sorted({*_evenly(look.failed_ids, most_rows), *sorted(firsts)[:most_rows]}))
+    points = shelf.shown(look.timings.spread(most_points))
+    failed_points = _evenly(list(rows.values()), most_points // 2)
     plotted = [
         *points.values(),
         *failed_points,

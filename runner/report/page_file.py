@@ -17,7 +17,7 @@ from runner.store import CampaignRow, Reader
 __all__ = ["Page", "page_of", "to_html"]
 
 _FOLDER = Path(__file__).with_name("page")
-_SCRIPTS = ("shapes.js", "charts.js", "pictures.js", "page.js")
+_SCRIPTS = ("shapes.js", "charts.js", "pictures.js", "live.js", "page.js")
 # What a page shows of long lists.
 _SUSPECTS, _EVENTS, _TRIES, _REASONS, _SESSIONS = 200, 100, 30, 60, 300
 
@@ -54,19 +54,27 @@ class Page:
         }
 
 
-def page_of(store: Reader, campaign: CampaignRow, share: float = 1.0) -> Page:
-    """Look at one campaign; campaign: its row. share: of the room for pictures, where it is one of several."""
+def page_of(store: Reader, campaign: CampaignRow, share: float = 1.0, is_live: bool = False) -> Page:
+    """Look at one campaign; campaign: its row. share: of the room for pictures and texts, where it is one of several.
+
+    is_live: of a campaign at work: the page asks for its pictures.
+    """
     campaign_id = campaign["id"]
     look = look_at(store, campaign)
     sessions = store.sessions(campaign_id)
     workers, events = store.workers(campaign_id), store.events(campaign_id)
     hours = hours_of(look.timings, look.tries, workers, sessions, events, session_names(sessions))
-    gallery = gallery_of(store, campaign, look, share)
+    gallery = gallery_of(store, campaign, look, share, is_live)
     return Page(look.summary, hours, spread_of(look.timings), gallery, campaign["results"] or "")
 
 
-def to_html(data: Sequence[dict[str, Any]], summaries: Sequence[Summary]) -> str:
-    """The page, whole: it loads nothing. data: of each campaign, as Page.to_json gives it."""
+def to_html(
+    data: Sequence[dict[str, Any]], summaries: Sequence[Summary], live: dict[str, Any] | None = None
+) -> str:
+    """The page, whole: it loads nothing. data: of each campaign, as Page.to_json gives it.
+
+    live: of a page that a run serves, which asks it what is new: what page/live.js begins with.
+    """
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
@@ -78,5 +86,6 @@ def to_html(data: Sequence[dict[str, Any]], summaries: Sequence[Summary]) -> str
         style=own["page.css"],
         script=Markup("\n").join(own[name] for name in _SCRIPTS),
         text="\n".join(map(to_text, summaries)),
-        data={"version": 1, "campaigns": list(data)},
+        data={"version": 1, "campaigns": list(data)} | ({"live": live} if live else {}),
+        is_live=live is not None,
     )

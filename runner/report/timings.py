@@ -71,6 +71,15 @@ class Timings:
         counts = np.bincount(self.sessions, minlength=len(self.session_ids))
         return {session: int(count) for session, count in zip(self.session_ids, counts)}
 
+    def steady_spread(self, count: int) -> list[int]:
+        """Ids of at most so many of them, evenly spread, of which most stay the same while more are done."""
+        import numpy as np
+
+        every = 1
+        while len(self) > count * every:
+            every *= 2
+        return [int(one) for one in np.sort(self.ids)[::every]]
+
     def spread(self, count: int) -> list[int]:
         """Ids of so many jobs, evenly spread over those that are done in the order in which they were added."""
         import numpy as np

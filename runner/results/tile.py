@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from runner.frame import RAW, Frame
 from runner.results.shown import is_scaled, shown
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["small_jpeg", "tile_of"]
+__all__ = ["small_frame", "small_jpeg", "tile_of"]
 
 
-def tile_of(picture: Path, width: int) -> Image.Image | None:
+def tile_of(picture: Path | BinaryIO, width: int) -> Image.Image | None:
     """The picture in RGB, at most so wide and so high, in pixels; None where it cannot be read."""
     from PIL import Image
 
@@ -30,11 +31,25 @@ def tile_of(picture: Path, width: int) -> Image.Image | None:
     return tile
 
 
-def small_jpeg(picture: Path, width: int, quality: int) -> bytes | None:
+def small_jpeg(picture: Path | BinaryIO, width: int, quality: int) -> bytes | None:
     """The same as the bytes of a JPEG."""
     tile = tile_of(picture, width)
-    if tile is None:
-        return None
+    return _jpeg(tile, quality) if tile is not None else None
+
+
+def small_frame(frame: Frame, width: int, quality: int) -> bytes | None:
+    """What a tab has shown, likewise."""
+    if frame.kind != RAW:
+        tile = tile_of(io.BytesIO(frame.data), width)
+    else:
+        from PIL import Image
+
+        tile = shown(Image.fromarray(frame.array))
+        tile.thumbnail((width, width))
+    return _jpeg(tile, quality) if tile is not None else None
+
+
+def _jpeg(tile: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     tile.save(buffer, format="JPEG", quality=quality, optimize=True)
     return buffer.getvalue()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runner.commands import Commands
 from runner.errors import WorldFault
-from runner.machine import Guard, size_text
+from runner.machine import Guard, is_loopback, size_text
 from runner.notices import Notices
 
 __all__ = ["Alarm"]
@@ -20,6 +22,7 @@ __all__ = ["Alarm"]
 LONG_PAUSE_S = 60.0
 LOOK_EVERY_S = 1.0
 _DISK_EVERY_S = 10.0
+_REACHED_S = 2.0
 
 
 class Alarm:
@@ -30,7 +33,7 @@ class Alarm:
 
     def __init__(self, notices: Notices, campaign: str, guard: Guard):
         self._notices, self._campaign, self._guard = notices, campaign, guard
-        self._next, self._least_bytes = "", 0
+        self._next, self._link, self._least_bytes = "", "", 0
         self._folders: list[Path] = []
         self._over = threading.Event()
         self._fault: WorldFault | None = None
@@ -44,6 +47,14 @@ class Alarm:
         """
         self._next = f"\nHow far it is: {commands.verb('status')}"
         self._folders, self._least_bytes = folders, least_bytes
+
+    def know_link(self, link: str) -> None:
+        """Where the run shows itself; told of where other machines may reach it."""
+        self._link = link
+
+    def _onwards(self) -> str:
+        """What a notice of a run that goes on ends with."""
+        return self._next + (f"\nHow it goes: {self._link}" if _is_reachable(self._link) else "")
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[Alarm]:
@@ -76,7 +87,7 @@ class Alarm:
             self._is_told = True
             self._notices.send(
                 f"{name}: paused for {self._lasted()}",
-                f"{fault}\nNo job is charged, and it goes on by itself when that is over.{self._next}",
+                f"{fault}\nNo job is charged, and it goes on by itself when that is over.{self._onwards()}",
             )
 
     def _lasted(self) -> str:
@@ -90,5 +101,17 @@ class Alarm:
                 self._notices.send(
                     f"{self._campaign}: little room on the disk",
                     f"The disk of {folder} has {size_text(free)} left; below {size_text(self._least_bytes)} the run "
-                    f"pauses until you make room.{self._next}",
+                    f"pauses until you make room.{self._onwards()}",
                 )
+
+
+def _is_reachable(link: str) -> bool:
+    """Whether somebody listens there, and not for this machine alone."""
+    place = urlsplit(link)
+    if not place.hostname or is_loopback(place.hostname):
+        return False
+    try:
+        with socket.create_connection((place.hostname, place.port or 80), _REACHED_S):
+            return True
+    except OSError:
+        return False

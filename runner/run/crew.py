@@ -38,7 +38,7 @@ class Crew:
     come_back: gives the worker, which was taken for dead, another id. company: which jobs may go on together.
     agenda: which ones are taken.
     adopted: how many jobs had been finished before a crash. idle_since: when the last of the tabs that there
-    were went away, by the monotonic clock; None before the first and while one is here.
+    were went away, by the monotonic clock; None before the first and while one is here. rendering: what each tab does.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class Crew:
         self._looking = asyncio.Lock()
         self._has_told_lasting = False
         self._told: set[str] = set()
-        self._rendering: dict[int, RenderJob] = {}
+        # Which job each tab renders now, and since when, by the monotonic clock.
+        self.rendering: dict[TabSession, tuple[RenderJob, float]] = {}
         if not context.campaign.isolate:
             context.guard.note(
                 "order", "isolate=False: pictures depend on the order of the jobs in their tab"
@@ -76,7 +77,7 @@ class Crew:
 
     def steps(self) -> list[tuple[str, int, int]]:
         """Of each job of many steps that is being rendered: its key, how many steps are finished, and of how many."""
-        return [(job.key, *job.steps_of) for job in self._rendering.values() if job.steps_of is not None]
+        return [(job.key, *job.steps_of) for job, _ in self.rendering.values() if job.steps_of is not None]
 
     async def watch(self) -> None:
         """See that the campaign has come to its end while no tab looks: none is here yet, or any more, or may work."""
@@ -208,11 +209,11 @@ class Crew:
             return set()
         life = Life(lease, lambda what: self._context.guard.note("late", what))
         files = await self._files_of(session, lease, life)
-        self._rendering[lease.job_id] = files
+        self.rendering[session] = files, time.monotonic()
         try:
             attempt = await render(self._context, session, lease, files, life)
         finally:
-            del self._rendering[lease.job_id]
+            del self.rendering[session]
         session.owner.rendered()
         if session.lasting and not self._has_told_lasting:
             self._has_told_lasting = True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from runner.browsers import temporary_place
 from runner.campaign import Campaign, add_jobs, plan_submission, read_jobs
@@ -125,6 +126,7 @@ def _run_campaign(
                 notices,
                 began_ts,
                 began,
+                on_live=alarm.know_link,
             )
             with one.kept_log(is_needed=progress.left > 0):
                 return one.to_its_end(interrupts, worker, has_left=progress.left > 0)
@@ -185,7 +187,10 @@ def _parameters(campaign: Campaign) -> dict[str, dict[str, Any]]:
 
 @dataclass
 class Run:
-    """What is rendered, where to, and how. began_ts: Unix seconds; began: by the monotonic clock."""
+    """What is rendered, where to, and how. began_ts: Unix seconds; began: by the monotonic clock.
+
+    on_live: told the live page's link once it is served. token: of its server; live_link: as it is since then.
+    """
 
     campaign: Campaign
     campaign_id: int
@@ -200,6 +205,9 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     log_file: Path | None = None
     earlier_renderer: str = ""
+    on_live: Callable[[str], object] = lambda link: None
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    live_link: str = ""
 
     @property
     def screen(self) -> Screen:
@@ -254,8 +262,9 @@ class Run:
             return asyncio.run(self.work(log, signals, next(workers, None), job_ids, breaker))
 
         portions = Portions(options.canary, options.limit, options.halt_share)
-        root = self.results.root
-        status, why = render_in_portions(self.store, self.campaign_id, portions, root, self.commands, render)
+        status, why = render_in_portions(
+            self.store, self.campaign_id, portions, self.results, self.commands, render
+        )
         if why:
             self.notices.send(*why.partition("\n")[::2])
         return status
@@ -270,7 +279,7 @@ class Run:
     ) -> ExitStatus | None:
         """Render; the exit status, or None where it is as the rows tell. job_ids: only those jobs, once each."""
         store, campaign_id, options, guard = self.store, self.campaign_id, self.options, self.guard
-        ending, token = Ending(), secrets.token_urlsafe(24)
+        ending = Ending()
         assert self.campaign.file is not None
         supervisor = Supervisor(
             store,
@@ -279,9 +288,10 @@ class Run:
             guard,
             ending,
             breaker or Breaker(options.halt_share),
-            lambda: self._spec(token, job_ids),
+            lambda: self._spec(job_ids),
             self.campaign.file.parent,
             options.worker_memory_bytes or memory_bytes() // 2,
+            self._know_live,
         )
         guard.probes = self._probes(supervisor)
         keeper = Housekeeper(
@@ -318,7 +328,14 @@ class Run:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, self.commands, self.notices)
 
-    def _spec(self, token: str, job_ids: Sequence[int] | None) -> WorkerSpec:
+    def _know_live(self, link: str) -> None:
+        """It is served; said once, for later portions are served there, too."""
+        if self.options.show_progress and link != self.live_link:
+            say(f"how it goes, in a browser: {link}")
+        self.live_link = link
+        self.on_live(link)
+
+    def _spec(self, job_ids: Sequence[int] | None) -> WorkerSpec:
         options, sources = self.options, self.campaign.sources
         return WorkerSpec(
             file=str(self.campaign.file),
@@ -330,8 +347,8 @@ class Run:
             sources=sources.current() if sources is not None else {},
             sessions=options.sessions,
             host=options.host,
-            port=options.port,
-            token=token,
+            port=options.port or urlsplit(self.live_link).port or 0,
+            token=self.token,
             rasterizer=options.rasterizer,
             require_gpu=options.require_gpu,
             renders=options.limits.renders,

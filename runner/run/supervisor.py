@@ -104,9 +104,10 @@ class Supervisor:
     """Has worker processes render, one after the other, until the run ends.
 
     spec: what the first worker is told, but for its id. folder: where the user's own code lies.
-    memory_bytes: a worker that holds more is ended. sessions: how many tabs there are. trouble: what keeps
-    the worker's tabs from work; ''. adopted: jobs that had been finished before a crash. charged: attempts that
-    failed. steps: of each job of many steps that is being rendered, its key, the steps finished, and all.
+    memory_bytes: a worker that holds more is ended. on_live: told the live page's link once it is served. sessions:
+    how many tabs there are. trouble: what keeps the worker's tabs from work; ''. adopted: jobs that had been
+    finished before a crash. charged: attempts that failed. steps: of each job of many steps that is being rendered,
+    its key, the steps finished, and all.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Supervisor:
         spec: Callable[[], WorkerSpec],
         folder: Path,
         memory_bytes: int,
+        on_live: Callable[[str], object] = lambda link: None,
     ):
         self.sessions = self.adopted = self.charged = 0
         self.steps: list[tuple[str, int, int]] = []
@@ -129,6 +131,7 @@ class Supervisor:
         self._store, self._campaign_id, self._policy = store, campaign_id, policy
         self._guard, self._ending, self._breaker = guard, ending, breaker
         self._spec, self._folder, self._memory_bytes = spec, folder, memory_bytes
+        self._on_live = on_live
         self._threads = Threads(guard, ending)
         self._limit_s = standstill_limit_s(policy)
         # What a worker leaves to the next one.
@@ -217,7 +220,7 @@ class Supervisor:
         elif kind == "pause":
             self._guard.pause(WorldFault(message["message"]))
         elif kind == "begun":
-            self._on_begun(life, message["port"], message["link"])
+            self._on_begun(life, message["port"], message["link"], message["live"])
         elif kind == "lost":
             # The next beat shows it, too, but that may be a while.
             self._beating = asyncio.create_task(self._beat(life))
@@ -228,11 +231,13 @@ class Supervisor:
         elif kind == "over":
             life.is_over = True
 
-    def _on_begun(self, life: _Life, port: int, link: str) -> None:
+    def _on_begun(self, life: _Life, port: int, link: str, live: str) -> None:
         is_first = "port" not in self._known
         life.has_begun, self._known["port"] = True, port
         if is_first and link:
             say(f"open this link in a browser, in as many tabs as you like:\n{link}")
+        if is_first:
+            self._on_live(live)
 
     def _on_printed(self) -> None:
         if not self._has_printed:

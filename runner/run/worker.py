@@ -6,6 +6,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from runner.browsers import BrowserPool
@@ -23,6 +24,7 @@ from runner.run.context import Limits, RunContext
 from runner.run.crew import Crew
 from runner.run.ending import Ending
 from runner.run.limits import TimeLimit
+from runner.run.live import Live
 from runner.run.spec import WorkerSpec
 from runner.sessions import Server, Session, session_view
 from runner.store import Store
@@ -187,6 +189,16 @@ class _Worker:
             spec.found_rasterizer,
             spec.drivers,
         )
+        live = Live(
+            spec.database,
+            spec.campaign_id,
+            Path(spec.results),
+            lambda: server.sessions,
+            crew.rendering,
+            pool.resting,
+            lambda: str(self._outpost.fault or ""),
+            self._say,
+        )
         server = Server(
             _welcome(crew.work, self._say),
             spec.host,
@@ -197,10 +209,12 @@ class _Worker:
             spec.cert,
             spec.key,
             spec.names,
+            live,
         )
         await server.start()
         is_for_people = not (spec.sessions and is_loopback(spec.host))
-        self._channel.send("begun", port=server.port, link=server.link() if is_for_people else "")
+        link = server.link() if is_for_people else ""
+        self._channel.send("begun", port=server.port, link=link, live=server.live_link())
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())
         telling = asyncio.create_task(self._tell(server, pool, crew, limits))
@@ -220,6 +234,7 @@ class _Worker:
             telling.cancel()
             watching.cancel()
             await server.stop()
+            live.close()
             browsers.cancel()
             await asyncio.gather(browsers, return_exceptions=True)
 

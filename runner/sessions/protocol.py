@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -24,11 +24,13 @@ __all__ = [
     "Bye",
     "Grab",
     "Hello",
+    "Hidden",
     "IsReady",
     "Message",
     "Ready",
     "Refused",
     "Render",
+    "Waits",
     "decode",
     "encode",
     "joined",
@@ -135,9 +137,29 @@ class Refused:
     is_lost: bool = False
 
 
-Message = Grab | Ready | Render | Begin | Bye | Hello | IsReady | Refused
+@dataclass(frozen=True)
+class Waits:
+    """A picture waits for something that is loaded, now and then while it takes long, and once when it came.
+
+    lacks: what for; empty when it waits no more. waited_s: for how long, until now.
+    """
+
+    type: ClassVar[str] = "waits"
+    lacks: Sequence[str] = ()
+    waited_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Whether the tab is out of sight, where browsers let it do little."""
+
+    type: ClassVar[str] = "hidden"
+    is_hidden: bool = False
+
+
+Message = Grab | Ready | Render | Begin | Bye | Hello | IsReady | Refused | Waits | Hidden
 TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Begin, Bye)
-FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused)
+FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused, Waits, Hidden)
 _KINDS = {kind.type: kind for kind in FROM_PAGE}
 # By how they are written above.
 _TYPES: dict[str, type] = {"str": str, "bool": bool, "Mapping[str, str]": dict}

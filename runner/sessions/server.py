@@ -24,6 +24,7 @@ from runner.errors import UsageError
 from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
 from runner.sessions.door import Door, Visitor
+from runner.sessions.live import LivePage, LiveRoutes
 from runner.sessions.messages import unpacked
 from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
 from runner.sessions.script import page_script
@@ -66,7 +67,8 @@ class Server:
     port: 0 takes a free one. cert, key: files for TLS, as tls_context takes them; browsers of this run's own come in
     beside it, by loopback. names: by which others may call this machine, beside its own name and addresses.
     assets: whose files are given out as well, each under the URL that it makes for them.
-    token: who has it is let in; '' makes one. say: takes a line for people.
+    token: who has it is let in; '' makes one. say: takes a line for people. live: the page that shows how far
+    the run is; None: there is none.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Server:
         cert: str = "",
         key: str = "",
         names: Iterable[str] = (),
+        live: LivePage | None = None,
     ):
         self.host, self.port = host, port
         self.token = token or secrets.token_urlsafe(24)
@@ -88,6 +91,7 @@ class Server:
         self._names = {"localhost", *names} | (set() if is_loopback(host) else {host, gethostname()})
         self.sessions: set[Session] = set()
         self._work, self._assets, self._say = work, assets, say
+        self._live = LiveRoutes(live, self.token) if live is not None else None
         self._owners: dict[str, TabOwner] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -105,6 +109,8 @@ class Server:
         """Start to listen. Raises UsageError where the address or the certificate cannot be had."""
         context = tls_context(self._cert, self._key)
         app = web.Application(middlewares=[self._meet])
+        if self._live is not None:
+            self._live.add_to(app.router)
         app.router.add_get("/{path:.*}", self._serve)
         self._runner = web.AppRunner(
             app, access_log=None, logger=_quiet, shutdown_timeout=1.0, keepalive_timeout=_KEPT_S
@@ -147,6 +153,13 @@ class Server:
                 place, safe = f"localhost:{self._own_port}", ""
         query = {"ws": f"ws{safe}://{place}/?{urlencode(socket)}"} | _QUERY
         return f"http{safe}://{place}/?{urlencode(query)}"
+
+    def live_link(self) -> str:
+        """The address of the live page; '' where there is none."""
+        if self._live is None:
+            return ""
+        host = "localhost" if self.host in _LOCALHOST else reachable_host(self.host)
+        return f"http{'s' if self._cert else ''}://{host}:{self.port}/live/{self._live.token}/"
 
     def forget(self, owner: TabOwner) -> None:
         """Let the owner's tab in no more."""

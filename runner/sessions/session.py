@@ -6,7 +6,9 @@ What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Sequence
 from contextvars import Context
 from typing import Any
 from uuid import uuid4
@@ -31,10 +33,12 @@ from runner.sessions.protocol import (
     Bye,
     Grab,
     Hello,
+    Hidden,
     IsReady,
     Ready,
     Refused,
     Render,
+    Waits,
     decode,
     encode,
     joined,
@@ -64,9 +68,9 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     difference to what the tab shows, when a picture or readiness is asked for. What an earlier job has
     changed is a part of this difference; where it cannot be undone, the session is spoiled.
 
-    name: which tab this is, for people. owner: who opened it. closed: done, with the reason, as soon as the
-    connection is gone; end: once it is known how the tab ended, which may take a moment longer. client: what
-    the page said of itself: versions of its parts.
+    name: which tab this is, for people; id: among all tabs of all times. owner: who opened it.
+    closed: done, with the reason, as soon as the connection is gone; end: once it is known how the tab ended, which
+    may take a moment longer. client: what the page said of itself: versions of its parts.
     browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
     of two renderers differ.
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
@@ -75,11 +79,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     remarks: what a person should know of the scene, by a word that stands for its kind.
     most_bytes: how much the tab may say at once, by the largest picture that it was asked for.
     late_replies: pictures that came after nobody waited for them any more, and were dropped.
-    last_frame: the last picture that came.
+    last_frame: the last picture that came for this job; seen: for whichever job, with its number among all.
+    waits: what a picture waits for that is being loaded, and since when, by the monotonic clock. is_hidden: the tab
+    is out of sight.
+    waited_s, asked_s: for how long, in all, pictures have waited for what is loaded, and were asked for at all.
     """
 
     def __init__(self, socket: web.WebSocketResponse, name: str, owner: TabOwner = PERSON):
-        self.name, self.owner = name, owner
+        self.name, self.owner, self.id = name, owner, uuid4().hex[:12]
         self.client: dict[str, Any] = {}
         self.browser = self.renderer = ""
         self.refused = ""
@@ -89,6 +96,10 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.late_replies = 0
         self.most_bytes = _MESSAGE_BYTES
         self.last_frame: Frame | None = None
+        self.seen: tuple[int, Frame] | None = None
+        self.waits: tuple[Sequence[str], float] | None = None
+        self.is_hidden = False
+        self.waited_s = self.asked_s = 0.0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.end: asyncio.Future[TabEnd] = asyncio.get_running_loop().create_future()
         self._learning_end: asyncio.Task[None] | None = None
@@ -277,6 +288,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         values = await self._request([self._picture(key, format, quality) for key in found], wait_s)
         frames = [await self._decoded(key, format, value) for key, value in zip(found, values)]
         self.last_frame = frames[-1]
+        self.seen = (self.seen[0] + 1 if self.seen else 1), frames[-1]
         for key, frame in zip(found, frames):
             if frame.data == self._last_data.get(key):
                 frame.suspicion = frame.suspicion or "the same bytes as the frame before"
@@ -387,11 +399,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             replies[reply_type] = asyncio.get_running_loop().create_future()
             self._outbox.append(encode(Ready(reply_type, self._fence, wait_s)))
         self._replies |= replies
+        began = time.monotonic()
         try:
             await self._empty_outbox()
             self._is_rendered = True
             return await asyncio.gather(*replies.values())
         finally:
+            self.asked_s += time.monotonic() - began
+            self.waits = None
             for reply_type, reply in replies.items():
                 reply.cancel()
                 del self._replies[reply_type]
@@ -423,7 +438,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                 self.refused = _reason(message.reason)
                 self.close(self.refused, TabEnd(self.refused))
             return True
-        if isinstance(message, (IsReady, Refused)):
+        if isinstance(message, Waits):
+            waited_s = float(message.waited_s)
+            lacks = [str(name)[:300] for name in message.lacks][:5]
+            self.waits = (lacks, time.monotonic() - waited_s) if lacks else None
+            self.waited_s += 0.0 if lacks else waited_s
+        elif isinstance(message, Hidden):
+            self.is_hidden = bool(message.is_hidden)
+        elif isinstance(message, (IsReady, Refused)):
             if isinstance(message, Refused) and not message.reply:
                 # Nobody waits for it: what did it has ended.
                 self.break_off(_reason(message.reason))

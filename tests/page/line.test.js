@@ -54,6 +54,33 @@ test("messages reach the client in order, those that wait at once, the picture a
   assert.deepEqual([it.aimed, it.told], [["r"], []]);
 });
 
+test("a wait for what is loaded is told of while it lasts, and at its end for how long", () => {
+  const it = world({ lack: { pending: ["/mug.glb"], wrong: [] } });
+  it.line.receive(new Uint8Array([1]));
+  it.settle();
+  it.loading = 1;
+  it.line.receive(grab("r"));
+  it.line.receive(new Uint8Array([2]));
+  it.settle();
+  it.clock += 500;
+  it.change();
+  assert.deepEqual(it.told, []);
+  it.clock += 700;
+  it.change();
+  assert.deepEqual(it.told, [{ type: "waits", lacks: ["/mug.glb"], waited_s: 1.2 }]);
+  it.clock += 800;
+  it.lack = { pending: [], wrong: [] };
+  it.loading = 0;
+  it.change();
+  it.settle();
+  assert.deepEqual(it.told.slice(1), [{ type: "waits", lacks: [], waited_s: 2 }]);
+  assert.deepEqual(it.aimed, ["r"]);
+  it.line.receive(grab("next"));
+  it.line.receive(new Uint8Array([3]));
+  it.settle();
+  assert.equal(it.told.length, 2);
+});
+
 test("what comes before the client listens is tried again until it is heard", () => {
   const it = world({ subscribers: 0 });
   it.line.receive(new Uint8Array([1]));

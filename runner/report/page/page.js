@@ -3,6 +3,9 @@
 
 const FIRST_ROWS = 50, FIRST_PAIRS = 9;
 let chosen = 0;
+// What a person has chosen to see, which stays when the page is drawn anew.
+const axes = {x: "", y: ""};
+let sought = "";
 
 function copied(text) {
   const button = html("button", {type: "button", onclick: async () => {
@@ -131,9 +134,17 @@ function times(campaign, width) {
   const {slowest} = campaign.summary;
   return part("How long jobs took", timesChart(campaign.spread, width), campaign.spread.longer > 0 && html("p", {class: "soft small"}, `Not drawn: ${plural(campaign.spread.longer, "job", "jobs")} that took longer.`),
     html("h3", null, "The slowest"), html("div", {class: "wide"}, html("table", null,
-      html("thead", null, html("tr", null, ["key", "took", "added", "waited", "claimed", "done", "attempt"].map((name) => html("th", null, name)))),
-      html("tbody", null, slowest.map((one) => html("tr", null, html("td", {class: "mono", title: one.key}, shortKey(one.key)), html("td", null, html("b", null, span(one.took_s))), html("td", null, clock(one.created_ts)),
-        html("td", null, span(Math.max(0, one.grab_ts - one.created_ts))), html("td", null, clock(one.grab_ts)), html("td", null, clock(one.end_ts)), html("td", null, one.attempt)))))));
+      html("thead", null, html("tr", null, ["key", "took", "where it went", "added", "waited", "claimed", "done", "attempt"].map((name) => html("th", null, name)))),
+      html("tbody", null, slowest.map((one) => html("tr", null, html("td", {class: "mono", title: one.key}, shortKey(one.key)), html("td", null, html("b", null, span(one.took_s))), html("td", null, partsBar(one.parts)), html("td", null, clock(one.created_ts)),
+        html("td", null, span(Math.max(0, one.grab_ts - one.created_ts))), html("td", null, clock(one.grab_ts)), html("td", null, clock(one.end_ts)), html("td", null, one.attempt)))))), slowest.some((one) => one.parts.drawing !== undefined) && html("div", {class: "legend"}, Object.entries(PARTS_TOLD).map(([name, text]) => html("span", null, html("i", {class: `swatch ${name}`}), ` ${text}`))));
+}
+
+const PARTS_TOLD = {assets: "waited for assets", drawing: "drawn", code: "in its render's own code", settling: "settled: files and rows"};
+
+function partsBar(parts) {
+  const some = Object.entries(parts).filter(([, seconds]) => seconds > 0);
+  const text = some.map(([name, seconds]) => `${PARTS_TOLD[name]} ${span(seconds)}`).join(", ");
+  return some.length > 0 && html("div", {class: "bar parts", role: "img", title: text, "aria-label": text}, some.map(([name, seconds]) => html("i", {class: name, style: `flex: ${seconds} 0 0`})));
 }
 
 function look(campaign, shown) {
@@ -146,10 +157,11 @@ function scatter(campaign, width) {
   const {points, names} = campaign.gallery;
   if (names.length < 2 || points.length < 2) return null;
   const varied = names.filter((name) => new Set(points.map((point) => point.values[name])).size > 1);
-  const picked = {x: (varied[0] ?? names[0]), y: (varied[1] ?? names[1])};
+  const first = {x: varied[0] ?? names[0], y: varied[1] ?? names[1]};
+  const picked = {x: names.includes(axes.x) ? axes.x : first.x, y: names.includes(axes.y) ? axes.y : first.y};
   const place = html("div");
   const draw = () => place.replaceChildren(plot(points, picked.x, picked.y, width, (point) => look(campaign, point)));
-  const choose = (axis) => html("label", null, `${axis === "x" ? "across" : "up"} `, html("select", {"aria-label": axis === "x" ? "across" : "up", onchange: (event) => { picked[axis] = event.target.value; draw(); }}, names.map((name) => html("option", {selected: name === picked[axis]}, name))));
+  const choose = (axis) => html("label", null, `${axis === "x" ? "across" : "up"} `, html("select", {"aria-label": axis === "x" ? "across" : "up", onchange: (event) => { axes[axis] = picked[axis] = event.target.value; draw(); }}, names.map((name) => html("option", {selected: name === picked[axis]}, name))));
   draw();
   return part("Params and metrics", html("div", {class: "controls"}, choose("x"), choose("y")), place,
     html("div", {class: "legend"}, html("span", {class: "done"}, "● done"), html("span", {class: "failed"}, "✕ failed"), html("span", {class: "suspect"}, "▲ suspect"), html("span", null, `${number(points.length)} jobs, evenly chosen; a click opens the frame`)));
@@ -160,15 +172,16 @@ function failures(campaign) {
   if (!rows.length) return null;
   const texts = rows.map((row) => `${row.key} ${row.reason} ${row.session} ${Object.entries(row.values).map(([name, value]) => `${name}=${value}`).join(" ")}`.toLowerCase());
   const body = html("tbody"), count = html("span", {class: "soft small"});
-  const draw = (words) => {
+  const draw = () => {
+    const words = sought.toLowerCase().split(/\s+/).filter(Boolean);
     const found = rows.filter((_, at) => words.every((word) => texts[at].includes(word)));
     count.textContent = `${number(found.length)} of ${number(rows.length)}${campaign.summary.failed > rows.length ? ` (chosen of ${number(campaign.summary.failed)})` : ""}${found.length > FIRST_ROWS ? `, the first ${FIRST_ROWS} are shown` : ""}`;
     body.replaceChildren(...found.slice(0, FIRST_ROWS).map((row) => html("tr", null,
       html("td", null, html("button", {type: "button", title: row.key, onclick: () => look(campaign, row)}, shortKey(row.key))),
       html("td", {class: "reasoned"}, row.reason), html("td", {class: "reasoned"}, valuesOf(row, 8)), html("td", {class: "session"}, row.session), html("td", {class: "number"}, row.attempt))));
   };
-  const input = html("input", {type: "search", placeholder: "filter: words of key, reason, session, or light=3", "aria-label": "filter the failures", oninput: () => draw(input.value.toLowerCase().split(/\s+/).filter(Boolean))});
-  draw([]);
+  const input = html("input", {type: "search", placeholder: "filter: words of key, reason, session, or light=3", "aria-label": "filter the failures", value: sought, oninput: () => { sought = input.value; draw(); }});
+  draw();
   const made = part("The failed jobs", html("div", {class: "controls"}, input, count), html("div", {class: "wide"}, html("table", {id: "failures"},
     html("thead", null, html("tr", null, ["key", "reason", "params", "session", "attempt"].map((name) => html("th", null, name)))), body)));
   made.classList.add("long");
@@ -193,7 +206,7 @@ function show(data) {
   looks = [];
   const sheet = gallery.sheet.filter((shown) => shown.picture);
   const parts = [
-    head(data, campaign),
+    now(data), head(data, campaign),
     summary.next.length > 0 && part("What comes next", summary.next.map(command)),
     reasons(campaign),
     pairs(campaign, "Failures", gallery.failed, summary.failed, "The last picture before it failed, where there is one, beside a job that is well."),
@@ -205,8 +218,9 @@ function show(data) {
 }
 
 const data = JSON.parse(document.getElementById("data").textContent);
+if (data.live) follow(data);
 show(data);
 let drawnWidth = innerWidth;
 addEventListener("resize", () => {
-  if (innerWidth !== drawnWidth) { drawnWidth = innerWidth; show(data); }
+  if (innerWidth !== drawnWidth) { drawnWidth = innerWidth; show(live.data ?? data); }
 });

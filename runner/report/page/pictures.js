@@ -5,7 +5,10 @@
 let looks = [];
 let looking = 0;
 
-const original = (campaign, shown) => campaign.base + shown.picture.split("/").map(encodeURIComponent).join("/");
+const below = (base, path) => base + path.split("/").map(encodeURIComponent).join("/");
+const original = (campaign, shown) => below(campaign.base, shown.picture);
+// In the page, or where a run serves it.
+const small = (campaign, shown) => shown.thumbnail ?? (campaign.small && shown.picture ? below(campaign.small, shown.picture) : null);
 
 function valuesOf(shown, most = 99) {
   const values = Object.entries(shown.values);
@@ -16,8 +19,9 @@ function valuesOf(shown, most = 99) {
 
 function picture(campaign, shown, caption) {
   const at = looks.push({campaign, shown}) - 1;
-  const inside = shown.thumbnail
-    ? html("img", {src: shown.thumbnail, alt: `${shown.outcome}: ${shown.key}`})
+  const source = small(campaign, shown);
+  const inside = source
+    ? html("img", {src: source, loading: campaign.small && "lazy", alt: `${shown.outcome}: ${shown.key}`})
     : html("span", {class: "none"}, shown.picture ? "open to see" : "no picture was kept");
   return html("figure", null,
     html("button", {class: `picture ${shown.outcome}`, type: "button", title: shown.key, onclick: () => enlarge(at)}, inside),
@@ -39,7 +43,8 @@ function enlarge(at) {
   if (image) {
     // The page may have gone to another machine than the pictures.
     image.addEventListener("error", () => {
-      if (shown.thumbnail && image.src !== shown.thumbnail) image.src = shown.thumbnail;
+      const source = small(campaign, shown);
+      if (source && image.getAttribute("src") !== source) image.src = source;
       else image.replaceWith(html("p", {class: "soft"}, "The picture is not here: ", html("code", null, shown.picture ?? "")));
     });
     image.src = shown.picture ? original(campaign, shown) : shown.thumbnail;

@@ -29,6 +29,8 @@
 /** What comes next is another job's. @typedef {import("./protocol.js").Begin} Begin */
 /** @typedef {{ data: any, request: Grab | Ready | Render | Begin | null }} Item */
 
+// A wait for what is loaded is told of when it takes so long, again and again, and at its end where it was no trifle.
+const LONG_WAIT_MS = 1000, TRIFLE_MS = 20;
 // A picture is drawn so often at most, until its drawing begins nothing more.
 const MOST_TRIES = 12;
 export const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
@@ -51,6 +53,8 @@ export class Line {
   /** How often the next picture was drawn. */ #tries = 0;
   /** The request that no camera has answered yet; of one that threw meanwhile it is told a turn later. */ #unanswered = "";
   /** When the next request began to wait. */ #since = 0;
+  /** Since when something waits for what is loaded. */ #waitsSince = 0;
+  /** When the server was told of it last. */ #toldAt = 0;
   /** When the loads began that the next message waits for. */ #loadingSince = 0;
   /** When the rendering began that the next message waits for. */ #renderingSince = 0;
 
@@ -168,8 +172,9 @@ export class Line {
   }
   /** The client lets an earlier load that ends late replace a later one: let each end before the next begins. */
   #mustLoadFirst() {
-    if (!this.#world.loads()) { this.#loadingSince = 0; return false; }
+    if (!this.#world.loads()) { this.#loadingSince = 0; this.#tellWaited(); return false; }
     this.#loadingSince = this.#loadingSince || this.#world.now();
+    this.#tellWait(() => this.#world.inspect(0).pending);
     return this.#world.now() - this.#loadingSince < LOAD_LIMIT_MS;
   }
   /** A load that takes long is not waited for. */
@@ -189,6 +194,7 @@ export class Line {
     const { pending, wrong } = this.#world.inspect(request.fence);
     if (pending.length && !wrong.length) {
       this.#isStill = false;
+      this.#tellWait(() => pending);
       if (now() - this.#since < request.wait_s * 1000) return false;
       this.#queue.shift();
       this.#refuse(request, `not in the picture after ${request.wait_s} s: ${pending.join(", ")}`);
@@ -208,6 +214,7 @@ export class Line {
       this.#isStill = false;
       return true;
     }
+    this.#tellWaited();
     if (request.type === "ready") {
       this.#queue.shift();
       this.#since = 0;
@@ -260,8 +267,22 @@ export class Line {
   }
   /** The client will send a picture that must not be sent. @param {Grab} grab */
   #drop(grab) { this.#dropped.set(grab.reply, (this.#dropped.get(grab.reply) || 0) + 1); }
+  /** @param {() => string[]} lacks */
+  #tellWait(lacks) {
+    const now = this.#world.now();
+    if (this.#world.loads()) this.#waitsSince = this.#waitsSince || now;
+    if (!this.#waitsSince || now - Math.max(this.#waitsSince, this.#toldAt) < LONG_WAIT_MS) return;
+    this.#toldAt = now;
+    this.#world.say({ type: "waits", lacks: lacks().slice(0, 5), waited_s: (now - this.#waitsSince) / 1000 });
+  }
+  #tellWaited() {
+    const waited_ms = this.#waitsSince ? this.#world.now() - this.#waitsSince : 0;
+    this.#waitsSince = 0;
+    if (waited_ms >= TRIFLE_MS) this.#world.say({ type: "waits", lacks: [], waited_s: waited_ms / 1000 });
+  }
   /** @param {Grab | Ready} request @param {string} reason */
   #refuse(request, reason, is_lost = false) {
+    this.#tellWaited();
     this.#since = this.#tries = 0;
     this.#isStill = false;
     this.#world.say({ type: "refused", reply: request.reply, reason, is_lost });

@@ -66,7 +66,9 @@ function inject(window) {
         if (socket.readyState === 1) socket.sendText(JSON.stringify(message, cut));
       };
       const timer = timers.setInterval(() => { if (line) line.step(); }, 100); // for limits only: the hooks drive the rest
-      stop = () => clearInterval(timer);
+      const { document } = window, tellHidden = () => say({ type: "hidden", is_hidden: document.hidden });
+      document.addEventListener("visibilitychange", tellHidden);
+      stop = () => { clearInterval(timer); document.removeEventListener("visibilitychange", tellHidden); };
       const hello = greeting(window, react);
       pictures.drawnBy(hello.renderer);
       line = new Line({
@@ -92,6 +94,7 @@ function inject(window) {
         say,
       }, hello.reason);
       say(hello);
+      if (document.hidden) tellHidden();
     },
     onMessage(socket, data) { for (const message of messagesIn(data)) if (line) line.receive(message); },
     maySend(socket, data) { return !line || line.send((text) => contains(data, text)); },

@@ -15,5 +15,7 @@ export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5
 /** @typedef {{ type: "hello", ok: boolean, reason: string, versions: Record<string, string>, browser: string, renderer: string }} Hello */
 /** @typedef {{ type: "is_ready", reply: string }} IsReady */
 /** @typedef {{ type: "refused", reply: string, reason: string, is_lost: boolean }} Refused */
+/** @typedef {{ type: "waits", lacks: string[], waited_s: number }} Waits */
+/** @typedef {{ type: "hidden", is_hidden: boolean }} Hidden */
 /** @typedef {Grab | Ready | Render | Begin | Bye} ToPage */
-/** @typedef {Hello | IsReady | Refused} FromPage */
+/** @typedef {Hello | IsReady | Refused | Waits | Hidden} FromPage */

@@ -1,0 +1,274 @@
+"""What a run tells of itself while somebody looks: what its tabs do now, and what a viewer computes of the rows."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from runner.errors import RunnerError
+from runner.frame import RAW, Frame
+from runner.results import IMAGE_KINDS, RenderJob, small_frame
+from runner.run.channel import Channel, Message
+from runner.run.context import TabSession
+
+__all__ = ["Live", "Tab", "ViewedSession", "tab_now"]
+
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv.pop(1).split(sys.argv.pop(1)); "
+    "from runner.run.viewer import main; main()"
+)
+# The viewer's process ends when nobody has looked for so long.
+_UNUSED_S = 60.0
+# A picture of no more is shown as it is.
+_SMALL_BYTES = 65536
+_WIDTH, _QUALITY, _LONG_S = 320, 72, 2.0
+
+
+class ViewedSession(TabSession, Protocol):
+    """What is shown of a session; runner.sessions.Session has it."""
+
+    id: str
+    seen: tuple[int, Frame] | None
+    waits: tuple[Any, float] | None
+    is_hidden: bool
+    refused: str
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A browser tab now. id: its own, '' for one that is not there. does: in words; kind: work, wait, idle or bad.
+
+    job: the key of what it renders. shots: how many pictures it has sent; 0: there is none to see.
+    """
+
+    id: str
+    name: str
+    kind: str
+    does: str
+    job: str = ""
+    shots: int = 0
+
+
+class Live:
+    """Gives the server what the live page asks for; no process is started before somebody looks.
+
+    database, results: where the rows and the files are. tabs: those that are connected. rendering: which job each
+    renders, since when by the monotonic clock. resting: of browsers without a tab, how they stand, and for how many
+    seconds more. fault: why the run pauses by itself; ''. say: takes a line for people.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        campaign_id: int,
+        results: Path,
+        tabs: Callable[[], Iterable[ViewedSession]],
+        rendering: Mapping[Any, tuple[RenderJob, float]],
+        resting: Callable[[], Mapping[str, tuple[str, float]]],
+        fault: Callable[[], str],
+        say: Callable[[str], None],
+    ):
+        self._results = results
+        self._arguments = [database, str(campaign_id), str(results)]
+        self._tabs, self._rendering, self._resting, self._fault = tabs, rendering, resting, fault
+        self._say = say
+        self._viewer: _Process | None = None
+        self._starting = asyncio.Lock()
+        self._asked_at = 0.0
+
+    # -- what the server asks for ------------------------------------------------------------------
+
+    async def page(self) -> str:
+        """The page, whole. Raises a RunnerError where the rows cannot be read."""
+        return await self._ask("page", now=self._now()) or ""
+
+    async def news(self, known: str) -> str:
+        """What is new, as JSON; the rows' part of it, too, where it is not the one of that number."""
+        return await self._ask("news", known=known, now=self._now()) or ""
+
+    async def small(self, path: str) -> bytes | None:
+        """The picture of that path below the results, as a small JPEG; None where there is none."""
+        return _bytes(await self._ask("small", path=path)) if self._found(path) else None
+
+    async def original(self, path: str) -> tuple[bytes, str] | None:
+        """The picture itself, and its media type."""
+        file = self._found(path)
+        if file is None:
+            return None
+        return await asyncio.to_thread(file.read_bytes), IMAGE_KINDS[file.suffix.lower()]
+
+    async def frame(self, tab: str) -> tuple[bytes, str] | None:
+        """What that tab has shown last, and its media type."""
+        seen = next((one.seen for one in self._tabs() if one.id == tab), None)
+        if seen is None:
+            return None
+        _, frame = seen
+        if frame.kind == RAW:
+            small = await asyncio.to_thread(small_frame, frame, _WIDTH, _QUALITY)
+        elif len(frame.data) <= _SMALL_BYTES:
+            return bytes(frame.data), frame.kind
+        else:
+            small = _bytes(await self._ask("shrunk", data=base64.b64encode(frame.data).decode()))
+        return (small, "image/jpeg") if small is not None else None
+
+    async def act(self, verb: str) -> str | None:
+        """Pause, resume or retry; returns what is new then. None: there is no such verb."""
+        done = await self._ask("act", verb=verb)
+        if done is None:
+            return None
+        self._say(f"by the live page, the campaign {done}")
+        return await self.news("")
+
+    def close(self) -> None:
+        """End the viewer, if there is one."""
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+
+    # -- the viewer --------------------------------------------------------------------------------
+
+    async def _ask(self, what: str, **values: Any) -> str | None:
+        self._asked_at = time.monotonic()
+        async with self._starting:
+            if self._viewer is not None and self._viewer.is_over:
+                self.close()
+            if self._viewer is None:
+                self._viewer = await asyncio.to_thread(_Process, self._arguments, asyncio.get_running_loop())
+                asyncio.get_running_loop().call_later(_UNUSED_S, self._end_unused, self._viewer)
+        return await self._viewer.ask(what, values)
+
+    def _end_unused(self, viewer: _Process) -> None:
+        unused_s = time.monotonic() - self._asked_at
+        if viewer is not self._viewer:
+            return
+        if unused_s < _UNUSED_S:
+            asyncio.get_running_loop().call_later(_UNUSED_S - unused_s, self._end_unused, viewer)
+        else:
+            self.close()
+
+    def _now(self) -> dict[str, Any]:
+        now = time.monotonic()
+        tabs = [tab_now(one, self._rendering.get(one), now) for one in self._tabs()]
+        tabs += [Tab("", name, *_resting_told(*state)) for name, state in self._resting().items()]
+        tabs.sort(key=lambda tab: (len(tab.name.split(".")[0]), tab.name))
+        return {"fault": self._fault(), "tabs": [asdict(tab) for tab in tabs]}
+
+    def _found(self, path: str) -> Path | None:
+        """A picture in the results; nothing else, nothing hidden, and no link that leads out."""
+        file = (self._results / path).resolve()
+        is_hidden = any(part.startswith(".") for part in Path(path).parts)
+        if is_hidden or file.suffix.lower() not in IMAGE_KINDS or not file.is_file():
+            return None
+        return file if file.is_relative_to(self._results.resolve()) else None
+
+
+class _Process:
+    """The viewer's process, and what was asked of it and is not answered yet."""
+
+    def __init__(self, arguments: list[str], loop: asyncio.AbstractEventLoop):
+        self.is_over = False
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._numbers = count()
+        ours, theirs = socket.socketpair()
+        self._channel = Channel(ours)
+        path = os.pathsep.join(os.getcwd() if part == "" else part for part in sys.path)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, path, os.pathsep, str(theirs.fileno()), *arguments],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._channel.listen(
+            lambda message: loop.call_soon_threadsafe(self._hear, message),
+            lambda: loop.call_soon_threadsafe(self._end),
+        )
+
+    async def ask(self, what: str, values: dict[str, Any]) -> str | None:
+        """What it answers. Raises RunnerError."""
+        number = next(self._numbers)
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._channel.send("ask", number=number, what=what, values=values)
+            if self.is_over:
+                self._end()
+            told: str | None = await answer
+            return told
+        finally:
+            del self._asked[number]
+
+    def _hear(self, message: Message) -> None:
+        answer = self._asked.get(message["number"])
+        if answer is None or answer.done():
+            return
+        if message["is"] == "told":
+            answer.set_result(message["told"])
+        else:
+            answer.set_exception(RunnerError(message["why"]))
+
+    def _end(self) -> None:
+        self.is_over = True
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(RunnerError("what computes this page has ended: ask again"))
+
+    def close(self) -> None:
+        """End it; what it has open it closes by its end."""
+        self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return base64.b64decode(text) if text is not None else None
+
+
+def tab_now(tab: ViewedSession, at_work: tuple[RenderJob, float] | None, now: float) -> Tab:
+    """What it does. at_work: the job that it renders, and since when; now: by the monotonic clock."""
+    job = at_work[0].key if at_work is not None else ""
+    shots = tab.seen[0] if tab.seen is not None else 0
+    kind, does = _does(tab, at_work, now)
+    if tab.is_hidden:
+        kind, does = (
+            "bad",
+            f"{does}; the tab is hidden, where browsers let it do little: bring it to the front",
+        )
+    return Tab(tab.id, tab.name, kind, does, job, shots)
+
+
+def _does(tab: ViewedSession, at_work: tuple[RenderJob, float] | None, now: float) -> tuple[str, str]:
+    if tab.refused:
+        return "bad", f"cannot render: {tab.refused}"
+    if tab.waits is not None:
+        lacks, since = tab.waits
+        return "wait", f"waiting for {', '.join(map(_short, lacks))} {now - since:.0f} s"
+    if at_work is not None:
+        job, since = at_work
+        steps = f", step {job.steps_of[0] + 1} of {job.steps_of[1]}" if job.steps_of else ""
+        lasts = f" for {now - since:.0f} s" if now - since >= _LONG_S else ""
+        return "work", f"rendering{steps}{lasts}"
+    if tab.owner.retired:
+        return "wait", f"being replaced: {tab.owner.retired}"
+    return "idle", "idle: no job is ready for it"
+
+
+def _resting_told(state: str, left_s: float) -> tuple[str, str]:
+    """kind and does, of a browser without a tab."""
+    return ("wait" if state.startswith("starting") else "bad"), (
+        f"{state}; another one is started in {left_s:.0f} s" if left_s >= 1.0 else state
+    )
+
+
+def _short(lack: str) -> str:
+    """A URL's last part: what people call it."""
+    return urlsplit(lack).path.rsplit("/", 1)[-1] or lack

@@ -1,0 +1,125 @@
+"""The live page's routes: who has the page's token may look, and by POST pause, resume and retry."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+from aiohttp import web
+
+from runner.errors import RunnerError
+
+__all__ = ["LivePage", "LiveRoutes"]
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    # The page's address has its token in it; no other page may lay it under its own buttons.
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+# An attempt's files and a tab's pictures, which have a number, never change.
+_PICTURE_HEADERS = _HEADERS | {"Cache-Control": "private, max-age=86400, immutable"}
+
+
+_Result = TypeVar("_Result")
+
+
+class LivePage(Protocol):
+    """What a run shows of itself. All raise a RunnerError where it cannot be had now."""
+
+    async def page(self) -> str:
+        """The page, whole."""
+
+    async def news(self, known: str) -> str:
+        """What is new since the look of that number, as JSON."""
+
+    async def small(self, path: str) -> bytes | None:
+        """The picture of that path below the results folder, as a small JPEG; None where there is none."""
+
+    async def original(self, path: str) -> tuple[bytes, str] | None:
+        """The same as it is, and its media type."""
+
+    async def frame(self, tab: str) -> tuple[bytes, str] | None:
+        """What the tab of that id has shown last, small, and its media type."""
+
+    async def act(self, verb: str) -> str | None:
+        """Do it, and return what is new then; None where there is no such verb."""
+
+
+class LiveRoutes:
+    """The page below /live/TOKEN/, of a server that refuses strangers.
+
+    token: made of the run's, so that whoever has the page's link, from a notice say, can take no jobs.
+    """
+
+    def __init__(self, live: LivePage, run_token: str):
+        self._live = live
+        self.token = hmac.new(run_token.encode(), b"live page", hashlib.sha256).hexdigest()[:32]
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Have the server know them."""
+        router.add_get("/live/{token}/", self._page)
+        router.add_get("/live/{token}/news", self._news)
+        router.add_get("/live/{token}/frame/{tab}/{number}", self._frame)
+        router.add_get("/live/{token}/small/{path:.+}", self._small)
+        router.add_get("/live/{token}/file/{path:.+}", self._original)
+        router.add_post("/live/{token}/{verb}", self._act)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        self._refuse_unknown(request)
+        return _answer(await _had(self._live.page()), "text/html")
+
+    async def _news(self, request: web.Request) -> web.Response:
+        self._refuse_unknown(request)
+        return _answer(await _had(self._live.news(request.query.get("known", ""))), "application/json")
+
+    async def _frame(self, request: web.Request) -> web.Response:
+        self._refuse_unknown(request)
+        found = await _had(self._live.frame(request.match_info["tab"]))
+        return _picture(*found) if found is not None else _picture(None)
+
+    async def _small(self, request: web.Request) -> web.Response:
+        self._refuse_unknown(request)
+        return _picture(await _had(self._live.small(request.match_info["path"])))
+
+    async def _original(self, request: web.Request) -> web.Response:
+        self._refuse_unknown(request)
+        found = await _had(self._live.original(request.match_info["path"]))
+        return _picture(*found) if found is not None else _picture(None)
+
+    async def _act(self, request: web.Request) -> web.Response:
+        self._refuse_unknown(request)
+        # A page of another site may post, too, but not without saying where it is from.
+        if "Origin" not in request.headers:
+            raise web.HTTPForbidden(text="it is not told which page asks for it")
+        done = await _had(self._live.act(request.match_info["verb"]))
+        if done is None:
+            raise web.HTTPNotFound()
+        return _answer(done, "application/json")
+
+    def _refuse_unknown(self, request: web.Request) -> None:
+        if not hmac.compare_digest(request.match_info["token"].encode(), self.token.encode()):
+            raise web.HTTPForbidden(text="the token is missing or of another run")
+
+
+async def _had(wanted: Awaitable[_Result]) -> _Result:
+    """What it gives; a fault is told to whoever asks, and is nobody else's."""
+    try:
+        return await wanted
+    except RunnerError as error:
+        raise web.HTTPServiceUnavailable(text=str(error)) from None
+
+
+def _answer(text: str, kind: str) -> web.Response:
+    # A name from a disk may hold what UTF-8 has no bytes for.
+    body = text.encode("utf-8", errors="backslashreplace")
+    return web.Response(body=body, content_type=kind, charset="utf-8", headers=_HEADERS)
+
+
+def _picture(content: bytes | None, kind: str = "image/jpeg") -> web.Response:
+    if content is None:
+        raise web.HTTPNotFound()
+    return web.Response(body=content, content_type=kind, headers=_PICTURE_HEADERS)
