@@ -143,7 +143,9 @@ CREATE TABLE result (
     metrics TEXT NOT NULL,                      -- JSON object of numbers, strings, booleans and nulls
     suspicion TEXT,                             -- why a picture of it may be wrong though it is whole
     marks TEXT,                                 -- JSON object: metrics that JSON has no number for, which are
-    UNIQUE (job_id)                             --   null above: "NaN", "Infinity" or "-Infinity" by name
+                                                --   null above: "NaN", "Infinity" or "-Infinity" by name
+    phases TEXT,                                -- seconds: its pictures waited for assets, were drawn, the render took
+    UNIQUE (job_id)
 );
 CREATE INDEX result_suspicion ON result (campaign_id, job_id) WHERE suspicion IS NOT NULL;
 

@@ -192,17 +192,48 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class Phases:
+    """Where the time of an attempt's render went, in seconds.
+
+    waited_s: its pictures waited for what the scene loads. drawn_s: they were asked for until they came, but for that.
+    rendered_s: all of the render.
+    """
+
+    waited_s: float
+    drawn_s: float
+    rendered_s: float
+
+    def to_text(self) -> str:
+        """As it is kept."""
+        return f"{self.waited_s:.4g} {self.drawn_s:.4g} {self.rendered_s:.4g}"
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Phases | None:
+        """What was kept; None where nothing was."""
+        return cls(*map(float, text.split())) if text else None
+
+    def parts(self, took_s: float) -> dict[str, float]:
+        """Seconds by where they went; took_s: from claim to end. The rest of the render is its own code's."""
+        code_s = max(0.0, self.rendered_s - self.waited_s - self.drawn_s)
+        settled_s = max(0.0, took_s - self.rendered_s)
+        parts = {"assets": self.waited_s, "drawing": self.drawn_s, "code": code_s, "settling": settled_s}
+        return {name: round(seconds, 4) for name, seconds in parts.items()}
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a finished attempt hands over: its files and its metrics (numbers, strings, booleans, None).
 
     has_checkpoint: the job has kept a checkpoint, which goes when it is done.
     suspicion: which of its pictures may be wrong though they are whole, and why; empty for most.
+    phases: where the render's time went; None where that is not known.
     """
 
     artifacts: tuple[Artifact, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     has_checkpoint: bool = False
     suspicion: str = ""
+    phases: Phases | None = None
 
 
 @dataclass(frozen=True)

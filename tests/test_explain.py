@@ -8,12 +8,13 @@ import os
 import pytest
 from processes import within
 
-from runner.job import Artifact, Outcome, Place, Policy, Provenance
+from runner.job import Artifact, Outcome, Phases, Place, Policy, Provenance
 from runner.machine import Identity, this_process
-from runner.report import explain_job, find_job
+from runner.report import explain_job, find_job, summarize
 from runner.store import Store
 
 TRACE = """page console: warning: odd
+phases: 0.5 0.25 1
 Traceback (most recent call last):
   File "/scenes/a.py", line 3, in render
 E: one"""
@@ -57,13 +58,15 @@ def test_every_attempt_is_told_in_order(store, night, clock, tmp_path):
     picture.parent.mkdir(parents=True)
     picture.touch()
     clock.now += 2.0
-    store.fail(lease, "E: one", f"last frame: night/evidence/ant~1.jpg\n{TRACE}")
+    store.fail(lease, "E: one", f"last frame: somewhere/else.jpg\n{TRACE}")
     clock.now += 41.0
     store.promote(night)
     (lease,) = store.claim(worker_id, night, session_id=session_id)
     clock.now += 3.0
     file = Artifact("rgb.jpg", "night/jobs/0000/ant~2/rgb.jpg", 3, "0" * 64, "image/jpeg")
-    store.complete(lease, Outcome((file,), {"mean": 1.5}, suspicion="rgb.jpg: of one colour"))
+    store.complete(
+        lease, Outcome((file,), {"mean": 1.5}, False, "rgb.jpg: of one colour", Phases(0.5, 1.0, 2.5))
+    )
     told = explained(store, night, "ant")
     first, second = told.attempts
     assert (first.number, first.outcome, first.session, first.renderer) == (
@@ -76,6 +79,13 @@ def test_every_attempt_is_told_in_order(store, night, clock, tmp_path):
     assert first.console == ("warning: odd",) and first.picture == str(picture)
     assert first.trace[-1] == "E: one"
     assert (second.number, second.outcome, second.waited_s, second.took_s) == (2, "done", 41.0, 3.0)
+    assert first.parts == {"assets": 0.5, "drawing": 0.25, "code": 0.25, "settling": 1.0}
+    assert second.parts == {"assets": 0.5, "drawing": 1.0, "code": 1.0, "settling": 0.5}
+    assert (
+        "      500 ms for assets, 1.0 s drawing, 1.0 s in its own code, 500 ms settling\n" in told.to_text()
+    )
+    (slow,) = summarize(store.reader, store.reader.campaign(night)).slowest
+    assert slow.parts == second.parts
     assert told.files == (str(tmp_path / "results" / file.path),) and told.metrics == {"mean": 1.5}
     assert told.row == 0 and "may be wrong" in told.now and "--done" in told.next[0]
 

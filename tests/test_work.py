@@ -25,6 +25,7 @@ class Tab(SceneOps):
 
     owner, settle_s, is_spoiled, lasting, browser, renderer = PERSON, 0.0, False, "", "", ""
     remarks = {}
+    waited_s = asked_s = 0.0
 
     def __init__(self, name: str):
         self.name, self.client = name, {}

@@ -9,7 +9,7 @@ from runner.report.since import LastLook
 from runner.report.summarize import summarize
 from runner.report.summary import Counts, Summary
 from runner.report.table import COLUMNS, Campaigns, CampaignTable, open_database
-from runner.report.text import span, to_text
+from runner.report.text import parts_told, span, to_text
 from runner.report.where import Where
 from runner.report.work import Status, status_of
 
@@ -31,6 +31,7 @@ __all__ = [
     "find_job",
     "open_database",
     "page_of",
+    "parts_told",
     "read_evidence",
     "span",
     "status_of",

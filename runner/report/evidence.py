@@ -1,4 +1,4 @@
-"""What is kept of an attempt that failed, taken apart: the page's console, its last picture, the traceback."""
+"""What is kept in the row of an attempt that failed, taken apart: the page's console, times, the traceback."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.job import Phases
 from runner.reasons import one_line
 
 __all__ = ["Evidence", "own_frames", "read_evidence"]
 
-# As run/settle.py writes them.
-_CONSOLE, _PICTURE = "page console: ", "last frame: "
-# Vuer's page says so each time: it asks the net for what it does not need, and its text knows not all of a font.
-_NOISE = re.compile(r"fonts\.g(oogleapis|static)\.com|cdn\.jsdelivr\.net|unsupported G(POS|SUB) table")
+# As run/settle.py writes them; older versions also wrote where the last picture is, which evidence_of knows.
+_CONSOLE, _PHASES, _PICTURE = "page console: ", "phases: ", "last frame: "
 _FRAME = re.compile(r'  File "(.*?)", line \d+')
 _LONGEST = 500
 _OURS = Path(__file__).parents[1]
@@ -23,28 +22,29 @@ _EVENT_LOOP = Path(sysconfig.get_path("stdlib")) / "asyncio"
 
 @dataclass(frozen=True)
 class Evidence:
-    """console: what the page printed last. picture: what it showed last, a path below the results; None where none
-    is kept. trace: the lines of the traceback, or of the threads' stacks."""
+    """console: what the page printed last. trace: the lines of the traceback, or of the threads' stacks.
+
+    phases: where the render's time went; None where that is not known.
+    """
 
     console: tuple[str, ...] = ()
-    picture: str | None = None
     trace: tuple[str, ...] = ()
+    phases: Phases | None = None
 
 
 def read_evidence(text: str | None) -> Evidence:
     """From the text that an attempt's row has."""
     console: list[str] = []
     trace: list[str] = []
-    picture = None
+    phases = None
     for line in (text or "").splitlines():
         if not trace and line.startswith(_CONSOLE):
-            if not _NOISE.search(line):
-                console.append(one_line(line.removeprefix(_CONSOLE), _LONGEST))
-        elif not trace and line.startswith(_PICTURE):
-            picture = line.removeprefix(_PICTURE)
-        else:
+            console.append(one_line(line.removeprefix(_CONSOLE), _LONGEST))
+        elif not trace and line.startswith(_PHASES):
+            phases = Phases.from_text(line.removeprefix(_PHASES))
+        elif trace or not line.startswith(_PICTURE):
             trace.append(line)
-    return Evidence(tuple(console), picture, own_frames(trace))
+    return Evidence(tuple(console), own_frames(trace), phases)
 
 
 def own_frames(trace: list[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from runner.job import Status
 from runner.machine import Identity, is_gone
 from runner.reasons import one_line
 from runner.report.evidence import Evidence, read_evidence
-from runner.report.text import span
+from runner.report.text import parts_told, span
+from runner.results import ResultsFolder
 from runner.store import AttemptOfTabRow, CampaignRow, JobRow, Reader, WholeJobRow
 
 __all__ = ["Explanation", "PastAttempt", "explain_job", "find_job"]
@@ -32,7 +33,7 @@ class PastAttempt:
     outcome: done, failed, crashed, released (handed back, charged nothing), requeued (was done, and is to be done
     again), or in_progress. session: the browser tab's name; renderer: what it drew with. waited_s: since the job
     was added, or the attempt before it ended. took_s: from the claim to the end; None while it goes on. picture:
-    what the tab showed last, an absolute path.
+    what the tab showed last, an absolute path. parts: where took_s went; empty where that is not known.
     """
 
     number: int
@@ -46,6 +47,7 @@ class PastAttempt:
     console: tuple[str, ...] = ()
     trace: tuple[str, ...] = ()
     picture: str | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
         f"  attempt {attempt.number}  {attempt.outcome.replace('_', ' ')}{where}: waited {span(attempt.waited_s)}, "
         f"began {_clock(attempt.began_ts)}{took}"
     )
+    if attempt.parts:
+        yield f"      {parts_told(attempt.parts)}"
     if attempt.error:
         yield f"      {one_line(attempt.error)}"
     if attempt.trace and first < attempt.number:
@@ -141,6 +145,7 @@ def explain_job(
         raise UsageError(f"{campaign['name']} has no job {key!r}")
     (job,) = store.rows_after(campaign["id"], brief["id"] - 1, 1)
     results = Path(campaign["results"]) if campaign["results"] else None
+    folder = ResultsFolder(results, campaign["name"]) if results is not None else None
     commands = Commands.of(campaign, store.database.address)
     suspicion = store.suspicion_of(job["id"]) or ""
     now, following = _now(store, campaign, job, commands, suspicion, clock())
@@ -154,7 +159,7 @@ def explain_job(
         failures=job["failures"],
         crashes=job["crashes"],
         created_ts=job["created_ts"],
-        attempts=tuple(_attempts(store, job, results)),
+        attempts=tuple(_attempts(store, job, folder)),
         metrics=job["metrics"],
         files=tuple(str(Path(results or "", file["path"])) for file in job["artifacts"]),
         suspicion=suspicion,
@@ -166,14 +171,16 @@ def explain_job(
 # -- its attempts --------------------------------------------------------------------------------
 
 
-def _attempts(store: Reader, job: WholeJobRow, results: Path | None) -> Iterator[PastAttempt]:
+def _attempts(store: Reader, job: WholeJobRow, folder: ResultsFolder | None) -> Iterator[PastAttempt]:
     since_ts = job["created_ts"]
     for row in store.attempts_of(job["id"]):
-        yield _past(row, since_ts, results)
+        yield _past(row, since_ts, folder.evidence_of(job["key"], row["attempt"]) if folder else None)
         since_ts = row["end_ts"]
     if job["status"] in (Status.DONE.value, Status.IN_PROGRESS.value) and job["grab_ts"] is not None:
         session, renderer = store.session(job["session_id"] or 0)
         is_done = job["status"] == Status.DONE.value and job["end_ts"] is not None
+        took_s = (job["end_ts"] or 0.0) - job["grab_ts"] if is_done else None
+        phases = store.whole_jobs([job["id"]])[0]["phases"]
         yield PastAttempt(
             number=job["attempt"],
             outcome=job["status"],
@@ -181,14 +188,14 @@ def _attempts(store: Reader, job: WholeJobRow, results: Path | None) -> Iterator
             renderer=renderer,
             began_ts=job["grab_ts"],
             waited_s=max(0.0, job["grab_ts"] - since_ts),
-            took_s=(job["end_ts"] or 0.0) - job["grab_ts"] if is_done else None,
+            took_s=took_s,
             error="",
+            parts=phases.parts(took_s) if phases is not None and took_s is not None else {},
         )
 
 
-def _past(row: AttemptOfTabRow, since_ts: float, results: Path | None) -> PastAttempt:
+def _past(row: AttemptOfTabRow, since_ts: float, picture: Path | None) -> PastAttempt:
     evidence: Evidence = read_evidence(row["traceback"])
-    picture = Path(results, evidence.picture) if results and evidence.picture else None
     return PastAttempt(
         number=row["attempt"],
         outcome=row["outcome"],
@@ -200,7 +207,8 @@ def _past(row: AttemptOfTabRow, since_ts: float, results: Path | None) -> PastAt
         error=row["error"] or "",
         console=evidence.console,
         trace=evidence.trace,
-        picture=str(picture) if picture and picture.exists() else None,
+        picture=str(picture) if picture is not None else None,
+        parts=evidence.phases.parts(row["end_ts"] - row["grab_ts"]) if evidence.phases else {},
     )
 
 

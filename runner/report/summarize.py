@@ -163,6 +163,7 @@ def _slowest(store: Reader, timings: Timings) -> tuple[Slow, ...]:
             row["grab_ts"],
             row["end_ts"],
             row["attempt"],
+            row["phases"].parts(slowest[row["id"]]) if row["phases"] is not None else {},
         )
         for row in sorted(rows, key=lambda row: -slowest[row["id"]])
         if row["grab_ts"] is not None and row["end_ts"] is not None

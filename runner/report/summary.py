@@ -50,7 +50,10 @@ class Durations:
 
 @dataclass(frozen=True)
 class Slow:
-    """One of the jobs that took longest: when it was added, claimed and done (Unix seconds), at which attempt."""
+    """One of the jobs that took longest: when it was added, claimed and done (Unix seconds), at which attempt.
+
+    parts: seconds by where they went, as Phases.parts tells them; empty where that is not known.
+    """
 
     key: str
     took_s: float
@@ -58,6 +61,7 @@ class Slow:
     grab_ts: float
     end_ts: float
     attempt: int
+    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from runner.machine import size_text
 from runner.reasons import one_line
 from runner.report.summary import PARTS, Event, Failures, Since, Summary
 
-__all__ = ["span", "to_text"]
+__all__ = ["parts_told", "span", "to_text"]
 
 _GROUPS, _EVENTS, _WIDE = 10, 8, 96
 # With more reasons than that, only the first tells its traceback.
@@ -83,6 +83,14 @@ def _times(summary: Summary) -> Iterator[str]:
             f"  job time  median {span(times.median)}, 95 % within {span(times.p95)}, "
             f"longest {span(times.longest)} ({times.longest_key})"
         )
+        if summary.slowest and summary.slowest[0].parts:
+            yield f"            of the longest {parts_told(summary.slowest[0].parts)}"
+
+
+def parts_told(parts: Mapping[str, float]) -> str:
+    """Where a job's time went, for people; what took none is left out."""
+    words = {"assets": "for assets", "drawing": "drawing", "code": "in its own code", "settling": "settling"}
+    return ", ".join(f"{span(seconds)} {words[name]}" for name, seconds in parts.items() if seconds >= 0.0005)
 
 
 def _rate(jobs_per_s: float) -> str:

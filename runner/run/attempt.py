@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.frame import Frame
-from runner.job import Lease, Policy
+from runner.job import Lease, Phases, Policy
 from runner.results import RenderJob
 from runner.run.context import Limits, RunContext, TabSession
 from runner.run.life import CURRENT, Life, Standing, place_of_task, standing_of
@@ -25,10 +25,10 @@ _ASK_AGAIN_S = 0.5
 class Attempt:
     """What came of one render.
 
-    error: what it raised, or asyncio.CancelledError where it was cancelled: when it was overdue, or by the
-    end of its tab or run. overdue: what took too long; ''. strays: the tasks that it left running, by their
-    places; ''. has_ended: all its code has. took_s: seconds. last_frame: what the tab showed. standing: where its
-    render waited when its time was up.
+    error: what it raised, or asyncio.CancelledError where it was cancelled: when it was overdue, or by the end
+    of its tab or run. overdue: what took too long; ''. strays: the tasks that it left running, by their places;
+    ''. has_ended: all its code has. took_s: seconds; phases: where they went. last_frame: what the tab showed.
+    standing: where its render waited when its time was up.
     """
 
     session: TabSession
@@ -41,6 +41,7 @@ class Attempt:
     took_s: float
     last_frame: Frame | None
     standing: Standing = Standing()
+    phases: Phases | None = None
 
     @property
     def is_good(self) -> bool:
@@ -52,6 +53,7 @@ async def render(
 ) -> Attempt:
     """Call the campaign's render function; it is cancelled when its time is up, its tab is gone, or the run stops."""
     began = time.monotonic()
+    waited_s, asked_s = session.waited_s, session.asked_s
     session.last_frame = None
     session.begin_job(files.scene, files.seed if context.campaign.deterministic else None)
     own = copy_context()
@@ -61,6 +63,9 @@ async def render(
     limits = _OwnLimits(context.limits, lease, context.campaign.policy)
     overdue = await _in_time(ends, files, limits)
     took_s = time.monotonic() - began
+    waited_s = session.waited_s - waited_s
+    # Several may be asked for at once.
+    phases = Phases(waited_s, max(0.0, min(session.asked_s - asked_s, took_s) - waited_s), took_s)
     cancelled = asyncio.CancelledError("render was cancelled")
     error: BaseException | None = None
     standing = Standing()
@@ -84,7 +89,7 @@ async def render(
     if task.done():
         error = cancelled if task.cancelled() else task.exception() or error
     shown = session.last_frame
-    return Attempt(session, lease, files, error, overdue, places, has_ended, took_s, shown, standing)
+    return Attempt(session, lease, files, error, overdue, places, has_ended, took_s, shown, standing, phases)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]], context: RunContext) -> None:

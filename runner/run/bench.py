@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from runner.campaign import Campaign, read_jobs
@@ -16,11 +16,11 @@ from runner.commands import typed
 from runner.errors import BrowserError, UsageError
 from runner.exits import ExitStatus
 from runner.job import Job
-from runner.report import span
+from runner.report import parts_told, span
 from runner.run.options import RunOptions
 from runner.run.say import say
 from runner.run.trial import render_apart
-from runner.store import Reader
+from runner.store import Reader, ShownJobRow
 
 __all__ = ["Bench", "Measured", "run_bench"]
 
@@ -31,7 +31,8 @@ _JOBS = 3000
 @dataclass(frozen=True)
 class Measured:
     """What came of one way to render. jobs_per_s: of each round, once each browser has done a job; job_s: the
-    median from claim to end, in seconds. failed: jobs that failed. renderer: what drew, as WebGL names it.
+    median from claim to end, in seconds. failed: jobs that failed. renderer: what drew, as WebGL names it. parts: the
+    mean of where a job's seconds went.
     """
 
     rasterizer: str
@@ -40,6 +41,7 @@ class Measured:
     job_s: float
     failed: int
     renderer: str
+    parts: dict[str, float]
 
     @property
     def rate(self) -> float:
@@ -88,6 +90,8 @@ class Bench:
         elif self.measured:
             best = self.measured[0]
             yield f"  drawn by     {best.renderer}"
+            if best.parts:
+                yield f"  of a job     {parts_told(best.parts)}"
             how = ("--sessions", best.sessions, "--rasterizer", best.rasterizer)
             yield f"  fastest      {typed('run', self.file, *how)}"
 
@@ -146,6 +150,7 @@ def _measure(
         with Reader(options.database) as store:
             (row,) = store.campaigns()
             done = [job for job in store.rows_after(row["id"], 0, len(jobs)) if job["status"] == "done"]
+            parts = _mean_parts(store.whole_jobs([job["id"] for job in done]))
             failures = store.failures(row["id"])
     # The first job of each browser waits for its page, too.
     first: dict[int | None, float] = {}
@@ -157,9 +162,16 @@ def _measure(
     took = [(job["end_ts"] or 0.0) - (job["grab_ts"] or 0.0) for job in done]
     renderer = next((job["renderer"] for job in done if job["renderer"]), "")
     measured = Measured(
-        options.rasterizer, options.sessions, (rate,), median(took or [0.0]), len(failures), renderer
+        options.rasterizer, options.sessions, (rate,), median(took or [0.0]), len(failures), renderer, parts
     )
     return measured, next((failure["error"] or "" for failure in failures), "")
+
+
+def _mean_parts(jobs: Sequence[ShownJobRow]) -> dict[str, float]:
+    known = [
+        job["phases"].parts((job["end_ts"] or 0.0) - (job["grab_ts"] or 0.0)) for job in jobs if job["phases"]
+    ]
+    return {name: fmean(one[name] for one in known) for name in known[0]} if known else {}
 
 
 def _joined(rounds: list[Measured]) -> Measured:
@@ -169,4 +181,5 @@ def _joined(rounds: list[Measured]) -> Measured:
         jobs_per_s=tuple(rate for one in rounds for rate in one.jobs_per_s),
         job_s=median(one.job_s for one in rounds),
         failed=sum(one.failed for one in rounds),
+        parts={name: fmean(one.parts.get(name, 0.0) for one in rounds) for name in rounds[0].parts},
     )

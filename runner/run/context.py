@@ -63,6 +63,8 @@ class TabSession(Protocol):
     lasting: str
     remarks: Mapping[str, str]
     last_frame: Frame | None
+    waited_s: float
+    asked_s: float
     settle_s: float
     set: Any
 

@@ -34,7 +34,8 @@ class Settler:
         lease, store = attempt.lease, self._context.store
         is_done: bool | None = None
         try:
-            is_done = await self._make(self._judge(attempt, await self._end_of(attempt)), attempt)
+            move = self._judge(attempt, await self._end_of(attempt))
+            is_done = await self._make(move, attempt)
         except LeaseLost:
             row = await self._threads.store(store.reader.job, lease.campaign_id, lease.key)
             if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
@@ -44,7 +45,9 @@ class Settler:
         if is_done and attempt.files.steps_finished is None:
             self._context.limits.attempt.learn(attempt.took_s)
         if is_done is not None:
-            attempt.session.owner.settled(lease.job_id, is_done, attempt.took_s)
+            # What keeping its files has raised is no tab's.
+            error = "" if is_done else move.reason or "its files could not be kept"
+            attempt.session.owner.settled(lease.job_id, error, attempt.took_s)
 
     async def _end_of(self, attempt: Attempt) -> AttemptEnd:
         """How the attempt ended, once that is known."""
@@ -104,7 +107,7 @@ class Settler:
 
         def finish() -> None:
             nonlocal outcome
-            outcome = files.finish()
+            outcome = replace(files.finish(), phases=attempt.phases)
             store.complete(lease, outcome)
 
         try:
@@ -141,9 +144,10 @@ class Settler:
     def _evidence(self, attempt: Attempt) -> list[str]:
         """What the page said and showed last, in lines; the picture goes into a file."""
         lines = [f"page console: {line}" for line in attempt.session.owner.console()]
+        if attempt.phases is not None:
+            lines.append(f"phases: {attempt.phases.to_text()}")
         # A disk that takes no picture is told of elsewhere.
         with contextlib.suppress(OSError):
             if attempt.last_frame:
-                path = self._context.results.keep_evidence(attempt.lease, attempt.last_frame)
-                lines += [f"last frame: {path}"] if path else []
+                self._context.results.keep_evidence(attempt.lease, attempt.last_frame)
         return lines

@@ -44,6 +44,7 @@ def _mark_metrics(connection: sa.Connection, table: str) -> None:
 STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
     2: (
         "ALTER TABLE result ADD COLUMN marks TEXT",
+        "ALTER TABLE result ADD COLUMN phases TEXT",
         "ALTER TABLE checkpoint ADD COLUMN marks TEXT",
         "ALTER TABLE checkpoint ADD COLUMN scene TEXT",
         partial(_mark_metrics, table="result"),

@@ -216,7 +216,9 @@ def _lock_results(cursor: Cursor, campaign_id: int) -> None:
 def _write_outcome(cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
     metrics, marks = metrics_to_json(outcome.metrics)
     values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics, "marks": marks}
-    cursor.run(statements.WRITE_RESULT, values | {"suspicion": cleaned(outcome.suspicion) or None})
+    phases = outcome.phases.to_text() if outcome.phases is not None else None
+    values |= {"suspicion": cleaned(outcome.suspicion) or None, "phases": phases}
+    cursor.run(statements.WRITE_RESULT, values)
     if outcome.has_checkpoint:
         cursor.run(statements.FORGET_CHECKPOINT, values)
         cursor.run(statements.FORGET_STEP_ARTIFACTS, values)

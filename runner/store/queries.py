@@ -228,7 +228,14 @@ def done_times(campaign_id: int) -> _Query:
 def whole_jobs(ids: Sequence[int]) -> _Query:
     """The jobs of these ids, with what they came to, in the order they were added."""
     return (
-        sa.select(job, result.c.metrics, result.c.marks, result.c.suspicion, session.c.name.label("session"))
+        sa.select(
+            job,
+            result.c.metrics,
+            result.c.marks,
+            result.c.suspicion,
+            result.c.phases,
+            session.c.name.label("session"),
+        )
         .outerjoin(result, result.c.job_id == job.c.id)
         .outerjoin(session, session.c.id == job.c.session_id)
         .where(job.c.id.in_(ids))

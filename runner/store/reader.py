@@ -13,6 +13,7 @@ from runner.job import (
     Artifact,
     Checkpoint,
     Lease,
+    Phases,
     Progress,
     Source,
     Status,
@@ -251,6 +252,7 @@ class Reader:
             for row in rows:
                 row["params"] = json.loads(row["params"])
                 row["metrics"] = metrics_from_json(row["metrics"] or "{}", row.pop("marks"))
+                row["phases"] = Phases.from_text(row["phases"])
                 row["files"] = files.get(row["id"], [])
             shown += rows
         return sorted(shown, key=lambda row: row["id"])

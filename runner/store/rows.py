@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from runner.job import Phases
+
 __all__ = [
     "ArtifactRow",
     "AttemptOfTabRow",
@@ -163,10 +165,14 @@ class EventRow(TypedDict):
 
 
 class ShownJobRow(JobRow):
-    """A job with what is shown of it: metrics, suspicion, its tab's name, and (path, kind) of its files."""
+    """A job with what is shown of it: metrics, suspicion, its tab's name, and (path, kind) of its files.
+
+    phases: where the time of a done one went.
+    """
 
     metrics: dict[str, Any]
     suspicion: str | None
+    phases: Phases | None
     session: str | None
     files: list[tuple[str, str]]
 

@@ -160,6 +160,7 @@ result = sa.Table(
     sa.Column("metrics", sa.Text, nullable=False),
     sa.Column("suspicion", sa.Text),
     sa.Column("marks", sa.Text),
+    sa.Column("phases", sa.Text),
     sqlite_autoincrement=True,
 )
 _partial_index("result_suspicion", result.c.campaign_id, result.c.job_id, where="suspicion IS NOT NULL")

@@ -84,8 +84,8 @@ COUNT_TOTAL = "UPDATE campaign SET total = total + :count WHERE id = :campaign"
 # first, the lock makes completing transactions of one campaign take turns.
 LOCK_RESULTS = "SELECT pg_advisory_xact_lock(:campaign)"
 WRITE_RESULT = """
-INSERT INTO result (campaign_id, job_id, metrics, marks, suspicion)
-VALUES (:campaign, :job, :metrics, :marks, :suspicion)
+INSERT INTO result (campaign_id, job_id, metrics, marks, suspicion, phases)
+VALUES (:campaign, :job, :metrics, :marks, :suspicion, :phases)
 """
 WRITE_ARTIFACT = """
 INSERT INTO artifact (job_id, name, path, size, sha256, kind)
