@@ -28,8 +28,8 @@ class TabOwner:
     def rendered(self) -> None:
         """The tab has rendered a job, well or not; told before it takes another."""
 
-    def settled(self, job_id: int, is_done: bool, duration_s: float) -> None:
-        """An attempt in that tab has ended, well or not."""
+    def settled(self, job_id: int, error: str, duration_s: float) -> None:
+        """An attempt in that tab has ended: well, or with an error that may be the tab's."""
 
     def retire(self, reason: str) -> None:
         """The tab should take no further job."""

@@ -10,6 +10,7 @@ from processes import run, within
 
 from runner.commands import Commands
 from runner.job import Artifact, Job, Outcome, Policy
+from runner.results import ResultsFolder
 from runner.run.agenda import Agenda
 from runner.run.canary import choose_sample, judge, take_back, why_to_stop
 from runner.store import Store
@@ -90,13 +91,13 @@ def rendered_first(store, campaign_id, tmp_path, failing, suspect):
         if number < failing:
             (tmp_path / picture).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / picture).touch()
-            store.fail(lease, f"ValueError: {number} is bad", f"last frame: {picture}\nTraceback …")
+            store.fail(lease, f"ValueError: {number} is bad", "Traceback …")
         else:
             file = Artifact("rgb.jpg", picture, 3, "0" * 64, "image/jpeg")
             doubt = "rgb.jpg: all of one colour" if number < failing + suspect else ""
             store.complete(lease, Outcome((file,), {}, suspicion=doubt))
     store.end_worker(worker_id)
-    return judge(store.reader, campaign_id, sample, tmp_path)
+    return judge(store.reader, campaign_id, sample, ResultsFolder(tmp_path, "night"))
 
 
 def test_a_canary_that_is_well_lets_the_run_go_on(store, campaign_id, tmp_path):

@@ -78,12 +78,14 @@ def test_explain_packs_a_job_and_preview_renders_it_elsewhere(campaign_file, tmp
         place = Place(str(campaign_file), str(tmp_path))
         campaign_id, _ = store.submit("packed", [("one", {"x": 1})], Policy(max_failures=1), place)
         (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
-        (tmp_path / "last.jpg").write_text("picture")
-        store.fail(lease, "E: one", "last frame: last.jpg\nTraceback …")
+        picture = tmp_path / "packed" / "evidence" / "one~1.jpg"
+        picture.parent.mkdir(parents=True)
+        picture.write_text("picture")
+        store.fail(lease, "E: one", "Traceback …")
     end = within("explain", "one", "--db", database, "--pack", tmp_path / "job.zip")
     assert end.exit_code == 0 and "wrote " in end.output
     with zipfile.ZipFile(tmp_path / "job.zip") as archive:
-        assert archive.read("pictures/last.jpg") == b"picture"
+        assert archive.read("pictures/one~1.jpg") == b"picture"
         assert json.loads(archive.read("job.json"))["told"]["attempts"][0]["error"] == "E: one"
     assert within("explain", "one", "--db", database, "--pack", tmp_path / "job.tar").exit_code == 2
     shutil.rmtree(tmp_path / "home")

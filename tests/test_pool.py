@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import os
 import signal
 import sqlite3
@@ -19,6 +20,8 @@ from workers import WorkerThread
 
 from runner.browsers import Browser, BrowserPool, Launcher, Limits
 from runner.browsers.pool import _Life
+from runner.browsers.record import Record
+from runner.browsers.tab import Tab
 from runner.campaign import load_campaign
 from runner.errors import BrowserError
 from runner.run import RunOptions, one_run, run_campaign, worker
@@ -427,17 +430,53 @@ def test_the_last_browser_is_never_benched():
     assert pool._bench_s(2) == 0.0
 
 
+def test_what_vuers_page_says_each_time_is_no_console_line():
+    """Fonts that are not to be had offline, and parts of them that it does not know; all else is kept."""
+    tab = Tab(SimpleNamespace(on=lambda name, call: None), print, print, print)
+
+    def say(method: str, **params: object) -> None:
+        tab._receive({"sessionId": "", "message": json.dumps({"method": method, "params": params})})
+
+    lost = {"level": "error", "text": "Failed to load resource: net::ERR_INTERNET_DISCONNECTED"}
+    for url in ("https://fonts.googleapis.com/css2?family=Inter", "http://localhost:1/assets/mug.glb"):
+        say("Log.entryAdded", entry=lost | {"url": url})
+    for text in ("unsupported GPOS table LookupType 6", "the mug is cracked"):
+        say("Runtime.consoleAPICalled", type="debug", args=[{"type": "string", "value": text}])
+    kept = [f"error: {lost['text']} http://localhost:1/assets/mug.glb", "debug: the mug is cracked"]
+    assert list(tab.console) == kept
+
+
+def test_failures_that_others_have_too_speak_against_no_browser():
+    """A job that failed in another browser, or a reason for which the others fail, too; its own alone does."""
+    record = Record()
+    assert record.tells(1, 7, "TimeoutError: no end after 3 s") and record.tells(
+        1, 8, "TimeoutError: no end after 4 s"
+    )
+    assert not record.tells(2, 7, "FrameError: black")
+    assert not record.tells(2, 9, "TimeoutError: no end after 5 s")
+    assert record.tells(2, 10, "FrameError: black")
+    for job in range(6):
+        record.done(1, job)
+    record.done(2, 7)
+    assert record.tells(2, 11, "TimeoutError: no end after 6 s")
+    assert all(record.tells(1, 100 + job, "FrameError: white") for job in range(3))
+
+
 def test_a_browser_that_has_become_slow_is_recycled():
     """Three times its own median over the last twenty jobs; one slow job is none, nor are hundredths of a second."""
     browser = SimpleNamespace(tab_id="x")
-    life = _Life(browser, slot=1, patience=3, limits=Limits(), on_settled=lambda life, is_done: None)
+    life = _Life(
+        browser, slot=1, patience=3, limits=Limits(), on_settled=lambda life, is_done: None, record=Record()
+    )
     for job in range(400):
-        life.settled(job, True, 5.0 if job % 30 == 0 else 0.1)
+        life.settled(job, "", 5.0 if job % 30 == 0 else 0.1)
     assert life.retired == ""
     for job in range(40):
-        life.settled(1000 + job, True, 0.4)
-    quick = _Life(browser, slot=1, patience=3, limits=Limits(), on_settled=lambda life, is_done: None)
+        life.settled(1000 + job, "", 0.4)
+    quick = _Life(
+        browser, slot=1, patience=3, limits=Limits(), on_settled=lambda life, is_done: None, record=Record()
+    )
     for job in range(440):
-        quick.settled(job, True, 0.02 if job < 400 else 0.08)
+        quick.settled(job, "", 0.02 if job < 400 else 0.08)
     assert quick.retired == ""
     assert life.retired == "a job takes 0.40 s now, and took 0.10 s"

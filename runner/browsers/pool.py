@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from runner.browsers.browser import Browser
 from runner.browsers.launcher import Launcher
 from runner.browsers.processes import end_orphans
+from runner.browsers.record import Record
 from runner.errors import BrowserError, WorldFault
 from runner.machine import Faults
 from runner.tabs import TabEnd, TabOwner
@@ -73,6 +75,7 @@ class _Life(TabOwner):
         patience: int,
         limits: Limits,
         on_settled: Callable[[_Life, bool], None],
+        record: Record,
     ):
         self.browser, self.slot, self.patience = browser, slot, patience
         self.tab_id = browser.tab_id
@@ -80,14 +83,19 @@ class _Life(TabOwner):
         self.renders = self.done = self.looks_still = 0
         self.failed: set[int] = set()
         self.durations_s: deque[float] = deque(maxlen=2 * _RATE_RENDERS)
-        self._limits, self._on_settled = limits, on_settled
+        self._limits, self._on_settled, self._record = limits, on_settled, record
 
     def rendered(self) -> None:
         self.renders += 1
         if self.renders >= self._limits.renders:
             self.recycle(f"it has rendered {self.renders:,} jobs")
 
-    def settled(self, job_id: int, is_done: bool, duration_s: float) -> None:
+    def settled(self, job_id: int, error: str, duration_s: float) -> None:
+        is_done = not error
+        if is_done:
+            self._record.done(self.slot, job_id)
+        elif not self._record.tells(self.slot, job_id, error):
+            return
         reason = self.add(job_id, is_done, duration_s)
         if reason:
             self.recycle(reason)
@@ -142,7 +150,8 @@ class BrowserPool:
     and the one that is, once it is. drivers: the EGL drivers' files that browsers are pinned to, in turn.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
-    it is restarted; when that does not help it is benched for a while. The last one is not: it is restarted
+    it is restarted, unless others fail alike (see Record); where that does not help it is benched for a while.
+    The last one is not: it is restarted
     after twice as many failures each time, for what fails may well be the jobs.
     """
 
@@ -168,6 +177,9 @@ class BrowserPool:
         self._failing: dict[int, str] = {}
         self._strikes = [0] * (count + 1)
         self._benched: set[int] = set()
+        self._record = Record()
+        # Slots without a browser at work: how that is told, and until when, by the monotonic clock.
+        self._resting: dict[int, tuple[str, float]] = {}
         self._has_worked = False
 
     def _on_settled(self, life: _Life, is_done: bool) -> None:
@@ -213,6 +225,7 @@ class BrowserPool:
 
     async def _keep_one(self, slot: int, launcher: Launcher, doors: Doors) -> None:
         fruitless = start = 0
+        self._resting[slot] = "starting", 0.0
         while True:
             start += 1
             kind = "browser"
@@ -232,8 +245,18 @@ class BrowserPool:
             self._say(
                 f"{name} ended ({reason}); starting another" + (f" in {wait_s:.0f} s" if wait_s else "")
             )
+            state = "benched" if slot in self._benched else "not to be started" if fruitless else "starting"
+            self._resting[slot] = f"{state}: {reason}", time.monotonic() + wait_s
             await asyncio.sleep(wait_s)
             self._benched.discard(slot)
+
+    def resting(self) -> dict[str, tuple[str, float]]:
+        """Of browsers that are not at work yet, or any more: how it stands, and how many seconds that will last."""
+        now = time.monotonic()
+        return {
+            f"browser-{slot}": (state, max(0.0, until - now))
+            for slot, (state, until) in sorted(self._resting.items())
+        }
 
     def _is_last(self) -> bool:
         return len(self._benched) >= self._count - 1
@@ -255,7 +278,7 @@ class BrowserPool:
         Returns 'recycle' where the pool has chosen to end it, else 'browser'; and why.
         """
         browser = await launcher.launch(self.found_rasterizer, slot - 1)
-        life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled)
+        life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled, self._record)
         try:
             self._lives[name] = life
             await browser.open(doors.link(name, life))
@@ -272,6 +295,7 @@ class BrowserPool:
             # A page that worked may be refused later: without WebGL, once the GPU process has died.
             while session is not None and not session.refused:
                 self._has_worked = True
+                self._resting.pop(slot, None)
                 self._failing.pop(slot, None)
                 ends: set[asyncio.Future[Any]] = {session.closed, browser.ended}
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

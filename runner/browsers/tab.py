@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import logging
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +23,10 @@ __all__ = ["Tab"]
 
 _CONSOLE_LINES, _LONGEST_LINE = 20, 500
 _LIMIT_S = 30.0
-# Vuer's page asks for its fonts there; without a network it says so, and draws with others.
-_FONT_HOSTS = ("https://fonts.googleapis.com/", "https://fonts.gstatic.com/")
+# Vuer's page says so each time: it asks the net for fonts and a library, does without, and knows not all of a font.
+_NOISE = re.compile(
+    r"fonts\.g(oogleapis|static)\.com|cdn\.jsdelivr\.net/(gh/lojjic|npm/@vuer-ai)/|unsupported G(POS|SUB) table"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -124,7 +127,7 @@ class Tab:
         if answer is not None and not answer.done():
             answer.set_result(message)
         line = _console_line(message.get("method"), message.get("params", {}))
-        if line:
+        if line and not _NOISE.search(line):
             line = one_line(line, _LONGEST_LINE)
             self.console.append(line)
             _log.info("%s", line)
@@ -140,7 +143,5 @@ def _console_line(method: str | None, params: dict[str, Any]) -> str:
         return f"uncaught: {details.get('exception', {}).get('description', details['text'])}"
     if method == "Log.entryAdded":
         entry = params["entry"]
-        if entry.get("url", "").startswith(_FONT_HOSTS):
-            return ""
         return f"{entry['level']}: {entry['text']} {entry.get('url', '')}".rstrip()
     return ""

@@ -158,15 +158,14 @@ class ResultsFolder:
             return False
         return canonical_json(manifest["params"]) == canonical_json(lease.params)
 
-    def keep_evidence(self, lease: Lease, frame: Frame) -> str | None:
-        """Keep the last picture of an attempt that failed; returns its path below the results, for people."""
+    def keep_evidence(self, lease: Lease, frame: Frame) -> None:
+        """Keep the last picture of an attempt that failed, where evidence_of finds it; not of bare pixels."""
         ending = next((ending for ending, kind in IMAGE_KINDS.items() if kind == frame.kind), None)
         if ending is None:
-            return None
+            return
         path = self.folder / "evidence" / f"{_folder_name(lease.key)}~{lease.attempt}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(frame.data)
-        return path.relative_to(self.root).as_posix()
 
     def evidence_of(self, key: str, attempt: int) -> Path | None:
         """The last picture of that attempt at the job of that key, if one was kept."""

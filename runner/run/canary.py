@@ -12,7 +12,8 @@ from runner.commands import Commands
 from runner.exits import ExitStatus
 from runner.job import Status
 from runner.reasons import common_reason, normalized, one_line
-from runner.report import read_evidence, span
+from runner.report import span
+from runner.results import ResultsFolder
 from runner.run.breaker import Breaker
 from runner.run.say import say
 from runner.store import Reader, Store
@@ -76,8 +77,8 @@ def choose_sample(store: Reader, campaign_id: int, count: int) -> Sample:
     )
 
 
-def judge(store: Reader, campaign_id: int, sample: Sample, results: Path) -> Canary:
-    """Look at what came of it. results: the folder that pictures' paths begin from."""
+def judge(store: Reader, campaign_id: int, sample: Sample, results: ResultsFolder) -> Canary:
+    """Look at what came of it. results: where the pictures are."""
     done, bad, times = [], [], []
     for job_id, before in sample.attempts.items():
         (job,) = store.rows_after(campaign_id, job_id - 1, 1)
@@ -87,12 +88,12 @@ def judge(store: Reader, campaign_id: int, sample: Sample, results: Path) -> Can
             times += [job["grab_ts"] or 0.0, job["end_ts"] or 0.0]
         if job["status"] == Status.DONE.value and suspicion:
             pictures = [file["path"] for file in job["artifacts"] if file["kind"].startswith("image/")]
-            paths = tuple(results / path for path in pictures)
+            paths = tuple(results.root / path for path in pictures)
             bad.append(Bad(job_id, job["key"], job["attempt"], suspicion, False, paths))
         for attempt in store.attempts_of(job_id):
             if attempt["attempt"] > before and attempt["outcome"] in ("failed", "crashed"):
-                picture = read_evidence(attempt["traceback"]).picture
-                paths = (results / picture,) if picture else ()
+                picture = results.evidence_of(job["key"], attempt["attempt"])
+                paths = (picture,) if picture is not None else ()
                 reason = attempt["error"] or ""
                 bad.append(Bad(job_id, job["key"], attempt["attempt"], reason, True, paths))
     job_s = (max(times) - min(times)) / len(done) if len(done) > 1 else None
@@ -159,7 +160,7 @@ def render_in_portions(
     store: Store,
     campaign_id: int,
     portions: Portions,
-    results: Path,
+    results: ResultsFolder,
     commands: Commands,
     render: Callable[[Sequence[int] | None, Breaker | None], ExitStatus | None],
 ) -> tuple[ExitStatus | None, str]:

@@ -11,7 +11,7 @@ from runner.store import Reader, first_picture
 
 __all__ = ["draw_sheets"]
 
-_TILES, _CAPTION = 100, 16
+_TILES, _CAPTION, _LOOKED_FOR = 100, 16, 1000
 _SUSPECT, _FAILED = "#e0a84a", "#ef5d50"
 _Tile = tuple[Path, str, str]
 
@@ -40,15 +40,15 @@ def _suspects(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_
 def _failures(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_Tile]:
     if not (results.folder / "evidence").is_dir():
         return []
-    kept = (
-        (results.evidence_of(row["key"], row["attempt"]), row["key"]) for row in store.failures(campaign_id)
-    )
+    # Looked for on the disk is some of them only: pictures are kept of most, or of none.
+    jobs = [(row["key"], row["attempt"]) for row in _evenly(store.failures(campaign_id), _LOOKED_FOR)]
+    kept = [(results.evidence_of(key, attempt), key) for key, attempt in jobs]
     return _evenly([(picture, key, _FAILED) for picture, key in kept if picture is not None])
 
 
-def _evenly(items: Sequence[Any]) -> list[Any]:
+def _evenly(items: Sequence[Any], most: int = _TILES) -> list[Any]:
     count = len(items)
-    return list(items) if count <= _TILES else [items[at * count // _TILES] for at in range(_TILES)]
+    return list(items) if count <= most else [items[at * count // most] for at in range(most)]
 
 
 def _draw(file: Path, tiles: Sequence[_Tile]) -> None:

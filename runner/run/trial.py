@@ -209,8 +209,11 @@ def _trial(store: Reader, results: Path, out: Path) -> Trial:
     attempts = store.attempts(campaign["id"])
     evidence = read_evidence(attempts[-1]["traceback"]) if attempts else Evidence()
     files, pictures = _taken_out(row, results, out)
-    if evidence.picture is not None:
-        pictures |= _last_picture(results / evidence.picture, out)
+    last = [
+        ResultsFolder(results, campaign["name"]).evidence_of(row["key"], one["attempt"]) for one in attempts
+    ]
+    if last and last[-1] is not None:
+        pictures |= _last_picture(last[-1], out)
     folder = Path(campaign["file"] or "").parent
     return Trial(
         campaign=campaign["name"],
@@ -289,8 +292,6 @@ def _size_of(picture: Path) -> tuple[int, int]:
 
 def _last_picture(file: Path, out: Path) -> dict[Path, tuple[int, int]]:
     """The last picture of a job that failed, beside what it would have saved."""
-    if not file.exists():
-        return {}
     target = out.parent / f"{out.stem}.failed{file.suffix}" if _is_file(out) else out / f"failed{file.suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
