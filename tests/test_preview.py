@@ -94,6 +94,36 @@ def test_a_job_that_fails_shows_its_traceback_and_its_last_picture(tmp_path):
     assert number_in(picture) == 2 and str(picture) in end.stdout
 
 
+def test_a_preview_in_ones_own_tab_leaves_the_scene_there(tmp_path, browser_path):
+    """It is opened by itself, renders the job, and goes on showing the scene when the command has ended."""
+    from playwright.sync_api import sync_playwright
+
+    file = write_colors(tmp_path, count=9)
+    file.write_text(file.read_text().replace("args=[2,", "args=[0.5,"))  # not all of one colour
+    opener = tmp_path / "opener"
+    opener.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/link.new; mv {tmp_path}/link.new {tmp_path}/link\n')
+    opener.chmod(0o755)
+    process = start("preview", file, "--index", "5", "--open", environment={"BROWSER": str(opener)})
+    lines = lines_of(process)
+    link = wait_until(
+        lambda: (tmp_path / "link").exists() and (tmp_path / "link").read_text().strip(), "the tab"
+    )
+    assert link in "".join(lines)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 700})
+        page.goto(link)
+        assert process.wait(60) == 0, "".join(lines)
+        page.screenshot(path=tmp_path / "tab.png")
+        browser.close()
+    (picture,) = tmp_path.glob("preview/colors/*/rgb.jpg")
+    assert number_in(picture) == 5
+    # Toned as the page does it, in the middle of a white ground.
+    with Image.open(tmp_path / "tab.png") as tab:
+        red, green, blue = tab.convert("RGB").getpixel((500, 350))
+    assert red > 2 * max(green, blue, 10)
+
+
 def test_bad_input_is_said_before_anything_is_started(tmp_path):
     """Exit 2 and one line."""
     file = write_colors(tmp_path, count=3)
@@ -101,6 +131,7 @@ def test_bad_input_is_said_before_anything_is_started(tmp_path):
         (["--index", "3"], "the last is --index 2"),
         (["--index", "1", "--random"], "give one of"),
         (["--set", "color=red"], "has no setting"),
+        (["--open", "--watch"], "give one of them"),
     ]:
         end = within("preview", file, *more)
         assert end.exit_code == 2 and message in end.output and "Traceback" not in end.output

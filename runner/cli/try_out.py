@@ -31,6 +31,9 @@ __all__ = ["bench", "preview"]
 )
 @settings_option
 @rasterizer_option
+@option(
+    "--open", "is_shown", is_flag=True, help="Render in a tab of your own browser, which shows the scene."
+)
 @option("--watch", is_flag=True, help="Render again whenever FILE, a module beside it or an asset changes.")
 @option(
     "--json", "as_json", is_flag=True, help="Print JSON instead: an object with files, metrics and error."
@@ -45,6 +48,7 @@ def preview(
     out: Path | None,
     settings: dict[str, str],
     rasterizer: str,
+    is_shown: bool,
     watch: bool,
     as_json: bool,
 ) -> ExitStatus:
@@ -53,6 +57,8 @@ def preview(
     The first one, unless told otherwise; in a fresh browser, as a run does, but without a database: no job is added,
     charged or done by it. Says where the pictures are, the metrics, and of a job that failed the traceback, what the
     page's console said and the last picture. Exits with 1 where the job failed or its picture may be wrong.
+
+    With --open the scene stays in its tab afterwards, with Vuer's own panels, to be turned and looked at.
 
     FILE may also be a job that `runner explain JOB --pack job.zip` wrote: it runs the code in it.
 
@@ -65,6 +71,8 @@ def preview(
         raise UsageError(
             f"{file} has one job in it, which does not change: leave out all but -o, --set and --json"
         )
+    if watch and is_shown:
+        raise UsageError("--watch renders again and again, and --open in one tab: give one of them")
     if watch:
         arguments = ["--rasterizer", rasterizer]
         arguments += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
@@ -84,7 +92,7 @@ def preview(
             job = pick_job(campaign, choice)
         from runner.run import RunOptions, fresh_folder, try_job
 
-        options = RunOptions(1, "", Path(), rasterizer=rasterizer, show_progress=False)
+        options = RunOptions(1, "", Path(), rasterizer=rasterizer, show_progress=False, is_shown=is_shown)
         out = out or fresh_folder(file.absolute().parent, campaign, job)
         trial = try_job(campaign, job, options, out, worker)
     if isinstance(trial, ExitStatus):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import threading
 import time
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -291,6 +293,7 @@ class Run:
             lambda: self._spec(job_ids),
             self.campaign.file.parent,
             options.worker_memory_bytes or memory_bytes() // 2,
+            self._tell_link,
             self._know_live,
         )
         guard.probes = self._probes(supervisor)
@@ -328,6 +331,15 @@ class Run:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, self.commands, self.notices)
 
+    def _tell_link(self, link: str) -> None:
+        """Where a person's own tabs may work."""
+        if not self.options.is_shown:
+            say(f"open this link in a browser, in as many tabs as you like:\n{link}")
+            return
+        say(f"opening a tab of your browser; if none comes, open this link:\n{link}")
+        # A browser of the terminal's own would be waited for.
+        threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+
     def _know_live(self, link: str) -> None:
         """It is served; said once, for later portions are served there, too."""
         if self.options.show_progress and link != self.live_link:
@@ -361,6 +373,7 @@ class Run:
             cert=options.cert,
             key=options.key,
             names=options.allow_hosts,
+            is_shown=options.is_shown,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

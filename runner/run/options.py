@@ -30,7 +30,8 @@ class RunOptions:
     show_progress: with a bar, or a line now and then.
     limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
     where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
-    owns_streams: whatever else this process prints goes to the run's log.
+    owns_streams: whatever else this process prints goes to the run's log. is_shown: without browsers of its own, the
+    link for a person's tab is opened, and shows the scene.
     """
 
     sessions: int
@@ -59,3 +60,4 @@ class RunOptions:
     verbose: bool = False
     owns_streams: bool = False
     screen: Screen | None = None
+    is_shown: bool = False

@@ -22,7 +22,7 @@ class WorkerSpec:
     here, and how long attempts and steps take, as TimeLimit.known tells it. suspects: the ids of jobs of which
     one has ended or blocked a worker: each is to be rendered while no other is. drivers: the EGL drivers' files
     that browsers are pinned to, in turn. job_ids: of the only jobs that are to be rendered, once each, in this
-    order; None: all. order: as they were added, or spread.
+    order; None: all. order: as they were added, or spread. is_shown: a person's own tab is to show the scene.
     """
 
     file: str
@@ -52,6 +52,7 @@ class WorkerSpec:
     cert: str = ""
     key: str = ""
     names: Sequence[str] = ()
+    is_shown: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

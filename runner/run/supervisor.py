@@ -104,7 +104,8 @@ class Supervisor:
     """Has worker processes render, one after the other, until the run ends.
 
     spec: what the first worker is told, but for its id. folder: where the user's own code lies.
-    memory_bytes: a worker that holds more is ended. on_live: told the live page's link once it is served. sessions:
+    memory_bytes: a worker that holds more is ended. on_link: told the link for a person's
+    own tabs, where no browsers are started; on_live: the live page's, once it is served. sessions:
     how many tabs there are. trouble: what keeps the worker's tabs from work; ''. adopted: jobs that had been
     finished before a crash. charged: attempts that failed. steps: of each job of many steps that is being rendered,
     its key, the steps finished, and all.
@@ -121,6 +122,7 @@ class Supervisor:
         spec: Callable[[], WorkerSpec],
         folder: Path,
         memory_bytes: int,
+        on_link: Callable[[str], object] = say,
         on_live: Callable[[str], object] = lambda link: None,
     ):
         self.sessions = self.adopted = self.charged = 0
@@ -131,7 +133,7 @@ class Supervisor:
         self._store, self._campaign_id, self._policy = store, campaign_id, policy
         self._guard, self._ending, self._breaker = guard, ending, breaker
         self._spec, self._folder, self._memory_bytes = spec, folder, memory_bytes
-        self._on_live = on_live
+        self._on_link, self._on_live = on_link, on_live
         self._threads = Threads(guard, ending)
         self._limit_s = standstill_limit_s(policy)
         # What a worker leaves to the next one.
@@ -235,7 +237,7 @@ class Supervisor:
         is_first = "port" not in self._known
         life.has_begun, self._known["port"] = True, port
         if is_first and link:
-            say(f"open this link in a browser, in as many tabs as you like:\n{link}")
+            self._on_link(link)
         if is_first:
             self._on_live(live)
 

@@ -116,7 +116,7 @@ def try_job(
     out: Path,
     worker: WorkerProcess | None = None,
 ) -> Trial | ExitStatus:
-    """Render the job in a fresh browser, and put what it saved into out.
+    """Render the job in a fresh browser, or in a person's own tab, and put what it saved into out.
 
     out: a folder, which is made; or a file, which is to be the one that the job saved with that ending, or its one
     picture, made what the ending says.
@@ -124,7 +124,10 @@ def try_job(
     """
     with tempfile.TemporaryDirectory(prefix="runner-preview-") as folder:
         options = replace(
-            options, database=str(Path(folder, "trial.db")), results=Path(folder, "results"), sessions=1
+            options,
+            database=str(Path(folder, "trial.db")),
+            results=Path(folder, "results"),
+            sessions=0 if options.is_shown else 1,
         )
         status = render_apart(campaign, [job], options, worker)
         if status in (ExitStatus.INTERRUPTED, ExitStatus.TERMINATED):

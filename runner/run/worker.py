@@ -213,7 +213,7 @@ class _Worker:
         )
         await server.start()
         is_for_people = not (spec.sessions and is_loopback(spec.host))
-        link = server.link() if is_for_people else ""
+        link = server.link(is_shown=spec.is_shown) if is_for_people else ""
         self._channel.send("begun", port=server.port, link=link, live=server.live_link())
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())

@@ -141,8 +141,11 @@ class Server:
             self._door.close()
             await self._runner.cleanup()
 
-    def link(self, name: str = "", owner: TabOwner = PERSON) -> str:
-        """The address that a browser opens to become a session; name: for people. owner: who opens it."""
+    def link(self, name: str = "", owner: TabOwner = PERSON, is_shown: bool = False) -> str:
+        """The address that a browser opens to become a session; name: for people. owner: who opens it.
+
+        is_shown: somebody looks at the scene there, with Vuer's own panels.
+        """
         socket = {"token": self.token} | ({"name": name} if name else {})
         host = "localhost" if self.host in _LOCALHOST else reachable_host(self.host)
         place, safe = f"{host}:{self.port}", "s" if self._cert else ""
@@ -151,7 +154,7 @@ class Server:
             socket["tab"] = owner.tab_id
             if self._own_port != self.port:
                 place, safe = f"localhost:{self._own_port}", ""
-        query = {"ws": f"ws{safe}://{place}/?{urlencode(socket)}"} | _QUERY
+        query = {"ws": f"ws{safe}://{place}/?{urlencode(socket)}"} | ({} if is_shown else _QUERY)
         return f"http{safe}://{place}/?{urlencode(query)}"
 
     def live_link(self) -> str:
