@@ -25,7 +25,9 @@ _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 # In the address of a tab's page or of its websocket, which pages and browsers tell of.
 _TOKEN = re.compile(r"(token(?:=|%3D))[\w-]{8,}", re.IGNORECASE)
 _NAMES = re.compile(
+    # What none of them begins with is passed over at once.
     r"""
+    (?= ['"0-9a-fA-F] ) (?:
     (?P<quoted> (?<!\w) (?: '[^']*' | "[^"]*" ) (?!\w) )
   | (?P<code> \b (?:
         0x[0-9a-fA-F]+                                      # an address
@@ -33,6 +35,7 @@ _NAMES = re.compile(
       | (?=[a-fA-F]*[0-9]) [0-9a-fA-F]{8,}                  # a hash, which has a digit among its letters
     ) \b )
   | (?P<number> (?<![A-Za-z_]) [0-9]+ (?:\.[0-9]+)* (?:e[+-]?[0-9]+)? )
+    )
     """,
     re.VERBOSE,
 )

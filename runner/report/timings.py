@@ -62,7 +62,11 @@ class Timings:
         """How many different jobs are in both."""
         import numpy as np
 
-        return len(np.intersect1d(self.ids, other.ids))
+        # A bit for each id is many times as fast as sets of them.
+        last = max(int(one.ids.max(initial=0)) for one in (self, other))
+        here, there = np.zeros(last + 1, bool), np.zeros(last + 1, bool)
+        here[self.ids] = there[other.ids] = True
+        return int((here & there).sum())
 
     def done_by_session(self) -> dict[int | None, int]:
         """How many each session has done, by its id."""
