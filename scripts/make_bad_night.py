@@ -20,6 +20,7 @@ import math
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from PIL import Image, ImageDraw
 
 from runner.campaign import examples
 from runner.frame import Frame
-from runner.job import Lease, Place, Policy, Provenance
+from runner.job import Lease, Phases, Place, Policy, Provenance
 from runner.results import RenderJob, ResultsFolder
 from runner.run.sheets import draw_sheets
 from runner.store import Store
@@ -203,7 +204,7 @@ class Night:
         lines = ["page console: warning: THREE.WebGLRenderer: context is busy"]
         if not error.startswith("AssetError"):
             frame = Frame(jpeg(picture_of(lease.params).point(lambda level: level // 3)))
-            lines.append(f"last frame: {self.results.keep_evidence(lease, frame)}")
+            self.results.keep_evidence(lease, frame)
         lines.append(f"Traceback (most recent call last):\n{where}{error}")
         self.store.fail(lease, " ".join(error.split("\n")), "\n".join(lines))
 
@@ -213,9 +214,11 @@ class Night:
         files = RenderJob(lease, self.results, self.executor)
         files.save("rgb.jpg", jpeg(image))
         files.log(mean=float(np.asarray(image).mean()), sharpness=self.rng.gauss(40.0, 6.0))
-        outcome = files.finish()
+        took_s = self.now - lease.grab_ts
+        phases = Phases(took_s * self.rng.uniform(0.0, 0.5), took_s * 0.3, took_s * 0.9)
+        outcome = replace(files.finish(), phases=phases)
         if is_blank:
-            outcome = type(outcome)(**vars(outcome) | {"suspicion": "rgb.jpg: all pixels are of one colour"})
+            outcome = replace(outcome, suspicion="rgb.jpg: all pixels are of one colour")
         self.store.complete(lease, outcome)
 
     def close(self) -> None:
