@@ -80,7 +80,7 @@ class Live:
         say: Callable[[str], None],
     ):
         self._results = results
-        self._arguments = [database, str(campaign_id), str(results)]
+        self._rows = {"database": database, "campaign_id": campaign_id, "results": str(results)}
         self._tabs, self._rendering, self._resting, self._fault = tabs, rendering, resting, fault
         self._say = say
         self._viewer: _Process | None = None
@@ -144,7 +144,7 @@ class Live:
             if self._viewer is not None and self._viewer.is_over:
                 self.close()
             if self._viewer is None:
-                self._viewer = await asyncio.to_thread(_Process, self._arguments, asyncio.get_running_loop())
+                self._viewer = await asyncio.to_thread(_Process, self._rows, asyncio.get_running_loop())
                 asyncio.get_running_loop().call_later(_UNUSED_S, self._end_unused, self._viewer)
         return await self._viewer.ask(what, values)
 
@@ -176,7 +176,7 @@ class Live:
 class _Process:
     """The viewer's process, and what was asked of it and is not answered yet."""
 
-    def __init__(self, arguments: list[str], loop: asyncio.AbstractEventLoop):
+    def __init__(self, rows: dict[str, Any], loop: asyncio.AbstractEventLoop):
         self.is_over = False
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._numbers = count()
@@ -185,10 +185,11 @@ class _Process:
         path = os.pathsep.join(os.getcwd() if part == "" else part for part in sys.path)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, path, os.pathsep, str(theirs.fileno()), *arguments],
+                [sys.executable, "-c", _BOOT, path, os.pathsep, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
+        self._channel.send("open", **rows)
         self._channel.listen(
             lambda message: loop.call_soon_threadsafe(self._hear, message),
             lambda: loop.call_soon_threadsafe(self._end),

@@ -41,23 +41,22 @@ _NICE = 5
 
 
 def main() -> None:
-    """Called in the new process: CHANNEL, a number, DATABASE, CAMPAIGN, a number, and RESULTS are its arguments."""
-    channel_fd, database, campaign_id, results = sys.argv[1:5]
+    """Called in the new process: CHANNEL, a number, is its argument."""
     with contextlib.suppress(OSError):
         os.nice(_NICE)
-    channel = Channel(socket.socket(fileno=int(channel_fd)))
-    asyncio.run(_answer(channel, Viewer(database, int(campaign_id), Path(results))))
+    asyncio.run(_answer(Channel(socket.socket(fileno=int(sys.argv[1])))))
     # Whatever its threads are at: nobody waits for it any more.
     os._exit(0)
 
 
-async def _answer(channel: Channel, viewer: Viewer) -> None:
+async def _answer(channel: Channel) -> None:
     """Answer what is asked until nobody is there any more."""
     loop, over, answering = asyncio.get_running_loop(), asyncio.Event(), set[asyncio.Task[None]]()
+    viewers: list[Viewer] = []
 
     async def answer(asked: Message) -> None:
         try:
-            told = await viewer.answer(asked["what"], **asked["values"])
+            told = await viewers[0].answer(asked["what"], **asked["values"])
         except Exception as error:
             why = str(error) if isinstance(error, RunnerError) else error_line(error)
             await asyncio.to_thread(channel.send, "failed", number=asked["number"], why=why)
@@ -65,6 +64,10 @@ async def _answer(channel: Channel, viewer: Viewer) -> None:
             await asyncio.to_thread(channel.send, "told", number=asked["number"], told=told)
 
     def hear(asked: Message) -> None:
+        if asked["is"] == "open":
+            # Not among the arguments, which all users of a machine may read: a database's address may hold a password.
+            viewers.append(Viewer(asked["database"], asked["campaign_id"], Path(asked["results"])))
+            return
         task = loop.create_task(answer(asked))
         answering.add(task)
         task.add_done_callback(answering.discard)

@@ -439,8 +439,9 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                 self.close(self.refused, TabEnd(self.refused))
             return True
         if isinstance(message, Waits):
-            waited_s = float(message.waited_s)
-            lacks = [str(name)[:300] for name in message.lacks][:5]
+            waited_s = message.waited_s if isinstance(message.waited_s, (int, float)) else 0.0
+            names = message.lacks if isinstance(message.lacks, list) else []
+            lacks = [str(name)[:300] for name in names[:5]]
             self.waits = (lacks, time.monotonic() - waited_s) if lacks else None
             self.waited_s += 0.0 if lacks else waited_s
         elif isinstance(message, Hidden):
