@@ -383,13 +383,17 @@ async def render(session: Session, operations: list[tuple[str, Any]]) -> list[np
     """What a render function would do, and the pictures that it took."""
     pictures = []
     for verb, given in [*operations, ("grab", "ego")]:
-        if verb == "grab":
-            pictures.append((await session.grab(given, format="png", wait_s=30)).array)
-        elif verb.endswith(" to"):
-            where, what = given
-            getattr(session, verb.removesuffix(" to"))(what, to=where)
-        else:
-            getattr(session, verb) @ given
+        try:
+            if verb == "grab":
+                pictures.append((await session.grab(given, format="png", wait_s=30)).array)
+            elif verb.endswith(" to"):
+                where, what = given
+                getattr(session, verb.removesuffix(" to"))(what, to=where)
+            else:
+                getattr(session, verb) @ given
+        except FrameError as error:
+            if "there is no element" not in str(error):  # it was refused, as it is in a page of its own
+                raise
     return pictures
 
 

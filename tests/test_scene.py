@@ -181,6 +181,25 @@ def operations(draw: Any) -> list[dict[str, Any]]:
     return made
 
 
+@pytest.mark.parametrize(
+    ("operation", "said"),
+    [
+        ({"etype": "UPDATE", "data": {"nodes": [box("ball"), box("bal")]}}, "'bal' in the scene (there is 'ball')"),
+        ({"etype": "ADD", "data": {"nodes": [box("new")], "to": "arm-1"}}, "no element 'arm-1'"),
+        ({"etype": "UPSERT", "data": {"nodes": [box("new")], "to": "nowhere"}}, "no element 'nowhere'"),
+        ({"etype": "UPDATE", "data": {"nodes": [{"key": "arm", "hide": True}]}}, ""),
+        ({"etype": "UPDATE", "data": {"nodes": [{"up": [0, 0, 1]}]}}, ""),
+        ({"etype": "ADD", "data": {"nodes": [box("new")], "to": "bgChildren"}}, ""),
+        ({"etype": "UPSERT", "data": {"nodes": [box("new")], "to": "arm"}}, ""),
+        ({"etype": "REMOVE", "data": {"keys": ["nowhere"]}}, ""),
+    ],
+)  # fmt: skip
+def test_what_would_do_nothing_without_a_word_is_said(operation, said):
+    """A mistyped key, or parent, makes pictures that lack something; to remove what is not there does no harm."""
+    why = scene_of(box("ball"), group("arm", box("hand"))).why_nothing(operation)
+    assert said in why and bool(said) == bool(why)
+
+
 @given(operations())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_scene_is_what_the_client_makes_of_the_operations(messages):

@@ -91,6 +91,22 @@ def test_vuers_own_call_gives_the_checked_picture():
         with_tab(render, play)
 
 
+def test_an_update_of_what_is_not_there_raises_where_it_is_given():
+    """Whoever mistypes a key learns it at once, and the tab stays as it was."""
+
+    async def render(session):
+        session.set_base(Scene(Sphere(key="ball"), rawChildren=[CameraView(key="ego", width=64, height=48)]))
+        with pytest.raises(FrameError, match="no element 'bal'"):
+            session.update @ Sphere(key="bal")
+        session.update @ Sphere(key="ball", position=[1, 0, 0])
+        return await session.grab()
+
+    async def play(tab):
+        await tab.answer((await tab.until_grab())[-1], {"frame": picture("JPEG")})
+
+    assert with_tab(render, play).width == 64
+
+
 def test_what_no_message_can_hold_is_not_asked_for():
     """The size and the limit are named, and the tab stays; a PNG of 8192 by 8192 is asked for."""
 

@@ -6,6 +6,7 @@ Read in the client of vuer 0.1.6: addNode, updateNode, upsertNode, removeByKey, 
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import itertools
 import json
@@ -119,6 +120,24 @@ class Scene:
                 self._drop(key)
 
     # -- reading -------------------------------------------------------------------------------
+
+    def why_nothing(self, message: Mapping[str, Any]) -> str:
+        """Why the client would do nothing at an operation, and not say so; empty where it does something."""
+        data: Any = message.get("data")
+        match message.get("etype"):
+            case "UPDATE":
+                for node in data["nodes"]:
+                    if "key" in node and node["key"] not in self.places:
+                        return f"{self._no_element(node['key'])}, and an update makes none: send it by upsert or add"
+            case "ADD" | "UPSERT":
+                to = data.get("to")
+                if to and to not in ROOT_BRANCHES and to not in self.places:
+                    return f"{self._no_element(to)} that another could be added to"
+        return ""
+
+    def _no_element(self, key: Key) -> str:
+        near = difflib.get_close_matches(str(key), [str(other) for other in self.places], n=1)
+        return f"there is no element {key!r} in the scene" + (f" (there is {near[0]!r})" if near else "")
 
     def node(self, key: Key) -> dict[str, Any]:
         """An element as it is sent, with all below it; the whole scene for ROOT."""

@@ -158,14 +158,21 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         return bool(kept and self._base and Scene.from_difference(kept, self._base))
 
     def __matmul__(self, event: ServerEvent) -> None:
-        """Send one of Vuer's events, after everything sent before. Raises SessionGone."""
+        """Send one of Vuer's events, after everything sent before.
+
+        Raises SessionGone; and FrameError for what would come out wrong, or do nothing without a word.
+        """
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
         message = plain_message(event)
         self._gate.look_through(message.get("data"))
         if self._base is None:
             self._send(message)
-        elif self._wanted.apply(message):
+            return
+        nothing = self._wanted.why_nothing(message)
+        if nothing:
+            raise FrameError(nothing)
+        if self._wanted.apply(message):
             self._is_changed = True
         else:
             self._sync()
