@@ -96,6 +96,15 @@ def test_a_contact_sheet_shows_pictures_in_order(tmp_path):
         assert max(abs(a - b) for a, b in zip(pixel, wanted)) < 10
 
 
+@pytest.mark.parametrize(("count", "columns", "rows"), [(7, 7, 1), (12, 6, 2), (24, 8, 3), (60, 10, 6)])
+def test_the_rows_of_a_contact_sheet_are_of_about_one_length(tmp_path, count, columns, rows):
+    """A last row of two pictures below rows of ten would be mostly black."""
+    Image.new("RGB", (32, 24)).save(tmp_path / "one.png")
+    contact_sheet([tmp_path / "one.png"] * count, tmp_path / "sheet.jpg", tile_width=32)
+    with Image.open(tmp_path / "sheet.jpg") as image:
+        assert image.size == (32 * columns, 24 * rows)
+
+
 def depth_frame() -> Frame:
     """A frame of 4 by 2 pixels, each 5 m away at 1/2 of the range."""
     pixels = bytes([128, 0, 0, 255]) * 8

@@ -22,7 +22,8 @@ def contact_sheet(
 ) -> list[Path]:
     """Write a JPEG that shows the pictures small, in reading order; returns those that cannot be read: black.
 
-    captions, colours: of each picture, where they are given: a line below it, and its frame ('' for none).
+    columns: at most so many; rows are of about one length. captions, colours: of each picture, where they are given:
+    a line below it, and its frame ('' for none).
     """
     from PIL import Image, ImageDraw
 
@@ -33,9 +34,9 @@ def contact_sheet(
             tile = Image.new("RGB", (tile_width, tile_width))
             unreadable.append(picture)
         tiles.append(tile)
-    columns = max(1, min(columns, len(tiles)))
-    tile_height = max((tile.height for tile in tiles), default=1) + (_CAPTION_HEIGHT if captions else 0)
     rows = max(1, -(-len(tiles) // columns))
+    columns = max(1, -(-len(tiles) // rows))
+    tile_height = max((tile.height for tile in tiles), default=1) + (_CAPTION_HEIGHT if captions else 0)
     sheet = Image.new("RGB", (columns * tile_width, rows * tile_height))
     draw = ImageDraw.Draw(sheet)
     for index, tile in enumerate(tiles):
