@@ -160,6 +160,7 @@ WINGS: dict[str, list[str]] = {
         "explain",
         "look",
         "operate",
+        "init",
         "render",
         "watching",
         "try_out",

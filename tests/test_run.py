@@ -256,17 +256,6 @@ def test_the_demo_draws_its_colours(tmp_path):
     assert again.returncode == 0 and "0 left" in again.stderr
 
 
-def test_a_recorded_camera_path_is_rendered(tmp_path):
-    """An ML-Logger recording of matrices becomes one job a pose, each seen from its own place."""
-    assert run("init", tmp_path / "path.py", "--example", "camera_path").returncode == 0
-    end = run("run", tmp_path / "path.py")
-    assert end.returncode == 0, end.stderr
-    with Store(tmp_path / "runner.db") as store:
-        artifacts = store.reader.artifacts(1)
-    assert len(artifacts) == 48
-    assert len({row["sha256"] for row in artifacts}) == 48
-
-
 def test_init_writes_a_campaign_that_runs_as_it_stands(tmp_path):
     """The file that a new user starts from needs no change."""
     file = tmp_path / "mine.py"

@@ -14,11 +14,12 @@ import click
 from runner import __version__
 from runner.cli.doctor import doctor
 from runner.cli.explain import explain
+from runner.cli.init import init
 from runner.cli.jobs import list_jobs
 from runner.cli.look import log, report, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.pages import help_on
-from runner.cli.render import demo, init, run
+from runner.cli.render import demo, run
 from runner.cli.status import status
 from runner.cli.take_out import export
 from runner.cli.try_out import bench, preview
@@ -56,6 +57,7 @@ _MEANT = {
     "kill": "cancel",
     "new": "init",
     "create": "init",
+    "examples": "init",
     "restart": "retry",
     "redo": "retry",
     "requeue": "retry",

@@ -1,4 +1,4 @@
-"""Verbs that render: init, run, demo."""
+"""Verbs that render: run, demo."""
 
 from __future__ import annotations
 
@@ -23,52 +23,15 @@ from runner.cli.options import (
     share,
     size,
 )
-from runner.commands import typed
-from runner.errors import UsageError
 from runner.exits import ExitStatus
 
 if TYPE_CHECKING:
     from runner.campaign import Campaign
     from runner.run import RunOptions
 
-__all__ = ["demo", "init", "run"]
+__all__ = ["demo", "run"]
 
 _FILE = click.Path(exists=True, dir_okay=False)
-_EXAMPLES = ("orbit", "demo", "camera_path", "notebook")
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@option("--example", type=click.Choice(_EXAMPLES), default="orbit", help="What to start from.")
-def init(file: Path, example: str) -> None:
-    """Write a commented campaign FILE that runs as it stands.
-
-    The example notebook is that of orbit, and a notebook beside it that runs it.
-
-    Example: runner init orbit.py
-    """
-    from runner.campaign import module_name
-
-    source = resources.files("runner.campaign.examples")
-    module_name(file)  # as run asks for
-    wanted = {"orbit.py" if example == "notebook" else f"{example}.py": file}
-    if example == "camera_path":
-        wanted["camera_path.pkl"] = file.with_name("camera_path.pkl")
-    if example == "notebook":
-        wanted["notebook.ipynb"] = file.with_suffix(".ipynb")
-    for target in wanted.values():
-        if target.exists():
-            raise UsageError(f"{target} exists already and was not touched; name another file")
-    for name, target in wanted.items():
-        content = source.joinpath(name).read_bytes()
-        if name == "notebook.ipynb":
-            content = content.replace(b"orbit.py", file.name.encode())
-        try:
-            target.write_bytes(content)
-        except OSError as error:
-            raise UsageError(f"cannot write {target}: {(error.strerror or str(error)).lower()}") from None
-        click.echo(f"wrote {target}", err=True)
-    click.echo(f"next: {typed('run', file)}", err=True)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Scripts as modules that tests use: those that check a run by its pictures, and one that makes a bad night."""
+"""Scripts as modules that tests use: those that check a run by its pictures, and those that make files to look at."""
 
 from __future__ import annotations
 
@@ -9,5 +9,6 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import check_frames
 import check_isolation
 import make_bad_night
+import make_example_assets
 
-__all__ = ["check_frames", "check_isolation", "make_bad_night"]
+__all__ = ["check_frames", "check_isolation", "make_bad_night", "make_example_assets"]

@@ -1,14 +1,18 @@
-"""Render what a camera saw along a recorded path, one job a pose.
+"""A recorded camera path, one job a pose: what the camera saw along it.
 
-The recording is an ML-Logger metrics file: each record carries `matrix`, the camera's pose as 16
-floats, column-major, as three.js and Vuer keep it. One is beside this file; name your own with
+    runner run camera_path.py
+    runner export mp4 flight.mp4
+
+The recording is an ML-Logger metrics file: each record carries `matrix`, the camera's pose as 16 floats, column-major,
+as three.js and Vuer keep it. One is beside this file; name your own with
 
     runner run camera_path.py --set recording=PATH/metrics.pkl
 """
 
+import math
 from pathlib import Path
 
-from vuer.schemas import Box, CameraView, DefaultScene, Sphere
+from vuer.schemas import AmbientLight, BackgroundColor, Box, CameraView, DefaultScene, Sphere
 
 from runner import Campaign, read_records
 from runner.errors import CampaignError
@@ -27,20 +31,21 @@ def jobs(recording=Path(__file__).with_name("camera_path.pkl")):
 
 @campaign.scene
 def scene():
-    colors = ["#e4572e", "#2e86ab", "#76b041", "#f2c14e", "#8f5fbf"]
+    """A row of towers behind a ball."""
+    towers = []
+    for k in range(11):
+        height = 0.9 + 0.5 * math.sin(1.3 * k)
+        color = f"hsl({20 + 22 * k}, 65%, 60%)"
+        place = [0.8 * k - 4, height / 2, -1.5 - 0.3 * (k % 2)]
+        towers.append(
+            Box(key=f"tower-{k}", args=[0.5, height, 0.5], position=place, material={"color": color})
+        )
     return DefaultScene(
-        Box(key="floor", args=[12, 0.02, 12], position=[0, -0.01, 0], material={"color": "#c9c4b8"}),
-        Sphere(key="ball", args=[0.5, 48, 48], position=[0, 0.5, 0], material={"color": "#dddddd"}),
-        *[
-            Box(
-                key=f"box-{k}",
-                args=[0.4, 0.8, 0.4],
-                position=[2.0 * k - 4.0, 0.4, -1.5],
-                material={"color": color},
-            )
-            for k, color in enumerate(colors)
-        ],
+        Box(key="floor", args=[40, 0.02, 40], position=[0, -0.01, 0], material={"color": "#d8d2c4"}),
+        Sphere(key="ball", args=[0.5, 48, 48], position=[0, 0.5, 0], material={"color": "#f4f1e8"}),
+        *towers,
         grid=False,
+        bgChildren=[BackgroundColor(key="sky", color="#cfe3f1"), AmbientLight(key="fill", intensity=0.8)],
         rawChildren=[CameraView(key="ego", width=320, height=240, fov=50, near=0.1, far=50)],
     )
 
@@ -48,6 +53,4 @@ def scene():
 @campaign.render
 async def render(session, job):
     session.update @ CameraView(key="ego", matrix=job.params["matrix"])
-    frame = await session.grab("ego")
-    job.save("rgb.jpg", frame)
-    job.log(mean=float(frame.array.mean()))
+    job.save("rgb.jpg", await session.grab("ego"))

@@ -1,4 +1,4 @@
-"""A campaign to start from: a camera goes once around a ball, one picture a job.
+"""A camera goes once around a ball, one picture a job: the campaign to start from.
 
     runner run orbit.py
 
@@ -8,7 +8,7 @@ Pictures go to results/orbit/, the jobs are kept in runner.db, both beside this 
 
 import math
 
-from vuer.schemas import Box, CameraView, DefaultScene, Sphere
+from vuer.schemas import AmbientLight, BackgroundColor, Box, CameraView, Cylinder, DefaultScene, Sphere
 
 from runner import Campaign
 
@@ -29,31 +29,36 @@ def jobs(count=36):
 @campaign.scene
 def scene():
     """Each job begins with this. The camera gives exactly width x height pixels."""
+    boxes = []
+    for k, color in enumerate(["#2e86ab", "#76b041", "#f2c14e", "#8f5fbf", "#f4f1e8"]):
+        height = 0.3 + 0.15 * k
+        place = on_circle(72 * k, radius=1.1, height=height / 2)
+        boxes.append(
+            Box(key=f"box-{k}", args=[0.35, height, 0.35], position=place, material={"color": color})
+        )
     return DefaultScene(
-        Box(key="floor", args=[12, 0.02, 12], position=[0, -0.01, 0], material={"color": "#c9c4b8"}),
+        Cylinder(
+            key="table", args=[1.6, 1.6, 0.1, 64], position=[0, -0.05, 0], material={"color": "#c9b79c"}
+        ),
         Sphere(key="ball", args=[0.5, 64, 64], position=[0, 0.5, 0], material={"color": "#e4572e"}),
-        Box(key="box", args=[0.4, 0.4, 0.4], position=[0.9, 0.2, 0], material={"color": "#2e86ab"}),
+        *boxes,
         grid=False,
-        rawChildren=[CameraView(key="ego", width=320, height=240, fov=50, near=0.1, far=50)],
+        bgChildren=[BackgroundColor(key="sky", color="#dfe7ee"), AmbientLight(key="fill", intensity=0.8)],
+        rawChildren=[CameraView(key="ego", width=320, height=240, fov=45, near=0.1, far=50)],
     )
 
 
 @campaign.render
 async def render(session, job):
     """Called for each job. session takes Vuer's own notation: session.update @ …, .add @ …, .remove @ …"""
-    azimuth = math.radians(job.params["azimuth_deg"])
-    x, z = 3.0 * math.sin(azimuth), 3.0 * math.cos(azimuth)
-    session.update @ CameraView(key="ego", position=[x, 1.2, z], rotation=look_at_center(azimuth))
+    place = on_circle(job.params["azimuth_deg"], radius=3.8, height=1.8)
+    session.update @ CameraView(key="ego", position=place, lookAt=[0, 0.35, 0])
     frame = await session.grab("ego")  # a picture of everything sent before it
     job.save("rgb.jpg", frame)
     job.log(mean=float(frame.array.mean()))
 
 
-def look_at_center(azimuth):
-    """Euler angles, XYZ in radians, for a camera at that azimuth: turn by it, then look down a little."""
-    pitch = -0.23
-    # Vuer applies X first; a turn about the vertical axis before a pitch needs the combined angles.
-    rx = math.atan2(math.sin(pitch), math.cos(azimuth) * math.cos(pitch))
-    ry = math.asin(math.sin(azimuth) * math.cos(pitch))
-    rz = math.atan2(-math.sin(azimuth) * math.sin(pitch), math.cos(azimuth))
-    return [rx, ry, rz]
+def on_circle(azimuth_deg, radius, height):
+    """A place around the vertical axis, which is y. Lengths are in metres."""
+    azimuth = math.radians(azimuth_deg)
+    return [radius * math.sin(azimuth), height, radius * math.cos(azimuth)]
