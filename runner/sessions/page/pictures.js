@@ -118,16 +118,18 @@ export class Pictures {
   #watchEncoder(window, lastRead, requestOf, onFail) {
     const isPlain = this.#isPlain, encoder = new Encoder(window);
     const prototype = /** @type {any} */ (window.OffscreenCanvas.prototype), encode = prototype.convertToBlob;
-    /** A camera's second picture is its depth. @type {WeakSet<Grab>} */
-    const hasOne = new WeakSet();
+    // Splats are drawn again once they are sorted, so one request may have several pictures.
+    /** How many there were; of a camera with depth, every second one is the depth. @type {WeakMap<Grab, number>} */
+    const countOf = new WeakMap();
     /** What the pictures of a request take. @type {WeakMap<Grab, number>} */
     const bytesOf = new WeakMap();
     prototype.convertToBlob = function (/** @type {any} */ options) {
       const read = lastRead.get(this), grab = requestOf.get(this);
       if (!grab) return encode.apply(this, arguments);
       lastRead.delete(this);
-      const type = hasOne.has(grab) ? "raw" : FORMATS[grab.format];
-      hasOne.add(grab);
+      const count = countOf.get(grab) || 0;
+      countOf.set(grab, count + 1);
+      const type = grab.depth && count % 2 ? "raw" : FORMATS[grab.format];
       // WebP is lossless at quality 1.
       const quality = type === "image/jpeg" ? options.quality : 1;
       const context = this.getContext("webgl2") || this.getContext("webgl");
