@@ -23,7 +23,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 # In the address of a tab's page or of its websocket, which pages and browsers tell of.
-_TOKEN = re.compile(r"(token(?:=|%3D))[\w-]{8,}", re.IGNORECASE)
+_TOKEN = re.compile(r"(token(?:=|%3D)|/live/)[\w-]{8,}", re.IGNORECASE)
 _NAMES = re.compile(
     # What none of them begins with is passed over at once.
     r"""
@@ -66,7 +66,7 @@ def _escaped(odd: re.Match[str]) -> str:
 
 def without_tokens(text: str) -> str:
     """The text without what would let its reader into a run."""
-    return _TOKEN.sub(r"\1…", text) if "oken" in text else text
+    return _TOKEN.sub(r"\1…", text) if "oken" in text or "/live/" in text else text
 
 
 def first_line(error: BaseException) -> str:

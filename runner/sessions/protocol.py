@@ -162,7 +162,13 @@ TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Begin, Bye)
 FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused, Waits, Hidden)
 _KINDS = {kind.type: kind for kind in FROM_PAGE}
 # By how they are written above.
-_TYPES: dict[str, type] = {"str": str, "bool": bool, "Mapping[str, str]": dict}
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "bool": bool,
+    "float": (int, float),
+    "Mapping[str, str]": dict,
+    "Sequence[str]": list,
+}
 
 
 def encode(message: Message) -> str:

@@ -446,9 +446,9 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                 self.close(self.refused, TabEnd(self.refused))
             return True
         if isinstance(message, Waits):
-            waited_s = message.waited_s if isinstance(message.waited_s, (int, float)) else 0.0
-            names = message.lacks if isinstance(message.lacks, list) else []
-            lacks = [str(name)[:300] for name in names[:5]]
+            # Neither below nothing nor no number.
+            waited_s = message.waited_s if 0.0 <= message.waited_s < 1e9 else 0.0
+            lacks = [one_line(str(name)) for name in message.lacks[:5]]
             self.waits = (lacks, time.monotonic() - waited_s) if lacks else None
             self.waited_s += 0.0 if lacks else waited_s
         elif isinstance(message, Hidden):
