@@ -149,15 +149,26 @@ CREATE TABLE result (
 );
 CREATE INDEX result_suspicion ON result (campaign_id, job_id) WHERE suspicion IS NOT NULL;
 
--- A file of a done job, or of a finished step. Written, flushed to disk and renamed before its row is.
+-- A file of a done job, or of a finished step. On disk for good before its row is written.
 CREATE TABLE artifact (
     job_id BIGINT NOT NULL,
     name TEXT NOT NULL,                         -- as the render function named it
-    path TEXT NOT NULL,                         -- below campaign.results, with forward slashes
+    path TEXT NOT NULL,                         -- below campaign.results, with forward slashes: the file, or its shard
     size BIGINT NOT NULL,                       -- bytes
     sha256 TEXT NOT NULL,                       -- hex
     kind TEXT NOT NULL,                         -- media type
+    start BIGINT,                               -- the byte of a shard at which it begins; NULL: path is the file
     PRIMARY KEY (job_id, name)
+);
+
+-- A tar file with the files of many jobs, which one process has written. What lies behind its first `size` bytes
+-- is in no row.
+CREATE TABLE shard (
+    campaign_id BIGINT NOT NULL,
+    path TEXT NOT NULL,                         -- as artifact.path
+    size BIGINT NOT NULL,                       -- bytes that are in rows …
+    jobs BIGINT NOT NULL,                       -- … and how many jobs they hold, with those that were requeued since
+    PRIMARY KEY (campaign_id, path)
 );
 
 -- How far a job of many steps has come. Its files so far are in artifact; done removes the row.

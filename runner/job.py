@@ -182,6 +182,7 @@ class Artifact:
 
     path: relative to the results folder, with forward slashes.
     size: bytes. sha256: hex. kind: a media type such as image/jpeg.
+    start: where its bytes begin in path, which is a shard of many files; None: path is the file itself.
     """
 
     name: str
@@ -189,6 +190,30 @@ class Artifact:
     size: int
     sha256: str
     kind: str
+    start: int | None = None
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.path, self.start, self.size)
+
+
+class Extent(NamedTuple):
+    """Where the bytes of a file lie: path, start and size are those of its Artifact."""
+
+    path: str
+    start: int | None
+    size: int
+
+
+class ShardEnd(NamedTuple):
+    """Up to where a shard is good: its first `size` bytes hold the files of so many jobs.
+
+    path: relative to the results folder, with forward slashes.
+    """
+
+    path: str
+    size: int
+    jobs: int
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Runner:
     def __init__(self, folder: Path, has_manifest: bool = True):
         self.results = ResultsFolder(folder, "bench")
         if not has_manifest:
-            self.results.seal = lambda lease, _outcome, names: self.results.settle(lease, names)
+            self.results.seal = lambda lease, _outcome, names: self.results._settle(lease, names)
         self.number = 0
 
     def write(self, content: bytes, count: int, writer: ThreadPoolExecutor) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Render a campaign through a storm of faults, and see that nothing was lost, torn, done twice or charged.
 
-    python scripts/crash_test.py --faults N [--seed S] [--lock-s SECONDS] [--only KIND] [--keep FOLDER]
+    python scripts/crash_test.py --faults N [--seed S] [--lock-s SECONDS] [--only KIND] [--pack] [--keep FOLDER]
 
 A real `runner run` with headless browsers, while at random moments the runner, a browser, its renderer or
 its GPU process is SIGKILLed, a browser is SIGSTOPped, the disk of database and results is filled and freed,
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import random
 import shutil
@@ -33,7 +34,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from campaigns import number_in, read_metrics, write_colors
+from campaigns import content_of, number_in, read_metrics, write_colors
 
 # What dies with the runner is charged with a crash, and it dies often here.
 POLICY = ", max_failures=2, max_crashes=10_000, timeout_s=15"
@@ -83,8 +84,8 @@ FINISH_S = 900.0
 class Storm:
     """A campaign in a folder of its own, the runner at work on it, and what befalls them."""
 
-    def __init__(self, folder: Path, seed: int, lock_s: float):
-        self.folder, self.lock_s = folder, lock_s
+    def __init__(self, folder: Path, seed: int, lock_s: float, is_packed: bool):
+        self.folder, self.lock_s, self.is_packed = folder, lock_s, is_packed
         self.chance = random.Random(seed)
         self.began = time.monotonic()
         self.counts: Counter[str] = Counter()
@@ -122,6 +123,8 @@ class Storm:
         if self.process is not None and self.process.returncode == 0:
             self.jobs += JOBS_AT_A_TIME
         arguments = ["run", self.file, "--set", f"count={self.jobs}", "--halt", "never", "--min-free", "1M"]
+        if self.is_packed:
+            arguments.append("--pack")
         with open(self.messages, "a") as messages:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "runner", *map(str, arguments)],
@@ -264,7 +267,8 @@ class Storm:
 
     def check(self) -> None:
         """Rows, files and records; what is left of processes and folders."""
-        from runner.store import Store
+        from runner.results.verify import verify
+        from runner.store import Reader, Store
 
         with Store(self.database) as store:
             (campaign,) = store.reader.campaigns()
@@ -294,13 +298,16 @@ class Storm:
             row = paths.get(job["key"])
             if row is None:
                 continue
-            path = self.disk / "results" / row["path"]
-            content = path.read_bytes() if path.exists() else b""
+            there = (self.disk / "results" / row["path"]).exists()
+            content = content_of(self.disk / "results", row) if there else b""
             if len(content) != row["size"] or hashlib.sha256(content).hexdigest() != row["sha256"]:
                 torn += 1
                 continue
-            wrong += number_in(path) != job["params"]["number"] % 4096
+            wrong += number_in(io.BytesIO(content)) != job["params"]["number"] % 4096
         self.expect("torn files", torn)
+        with Reader(self.database) as reader:
+            findings = verify(reader, reader.campaigns()[0])
+        self.expect("shards with a tail, and files of nobody", len(findings.tails) + len(findings.orphaned))
         self.expect("frames of another job", wrong)
         frame = read_metrics(self.disk / "results", "colors")
         records = Counter(frame["key"])
@@ -343,12 +350,13 @@ def main() -> int:
     parser.add_argument(
         "--only", choices=("runner", "browser", "renderer", "gpu", "stop", "disk", "clock", "lock")
     )
+    parser.add_argument("--pack", action="store_true", help="pack the files into shards")
     parser.add_argument("--keep", type=Path, default=None, help="leave the runner's messages in this folder")
     options = parser.parse_args()
     seed = random.randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="crash-test-") as folder:
-        storm = Storm(Path(folder), seed, options.lock_s)
+        storm = Storm(Path(folder), seed, options.lock_s, options.pack)
         if not storm.has_disk:
             print("no right to mount a disk: none is filled")
         try:

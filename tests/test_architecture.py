@@ -49,6 +49,7 @@ WINGS: dict[str, list[str]] = {
     "results": [
         "columns",
         "names",
+        "stored",
         "encode",
         "shown",
         "tile",
@@ -57,6 +58,9 @@ WINGS: dict[str, list[str]] = {
         "render_job",
         "metrics",
         "mirror",
+        "shards",
+        "packed",
+        "recovery",
         "verify",
     ],
     "report": [
@@ -128,6 +132,7 @@ WINGS: dict[str, list[str]] = {
         "company",
         "agenda",
         "verdict",
+        "commit",
         "settle",
         "crew",
         "signals",

@@ -21,7 +21,7 @@ from runner.cli import main
 from runner.errors import ExportError
 from runner.export import FORMATS, ExportOptions
 from runner.job import Policy
-from runner.results import RenderJob, ResultsFolder
+from runner.results import PackedResults, RenderJob, ResultsFolder
 from runner.store import Store
 
 # webdataset 1.0 and imageio 2.38 leave files to the garbage collector when they read.
@@ -63,19 +63,24 @@ class Made:
         left: int = 0,
         layer: str = "layers/depth.npy",
         size=lambda number: (WIDTH, HEIGHT),
+        kind=ResultsFolder,
     ):
         self.folder, self.database, self.root = folder, folder / "runner.db", folder / "results"
         with Store(self.database) as store, ThreadPoolExecutor(2) as writer:
             campaign_id, _ = store.submit("orbit", [(key, params(n)) for n, key in enumerate(KEYS)], Policy())
             worker_id = store.start_worker(campaign_id)
+            results = kind(self.root, "orbit")
             for lease in store.claim(worker_id, campaign_id, count=COUNT - left):
                 number = lease.params["n"]
-                job = RenderJob(lease, ResultsFolder(self.root, "orbit"), writer)
+                job = RenderJob(lease, results, writer)
                 job.save("rgb.jpg", jpeg(number, size(number)))
                 dtype = np.float32 if layer.endswith(".npy") else np.uint8
                 job.save(layer, np.full((3, 2), number, dtype=dtype))
                 job.log(mean=float("nan") if number == 1 else number / 2, sharp=True)
-                store.complete(lease, job.finish())
+                (kept,) = results.keep([(lease, job.finish())])
+                shards = [kept.shard] if kept.shard else []
+                store.complete_many([(lease, kept.outcome)], shards=shards)
+            results.close()
             store.end_worker(worker_id)
         self.campaign = runner.open(self.database)["orbit"]
 
@@ -96,7 +101,7 @@ def made(tmp_path) -> Made:
 
 TARGETS = {
     "parquet": "t.parquet", "csv": "t.csv", "jsonl": "t.jsonl", "imagefolder": "images", "webdataset": "shards",
-    "nerfstudio": "nerf", "mp4": "t.mp4", "sheet": "t.jpg",
+    "folder": "folders", "nerfstudio": "nerf", "mp4": "t.mp4", "sheet": "t.jpg",
 }  # fmt: skip
 
 
@@ -294,11 +299,33 @@ def test_the_same_jobs_give_the_same_bytes(made, format):
     first = made.export(format, TARGETS[format], fov_deg=50.0)
     second = made.export(format, f"again/{TARGETS[format]}", fov_deg=50.0)
 
-    def content(path):
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        return {file.relative_to(path).as_posix(): file.read_bytes() for file in files if file.is_file()}
-
     assert content(first) == content(second) != {}
+
+
+def content(path):
+    """What an export has written: bytes by names."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files if file.is_file()}
+
+
+def test_a_packed_campaign_gives_the_same(made, tmp_path):
+    """All that is made of pictures, to the byte; tables tell other places, and webdataset links the shards."""
+    (tmp_path / "packed").mkdir()
+    packed = Made(tmp_path / "packed", kind=PackedResults)
+    for format in ("imagefolder", "folder", "nerfstudio", "mp4", "sheet"):
+        one, other = (content(of.export(format, TARGETS[format], fov_deg=50.0)) for of in (made, packed))
+        # It has the jobs' times.
+        assert one.pop("train/metadata.jsonl", b"").count(b"\n") == other.pop(
+            "train/metadata.jsonl", b""
+        ).count(b"\n")
+        assert one == other != {}
+    assert (tmp_path / "folders/0000/val%2F1/rgb.jpg").read_bytes() == jpeg(1)
+    frames = [pd.read_parquet(one.export("parquet", "t.parquet")) for one in (made, packed)]
+    assert [file["size"] for file in frames[0]["artifacts"][1]] == [
+        file["size"] for file in frames[1]["artifacts"][1]
+    ]
+    (shard,) = packed.export("webdataset", "shards").iterdir()
+    assert shard.stat().st_ino == packed.picture(1).stat().st_ino
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -17,7 +17,7 @@ from pictures import picture
 from PIL import Image
 from processes import within
 
-from runner.job import Artifact, Lease, Outcome, Place, Policy, Provenance
+from runner.job import Artifact, Extent, Lease, Outcome, Place, Policy, Provenance
 from runner.report import LastLook, summarize, to_text
 from runner.report import page_of as page_file_of
 from runner.report.charts import hours_of
@@ -257,7 +257,7 @@ def test_sqlite_and_postgresql_tell_the_same_page(store, clock, tmp_path):
         1,
     )
     assert store.reader.sample_pictures(campaign_id, 1, 2)[0][:2] == (
-        "night/rgb.jpg",
+        Extent("night/rgb.jpg", None, 3),
         page.gallery.sheet[0].key,
     )
 

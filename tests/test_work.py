@@ -6,12 +6,14 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 
+import pytest
 from vuer.server import SceneOps
 from waiting import wait_until
 
 from runner.campaign import Campaign
+from runner.job import Extent
 from runner.machine import Guard
-from runner.results import ResultsFolder
+from runner.results import PackedResults, ResultsFolder
 from runner.run.company import Company
 from runner.run.context import Limits, RunContext
 from runner.run.crew import Crew
@@ -61,9 +63,9 @@ def campaign_of(count: int, render) -> Campaign:
 
 
 @asynccontextmanager
-async def crew_of(campaign: Campaign, store, folder):
+async def crew_of(campaign: Campaign, store, folder, kind=ResultsFolder):
     campaign_id, _ = store.submit(campaign.name, campaign.iterate_jobs())
-    results = ResultsFolder(folder, campaign.name)
+    results = kind(folder, campaign.name)
     limits = Limits(TimeLimit(None), TimeLimit(None))
     context = RunContext(campaign, campaign_id, store, results, Guard(print, []), limits, Ending())
 
@@ -160,6 +162,68 @@ def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeyp
 
     assert asyncio.run(main()) == (0, 9)
     assert rendered == list(range(9))
+
+
+async def saving(session, job):
+    job.save("x.bin", b"%d" % job.params["number"])
+
+
+@pytest.mark.parametrize("kind", [PackedResults, ResultsFolder])
+def test_what_finishes_at_the_same_time_is_made_done_at_once(sqlite_store, tmp_path, kind):
+    """One transaction, and for shards one flush, serves many jobs; each is done with its own file."""
+    groups = []
+    real = sqlite_store.complete_many
+
+    def complete_many(settled, **more):
+        groups.append(len(settled))
+        return real(settled, **more)
+
+    async def main():
+        async with crew_of(campaign_of(40, saving), sqlite_store, tmp_path, kind) as (context, crew):
+            sqlite_store.complete_many = complete_many
+            await asyncio.gather(*(crew.work(Tab(f"tab-{number}")) for number in range(4)))
+            return context.campaign_id
+
+    campaign_id = asyncio.run(main())
+    assert sum(groups) == 40 and len(groups) < 20
+    rows = sqlite_store.reader.rows_after(campaign_id, 0, 40)
+    for row in rows:
+        (file,) = row["artifacts"]
+        content = ResultsFolder(tmp_path, "work").stored(Extent(file["path"], file["start"], file["size"]))
+        assert content.read_bytes() == b"%d" % row["params"]["number"]
+    assert len(rows) == 40
+
+
+def test_one_of_a_group_that_goes_wrong_is_no_matter_of_the_others(sqlite_store, tmp_path, monkeypatch):
+    """A lease that was lost, and a file that is gone: these two are rendered again, and all are done once."""
+    harm = [None, "lost", "gone"]
+    real_keep = PackedResults.keep
+
+    def keep(self, finished):
+        kept = real_keep(self, finished)
+        for place, (lease, _) in enumerate(finished):
+            if lease.job_id < len(harm) and lease.attempt == 1 and harm[lease.job_id] == "lost":
+                sqlite_store.release(lease)
+            elif lease.job_id < len(harm) and lease.attempt == 1:
+                kept[place] = FileNotFoundError(2, "gone")
+        return kept
+
+    monkeypatch.setattr(PackedResults, "keep", keep)
+
+    async def main():
+        async with crew_of(campaign_of(8, saving), sqlite_store, tmp_path, PackedResults) as (context, crew):
+            work = asyncio.gather(*(crew.work(Tab(f"tab-{number}")) for number in range(4)))
+            while not work.done():
+                await asyncio.sleep(0.05)
+                sqlite_store.promote(context.campaign_id)
+            await work
+            return context.campaign_id
+
+    campaign_id = asyncio.run(main())
+    rows = sqlite_store.reader.jobs(campaign_id)
+    assert {row["status"] for row in rows} == {"done"}
+    assert [(row["attempt"], row["failures"]) for row in rows] == [(2, 0), (2, 1)] + [(1, 0)] * 6
+    assert len(sqlite_store.reader.results_after(campaign_id, 0, 100)) == 8
 
 
 def test_a_tab_that_comes_when_the_run_has_ended_does_no_harm(sqlite_store, tmp_path):

@@ -40,6 +40,8 @@ class Campaign:
     before, or that saved nothing: 'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a
     failure.
     files: whether a job that has saved no file is suspect; False where metrics are all that is wanted.
+    results: how the files of done jobs are kept: 'folders', a folder for each job, or 'shards', packed into tar files
+    as WebDataset reads them, for campaigns of very many jobs.
     isolate: whether each job begins with the scene that the scene function gives. False: it begins with what
     the job before it in the same tab has left, and pictures depend on the order of the jobs.
 
@@ -73,6 +75,7 @@ class Campaign:
         on_suspect: str = "keep",
         on_stray: str = "fail",
         files: bool = True,
+        results: str = "folders",
         isolate: bool = True,
         deterministic: bool = False,
     ):
@@ -92,7 +95,13 @@ class Campaign:
         )
         _refuse_bad_values(name, self.policy, settle_s)
         self.settle_s = settle_s
+        if results not in ("folders", "shards"):
+            raise CampaignError(
+                f"campaign {name!r}: results must be 'folders' or 'shards', got {results!r:.100}; "
+                "where they go is said by 'runner run --results PATH'"
+            )
         self.files = files
+        self.results = results
         self.isolate = isolate
         self.deterministic = deterministic
         self.assets = None if assets is None else AssetFolder(Path(current_folder.get(), assets))

@@ -122,6 +122,11 @@ _FILE = click.Path(exists=True, dir_okay=False)
     default="added",
     help="Take the jobs as they were added, or such that at any moment those done are spread evenly over all.",
 )
+@option(
+    "--pack",
+    is_flag=True,
+    help='Pack the files of done jobs into tar shards, as Campaign(results="shards") does.',
+)
 @option("--dry-run", is_flag=True, help="Tell what would be added, is left, and is gone; nothing is written.")
 def run(file: Path, settings: dict[str, str], dry_run: bool, **given: Any) -> ExitStatus:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.

@@ -13,7 +13,7 @@ from runner.cli.options import campaign_argument, database_option, option, resul
 __all__ = ["export"]
 
 # As runner.export has them, which takes long to import.
-_FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "nerfstudio", "mp4", "sheet")
+_FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "folder", "nerfstudio", "mp4", "sheet")
 
 
 @click.command()
@@ -64,8 +64,8 @@ def export(
     """Write the done jobs, their files verified, to TARGET in a FORMAT that other tools read.
 
     parquet, csv and jsonl: a row for each job. sheet: a JPEG with small pictures. mp4: a video of them.
-    imagefolder: a folder for Hugging Face datasets. webdataset: a folder of tar shards. nerfstudio: a
-    folder with transforms.json and images.
+    imagefolder: a folder for Hugging Face datasets. webdataset: a folder of tar shards, links to those of a packed
+    campaign. folder: a folder for each job, by its key. nerfstudio: a folder with transforms.json and images.
 
     Example: runner export parquet orbit.parquet
     """

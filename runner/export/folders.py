@@ -1,16 +1,17 @@
-"""Folders of pictures: Hugging Face's ImageFolder, and WebDataset's tar shards."""
+"""Folders of files: Hugging Face's ImageFolder, WebDataset's tar shards, and one for each job."""
 
 from __future__ import annotations
 
 import io
 import tarfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from runner.errors import ExportError
 from runner.export.rows import Rows
 from runner.export.targets import new_folder, to_json
 from runner.export.typed import as_text, typed
-from runner.results import FILES
+from runner.results import FILES, JOBS_PER_FOLDER, folder_name
 
 _SHARD_JOBS = 10_000
 _SHARD_BYTES = 1 << 30
@@ -58,32 +59,86 @@ def _image_columns(columns: list[str]) -> dict[str, str]:
 
 
 def write_webdataset(rows: Rows, target: Path) -> None:
-    """Tar shards of up to 10,000 jobs or 1 GB: NUMBER.json with the row, NUMBER.NAME for each of its files."""
+    """Tar shards of up to 10,000 jobs or 1 GB: NUMBER.json with the row, NUMBER.NAME for each of its files.
+
+    Shards of a packed campaign that hold these jobs and no others are linked, not copied: a hard link where the target
+    is on the same disk, else a symbolic one. What lies in others, beside what was requeued since, is copied out.
+    """
+    linked = set(rows.exact_shards())
+    with new_folder(target) as folder, _Shards(folder, rows.name) as shards:
+        for shard in sorted(linked):
+            _link(shard, shards.next_file())
+        copied = 0
+        for row in rows:
+            if rows.shard_of(row) in linked:
+                continue
+            # The samples of linked shards have bare numbers.
+            sample = f"copy-{copied:08d}" if linked else f"{copied:08d}"
+            shards.append(sample, {"json": to_json(row).encode()} | _members(rows, row))
+            copied += 1
+    if linked:
+        told = f"{len(linked):,} shards were linked, not copied; their jobs come in the order in which they were done"
+        rows.notes.append(f"{told}; {copied:,} jobs of others were copied" if copied else told)
+
+
+def _link(shard: Path, file: Path) -> None:
+    try:
+        file.hardlink_to(shard)
+    except OSError:
+        file.symlink_to(shard)
+
+
+def _members(rows: Rows, row: dict[str, Any]) -> dict[str, bytes]:
+    """What follows the first dot tells a sample's files apart, so a folder becomes another dot."""
+    members: dict[str, bytes] = {}
+    for file in row["artifacts"]:
+        ending = file["name"].replace("/", ".")
+        if ending in members or ending == "json":
+            raise ExportError(
+                f"job {row['key']}: {file['name']} would be the second {ending!r} in its sample"
+            )
+        members[ending] = rows.content(file)
+    return members
+
+
+class _Shards:
+    """Tar files in a folder, which are begun one after the other."""
+
+    def __init__(self, folder: Path, name: str):
+        self._folder, self._name = folder, name
+        self._count = self._size = self._jobs = 0
+        self._tar: tarfile.TarFile | None = None
+
+    def __enter__(self) -> _Shards:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tar is not None:
+            self._tar.close()
+
+    def next_file(self) -> Path:
+        """The name of a new one."""
+        self._count += 1
+        return self._folder / f"{self._name}-{self._count - 1:06d}.tar"
+
+    def append(self, sample: str, members: dict[str, bytes]) -> None:
+        """Write a sample."""
+        if self._tar is None or self._size >= _SHARD_BYTES or self._jobs == _SHARD_JOBS:
+            self.__exit__()
+            self._tar, self._size, self._jobs = tarfile.open(self.next_file(), "w"), 0, 0
+        for ending, content in members.items():
+            member = tarfile.TarInfo(f"{sample}.{ending}")
+            member.size = len(content)
+            self._tar.addfile(member, io.BytesIO(content))
+            self._size += len(content)
+        self._jobs += 1
+
+
+def write_folder(rows: Rows, target: Path) -> None:
+    """A folder for each job, as a run that packs nothing keeps them: 0000/KEY/NAME, a thousand jobs in a folder."""
     with new_folder(target) as folder:
-        shard, size, number = None, 0, 0
-        try:
-            for row in rows:
-                if shard is None or size >= _SHARD_BYTES or number % _SHARD_JOBS == 0:
-                    if shard is not None:
-                        shard.close()
-                    count = len(list(folder.iterdir()))
-                    shard, size = tarfile.open(folder / f"{rows.name}-{count:06d}.tar", "w"), 0
-                members = {"json": to_json(row).encode()}
-                for file in row["artifacts"]:
-                    # What follows the first dot tells a sample's files apart, so a folder becomes another
-                    # dot.
-                    ending = file["name"].replace("/", ".")
-                    if ending in members:
-                        raise ExportError(
-                            f"job {row['key']}: {file['name']} would be the second {ending!r} in its sample"
-                        )
-                    members[ending] = rows.content(file)
-                for ending, content in members.items():
-                    member = tarfile.TarInfo(f"{number:08d}.{ending}")
-                    member.size = len(content)
-                    shard.addfile(member, io.BytesIO(content))
-                    size += len(content)
-                number += 1
-        finally:
-            if shard is not None:
-                shard.close()
+        for number, row in enumerate(rows):
+            for file in row["artifacts"]:
+                path = folder / f"{number // JOBS_PER_FOLDER:04d}" / folder_name(row["key"]) / file["name"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(rows.content(file))

@@ -1,6 +1,6 @@
 """Exports: what the done jobs came to, their files verified, in the formats that other tools read.
 
-A table (parquet, csv, jsonl) has a row for each job; imagefolder and webdataset hold the files, too;
+A table (parquet, csv, jsonl) has a row for each job; imagefolder, webdataset and folder hold the files, too;
 nerfstudio, mp4 and sheet are made of the pictures. Jobs come in the order in which they were added, or in that
 of some of their params or metrics, and the same jobs give the same bytes. Nothing is seen under the target's
 name before all of it is written.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import ExportError
-from runner.export.folders import write_imagefolder, write_webdataset
+from runner.export.folders import write_folder, write_imagefolder, write_webdataset
 from runner.export.nerfstudio import write_nerfstudio
 from runner.export.pictures import write_mp4, write_sheet
 from runner.export.rows import ExportOptions, Rows
@@ -67,6 +67,7 @@ FORMATS: dict[str, Callable[[Rows, Path], None]] = {
     "jsonl": write_jsonl,
     "imagefolder": write_imagefolder,
     "webdataset": write_webdataset,
+    "folder": write_folder,
     "nerfstudio": write_nerfstudio,
     "mp4": write_mp4,
     "sheet": write_sheet,

@@ -73,7 +73,7 @@ def write_sheet(rows: Rows, target: Path) -> None:
     every = -(-rows.count // _SHEET_TILES)
     pictures = [rows.chosen(row)[0] for row in islice(rows, 0, None, every)]
     with replacing(target) as temporary:
-        unreadable = contact_sheet([rows.root / picture["path"] for picture in pictures], temporary)
+        unreadable = contact_sheet([rows.stored(picture) for picture in pictures], temporary)
     if unreadable:
         more = f" and {len(unreadable) - 1} more" if unreadable[1:] else ""
         rows.notes.append(f"{unreadable[0]}{more}: cannot be read as a picture, and is black")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from runner.commands import Commands
 from runner.errors import ExportError
 from runner.export.order import Order
 from runner.export.targets import bar_of
+from runner.job import Extent
 from runner.report import CampaignTable
-from runner.results import ResultsFolder
+from runner.results import ResultsFolder, Stored, is_at_rest
 
 Row = dict[str, Any]
 BATCH = 1000
@@ -64,6 +66,8 @@ class Rows:
         self._results = ResultsFolder(root, campaign.name)
         self._of_pictures = of_pictures
         self._order = Order(options.order)
+        # How many of the rows' jobs lie in each shard.
+        self._packed: Counter[str] = Counter()
         self.columns: list[str] = []
         self.count = 0
         self.notes: list[str] = []
@@ -83,6 +87,22 @@ class Rows:
         if not self.count:
             raise ExportError(f"{campaign.name}: there is no done job to export")
         self._places = self._order.sorted(self.columns)
+        self._shards = campaign.shards()
+
+    def exact_shards(self) -> list[Path]:
+        """The shards that hold all of these rows' jobs that lie in them, and nothing else, and that nobody writes to.
+
+        None where the rows are to be in another order than that in which the jobs were done.
+        """
+        if self.options.order:
+            return []
+        exact = [self.root / shard.path for shard in self._shards if self._packed[shard.path] == shard.jobs]
+        sizes = {self.root / shard.path: shard.size for shard in self._shards}
+        return [file for file in exact if is_at_rest(file, sizes[file])]
+
+    def shard_of(self, row: Row) -> Path | None:
+        """The shard in which the job's files lie; None where they are files of their own, or there are none."""
+        return next((self.root / file["path"] for file in row["artifacts"] if "start" in file), None)
 
     def _select(self, campaign: CampaignTable) -> list[str]:
         """Spool the rows that are whole; returns what is wrong with the others."""
@@ -97,6 +117,7 @@ class Rows:
                         continue
                     columns |= dict.fromkeys(row)
                     self._order.take(row, self._spool.tell())
+                    self._packed.update({file["path"] for file in row["artifacts"] if "start" in file})
                     self._spool.write(json.dumps(row).encode() + b"\n")
                     self.count += 1
                 bar.update(len(batch))
@@ -107,7 +128,7 @@ class Rows:
 
     def _fault(self, row: Row) -> str | None:
         for file in row["artifacts"]:
-            fault = self._results.fault_of(file["path"], file["size"], file["sha256"])
+            fault = self._results.fault_of(file)
             if fault:
                 return f"{file['name']} {'is missing' if fault == 'missing' else 'has changed'}"
         if self._of_pictures and not self.pictures(row):
@@ -151,9 +172,13 @@ class Rows:
             )
         return pictures
 
+    def stored(self, file: dict[str, Any]) -> Stored:
+        """Where a file lies."""
+        return self._results.stored(Extent(file["path"], file.get("start"), file["size"]))
+
     def content(self, file: dict[str, Any]) -> bytes:
         """The bytes of a file, still those that were verified."""
-        content: bytes = (self.root / file["path"]).read_bytes()
+        content = self.stored(file).read_bytes()
         if hashlib.sha256(content).hexdigest() != file["sha256"]:
             raise ExportError(f"{file['path']} has changed meanwhile; nothing was exported")
         return content

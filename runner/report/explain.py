@@ -17,7 +17,7 @@ from runner.machine import Identity, is_gone
 from runner.reasons import one_line
 from runner.report.evidence import Evidence, read_evidence
 from runner.report.text import parts_told, span
-from runner.results import ResultsFolder
+from runner.results import ResultsFolder, told
 from runner.store import AttemptOfTabRow, CampaignRow, JobRow, Reader, WholeJobRow
 
 __all__ = ["Explanation", "PastAttempt", "explain_job", "find_job"]
@@ -54,7 +54,8 @@ class PastAttempt:
 class Explanation:
     """What is known of one job. row: its place in the order in which jobs were added, from 0, as in to_frame().
 
-    now: why it is where it is; next: commands to type. files: of a done job, absolute paths. Times are Unix seconds.
+    now: why it is where it is; next: commands to type. files: of a done job, absolute
+    paths; in a shard followed by a colon and the member. Times are Unix seconds.
     """
 
     campaign: str
@@ -161,7 +162,7 @@ def explain_job(
         created_ts=job["created_ts"],
         attempts=tuple(_attempts(store, job, folder)),
         metrics=job["metrics"],
-        files=tuple(str(Path(results or "", file["path"])) for file in job["artifacts"]),
+        files=tuple(told(results or Path(), file, job["attempt"]) for file in job["artifacts"]),
         suspicion=suspicion,
         now=now,
         next=tuple(following),

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
+from runner.job import Extent
 from runner.reasons import one_line
 from runner.report.summarize import Look
 from runner.results import ResultsFolder, named, small_jpeg
@@ -28,7 +28,8 @@ _LONGEST_VALUE, _LONGEST_REASON = 120, 240
 class Shown:
     """One job: its outcome (done, suspect or failed), why, its params and metrics by name, and its picture.
 
-    picture: its path below the results folder. thumbnail: the same, small, as a data: address. neighbour: a job
+    picture: its path below the results folder. part: where it is a part of a shard, which no browser opens: the byte
+    at which it begins, and its size. thumbnail: the same, small, as a data: address. neighbour: a job
     beside it that is done, with nothing odd about it. took_s: seconds.
     """
 
@@ -41,6 +42,7 @@ class Shown:
     values: Mapping[str, Any]
     picture: str | None
     thumbnail: str | None = None
+    part: tuple[int, int] | None = None
     neighbour: Shown | None = None
 
 
@@ -74,11 +76,13 @@ class _Shelf:
     def _of(self, row: ShownJobRow) -> Shown:
         is_done = row["status"] == "done"
         took = row["end_ts"] - row["grab_ts"] if row["end_ts"] and row["grab_ts"] else None
-        if is_done:
-            picture = first_picture(row)
-        else:
-            kept = self._folder.evidence_of(row["key"], row["attempt"]) if self._folder else None
-            picture = kept.relative_to(self._folder.root).as_posix() if kept and self._folder else None
+        picture: str | None = None
+        first = first_picture(row) if is_done else None
+        if first is not None:
+            picture = first.path
+        elif not is_done and self._folder is not None:
+            kept = self._folder.evidence_of(row["key"], row["attempt"])
+            picture = kept.relative_to(self._folder.root).as_posix() if kept else None
         return Shown(
             key=row["key"],
             outcome="suspect" if is_done and row["suspicion"] else row["status"],
@@ -91,13 +95,15 @@ class _Shelf:
                 for name, value in named(row["params"], row["metrics"]).items()
             },
             picture=picture,
+            part=(first.start, first.size) if first is not None and first.start is not None else None,
         )
 
     def with_thumbnail(self, shown: Shown) -> Shown:
         """The same with its small picture, while there is room."""
         if self._folder is None or shown.picture is None or self._left <= 0:
             return shown
-        small = small_jpeg(self._folder.root / Path(shown.picture), _WIDTH, _QUALITY)
+        start, size = shown.part or (None, 0)
+        small = small_jpeg(self._folder.stored(Extent(shown.picture, start, size)), _WIDTH, _QUALITY)
         if small is None:
             return replace(shown, picture=None)
         self._left -= len(small)

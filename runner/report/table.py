@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner.job import Progress, Status
-from runner.results import COLUMNS, FILES, named
-from runner.store import JobRow, Reader
+from runner.errors import UsageError
+from runner.job import Progress, ShardEnd, Status
+from runner.results import COLUMNS, FILES, Stored, named
+from runner.store import ArtifactRow, JobRow, Reader
 
 if TYPE_CHECKING:
     import pandas
@@ -66,8 +67,9 @@ class CampaignTable:
     failures, crashes, priority, created_ts, grab_ts, done_ts (Unix seconds, UTC), duration_s, error,
     the browser and the WebGL renderer that drew it, then its params and its metrics by their names,
     and artifacts: a list of dicts with name, path (below the results folder), size in bytes, sha256
-    and kind. A param that is called like one of the columns is found as params/NAME; a metric that is, or
-    that differs from the param of its name, as metrics/NAME. Rows come in the order in which the jobs were added.
+    and kind; of a file in a shard also start, the byte of path at which it begins. A param that is called like one
+    of the columns is found as params/NAME; a metric that is, or that differs from the param of its name, as
+    metrics/NAME. Rows come in the order in which the jobs were added.
 
     name: the campaign's. database: where it is kept, as --db takes it. results: the results folder that
     its last run had, or None.
@@ -100,9 +102,30 @@ class CampaignTable:
             after = rows[-1]["id"]
             yield from map(_flat, rows)
 
+    def shards(self) -> list[ShardEnd]:
+        """Up to where the shards are good in which the files of done jobs lie, if they are packed."""
+        return self._reader.shards(self._id)
+
     def job(self, key: str) -> JobRow | None:
         """One job's row in the database by its key, or None."""
         return self._reader.job(self._id, key)
+
+    def read(self, key: str, name: str) -> bytes:
+        """The bytes of the file that the job of that key has saved under that name, wherever they lie.
+
+        Raises UsageError where there is none, and where it is not as it was recorded.
+        """
+        job = self._reader.job(self._id, key)
+        rows = self._reader.rows_after(self._id, job["id"] - 1, 1) if job is not None else []
+        file = next((file for row in rows for file in row["artifacts"] if file["name"] == name), None)
+        if file is None:
+            there = ", ".join(file["name"] for row in rows for file in row["artifacts"]) or "none"
+            raise UsageError(f"{self.name}: there is no file {name!r} of job {key}; its files: {there:.200}")
+        stored = Stored((self.results or Path()) / file["path"], file["start"], file["size"])
+        fault = stored.fault(file["sha256"])
+        if fault is not None:
+            raise UsageError(f"{self.name}: {name} of job {key} is {fault}, in {stored}")
+        return stored.read_bytes()
 
     def status_of(self, key: str) -> str:
         """The status of one job by its key; empty where there is no such job."""
@@ -155,7 +178,11 @@ def _flat(job: Mapping[str, Any]) -> dict[str, Any]:
     row["done_ts"] = job["end_ts"] if is_done else None
     row["duration_s"] = job["end_ts"] - job["grab_ts"] if is_done else None
     row |= named(job["params"], job["metrics"])
-    row[FILES] = [
-        {name: file[name] for name in ("name", "path", "size", "sha256", "kind")} for file in job["artifacts"]
-    ]
+    row[FILES] = [_told(file) for file in job["artifacts"]]
     return row
+
+
+def _told(file: ArtifactRow) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": file["name"], "path": file["path"], "size": file["size"]}
+    told |= {"sha256": file["sha256"], "kind": file["kind"]}
+    return told if file["start"] is None else told | {"start": file["start"]}

@@ -2,12 +2,24 @@
 
 from runner.results.columns import COLUMNS, FILES, named
 from runner.results.encode import IMAGE_KINDS
-from runner.results.folder import MANIFEST, RUN_LOG, ResultsFolder, make_results
+from runner.results.folder import (
+    JOBS_PER_FOLDER,
+    MANIFEST,
+    RUN_LOG,
+    Kept,
+    ResultsFolder,
+    folder_name,
+    make_results,
+)
 from runner.results.metrics import METRICS, MetricsLog
 from runner.results.mirror import LogMirror
+from runner.results.packed import PackedResults
+from runner.results.recovery import recover
 from runner.results.render_job import RenderJob
+from runner.results.shards import is_at_rest, told
 from runner.results.sheet import contact_sheet
 from runner.results.shown import is_scaled, range_of, shown
+from runner.results.stored import Stored
 from runner.results.tile import small_frame, small_jpeg
 from runner.results.verify import Findings
 
@@ -16,19 +28,27 @@ __all__ = [
     "FILES",
     "Findings",
     "IMAGE_KINDS",
+    "JOBS_PER_FOLDER",
+    "Kept",
     "LogMirror",
     "MANIFEST",
     "METRICS",
     "MetricsLog",
+    "PackedResults",
     "RUN_LOG",
     "RenderJob",
     "ResultsFolder",
+    "Stored",
     "contact_sheet",
+    "folder_name",
+    "is_at_rest",
     "is_scaled",
     "make_results",
     "named",
     "range_of",
+    "recover",
     "shown",
     "small_frame",
     "small_jpeg",
+    "told",
 ]

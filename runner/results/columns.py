@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["COLUMNS", "FILES", "RECORD_COLUMNS", "named"]
+__all__ = ["COLUMNS", "FILES", "MANIFEST_FIELD", "RECORD_COLUMNS", "named"]
 
 # What every job has, before its params and metrics.
 COLUMNS = (
@@ -16,7 +16,9 @@ COLUMNS = (
 FILES = "artifacts"
 # Those of them that a record of metrics.pkl has.
 RECORD_COLUMNS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
-_TAKEN = frozenset((*COLUMNS, FILES))
+# What a record in a shard has beside it.
+MANIFEST_FIELD = "_runner"
+_TAKEN = frozenset((*COLUMNS, FILES, MANIFEST_FIELD))
 _PREFIXES = ("params/", "metrics/")
 
 

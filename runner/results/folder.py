@@ -1,5 +1,8 @@
 """What jobs produce, on disk: files written whole or not at all, beside a manifest that tells what they are.
 
+This is where results lie, and the first of the two ways in which the files of jobs are kept: each in a file of its own.
+The other one is in packed.py.
+
     RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
     RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
     …/KEY/.result.json                      the attempt's manifest, written last
@@ -21,16 +24,29 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
 from runner.frame import Frame
-from runner.job import Artifact, Finished, Lease, Outcome, canonical_json, metrics_to_json, with_marks
+from runner.job import (
+    Artifact,
+    Extent,
+    Finished,
+    Lease,
+    Outcome,
+    ShardEnd,
+    canonical_json,
+    metrics_to_json,
+    with_marks,
+)
 from runner.results.encode import IMAGE_KINDS
 from runner.results.names import checked_name
+from runner.results.stored import Stored
 
 MANIFEST = ".result.json"
 RUN_LOG = "run.log"
@@ -38,10 +54,20 @@ _MANIFEST_VERSION = 1
 JOBS_PER_FOLDER = 1000
 
 
-class ResultsFolder:
-    """RESULTS, and in it the folder of one campaign.
+@dataclass(frozen=True)
+class Kept:
+    """A finished attempt whose files are on disk for good. shard: up to where the shard that has them is good."""
 
-    file_sha256: of the campaign file; what another version of it has left behind is not taken up.
+    lease: Lease
+    outcome: Outcome
+    shard: ShardEnd | None = None
+
+
+class ResultsFolder:
+    """RESULTS, and in it the folder of one campaign, whose jobs' files are each a file of their own.
+
+    What an attempt saves goes to disk as it is saved; record makes sure of the files of steps, and finish and keep
+    of all. file_sha256: of the campaign file; what another version of it has left behind is not taken up.
     """
 
     def __init__(self, root: str | Path, campaign_name: str, file_sha256: str | None = None):
@@ -71,10 +97,19 @@ class ResultsFolder:
 
     def attempt_folder(self, job_id: int, key: str, attempt: int) -> Path:
         """The folder of one attempt at the job of that id and key."""
-        name = _folder_name(key)
+        name = folder_name(key)
         if attempt > 1:
             name = f"{name}~{attempt}"
         return self.folder / f"jobs/{job_id // JOBS_PER_FOLDER:04d}/{name}"
+
+    def save(
+        self, lease: Lease, name: str, content: bytes, kind: str, writer: Executor, has_steps: bool = False
+    ) -> Future[Artifact]:
+        """Keep one file of an attempt that goes on. writer: whose threads may write it. has_steps: record may come.
+
+        Raises ArtifactError for a name that leaves the folder.
+        """
+        return writer.submit(self.write, lease, name, content, kind)
 
     def write(self, lease: Lease, name: str, content: bytes, kind: str) -> Artifact:
         """Write one file: temporary name, fsync, rename. Its name is on disk for sure after settle.
@@ -83,9 +118,7 @@ class ResultsFolder:
         """
         folder = self.folder_of(lease)
         path = folder / checked_name(name)
-        if not self.root.is_dir():
-            make_results(self.root)
-        _make_durable_folder(folder.parent, self.root)
+        make_durable_folder(folder.parent, self.root)
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_file(path, content, f"{lease.worker_id:x}")
         return Artifact(
@@ -96,21 +129,35 @@ class ResultsFolder:
             kind=kind,
         )
 
-    def settle(self, lease: Lease, names: Iterable[str]) -> None:
-        """Make sure that the files of these names outlive a power cut: fsync the folders that name them."""
+    def record(self, lease: Lease, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
+        """Make sure that these files outlive a power cut while the attempt goes on; returns them as they lie."""
+        self._settle(lease, [artifact.name for artifact in artifacts])
+        return tuple(artifacts)
+
+    def _settle(self, lease: Lease, names: Iterable[str]) -> None:
+        """fsync the folders that name them."""
         folder = self.folder_of(lease)
         inner = {parent for name in names for parent in PurePosixPath(name).parents}
         for path in sorted((folder / parent for parent in inner), key=lambda path: -len(path.parts)):
-            _fsync_folder(path)
-        _fsync_folder(folder.parent)
+            fsync_folder(path)
+        fsync_folder(folder.parent)
 
     def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> None:
-        """Write the attempt's manifest, last of all, and make everything outlive a power cut.
+        """The attempt has finished: write its manifest, last of all, and make everything outlive a power cut.
 
-        names: of the files that this attempt has written.
+        names: of the files that this attempt has written. Raises ArtifactError for files that cannot lie together.
         """
+        manifest = self.manifest(lease, outcome)
+        path = self.folder_of(lease) / MANIFEST
+        _write_file(path, json.dumps(manifest, allow_nan=False).encode(), f"{lease.worker_id:x}")
+        self._settle(lease, [*names, MANIFEST])
+        # Those that had finished, too: their rows are gone since the job is to be done again.
+        self.remove_earlier(lease, outcome.artifacts)
+
+    def manifest(self, lease: Lease, outcome: Outcome) -> dict[str, Any]:
+        """What is kept beside the files of an attempt, as JSON values: all that its rows would tell."""
         metrics, marks = metrics_to_json(outcome.metrics)
-        manifest = {
+        return {
             "version": _MANIFEST_VERSION,
             "campaign": self.campaign_name,
             "file_sha256": self._file_sha256,
@@ -126,9 +173,24 @@ class ResultsFolder:
             "suspicion": outcome.suspicion,
             "artifacts": [vars(artifact) for artifact in outcome.artifacts],
         }
-        path = self.folder_of(lease) / MANIFEST
-        _write_file(path, json.dumps(manifest, allow_nan=False).encode(), f"{lease.worker_id:x}")
-        self.settle(lease, [*names, MANIFEST])
+
+    def keep(self, finished: Sequence[tuple[Lease, Outcome]]) -> list[Kept | Exception]:
+        """Keep the files of finished attempts for good, all with one flush where that can be.
+
+        Of each what is to be recorded, or what went wrong.
+        """
+        return [Kept(lease, outcome) for lease, outcome in finished]
+
+    def has_leftovers(self, lease: Lease, outcome: Outcome) -> bool:
+        """Whether there is something to clean up once that attempt's rows are written; outcome: as finish gave it."""
+        return lease.attempt > 1
+
+    def clean_up(self, lease: Lease, outcome: Outcome) -> None:
+        """Remove what attempts at a job that is done have left beside the files of its rows."""
+        self.remove_earlier(lease, outcome.artifacts)
+
+    def close(self) -> None:
+        """Nothing more is kept."""
 
     def left_behind(self, lease: Lease) -> Finished | None:
         """What an attempt at this very job had finished on disk, as its manifest tells; the newest one.
@@ -140,36 +202,37 @@ class ResultsFolder:
         for attempt in range(lease.attempt, 0, -1):
             try:
                 manifest = json.loads((self.folder_of(lease, attempt) / MANIFEST).read_bytes())
-                if self._is_of(manifest, lease):
-                    return _finished(manifest)
+                if self.is_of(manifest, lease.key, lease.params):
+                    return finished_of(manifest)
             except (OSError, ValueError, KeyError, TypeError):
                 # None there, or none that this version wrote whole.
                 continue
         return None
 
-    def _is_of(self, manifest: dict[str, Any], lease: Lease) -> bool:
+    def is_of(self, manifest: Mapping[str, Any], key: str, params: Mapping[str, Any]) -> bool:
+        """Whether that manifest is of this very job, made by the same campaign file."""
         same = {
             "version": _MANIFEST_VERSION,
             "campaign": self.campaign_name,
             "file_sha256": self._file_sha256,
-            "key": lease.key,
+            "key": key,
         }
         if any(manifest[name] != value for name, value in same.items()):
             return False
-        return canonical_json(manifest["params"]) == canonical_json(lease.params)
+        return canonical_json(manifest["params"]) == canonical_json(params)
 
     def keep_evidence(self, lease: Lease, frame: Frame) -> None:
         """Keep the last picture of an attempt that failed, where evidence_of finds it; not of bare pixels."""
         ending = next((ending for ending, kind in IMAGE_KINDS.items() if kind == frame.kind), None)
         if ending is None:
             return
-        path = self.folder / "evidence" / f"{_folder_name(lease.key)}~{lease.attempt}{ending}"
+        path = self.folder / "evidence" / f"{folder_name(lease.key)}~{lease.attempt}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(frame.data)
 
     def evidence_of(self, key: str, attempt: int) -> Path | None:
         """The last picture of that attempt at the job of that key, if one was kept."""
-        stem = self.folder / "evidence" / f"{_folder_name(key)}~{attempt}"
+        stem = self.folder / "evidence" / f"{folder_name(key)}~{attempt}"
         kept = (stem.with_name(stem.name + ending) for ending in IMAGE_KINDS)
         return next((path for path in kept if path.exists()), None)
 
@@ -193,25 +256,19 @@ class ResultsFolder:
 
     def is_whole(self, artifact: Artifact) -> bool:
         """Whether the file is there, can be read, and has its size and hash."""
-        return self.fault_of(artifact.path, artifact.size, artifact.sha256) is None
+        return self.stored(artifact.extent).fault(artifact.sha256) is None
 
-    def fault_of(self, path: str, size: int, sha256: str) -> str | None:
-        """What is wrong with a file, path being relative to RESULTS: missing, changed, unreadable, or None."""
-        try:
-            with open(self.root / path, "rb") as file:
-                if os.fstat(file.fileno()).st_size != size:
-                    return "changed"
-                content = hashlib.sha256()
-                while chunk := file.read(1 << 20):
-                    content.update(chunk)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return "missing"
-        except OSError:
-            return "unreadable"
-        return None if content.hexdigest() == sha256 else "changed"
+    def stored(self, extent: Extent) -> Stored:
+        """The bytes that lie there."""
+        return Stored.of(self.root, extent)
+
+    def fault_of(self, file: Mapping[str, Any]) -> str | None:
+        """What is wrong with a file, as its row tells of it: missing, changed, unreadable, or None."""
+        return self.stored(Extent(file["path"], file.get("start"), file["size"])).fault(file["sha256"])
 
 
-def _finished(manifest: dict[str, Any]) -> Finished:
+def finished_of(manifest: Mapping[str, Any]) -> Finished:
+    """The attempt that the manifest tells of. Raises what it lacks."""
     artifacts = tuple(Artifact(**artifact) for artifact in manifest["artifacts"])
     times = {name: manifest[name] for name in ("grab_ts", "end_ts")}
     ids = {name: manifest[name] for name in ("attempt", "worker_id", "session_id")}
@@ -225,7 +282,7 @@ def _finished(manifest: dict[str, Any]) -> Finished:
     )
 
 
-def _folder_name(key: str) -> str:
+def folder_name(key: str) -> str:
     """The key as one folder name: percent-encoded, and shortened by a hash where it is too long.
 
     '~' is encoded too, because it sets the attempt apart.
@@ -258,7 +315,10 @@ def make_results(root: Path) -> None:
     root.mkdir(mode=0o700, exist_ok=True)
 
 
-def _make_durable_folder(folder: Path, root: Path) -> None:
+def make_durable_folder(folder: Path, root: Path) -> None:
+    """Make a folder below root that outlives a power cut."""
+    if not root.is_dir():
+        make_results(root)
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -266,7 +326,7 @@ def _make_durable_folder(folder: Path, root: Path) -> None:
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
         if new.is_relative_to(root):
-            _fsync_folder(new.parent)
+            fsync_folder(new.parent)
 
 
 def _write_file(path: Path, content: bytes, owner: str) -> None:
@@ -278,7 +338,8 @@ def _write_file(path: Path, content: bytes, owner: str) -> None:
     temporary.replace(path)
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in it outlives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -43,7 +43,8 @@ _README = """\
 
 Written by runner. `parameters.pkl` and `metrics.pkl` are ML-Logger's:
 `ML_Logger(root=…, prefix="%(name)s").read_params()` and `.read_metrics()`. The files of each job are in
-`jobs/`, in a folder named by its key; `contact_sheet.jpg` shows up to 100 of the pictures.
+`jobs/`, in a folder named by its key, or packed into the tar files in `shards/`;
+`contact_sheet.jpg` shows up to 100 of the pictures.
 """
 
 

@@ -126,7 +126,7 @@ class RenderJob:
         def make() -> Checkpoint:
             artifacts = tuple(future.result() for _, future in new)
             if new:
-                self._results.settle(self._lease, [name for name, _ in new])
+                artifacts = self._results.record(self._lease, artifacts)
             return Checkpoint(step, artifacts, metrics, scene)
 
         self._recording = self._persist(make)
@@ -152,7 +152,8 @@ class RenderJob:
             self._names.take(name)
         except ArtifactError as error:
             raise ArtifactError(f"job {self.key}: {error}; name one differently") from None
-        self._written[name] = self._writer.submit(self._results.write, self._lease, name, data, kind)
+        has_steps = self.steps_finished is not None
+        self._written[name] = self._results.save(self._lease, name, data, kind, self._writer, has_steps)
 
     @property
     def suspicion(self) -> str:
@@ -193,7 +194,7 @@ class RenderJob:
         )
 
     def finish(self) -> Outcome:
-        """Wait until all files are on disk, for good; what the attempt hands over. Raises what writing raised."""
+        """The attempt has finished: what it hands over, for the results to keep. Raises what writing raised."""
         new = {name: future.result() for name, future in self._written.items()}
         if self._recording is not None:
             self._recording.result()

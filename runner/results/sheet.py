@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.results.stored import Stored
 from runner.results.tile import tile_of
 
 __all__ = ["contact_sheet"]
@@ -13,13 +14,13 @@ _CAPTION_HEIGHT, _FRAME_WIDTH = 14, 3
 
 
 def contact_sheet(
-    pictures: Sequence[Path],
+    pictures: Sequence[Path | Stored],
     file: Path,
     tile_width: int = 160,
     columns: int = 10,
     captions: Sequence[str] = (),
     colours: Sequence[str] = (),
-) -> list[Path]:
+) -> list[Path | Stored]:
     """Write a JPEG that shows the pictures small, in reading order; returns those that cannot be read: black.
 
     columns: at most so many; rows are of about one length. captions, colours: of each picture, where they are given:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from runner.frame import RAW, Frame
 from runner.results.shown import is_scaled, shown
+from runner.results.stored import Stored
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["small_frame", "small_jpeg", "tile_of"]
 
 
-def tile_of(picture: Path | BinaryIO, width: int) -> Image.Image | None:
+def tile_of(picture: Path | Stored | bytes, width: int) -> Image.Image | None:
     """The picture in RGB, at most so wide and so high, in pixels; None where it cannot be read."""
     from PIL import Image
 
     try:
-        with Image.open(picture) as image:
+        content = picture if isinstance(picture, bytes) else picture.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
             if not is_scaled(image) and image.mode != "P":
                 # Large JPEGs are decoded small.
                 image.thumbnail((width, width))
@@ -31,7 +33,7 @@ def tile_of(picture: Path | BinaryIO, width: int) -> Image.Image | None:
     return tile
 
 
-def small_jpeg(picture: Path | BinaryIO, width: int, quality: int) -> bytes | None:
+def small_jpeg(picture: Path | Stored | bytes, width: int, quality: int) -> bytes | None:
     """The same as the bytes of a JPEG."""
     tile = tile_of(picture, width)
     return _jpeg(tile, quality) if tile is not None else None
@@ -40,7 +42,7 @@ def small_jpeg(picture: Path | BinaryIO, width: int, quality: int) -> bytes | No
 def small_frame(frame: Frame, width: int, quality: int) -> bytes | None:
     """What a tab has shown, likewise."""
     if frame.kind != RAW:
-        tile = tile_of(io.BytesIO(frame.data), width)
+        tile = tile_of(frame.data, width)
     else:
         from PIL import Image
 

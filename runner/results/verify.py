@@ -15,6 +15,8 @@ from runner.errors import UsageError
 from runner.machine import is_gone
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder, files_below, remove_empty
 from runner.results.metrics import METRICS, MetricsLog, is_exact
+from runner.results.recovery import cut_tails, tails
+from runner.results.shards import FOLDER, writer_of
 from runner.store import EndedRow, FileRow, JobBriefRow, Reader, Store
 
 __all__ = ["Findings", "fix", "to_text", "verify"]
@@ -30,8 +32,9 @@ class Findings:
     missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
     of attempts that came to nothing, as kills leave them. temporary: files that were being written when
     their writer died. orphaned: other files that no row names; strays: those of them that lie beside no file
-    that one does. is_log_exact: whether metrics.pkl holds
-    the records of the database. requeued, removed, set_aside: what fix did. fix_command: what to type to have it done.
+    that one does. tails: shards with bytes at their end that are in no row, as kills leave them; the next run takes
+    them over, or cuts them off. is_log_exact: whether metrics.pkl holds the records of the database. requeued,
+    removed, set_aside: what fix did. fix_command: what to type to have it done.
     """
 
     campaign: str
@@ -46,6 +49,7 @@ class Findings:
     strays: list[str] = field(default_factory=list)
     abandoned: list[str] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
+    tails: list[str] = field(default_factory=list)
     is_log_exact: bool = True
     requeued: int = 0
     removed: int = 0
@@ -79,6 +83,7 @@ def verify(
         for folder, first_id in _shards(store, campaign["id"], results):
             _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_files)
     _look_beside(store, campaign["id"], results, findings)
+    _look_at_shards(store, campaign["id"], results, findings)
     findings.is_log_exact = is_exact(store, campaign["id"], results)
     return findings
 
@@ -110,13 +115,13 @@ def _verify_shard(
     done = [file for file in files if file["status"] == "done"]
 
     def fault_of(file: FileRow) -> str | None:
-        return results.fault_of(file["path"], file["size"], file["sha256"])
+        return results.fault_of(file)
 
     for file, fault in zip(done, pool.map(fault_of, done)):
         findings.files += 1
         on_files(1)
         if fault is not None:
-            hit = {"path": file["path"], "key": file["key"], "name": file["name"]}
+            hit = {"path": _told_below(file), "key": file["key"], "name": file["name"]}
             getattr(findings, fault).append(hit)
     known = {file["path"] for file in files}
     kept = _kept_folders(results, jobs, known)
@@ -135,6 +140,11 @@ def _verify_shard(
             kind.append(path)
             if kind is findings.orphaned and _attempt_folder(path) not in kept[True]:
                 findings.strays.append(path)
+
+
+def _told_below(file: FileRow) -> str:
+    """Where a file lies below RESULTS; in a shard with its first byte."""
+    return file["path"] if file["start"] is None else f"{file['path']}:{file['start']}"
 
 
 def _fruitless_folders(
@@ -187,13 +197,25 @@ def _look_beside(store: Reader, campaign_id: int, results: ResultsFolder, findin
                 findings.orphaned.append(path)
 
 
+def _look_at_shards(store: Reader, campaign_id: int, results: ResultsFolder, findings: Findings) -> None:
+    """What lies behind the last byte that is in a row, and files that this database knows nothing of."""
+    folder = results.folder / FOLDER
+    there = {path.relative_to(results.root).as_posix(): path for path in files_below(folder)}
+    findings.tails += tails(store, campaign_id, results)
+    known = {shard.path for shard in store.shards(campaign_id)} | set(findings.tails)
+    for path in sorted(there.keys() - known):
+        worker = store.worker(writer_of(there[path]) or 0)
+        if (worker is None or worker["campaign_id"] != campaign_id) and there[path].exists():
+            findings.orphaned.append(path)
+
+
 def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
     """Requeue the jobs whose files are missing or changed, take what does not belong there out of jobs/, mend the log.
 
-    Whole files of a requeued job are removed: they will be rendered again. What is abandoned or temporary is
-    removed. Changed files and strays may be somebody's: they are set aside, in a folder and under a name that
-    no search for the files of jobs finds; orphaned files beside a job's own stay. Raises UsageError when the
-    whole folder is gone.
+    Whole files of a requeued job are removed: they will be rendered again; what lies in shards stays there. What is
+    abandoned or temporary is removed. Changed files and strays may be somebody's: they are set aside, in a folder and
+    under a name that no search for the files of jobs finds; orphaned files beside a job's own stay. Raises UsageError
+    when the whole folder is gone.
     """
     root = Path(findings.results)
     if findings.missing and not (root / findings.campaign).is_dir():
@@ -208,10 +230,15 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
         job = store.reader.job(campaign["id"], key)
         if job is None:
             continue
-        _, files, _ = store.reader.files_between(campaign["id"], job["id"], job["id"])
+        _, rows, _ = store.reader.files_between(campaign["id"], job["id"], job["id"])
+        # What is in a shard stays there: no row tells of it any more.
+        files = [file for file in rows if file["start"] is None]
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1
             _give_up(root, [file["path"] for file in files], findings)
+    if not store.reader.progress(campaign["id"]).left:
+        # Else the next run has more to make of it.
+        cut_tails(store.reader, campaign["id"], ResultsFolder(campaign["results"], campaign["name"]))
     for path in findings.strays:
         findings.set_aside += _set_aside(root, path, "orphaned")
     for path in (*findings.abandoned, *findings.temporary):
@@ -265,7 +292,7 @@ def to_text(findings: Findings, limit: int = 20) -> str:
     ]
     if not findings.is_log_exact:
         lines.append(f"  {METRICS} does not hold what the database does")
-    for kind in ("missing", "changed", "unreadable", "orphaned", "abandoned", "temporary"):
+    for kind in ("missing", "changed", "unreadable", "orphaned", "abandoned", "temporary", "tails"):
         paths = [hit if isinstance(hit, str) else hit["path"] for hit in getattr(findings, kind)]
         lines += [f"  {kind:<11}{path}" for path in paths[:limit]]
         if len(paths) > limit:

@@ -6,14 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from runner.commands import Commands
 from runner.exits import ExitStatus
 from runner.job import Status
 from runner.reasons import common_reason, normalized, one_line
 from runner.report import span
-from runner.results import ResultsFolder
+from runner.results import ResultsFolder, told
 from runner.run.breaker import Breaker
 from runner.run.say import say
 from runner.store import Reader, Store
@@ -49,7 +48,7 @@ class Bad:
     attempt: int
     reason: str
     has_failed: bool
-    pictures: tuple[Path, ...]
+    pictures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,19 @@ def judge(store: Reader, campaign_id: int, sample: Sample, results: ResultsFolde
             done.append(job["key"])
             times += [job["grab_ts"] or 0.0, job["end_ts"] or 0.0]
         if job["status"] == Status.DONE.value and suspicion:
-            pictures = [file["path"] for file in job["artifacts"] if file["kind"].startswith("image/")]
-            paths = tuple(results.root / path for path in pictures)
-            bad.append(Bad(job_id, job["key"], job["attempt"], suspicion, False, paths))
+            images = [file for file in job["artifacts"] if file["kind"].startswith("image/")]
+            pictures = [
+                told(results.root, file, job["attempt"])
+                for file in images
+                if (results.root / file["path"]).exists()
+            ]
+            bad.append(Bad(job_id, job["key"], job["attempt"], suspicion, False, tuple(pictures)))
         for attempt in store.attempts_of(job_id):
             if attempt["attempt"] > before and attempt["outcome"] in ("failed", "crashed"):
                 picture = results.evidence_of(job["key"], attempt["attempt"])
-                paths = (picture,) if picture is not None else ()
+                kept = (str(picture),) if picture is not None else ()
                 reason = attempt["error"] or ""
-                bad.append(Bad(job_id, job["key"], attempt["attempt"], reason, True, paths))
+                bad.append(Bad(job_id, job["key"], attempt["attempt"], reason, True, kept))
     job_s = (max(times) - min(times)) / len(done) if len(done) > 1 else None
     return Canary(tuple(done), tuple(bad), job_s)
 
@@ -121,7 +124,7 @@ def _told(found: Canary, commands: Commands) -> Iterator[str]:
     for one in found.bad[:_SHOWN]:
         what = "failed " if one.has_failed else "suspect"
         yield f"  {what}  {one.key}: {one_line(one.reason)}"
-        yield from (f"           {path}" for path in one.pictures if path.exists())
+        yield from (f"           {picture}" for picture in one.pictures)
     if len(found.bad) > _SHOWN:
         yield f"  and {len(found.bad) - _SHOWN:,} more"
     if commands.file is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -12,7 +13,8 @@ from typing import Any, TypeAlias
 from runner import __version__
 from runner.errors import LeaseLost, SessionGone
 from runner.job import Checkpoint, Finished, Lease, Provenance
-from runner.results import RenderJob
+from runner.machine import world_fault
+from runner.results import RenderJob, recover
 from runner.run.agenda import Agenda
 from runner.run.attempt import Attempt, render
 from runner.run.company import Company
@@ -70,10 +72,25 @@ class Crew:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    async def take_over(self) -> None:
+        """Before the first job: what killed processes have packed into shards, and the database does not know of."""
+        context = self._context
+
+        def take() -> int:
+            try:
+                return recover(context.store, context.campaign_id, self.worker_id, context.results)
+            except OSError as error:
+                raise world_fault(error) or error from error
+
+        # Where this worker was taken for dead meanwhile, another one takes over.
+        with contextlib.suppress(LeaseLost):
+            self.adopted += await self._threads.store(take)
+
     async def stopped(self) -> None:
         """Wait until no tab holds a job. The worker itself is the supervisor's to end."""
         await self._idle.wait()
         await self._threads.close()
+        self._context.results.close()
 
     def steps(self) -> list[tuple[str, int, int]]:
         """Of each job of many steps that is being rendered: its key, how many steps are finished, and of how many."""
@@ -245,13 +262,15 @@ class Crew:
         results = self._context.results
         if not await self._threads.wait_for(lambda: all(map(results.is_whole, finished.outcome.artifacts))):
             return False
+        store, kept = self._context.store, finished.outcome.artifacts
         try:
-            is_done = await self._threads.store(self._context.store.adopt, lease, finished)
+            if not await self._threads.store(store.may_adopt, lease.job_id, finished):
+                return False
+            # Before it is done: a kill in between leaves nothing that no row names.
+            await self._threads.wait_for(lambda: results.remove_earlier(lease, kept))
+            is_done = await self._threads.store(store.adopt, lease, finished)
         except LeaseLost:
             return True
-        if is_done:
-            kept = finished.outcome.artifacts
-            await self._threads.wait_for(lambda: results.remove_earlier(lease, kept))
         self.adopted += is_done
         return is_done
 

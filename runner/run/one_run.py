@@ -128,6 +128,7 @@ def _run_campaign(
                 notices,
                 began_ts,
                 began,
+                is_packed=options.pack or campaign.results == "shards",
                 on_live=alarm.know_link,
             )
             with one.kept_log(is_needed=progress.left > 0):
@@ -191,6 +192,7 @@ def _parameters(campaign: Campaign) -> dict[str, dict[str, Any]]:
 class Run:
     """What is rendered, where to, and how. began_ts: Unix seconds; began: by the monotonic clock.
 
+    is_packed: the files of done jobs are packed into shards.
     on_live: told the live page's link once it is served. token: of its server; live_link: as it is since then.
     """
 
@@ -205,6 +207,7 @@ class Run:
     notices: Notices
     began_ts: float = field(default_factory=time.time)
     began: float = field(default_factory=time.monotonic)
+    is_packed: bool = False
     log_file: Path | None = None
     earlier_renderer: str = ""
     on_live: Callable[[str], object] = lambda link: None
@@ -374,6 +377,7 @@ class Run:
             key=options.key,
             names=options.allow_hosts,
             is_shown=options.is_shown,
+            is_packed=self.is_packed,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

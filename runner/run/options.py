@@ -31,7 +31,8 @@ class RunOptions:
     limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
     where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
     owns_streams: whatever else this process prints goes to the run's log. is_shown: without browsers of its own, the
-    link for a person's tab is opened, and shows the scene.
+    link for a person's tab is opened, and shows the scene. pack: the files of done jobs are packed into shards, also
+    where the campaign does not say so.
     """
 
     sessions: int
@@ -57,6 +58,7 @@ class RunOptions:
     limit: int | None = None
     canary: int = 0
     order: str = "added"
+    pack: bool = False
     verbose: bool = False
     owns_streams: bool = False
     screen: Screen | None = None

@@ -13,6 +13,7 @@ from typing import Any
 from runner.errors import LeaseLost, SessionGone, WorldFault
 from runner.job import Outcome
 from runner.run.attempt import Attempt
+from runner.run.commit import Committer, NotKept
 from runner.run.context import RunContext
 from runner.run.threads import Threads
 from runner.run.verdict import AttemptEnd, Move, Verb, verdict
@@ -27,6 +28,7 @@ class Settler:
 
     def __init__(self, context: RunContext, threads: Threads):
         self._context, self._threads = context, threads
+        self._committer = Committer(context.store, context.results, threads)
         self._tabs_lost: Counter[int] = Counter()
 
     async def settle(self, attempt: Attempt) -> None:
@@ -102,28 +104,22 @@ class Settler:
         return False if move.tells_of_tab else None
 
     async def _complete(self, attempt: Attempt) -> bool | None:
-        store, lease, files = self._context.store, attempt.lease, attempt.files
+        lease, results = attempt.lease, self._context.results
         outcome: Outcome | None = None
-
-        def finish() -> None:
-            nonlocal outcome
-            outcome = replace(files.finish(), phases=attempt.phases)
-            store.complete(lease, outcome)
-
         try:
-            await self._threads.wait_for(finish)
+            finished = await self._threads.wait_for(attempt.files.finish)
+            outcome = replace(finished, phases=attempt.phases)
+            await self._committer.complete(lease, outcome)
         except LeaseLost:
             raise
+        except NotKept as error:
+            return await self._make(self._judge(attempt, AttemptEnd(error.__cause__)), attempt)
         except Exception as error:
             if outcome is None:
                 return await self._make(self._judge(attempt, AttemptEnd(error)), attempt)
-            # The files are there; the database may be written later.
-            await self._threads.store(store.complete, lease, outcome)
-        if lease.attempt > 1 and outcome is not None:
-            # Files of a job that was done before are kept until now.
-            await self._threads.wait_for(
-                partial(self._context.results.remove_earlier, lease, outcome.artifacts)
-            )
+            raise
+        if results.has_leftovers(lease, outcome):
+            await self._threads.wait_for(partial(results.clean_up, lease, outcome))
         self._context.on_settled(lease.job_id, lease.attempt, "")
         if attempt.strays:
             self._context.guard.note("stray", f"{lease} left running {attempt.strays}; it was cancelled")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from runner.results import ResultsFolder, contact_sheet
+from runner.results import ResultsFolder, Stored, contact_sheet
 from runner.store import Reader, first_picture
 
 __all__ = ["draw_sheets"]
 
 _TILES, _CAPTION, _LOOKED_FOR = 100, 16, 1000
 _SUSPECT, _FAILED = "#e0a84a", "#ef5d50"
-_Tile = tuple[Path, str, str]
+_Tile: TypeAlias = "tuple[Path | Stored, str, str]"
 
 
 def draw_sheets(store: Reader, campaign_id: int, results: ResultsFolder) -> None:
@@ -21,7 +21,9 @@ def draw_sheets(store: Reader, campaign_id: int, results: ResultsFolder) -> None
     every = max(1, store.progress(campaign_id).done // _TILES)
     sample = store.sample_pictures(campaign_id, every, _TILES)
     if sample:
-        tiles = [(results.root / path, key, _SUSPECT if suspicion else "") for path, key, suspicion in sample]
+        tiles = [
+            (results.stored(where), key, _SUSPECT if suspicion else "") for where, key, suspicion in sample
+        ]
         _draw(results.folder / "contact_sheet.jpg", tiles)
     _draw(results.folder / "suspects.jpg", _suspects(store, campaign_id, results))
     _draw(results.folder / "failures.jpg", _failures(store, campaign_id, results))
@@ -29,11 +31,11 @@ def draw_sheets(store: Reader, campaign_id: int, results: ResultsFolder) -> None
 
 def _suspects(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_Tile]:
     jobs = [store.job(campaign_id, key) for key, _ in _evenly(store.suspects(campaign_id))]
-    tiles = []
+    tiles: list[_Tile] = []
     for row in store.whole_jobs([job["id"] for job in jobs if job is not None]):
         picture = first_picture(row)
         if picture:
-            tiles.append((results.root / picture, row["key"], _SUSPECT))
+            tiles.append((results.stored(picture), row["key"], _SUSPECT))
     return tiles
 
 

@@ -23,6 +23,7 @@ class WorkerSpec:
     one has ended or blocked a worker: each is to be rendered while no other is. drivers: the EGL drivers' files
     that browsers are pinned to, in turn. job_ids: of the only jobs that are to be rendered, once each, in this
     order; None: all. order: as they were added, or spread. is_shown: a person's own tab is to show the scene.
+    is_packed: whether files are packed into shards.
     """
 
     file: str
@@ -53,6 +54,7 @@ class WorkerSpec:
     key: str = ""
     names: Sequence[str] = ()
     is_shown: bool = False
+    is_packed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

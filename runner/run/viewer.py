@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import io
 import json
 import os
 import socket
@@ -144,7 +143,7 @@ class Viewer:
         """A picture's bytes, in base 64, likewise."""
         from runner.results import small_jpeg
 
-        content = io.BytesIO(base64.b64decode(data))
+        content = base64.b64decode(data)
         made = await self._pictures.spend(lambda: small_jpeg(content, _FRAME_WIDTH, _QUALITY))
         return base64.b64encode(made).decode() if made is not None else None
 

@@ -15,7 +15,7 @@ from runner.campaign import Campaign, load_campaign
 from runner.errors import WorldFault
 from runner.job import Source
 from runner.machine import is_loopback
-from runner.results import ResultsFolder
+from runner.results import PackedResults, ResultsFolder
 from runner.run.agenda import Agenda
 from runner.run.board import Board
 from runner.run.channel import Channel, Message
@@ -145,7 +145,8 @@ class _Worker:
         if store is None:
             return
         with store:
-            results = ResultsFolder(spec.results, campaign.name, campaign.code_sha256)
+            kind = PackedResults if spec.is_packed else ResultsFolder
+            results = kind(spec.results, campaign.name, campaign.code_sha256)
             limits = Limits(
                 TimeLimit(campaign.policy.timeout_s, spec.attempts_known),
                 TimeLimit(campaign.policy.stall_s, spec.steps_known),
@@ -172,6 +173,7 @@ class _Worker:
             agenda = Agenda(spec.job_ids, spec.order == "spread")
             crew = Crew(context, spec.worker_id, self._outpost.come_back, company, agenda)
             try:
+                await crew.take_over()
                 await self._serve(campaign, crew, limits)
             finally:
                 settled.tell()

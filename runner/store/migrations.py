@@ -47,6 +47,9 @@ STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
         "ALTER TABLE result ADD COLUMN phases TEXT",
         "ALTER TABLE checkpoint ADD COLUMN marks TEXT",
         "ALTER TABLE checkpoint ADD COLUMN scene TEXT",
+        "ALTER TABLE artifact ADD COLUMN start BIGINT",
+        "CREATE TABLE shard (campaign_id BIGINT NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, "
+        "jobs BIGINT NOT NULL, PRIMARY KEY (campaign_id, path))",
         partial(_mark_metrics, table="result"),
         partial(_mark_metrics, table="checkpoint"),
     ),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.errors import LeaseLost
-from runner.job import Checkpoint, Finished, Lease, Outcome, Status, metrics_to_json
+from runner.job import Checkpoint, Finished, Lease, Outcome, ShardEnd, Status, metrics_to_json
 from runner.store import statements
 from runner.store.database import Cursor
 from runner.store.text import TRACE_BYTES, cleaned, cleaned_or_none
@@ -100,8 +100,13 @@ def promote(cursor: Cursor, campaign_id: int, now: float) -> int:
 # -- out of in_progress --------------------------------------------------------------------------
 
 
-def complete(cursor: Cursor, settled: Sequence[tuple[Lease, Outcome | None]], now: float) -> None:
-    """in_progress → done, for jobs of one campaign."""
+def complete(
+    cursor: Cursor,
+    settled: Sequence[tuple[Lease, Outcome | None]],
+    now: float,
+    shards: Sequence[ShardEnd] = (),
+) -> None:
+    """in_progress → done, for jobs of one campaign. shards: up to where they are good now."""
     first = settled[0][0]
     if any(outcome is not None for _, outcome in settled):
         _lock_results(cursor, first.campaign_id)
@@ -112,15 +117,17 @@ def complete(cursor: Cursor, settled: Sequence[tuple[Lease, Outcome | None]], no
     for lease, outcome in settled:
         if outcome is not None:
             _write_outcome(cursor, lease, outcome)
+    _write_shards(cursor, first.campaign_id, shards)
     cursor.run(statements.COUNT_DONE, {"campaign": first.campaign_id, "count": len(settled)})
 
 
-def adopt(cursor: Cursor, lease: Lease, finished: Finished) -> None:
+def adopt(cursor: Cursor, lease: Lease, finished: Finished, shards: Sequence[ShardEnd] = ()) -> None:
     """in_progress → done by what an earlier attempt has finished."""
     times = {"grab_ts": finished.grab_ts, "end_ts": finished.end_ts, "session": finished.session_id}
     _lock_results(cursor, lease.campaign_id)
     _move(cursor, statements.ADOPT, lease, times)
     _write_outcome(cursor, lease, finished.outcome)
+    _write_shards(cursor, lease.campaign_id, shards)
     cursor.run(statements.COUNT_DONE, {"campaign": lease.campaign_id, "count": 1})
 
 
@@ -224,6 +231,11 @@ def _write_outcome(cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
         cursor.run(statements.FORGET_STEP_ARTIFACTS, values)
     for artifact in outcome.artifacts:
         cursor.run(statements.WRITE_ARTIFACT, {"job": lease.job_id} | vars(artifact))
+
+
+def _write_shards(cursor: Cursor, campaign_id: int, shards: Sequence[ShardEnd]) -> None:
+    for shard in shards:
+        cursor.run(statements.WRITE_SHARD, {"campaign": campaign_id} | shard._asdict())
 
 
 def _policy(cursor: Cursor, campaign_id: int) -> dict[str, float]:

@@ -9,7 +9,18 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from runner.job import Status
-from runner.store.schema import artifact, attempt, campaign, checkpoint, event, job, result, session, worker
+from runner.store.schema import (
+    artifact,
+    attempt,
+    campaign,
+    checkpoint,
+    event,
+    job,
+    result,
+    session,
+    shard,
+    worker,
+)
 
 _Query: TypeAlias = sa.Select[Any]
 # Literals: a bound status keeps the planner from the partial indexes.
@@ -244,8 +255,8 @@ def whole_jobs(ids: Sequence[int]) -> _Query:
 
 
 def files_of(ids: Sequence[int]) -> _Query:
-    """(job_id, path, kind) of these jobs' files."""
-    columns = (artifact.c.job_id, artifact.c.path, artifact.c.kind)
+    """(job_id, kind, path, start, size) of these jobs' files."""
+    columns = (artifact.c.job_id, artifact.c.kind, artifact.c.path, artifact.c.start, artifact.c.size)
     return sa.select(*columns).where(artifact.c.job_id.in_(ids)).order_by(artifact.c.job_id, artifact.c.name)
 
 
@@ -330,7 +341,7 @@ def artifacts(campaign_id: int, limit: int | None = None) -> _Query:
 def artifacts_of(job_id: int) -> _Query:
     """What Artifact takes, of that job's files."""
     columns = (artifact.c.name, artifact.c.path, artifact.c.size, artifact.c.sha256, artifact.c.kind)
-    return sa.select(*columns).where(artifact.c.job_id == job_id)
+    return sa.select(*columns, artifact.c.start).where(artifact.c.job_id == job_id)
 
 
 def artifacts_between(first_id: int, last_id: int) -> _Query:
@@ -362,6 +373,12 @@ def count_files(campaign_id: int) -> _Query:
     return count.where(job.c.campaign_id == campaign_id, _IS_DONE)
 
 
+def shards(campaign_id: int) -> _Query:
+    """What ShardEnd takes, of its shards, by their paths."""
+    query = sa.select(shard.c.path, shard.c.size, shard.c.jobs).where(shard.c.campaign_id == campaign_id)
+    return query.order_by(shard.c.path)
+
+
 def recent_files_blocks(campaign_id: int, sample: int) -> _Query:
     """Of the jobs done last: how many, and how many blocks of 4 KiB their files take."""
     recent = (
@@ -377,16 +394,25 @@ def recent_files_blocks(campaign_id: int, sample: int) -> _Query:
 
 
 def sample_pictures(campaign_id: int, every: int, limit: int) -> _Query:
-    """(path, key, suspicion) of pictures, one a job, of every so many done jobs."""
+    """(key, suspicion, path, start, size) of pictures, the first of each of every so many done jobs."""
     is_shown = (_IS_DONE, job.c.id % every == 0, artifact.c.kind.like("image/%"))
-    return (
-        sa.select(sa.func.min(artifact.c.path), job.c.key, sa.func.min(result.c.suspicion))
-        .join(job, job.c.id == artifact.c.job_id)
-        .outerjoin(result, result.c.job_id == job.c.id)
+    first = (
+        sa.select(job.c.id, job.c.key, sa.func.min(artifact.c.name).label("name"))
+        .join(artifact, artifact.c.job_id == job.c.id)
         .where(job.c.campaign_id == campaign_id, *is_shown)
         .group_by(job.c.id)
         .order_by(job.c.id)
         .limit(limit)
+        .subquery()
+    )
+    where = (artifact.c.path, artifact.c.start, artifact.c.size)
+    is_first = sa.and_(artifact.c.job_id == first.c.id, artifact.c.name == first.c.name)
+    return (
+        sa.select(first.c.key, result.c.suspicion, *where)
+        .select_from(first)
+        .join(artifact, is_first)
+        .outerjoin(result, result.c.job_id == first.c.id)
+        .order_by(first.c.id)
     )
 
 

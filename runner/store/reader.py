@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from runner.job import (
     Artifact,
     Checkpoint,
+    Extent,
     Lease,
     Phases,
     Progress,
+    ShardEnd,
     Source,
     Status,
     metrics_from_json,
@@ -246,9 +248,9 @@ class Reader:
         for first in range(0, len(ids), _AT_ONCE):
             some = list(ids[first : first + _AT_ONCE])
             rows = self._rows(queries.whole_jobs(some))
-            files: dict[int, list[tuple[str, str]]] = {}
-            for job_id, path, kind in self._tuples(queries.files_of(some)):
-                files.setdefault(job_id, []).append((path, kind))
+            files: dict[int, list[tuple[Extent, str]]] = {}
+            for job_id, kind, *where in self._tuples(queries.files_of(some)):
+                files.setdefault(job_id, []).append((Extent(*where), kind))
             for row in rows:
                 row["params"] = json.loads(row["params"])
                 row["metrics"] = metrics_from_json(row["metrics"] or "{}", row.pop("marks"))
@@ -325,6 +327,10 @@ class Reader:
             ]
         return rows[0], rows[1], rows[2]
 
+    def shards(self, campaign_id: int) -> list[ShardEnd]:
+        """Up to where the campaign's shards are good, by their paths."""
+        return [ShardEnd(*row) for row in self._tuples(queries.shards(campaign_id))]
+
     def count_files(self, campaign_id: int) -> int:
         """How many files the campaign's done jobs have."""
         return self._scalar(queries.count_files(campaign_id)) or 0
@@ -334,9 +340,12 @@ class Reader:
         jobs, blocks = self._tuples(queries.recent_files_blocks(campaign_id, sample))[0]
         return jobs, int(blocks) * 4096
 
-    def sample_pictures(self, campaign_id: int, every: int, limit: int) -> list[tuple[str, str, str | None]]:
-        """(path, key, suspicion) of pictures, one a job, of every so many done jobs."""
-        return self._tuples(queries.sample_pictures(campaign_id, every, limit))
+    def sample_pictures(
+        self, campaign_id: int, every: int, limit: int
+    ) -> list[tuple[Extent, str, str | None]]:
+        """(where it lies, key, suspicion) of pictures, the first of each of every so many done jobs."""
+        rows = self._tuples(queries.sample_pictures(campaign_id, every, limit))
+        return [(Extent(*where), key, suspicion) for key, suspicion, *where in rows]
 
     # -- workers and browser tabs ----------------------------------------------------------------
 

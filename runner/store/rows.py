@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from runner.job import Phases
+from runner.job import Extent, Phases
 
 __all__ = [
     "ArtifactRow",
@@ -77,6 +77,7 @@ class ArtifactRow(TypedDict):
     size: int
     sha256: str
     kind: str
+    start: int | None
 
 
 class WholeJobRow(JobRow):
@@ -165,7 +166,7 @@ class EventRow(TypedDict):
 
 
 class ShownJobRow(JobRow):
-    """A job with what is shown of it: metrics, suspicion, its tab's name, and (path, kind) of its files.
+    """A job with what is shown of it: metrics, suspicion, its tab's name, and where its files lie, with their kinds.
 
     phases: where the time of a done one went.
     """
@@ -174,12 +175,12 @@ class ShownJobRow(JobRow):
     suspicion: str | None
     phases: Phases | None
     session: str | None
-    files: list[tuple[str, str]]
+    files: list[tuple[Extent, str]]
 
 
-def first_picture(row: ShownJobRow) -> str | None:
-    """The path of the first of its files that is a picture."""
-    return next((path for path, kind in row["files"] if kind.startswith("image/")), None)
+def first_picture(row: ShownJobRow) -> Extent | None:
+    """Where the first of its files lies that is a picture."""
+    return next((extent for extent, kind in row["files"] if kind.startswith("image/")), None)
 
 
 class FailureRow(TypedDict):

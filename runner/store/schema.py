@@ -174,6 +174,16 @@ artifact = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("start", sa.BigInteger),
+)
+
+shard = sa.Table(
+    "shard",
+    metadata,
+    sa.Column("campaign_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("jobs", sa.BigInteger, nullable=False),
 )
 
 checkpoint = sa.Table(

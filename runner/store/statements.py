@@ -88,10 +88,15 @@ INSERT INTO result (campaign_id, job_id, metrics, marks, suspicion, phases)
 VALUES (:campaign, :job, :metrics, :marks, :suspicion, :phases)
 """
 WRITE_ARTIFACT = """
-INSERT INTO artifact (job_id, name, path, size, sha256, kind)
-VALUES (:job, :name, :path, :size, :sha256, :kind)
+INSERT INTO artifact (job_id, name, path, size, sha256, kind, start)
+VALUES (:job, :name, :path, :size, :sha256, :kind, :start)
 ON CONFLICT (job_id, name) DO UPDATE
-   SET path = excluded.path, size = excluded.size, sha256 = excluded.sha256, kind = excluded.kind
+   SET path = excluded.path, size = excluded.size, sha256 = excluded.sha256, kind = excluded.kind,
+       start = excluded.start
+"""
+WRITE_SHARD = """
+INSERT INTO shard (campaign_id, path, size, jobs) VALUES (:campaign, :path, :size, :jobs)
+ON CONFLICT (campaign_id, path) DO UPDATE SET size = excluded.size, jobs = excluded.jobs
 """
 HOLD = f"UPDATE job SET worker_id = worker_id WHERE {_FENCE}"
 WRITE_CHECKPOINT = """

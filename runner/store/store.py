@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import LeaseLost
-from runner.job import Added, Checkpoint, Finished, Lease, Outcome, Place, Policy, Provenance, Status
+from runner.job import (
+    Added,
+    Checkpoint,
+    Finished,
+    Lease,
+    Outcome,
+    Place,
+    Policy,
+    Provenance,
+    ShardEnd,
+    Status,
+)
 from runner.machine import Identity, is_gone, this_process
 from runner.store import adding, moves, statements
 from runner.store.database import Access, Cursor, Database
@@ -257,10 +268,12 @@ class Store:
         *,
         claim: int = 0,
         session_id: int | None = None,
+        shards: Sequence[ShardEnd] = (),
     ) -> list[Lease]:
         """Complete several jobs of one worker, and claim its next ones, in one transaction.
 
-        session_id: the browser tab that will work on the next ones.
+        session_id: the browser tab that will work on the next ones. shards: up to where those are good, on disk,
+        in which the jobs' files lie.
         Returns the `claim` or fewer new leases. Raises LeaseLost when any lease is lost, and then
         changes nothing: complete them one by one to save the others.
         """
@@ -268,12 +281,12 @@ class Store:
             raise ValueError("complete_many needs at least one lease")
         first, now = settled[0][0], self.clock()
         with self.database.write() as cursor:
-            moves.complete(cursor, settled, now)
+            moves.complete(cursor, settled, now, shards)
             if claim:
                 return moves.claim(cursor, first.worker_id, first.campaign_id, claim, session_id, now)
         return []
 
-    def adopt(self, lease: Lease, finished: Finished) -> bool:
+    def adopt(self, lease: Lease, finished: Finished, shards: Sequence[ShardEnd] = ()) -> bool:
         """in_progress → done by an earlier attempt that had finished on disk, as the caller has verified.
 
         Only where the database would have known, had it not been for a crash: this database knows the
@@ -281,13 +294,14 @@ class Store:
         the attempt as one that ended: not as failed, released or requeued. Returns whether the job is
         done now; else it is still held. Raises LeaseLost.
         """
-        if not self._is_unknown_end(lease.job_id, finished):
+        if not self.may_adopt(lease.job_id, finished):
             return False
         with self.database.write() as cursor:
-            moves.adopt(cursor, lease, finished)
+            moves.adopt(cursor, lease, finished, shards)
         return True
 
-    def _is_unknown_end(self, job_id: int, finished: Finished) -> bool:
+    def may_adopt(self, job_id: int, finished: Finished) -> bool:
+        """Whether the database would have known of that end, had it not been for a crash; see adopt."""
         worker = self.reader.worker(finished.worker_id)
         if worker is None or worker["state"] != "lost":
             return False

@@ -8,7 +8,7 @@ let looking = 0;
 const below = (base, path) => base + path.split("/").map(encodeURIComponent).join("/");
 const original = (campaign, shown) => below(campaign.base, shown.picture);
 // In the page, or where a run serves it.
-const small = (campaign, shown) => shown.thumbnail ?? (campaign.small && shown.picture ? below(campaign.small, shown.picture) : null);
+const small = (campaign, shown) => shown.thumbnail ?? (campaign.small && shown.picture && !shown.part ? below(campaign.small, shown.picture) : null);
 
 function valuesOf(shown, most = 99) {
   const values = Object.entries(shown.values);
@@ -39,7 +39,9 @@ function dialog() {
 function enlarge(at) {
   looking = (at + looks.length) % looks.length;
   const {campaign, shown} = looks[looking];
-  const image = shown.picture || shown.thumbnail ? html("img", {alt: shown.key}) : null;
+  // What is part of a shard no browser opens.
+  const isFile = shown.picture && !shown.part;
+  const image = isFile || shown.thumbnail ? html("img", {alt: shown.key}) : null;
   if (image) {
     // The page may have gone to another machine than the pictures.
     image.addEventListener("error", () => {
@@ -47,7 +49,7 @@ function enlarge(at) {
       if (source && image.getAttribute("src") !== source) image.src = source;
       else image.replaceWith(html("p", {class: "soft"}, "The picture is not here: ", html("code", null, shown.picture ?? "")));
     });
-    image.src = shown.picture ? original(campaign, shown) : shown.thumbnail;
+    image.src = isFile ? original(campaign, shown) : shown.thumbnail;
   }
   const box = dialog();
   box.replaceChildren();
@@ -57,11 +59,11 @@ function enlarge(at) {
       html("button", {type: "button", title: "the next one (right arrow)", onclick: () => enlarge(looking + 1)}, "→"),
       html("span", {class: "small"}, `${looking + 1} of ${looks.length}`),
       html("button", {type: "button", onclick: () => box.close()}, "close")),
-    image ?? html("p", {class: "soft"}, "No picture was kept of this job."),
+    image ?? html("p", {class: "soft"}, shown.picture ? "Its picture is in a shard." : "No picture was kept of this job."),
     html("p", null, html("b", {class: shown.outcome}, shown.outcome), " ", html("code", null, shown.key),
       html("span", {class: "soft"}, `  ${shown.session}, attempt ${shown.attempt}${shown.took_s === null ? "" : `, ${span(shown.took_s)}`}`)),
     shown.reason && html("p", null, shown.reason), valuesOf(shown),
-    shown.picture && html("p", {class: "small soft"}, html("code", null, `${campaign.root}/${shown.picture}`)));
+    shown.picture && html("p", {class: "small soft"}, html("code", null, `${campaign.root}/${shown.picture}${shown.part ? ` (${shown.part[1]} bytes from byte ${shown.part[0]})` : ""}`)));
   if (!box.open) box.showModal();
 }
 

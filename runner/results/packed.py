@@ -1,0 +1,158 @@
+"""The second way in which the files of jobs are kept: packed into shards, which costs a flush for many jobs.
+
+What a job saves is in memory until the job has finished; files of recorded steps, and those of a job that saves
+very much, lie in jobs/ until then, as those of a job that is not packed do for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ArtifactError
+from runner.job import Artifact, Lease, Outcome
+from runner.results.columns import MANIFEST_FIELD
+from runner.results.folder import Kept, ResultsFolder
+from runner.results.metrics import record_of
+from runner.results.names import checked_name
+from runner.results.shards import SIDECAR, Shard, sample_name
+
+__all__ = ["PackedResults"]
+
+_SHARD_BYTES = 256 << 20
+# What one attempt may hold in memory.
+_MOST_HELD = 16 << 20
+_OF_FILE = ("name", "size", "sha256", "kind")
+_ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(frozen=True)
+class _Held(Artifact):
+    """A file that lies nowhere yet."""
+
+    content: bytes = field(default=b"", repr=False)
+
+
+class PackedResults(ResultsFolder):
+    """A campaign's folder, in which done jobs' files are packed into shards. Safe to call from any thread.
+
+    shard_bytes: a shard that has so many takes no more.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        campaign_name: str,
+        file_sha256: str | None = None,
+        shard_bytes: int = _SHARD_BYTES,
+    ):
+        super().__init__(root, campaign_name, file_sha256)
+        self._shard_bytes = shard_bytes
+        self._shard: Shard | None = None
+        self._mutex = threading.Lock()
+        # By the job's id: what its attempt holds in memory.
+        self._held: dict[int, int] = {}
+
+    def save(
+        self, lease: Lease, name: str, content: bytes, kind: str, writer: Executor, has_steps: bool = False
+    ) -> Future[Artifact]:
+        held = self._held.get(lease.job_id, 0) + len(content)
+        if has_steps or held > _MOST_HELD:
+            return super().save(lease, name, content, kind, writer)
+        self._held[lease.job_id] = held
+        digest = hashlib.sha256(content).hexdigest()
+        saved: Future[Artifact] = Future()
+        saved.set_result(_Held(checked_name(name), "", len(content), digest, kind, content=content))
+        return saved
+
+    def record(self, lease: Lease, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
+        written = [
+            self.write(lease, artifact.name, artifact.content, artifact.kind)
+            if isinstance(artifact, _Held)
+            else artifact
+            for artifact in artifacts
+        ]
+        return super().record(lease, written)
+
+    def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> None:
+        # Readers take upper and lower case for one.
+        taken = {SIDECAR}
+        for artifact in outcome.artifacts:
+            ending = artifact.name.replace("/", ".").casefold()
+            if ending in taken:
+                raise ArtifactError(
+                    f"job {lease.key}: in a shard, {artifact.name!r} would be the second {ending!r} of its job: "
+                    "name one differently"
+                )
+            taken.add(ending)
+
+    def keep(self, finished: Sequence[tuple[Lease, Outcome]]) -> list[Kept | Exception]:
+        with self._mutex:
+            try:
+                kept: list[Kept | Exception] = [self._append(lease, outcome) for lease, outcome in finished]
+                if self._shard is not None:
+                    self._shard.flush()
+            except OSError as error:
+                self._close()
+                return [error] * len(finished)
+        return kept
+
+    def _append(self, lease: Lease, outcome: Outcome) -> Kept | Exception:
+        if not outcome.artifacts:
+            return Kept(lease, outcome)
+        try:
+            files = [(artifact, self._content(artifact)) for artifact in outcome.artifacts]
+            sidecar = _ENCODE(self._sidecar(lease, outcome)).encode()
+        except Exception as error:
+            return error
+        shard = self._shard_for(lease.worker_id)
+        placed = shard.append(sample_name(lease.job_id, lease.attempt), files, sidecar)
+        self._held.pop(lease.job_id, None)
+        return Kept(lease, replace(outcome, artifacts=tuple(placed)), shard.end)
+
+    def _content(self, artifact: Artifact) -> bytes:
+        return artifact.content if isinstance(artifact, _Held) else self.stored(artifact.extent).read_bytes()
+
+    def _sidecar(self, lease: Lease, outcome: Outcome) -> Mapping[str, Any]:
+        """The job's record, as metrics.pkl has it; beside it what its rows would tell."""
+        manifest = self.manifest(lease, outcome)
+        files = [{name: getattr(artifact, name) for name in _OF_FILE} for artifact in outcome.artifacts]
+        del manifest["artifacts"]
+        return record_of(manifest) | {"artifacts": files, MANIFEST_FIELD: manifest}
+
+    def _shard_for(self, worker_id: int) -> Shard:
+        """The shard to append to: a worker that was taken for dead and came back begins a new one."""
+        shard = self._shard
+        if shard is not None and (shard.size >= self._shard_bytes or shard.worker_id != worker_id):
+            shard.flush()
+            self._close()
+        if self._shard is None:
+            self._shard = Shard(self.root, self.campaign_name, worker_id)
+        return self._shard
+
+    def has_leftovers(self, lease: Lease, outcome: Outcome) -> bool:
+        is_held = all(isinstance(artifact, _Held) for artifact in outcome.artifacts)
+        return lease.attempt > 1 or outcome.has_checkpoint or not is_held
+
+    def clean_up(self, lease: Lease, outcome: Outcome) -> None:
+        self.remove_earlier(lease, ())
+        self.discard(lease)
+
+    def discard(self, lease: Lease) -> None:
+        self._held.pop(lease.job_id, None)
+        super().discard(lease)
+
+    def close(self) -> None:
+        with self._mutex:
+            self._close()
+
+    def _close(self) -> None:
+        if self._shard is not None:
+            self._shard.close()
+            self._shard = None

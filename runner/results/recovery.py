@@ -1,0 +1,105 @@
+"""What lies behind the last byte of a shard that is in a row, once its writer is gone: adopted, or cut off."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import IO
+
+from runner.job import ShardEnd
+from runner.results.folder import ResultsFolder, finished_of
+from runner.results.shards import FOLDER, Sample, ended_shard, samples_behind, writer_of
+from runner.store import Reader, Store
+
+__all__ = ["cut_tails", "recover", "tails"]
+
+
+def recover(store: Store, campaign_id: int, worker_id: int, results: ResultsFolder) -> int:
+    """Take over what killed processes have packed and not told of; returns how many jobs are done by it.
+
+    worker_id: who claims them for that. What is not taken over is cut off. See Store.adopt for what may be. Where
+    this is killed, too, the next one goes on: a job is done, and its shard good up to there, by one transaction.
+    """
+    adopted = 0
+    for unseen in (results.folder / FOLDER).glob(".*.tar.tmp"):
+        # Its writer was killed as it began.
+        if _has_ended(store.reader, campaign_id, unseen):
+            unseen.unlink(missing_ok=True)
+    for path in tails(store.reader, campaign_id, results):
+        with ended_shard(results.root / path) as opened:
+            if opened is None:
+                continue
+            good = _good_end(store.reader, campaign_id, path)
+            jobs = good.jobs
+            for sample in samples_behind(opened, path, good.size):
+                jobs += 1
+                end = ShardEnd(path, sample.end, jobs)
+                if _adopt(store, campaign_id, worker_id, results, sample, end):
+                    good = end
+                    adopted += 1
+            _cut(opened, results.root / path, good.size)
+    return adopted
+
+
+def _adopt(
+    store: Store, campaign_id: int, worker_id: int, results: ResultsFolder, sample: Sample, end: ShardEnd
+) -> bool:
+    """Have the sample's job done by it, where the database does not know better."""
+    finished = finished_of(sample.manifest)
+    job = store.reader.job(campaign_id, sample.manifest["key"])
+    if job is None or not results.is_of(sample.manifest, job["key"], job["params"]):
+        return False
+    if not store.may_adopt(job["id"], finished):
+        return False
+    for lease in store.claim(worker_id, campaign_id, job_id=job["id"]):
+        if store.adopt(lease, finished, [end]):
+            results.remove_earlier(lease, finished.outcome.artifacts)
+            return True
+        store.release(lease, "another attempt had finished it")
+    return False
+
+
+def tails(store: Reader, campaign_id: int, results: ResultsFolder) -> list[str]:
+    """Paths, below RESULTS, of the shards that have bytes which are in no row, and whose worker is at work no more.
+
+    Shards of workers that this database does not know are another's, and are let be.
+    """
+    good = {shard.path: shard.size for shard in store.shards(campaign_id)}
+    found = []
+    for file in sorted((results.folder / FOLDER).glob("*.tar")):
+        path = file.relative_to(results.root).as_posix()
+        if (file.stat().st_size > good.get(path, 0) or path not in good) and _has_ended(
+            store, campaign_id, file
+        ):
+            found.append(path)
+    return found
+
+
+def _has_ended(store: Reader, campaign_id: int, shard: Path) -> bool:
+    """Whether it was begun for a worker of this campaign that can have no more jobs done."""
+    worker = store.worker(writer_of(shard) or 0)
+    return worker is not None and worker["campaign_id"] == campaign_id and worker["state"] != "live"
+
+
+def cut_tails(store: Reader, campaign_id: int, results: ResultsFolder) -> int:
+    """Cut off what is in no row; returns of how many shards."""
+    count = 0
+    for path in tails(store, campaign_id, results):
+        with ended_shard(results.root / path) as opened:
+            if opened is not None:
+                _cut(opened, results.root / path, _good_end(store, campaign_id, path).size)
+                count += 1
+    return count
+
+
+def _good_end(store: Reader, campaign_id: int, path: str) -> ShardEnd:
+    """As it is told now: its writer may have told more before it let go."""
+    return next((shard for shard in store.shards(campaign_id) if shard.path == path), ShardEnd(path, 0, 0))
+
+
+def _cut(opened: IO[bytes], file: Path, size: int) -> None:
+    if not size:
+        file.unlink(missing_ok=True)
+    elif size < os.fstat(opened.fileno()).st_size:
+        os.ftruncate(opened.fileno(), size)
+        os.fsync(opened.fileno())
