@@ -192,6 +192,9 @@ def check_folders(night: Night):
         shards = sorted(map(str, path.iterdir()))
         samples = list(webdataset.WebDataset(shards, shardshuffle=False).decode())
         assert [sample["json"] for sample in samples] == list(map(in_json, night.rows))
+    path = night.export("folder", "folders")
+    if path is not None:
+        assert len(list(path.glob("0000/*/rgb.png"))) == len(night.rows)
 
 
 def check_pictures(night: Night):
@@ -229,13 +232,14 @@ def test_any_values_leave_whole(monkeypatch, jobs):
 
 
 def test_every_format_is_looked_at():
-    """Eight of them; a ninth needs a check here."""
+    """Nine of them; a tenth needs a check here."""
     assert set(FORMATS) == {
         "jsonl",
         "csv",
         "parquet",
         "imagefolder",
         "webdataset",
+        "folder",
         "mp4",
         "sheet",
         "nerfstudio",
