@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import LeaseLost, RunnerError, WorldFault
-from runner.job import Lease, Outcome, Policy, Status
+from runner.job import Lease, Policy, Status
 from runner.reasons import error_line
 from runner.store import Store, Worker
 
@@ -24,6 +24,8 @@ __all__ = ["JobQueue"]
 _NONE_THERE = (None, None, None)
 # Between two looks at whether a beat is due.
 _LOOK_S = 0.5
+# Between two looks at whether jobs that wait for their retry are ready, while others are.
+_PROMOTE_S = 0.5
 
 
 class JobQueue(Mapping[str, dict[str, Any]]):
@@ -68,6 +70,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         self._campaign_id = self._store.add_campaign(self._name, self._policy)
         self._worker = Worker(self._store, self._campaign_id, self._lease_s)
         self._leases: dict[str, tuple[Lease, float]] = {}
+        self._promoted = float("-inf")
         self._stop = threading.Event()
         self._worker.take_back()
         atexit.register(_close, weakref.ref(self))
@@ -195,11 +198,21 @@ class JobQueue(Mapping[str, dict[str, Any]]):
     def _claim(self, count: int) -> list[Lease]:
         store = self.store
         with self._mutex:
-            store.promote(self._campaign_id)
-            leases = self._worker.claim(count)
             now = self._monotonic()
-            self._leases |= {lease.key: (lease, now) for lease in leases}
+            is_due = now >= self._promoted + _PROMOTE_S
+            if is_due:
+                self._promote(store)
+            leases = self._worker.claim(count)
+            # What is ready by now may be all that there is.
+            if len(leases) < count and not is_due and self._promote(store):
+                leases += self._worker.claim(count - len(leases))
+            for lease in leases:
+                self._leases[lease.key] = lease, now
             return leases
+
+    def _promote(self, store: Store) -> int:
+        self._promoted = self._monotonic()
+        return store.promote(self._campaign_id)
 
     def _held(self, key: str) -> Lease:
         if key not in self._leases:
@@ -208,7 +221,8 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     def _settle_done(self, lease: Lease) -> None:
         self._forget(lease)
-        self.store.complete(lease, Outcome())
+        # No outcome: nothing is logged of it.
+        self.store.complete(lease)
 
     def _settle_back(self, lease: Lease) -> None:
         self._forget(lease)
@@ -224,7 +238,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     def _forget(self, lease: Lease) -> None:
         with self._mutex:
-            if lease.key in self._leases and self._leases[lease.key][0] == lease:
+            if lease.key in self._leases and self._leases[lease.key][0] is lease:
                 del self._leases[lease.key]
 
 

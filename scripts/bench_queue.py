@@ -6,7 +6,7 @@
 A round takes every contender once, in shuffled order, each with a fresh database on the same disk:
 one process adds the jobs as fast as the library can, then the workers claim and complete them all.
 A job's work is nothing, so the figures are the queue's own ceiling. Figures are medians; a ratio is
-the median of the rounds' ratios to raw sqlite3, one job at a time, at the same durability
+the median of the rounds' ratios of rates to raw sqlite3, one job at a time, at the same durability
 (PRAGMA synchronous, asked of the contender's own connection). Trust ratios: a loaded machine
 halves the figures of all contenders alike.
 
@@ -32,6 +32,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from runner import JobQueue
 from runner.store import Store
 
 LEVELS = {0: "OFF", 1: "NORMAL", 2: "FULL"}
@@ -266,12 +267,47 @@ class OursInTwo(Ours):
         return [lease.params for lease in leases]
 
 
+class OursTake(Ours):
+    """runner.JobQueue: take() and mark_done(), as the tutorial has them."""
+
+    def open(self):
+        self.queue = JobQueue(self.path)
+        self.store = self.queue.store
+
+    def close(self):
+        self.queue.close()
+        del self.queue, self.store
+
+    def add(self, jobs):
+        self.queue.extend(jobs)
+
+    def begin(self):
+        pass
+
+    def step(self):
+        job, mark_done, _ = self.queue.take()
+        if job is None:
+            return []
+        mark_done()
+        return [job["job_params"]]
+
+
+class OursWith(OursTake):
+    """runner.JobQueue: with queue.claim()."""
+
+    def step(self):
+        with self.queue.claim() as job:
+            return [] if job is None else [job["job_params"]]
+
+
 CONTENDERS = [
     Raw("raw", "NORMAL"),
     Raw("raw-16", "NORMAL", 16),
     LiteQueue("litequeue", "NORMAL"),
     Ours("ours", "NORMAL"),
     OursInTwo("ours-in-two", "NORMAL"),
+    OursTake("take", "NORMAL"),
+    OursWith("with-claim", "NORMAL"),
     Ours("ours-16", "NORMAL", 16),
     Raw("raw", "FULL"),
     Raw("raw-16", "FULL", 16),
@@ -285,10 +321,11 @@ CONTENDERS = [
 
 @dataclass
 class Figures:
-    """One contender in one round. add, claim: jobs a second. lost, twice: jobs."""
+    """One contender in one round. add, claim: jobs a second; cpu_us: of its workers, for a job. lost, twice: jobs."""
 
     add: float
     claim: float
+    cpu_us: float
     lost: int
     twice: int
 
@@ -311,10 +348,11 @@ def measure(contender: Contender, jobs: int, workers: int, folder: Path) -> Figu
             runs = [run.result() for run in [pool.submit(drain, contender) for _ in range(workers)]]
     finally:
         shutil.rmtree(fresh)
-    claim_s = max(end for _, end, _ in runs) - min(start for start, _, _ in runs)
-    times = Counter(n for _, _, numbers in runs for n in numbers)
+    claim_s = max(end for _, end, _, _ in runs) - min(start for start, _, _, _ in runs)
+    cpu_us = sum(cpu_s for _, _, cpu_s, _ in runs) / jobs * 1e6
+    times = Counter(n for _, _, _, numbers in runs for n in numbers)
     twice = sum(count > 1 for count in times.values())
-    return Figures(jobs / add_s, len(times) / claim_s, jobs - len(times), twice)
+    return Figures(jobs / add_s, len(times) / claim_s, cpu_us, jobs - len(times), twice)
 
 
 def check_durability(contender: Contender) -> None:
@@ -329,22 +367,25 @@ def _share(barrier: Any) -> None:
     _barrier = barrier
 
 
-def drain(contender: Contender) -> tuple[float, float, list[int]]:
-    """In a worker: start and end by the monotonic clock that all share, and the numbers of the jobs done."""
+def drain(contender: Contender) -> tuple[float, float, float, list[int]]:
+    """In a worker: start and end by the monotonic clock that all share, seconds of CPU, and the jobs done."""
     contender.open()
     contender.begin()
     _barrier.wait(60)
     numbers = []
-    start = time.monotonic()
+    start, cpu_s = time.monotonic(), time.process_time()
     while done := contender.step():
         numbers += [job["n"] for job in done]
-    end = time.monotonic()
+    end, cpu_s = time.monotonic(), time.process_time() - cpu_s
     contender.close()
-    return start, end, numbers
+    return start, end, cpu_s, numbers
 
 
 def table(names: list[Contender], rounds: dict[tuple[str, str], list[Figures]]) -> list[str]:
-    lines = [f"{'':16}{'synchronous':12}{'claim+complete/s':>17}{'x raw':>7}{'add/s':>10}{'x raw':>7}  wrong"]
+    lines = [
+        f"{'':16}{'synchronous':12}{'claim+complete/s':>17}{'x raw':>7}{'cpu µs':>8}{'x raw':>7}"
+        f"{'add/s':>10}{'x raw':>7}  wrong"
+    ]
     for contender in names:
         figures = rounds[contender.name, contender.synchronous]
         raw = rounds["raw", contender.synchronous]
@@ -360,6 +401,8 @@ def table(names: list[Contender], rounds: dict[tuple[str, str], list[Figures]]) 
             f"{contender.name:16}{contender.synchronous:12}"
             f"{statistics.median(one.claim for one in figures):17,.0f}"
             f"{statistics.median(one.claim / ref.claim for one, ref in zip(figures, raw)):7.2f}"
+            f"{statistics.median(one.cpu_us for one in figures):8.0f}"
+            f"{statistics.median(ref.cpu_us / one.cpu_us for one, ref in zip(figures, raw)):7.2f}"
             f"{statistics.median(one.add for one in figures):10,.0f}"
             f"{statistics.median(one.add / ref.add for one, ref in zip(figures, raw)):7.2f}"
             f"  {', '.join(wrong)}".rstrip()

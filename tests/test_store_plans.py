@@ -73,10 +73,9 @@ def assert_uses(plan: str, index: str) -> None:
 @pytest.mark.parametrize("count", [1, 16])
 def test_the_claim_reads_the_first_entries_of_its_index(store, campaign_id, count):
     """Ready jobs are found in the order of the index: no sort, however many there are."""
-    plan = plan_of(
-        store, statements.CLAIM, campaign=campaign_id, worker=NOBODY, session=None, count=count, now=1.0
-    )
-    assert_uses(plan, "job_ready")
+    claim = statements.CLAIM if count == 1 else statements.CLAIM_MANY
+    values = {"campaign": campaign_id, "worker": NOBODY, "session": None, "count": count, "now": 1.0}
+    assert_uses(plan_of(store, claim, **values), "job_ready")
 
 
 def test_a_claim_near_an_id_goes_to_it_by_the_same_index(store, campaign_id):
@@ -92,10 +91,11 @@ def test_what_is_next_reads_no_more_than_that(store, campaign_id):
     assert_uses(plan, "job_waiting")
 
 
+@pytest.mark.parametrize("statement", ["CLAIM", "CLAIM_MANY"])
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_the_claim_keeps_its_plan_when_it_is_prepared(store, campaign_id):
+def test_the_claim_keeps_its_plan_when_it_is_prepared(store, campaign_id, statement):
     """PostgreSQL may plan without knowing the values, once a statement has run a few times."""
-    claim = statements.CLAIM.replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
+    claim = getattr(statements, statement).replace("{skip_locked}", "FOR UPDATE SKIP LOCKED")
     types = {
         "campaign": "bigint",
         "worker": "bigint",

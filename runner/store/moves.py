@@ -34,6 +34,7 @@ __all__ = [
     "uncharge_taken",
 ]
 
+_DECODE = json.JSONDecoder().raw_decode
 _DEAD = "the runner process died while it held this job"
 
 # -- into the hands of a worker ------------------------------------------------------------------
@@ -50,18 +51,19 @@ def claim(
     near: int | None = None,
 ) -> list[Lease]:
     """pending → in_progress, for up to `count` jobs, or for the one of that id, or for the next ones behind an id."""
-    values = {"worker": worker_id, "session": session_id, "campaign": campaign_id, "count": count, "now": now}
+    values = {"worker": worker_id, "session": session_id, "campaign": campaign_id, "now": now}
     if job_id is not None:
         rows = cursor.run(statements.CLAIM_ONE, values | {"job": job_id}).fetchall()
     elif near is not None:
         rows = cursor.run(statements.CLAIM_NEAR, values | {"at": near}).fetchall()
-    else:
+    elif count == 1:
         rows = cursor.run(statements.CLAIM, values).fetchall()
-    if len(rows) > 1:
+    else:
+        rows = cursor.run(statements.CLAIM_MANY, values | {"count": count}).fetchall()
         # RETURNING promises no order.
         rows.sort(key=lambda row: (-row[0], row[6], row[1]))
-    # One text for all: starting the decoder costs more than decoding a job's params.
-    params = json.loads("[" + ",".join([row[4] for row in rows]) + "]")
+    # Canonical JSON has no space around it that json.loads would look for.
+    params = [_DECODE(row[4])[0] for row in rows]
     return [
         Lease(
             job_id,

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 # The status is a literal everywhere: a bound one keeps the planner from the partial indexes.
 # A worker that was declared lost, and a campaign that is not open, get nothing.
-CLAIM = """
-WITH ready AS MATERIALIZED (
-     SELECT id FROM job
+_READY = """SELECT id FROM job
       WHERE campaign_id = :campaign AND status = 'pending' AND not_before_ts IS NULL
         AND EXISTS (SELECT 1 FROM campaign WHERE id = :campaign AND state = 'open')
         AND EXISTS (SELECT 1 FROM worker WHERE id = :worker AND state = 'live')
-      ORDER BY priority DESC, crashes, id
-      LIMIT :count {skip_locked})
-UPDATE job
-   SET status = 'in_progress', attempt = attempt + 1, worker_id = :worker, session_id = :session,
-       grab_ts = :now
- WHERE id IN (SELECT id FROM ready)
-RETURNING priority, id, attempt, key, params, failures, crashes, created_ts
+      ORDER BY priority DESC, crashes, id"""
+_TAKE = """UPDATE job SET status = 'in_progress', attempt = attempt + 1, worker_id = :worker,
+       session_id = :session, grab_ts = :now"""
+_TAKEN = "RETURNING priority, id, attempt, key, params, failures, crashes, created_ts"
+CLAIM_MANY = f"""
+WITH ready AS MATERIALIZED ({_READY} LIMIT :count {{skip_locked}})
+{_TAKE} WHERE id IN (SELECT id FROM ready)
+{_TAKEN}
+"""
+# One, which is what most ask for, costs SQLite a quarter less without the table in between.
+CLAIM = f"""
+{_TAKE} WHERE id = ({_READY} LIMIT 1 {{skip_locked}})
+{_TAKEN}
 """
 # The same for one job, named by its id.
 CLAIM_ONE = CLAIM.replace("ORDER BY", "AND id = :job ORDER BY")
