@@ -150,6 +150,7 @@ WINGS: dict[str, list[str]] = {
         "supervisor",
         "options",
         "start",
+        "intake",
         "one_run",
         "dry",
         "trial",

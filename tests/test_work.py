@@ -295,3 +295,26 @@ def test_what_is_in_flight_when_a_campaign_is_cancelled_ends(sqlite_store, tmp_p
 
     progress = asyncio.run(main())
     assert (progress.done, progress.pending) == (1, 1)
+
+
+def test_that_no_job_is_left_is_no_end_while_jobs_are_added(sqlite_store, tmp_path):
+    """A tab that has done all that there are waits for the others, and ends once it is told that these are all."""
+
+    async def render(session, job):
+        job.log(done=True)
+
+    async def main():
+        async with crew_of(campaign_of(1, render), sqlite_store, tmp_path) as (context, crew):
+            context.ending.has_all = False
+            working = asyncio.create_task(crew.work(Tab("first")))
+            while sqlite_store.reader.progress(context.campaign_id).done < 1:
+                await asyncio.sleep(0.01)
+            sqlite_store.add(context.campaign_id, [{"number": 1}])
+            while sqlite_store.reader.progress(context.campaign_id).done < 2:
+                await asyncio.sleep(0.01)
+            assert not context.ending.finished.is_set()
+            context.ending.has_all = True
+            await working
+            assert context.ending.finished.is_set()
+
+    asyncio.run(main())

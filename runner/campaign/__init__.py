@@ -5,7 +5,7 @@ from runner.campaign.campaign import Campaign, file_of
 from runner.campaign.loading import load_campaign, module_name
 from runner.campaign.pack import Pack, read_pack, write_pack
 from runner.campaign.pick import Choice, pick_job
-from runner.campaign.submission import Submission, add_jobs, plan_submission, read_jobs
+from runner.campaign.submission import Submission, add_jobs, is_as_before, plan_submission, read_jobs
 
 __all__ = [
     "AssetFolder",
@@ -15,6 +15,7 @@ __all__ = [
     "Submission",
     "add_jobs",
     "file_of",
+    "is_as_before",
     "load_campaign",
     "module_name",
     "open_asset",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner.campaign.campaign import Campaign
 from runner.errors import StoreError
@@ -16,15 +17,16 @@ from runner.patience import told_while
 if TYPE_CHECKING:
     from runner.store import CampaignRow, Comparison, Reader, Spool, Store
 
-__all__ = ["Submission", "add_jobs", "plan_submission", "read_jobs"]
+__all__ = ["Submission", "add_jobs", "is_as_before", "plan_submission", "read_jobs"]
 
 _Say = Callable[[str], None]
 
 
-def read_jobs(campaign: Campaign, say: _Say) -> Spool:
+def read_jobs(campaign: Campaign, say: _Say, go_on: Callable[[], None] | None = None) -> Spool:
     """All that the campaign yields. No transaction is open meanwhile, nor needs a database to be there.
 
-    Says how far it is where it takes longer than two seconds. Raises CampaignError.
+    go_on: called after each job; what it raises ends the reading. Says how far it is where it takes longer than two
+    seconds. Raises CampaignError.
     """
     # A campaign file imports this, too, and SQLAlchemy takes long.
     from runner.store import Spool, compare
@@ -32,13 +34,20 @@ def read_jobs(campaign: Campaign, say: _Say) -> Spool:
     spool = Spool()
     try:
         with told_while(lambda: say(f"reading the jobs of {campaign.file}: {len(spool):,} so far")):
-            spool.extend(campaign.iterate_jobs())
+            jobs = campaign.iterate_jobs()
+            spool.extend(jobs if go_on is None else _watched(jobs, go_on))
             # What is wrong within it is said before a database is made.
             compare(spool, ())
     except BaseException:
         spool.close()
         raise
     return spool
+
+
+def _watched(jobs: Iterable[Any], go_on: Callable[[], None]) -> Iterator[Any]:
+    for job in jobs:
+        yield job
+        go_on()
 
 
 @dataclass(frozen=True)
@@ -89,12 +98,34 @@ def plan_submission(campaign: Campaign, store: Reader, spool: Spool, prune: bool
     )
 
 
+def is_as_before(campaign: Campaign, store: Reader, row: CampaignRow) -> bool:
+    """Whether its files and its settings are those of its last run: row is the campaign's own.
+
+    What it yields may be something else all the same, where that comes from elsewhere or by chance.
+    """
+    known = {source.name: source.digest for source in store.sources(row["id"])}
+    current = campaign.sources.current() if campaign.sources is not None else {}
+    return (
+        row["file"] == str(campaign.file)
+        and _stored_settings(row) == campaign.settings
+        and bool(current)
+        and all(known.get(name) == digest for name, digest in current.items())
+    )
+
+
 def add_jobs(
-    submission: Submission, store: Store, place: Place, say: _Say, prune: bool = False
+    submission: Submission,
+    store: Store,
+    place: Place,
+    say: _Say,
+    prune: bool = False,
+    at_once: int = 10_000,
+    go_on: Callable[[float], None] | None = None,
 ) -> tuple[int, Added]:
     """Carry it out: the campaign's id, and what was new. May be called again where the world has failed it.
 
-    Says how far it is where it takes longer than two seconds.
+    at_once: jobs in a transaction. go_on: called after each with the seconds that it took, to let others have their
+    turn; what it raises ends the adding. Says how far it is where it takes longer than two seconds.
     """
     found, campaign = submission.comparison, submission.campaign
     campaign_id = store.add_campaign(campaign.name, campaign.policy, place)
@@ -109,7 +140,12 @@ def add_jobs(
         if prune and found.gone_pending:
             store.prune(campaign_id, found.gone_pending)
             before = store.reader.progress(campaign_id).total
-        new = store.add_spooled(campaign_id, submission.spool, found.is_wanted)
+        new, began = 0, time.monotonic()
+        for batch in submission.spool.batches(found.is_wanted, at_once):
+            new += store.add_batch(campaign_id, batch)
+            if go_on is not None:
+                go_on(time.monotonic() - began)
+                began = time.monotonic()
     return campaign_id, Added(new=new, known=found.yielded - new)
 
 

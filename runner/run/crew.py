@@ -184,8 +184,9 @@ class Crew:
     async def _look_for_end(self) -> None:
         row = await self._threads.store(self._context.store.reader.campaign, self._context.campaign_id)
         is_over = row["state"] == "cancelled" or self._agenda.is_spent
+        is_all_settled = self._context.ending.has_all and row["done"] + row["failed"] == row["total"]
         # Otherwise what is in flight would be handed back.
-        if row["done"] + row["failed"] == row["total"] or (is_over and not self._in_flight):
+        if is_all_settled or (is_over and not self._in_flight):
             self._context.ending.finished.set()
 
     def _provenance(self, session: TabSession) -> Provenance:

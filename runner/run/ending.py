@@ -32,10 +32,12 @@ class Ending:
     """Whether a run goes on.
 
     finished: no job is left to be begun; what is in flight ends by itself. stopping: done when what is in
-    flight is to be handed back, uncharged, and no more to be taken.
+    flight is to be handed back, uncharged, and no more to be taken. has_all: whether all jobs are in the database;
+    else it is no end that none is left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_all: bool = True) -> None:
+        self.has_all = has_all
         self.finished = asyncio.Event()
         self.stopping: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
 

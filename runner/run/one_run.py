@@ -11,15 +11,13 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from runner.browsers import temporary_place
-from runner.campaign import Campaign, add_jobs, plan_submission, read_jobs
+from runner.campaign import Campaign
 from runner.commands import Commands
 from runner.errors import RunnerError, WorldFault
 from runner.exits import ExitStatus
-from runner.job import Place
 from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk
 from runner.notices import Notices
 from runner.patience import told_while
@@ -30,7 +28,8 @@ from runner.run.breaker import Breaker
 from runner.run.canary import Portions, render_in_portions
 from runner.run.ending import End, Ending
 from runner.run.farewell import status_of_rows, told_end
-from runner.run.keeper import LEASE_S, Housekeeper
+from runner.run.intake import Intake
+from runner.run.keeper import Housekeeper
 from runner.run.options import RunOptions
 from runner.run.process import WorkerProcess
 from runner.run.progress import JobSteps, Live, ProgressView, Screen, screen_of
@@ -40,17 +39,17 @@ from runner.run.sheets import draw_sheets
 from runner.run.signals import Interrupts, Signals
 from runner.run.spec import WorkerSpec
 from runner.run.start import (
-    agree,
     drivers_of,
     earlier_renderer_of,
     look_at_database,
     note_sources,
+    parameters_of,
     refuse_early,
     warn_of_network,
     writing_in,
 )
 from runner.run.supervisor import Supervisor
-from runner.store import Spool, Store
+from runner.store import Store
 
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
@@ -95,9 +94,9 @@ def _run_campaign(
     with (
         Alarm(notices, campaign.name, guard).at_work() as alarm,
         guard.insist(signals, say) as interrupts,
-        # All the user's own code that adds jobs runs before the database is opened.
-        guard.insist(read_jobs, campaign, say) as spool,
+        Intake(campaign, options, guard) as intake,
     ):
+        intake.read()
         guard.insist(refuse_early, results.folder, options)
         with guard.insist(Store, options.database) as store:
             look_at_database(store, guard)
@@ -108,7 +107,8 @@ def _run_campaign(
                 str(options.results),
                 campaign.settings,
             )
-            campaign_id = _add(campaign, store, spool, guard, options, commands)
+            campaign_id = intake.begin(store, commands)
+            note_sources(campaign, guard.insist(store.reader.sources, campaign_id), guard)
             progress = guard.insist(store.reader.progress, campaign_id)
             state = guard.insist(store.reader.campaign, campaign_id)["state"]
             if progress.left and state != "open":
@@ -130,31 +130,11 @@ def _run_campaign(
                 began,
                 is_packed=options.pack or campaign.results == "shards",
                 on_live=alarm.know_link,
+                intake=intake,
             )
-            with one.kept_log(is_needed=progress.left > 0):
-                return one.to_its_end(interrupts, worker, has_left=progress.left > 0)
-
-
-def _add(
-    campaign: Campaign, store: Store, spool: Spool, guard: Guard, options: RunOptions, commands: Commands
-) -> int:
-    """The campaign's id, once what it yields is in the database, and what there is to be said was."""
-    submission = guard.insist(plan_submission, campaign, store.reader, spool, options.prune)
-    agree(submission, options.add, commands)
-    place = Place(file=str(campaign.file), results=str(options.results))
-    # With its settings from the first: whatever ends this start, the next one is compared with them.
-    campaign_id = guard.insist(store.add_campaign, campaign.name, campaign.policy, place)
-    guard.insist(store.write_parameters, campaign_id, _parameters(campaign))
-    campaign_id, added = guard.insist(add_jobs, submission, store, place, say, options.prune)
-    spool.close()
-    note_sources(campaign, guard.insist(store.reader.sources, campaign_id), guard)
-    guard.insist(store.reap, campaign_id, LEASE_S)
-    progress = guard.insist(store.reader.progress, campaign_id)
-    say(
-        f"{campaign.name}: {progress.total:,} jobs: {added.new:,} new, {progress.done:,} done, "
-        f"{progress.failed:,} failed, {progress.left:,} left"
-    )
-    return campaign_id
+            has_left = progress.left > 0 or not intake.has_all
+            with one.kept_log(is_needed=has_left):
+                return intake.beside(lambda: one.to_its_end(interrupts, worker, has_left))
 
 
 @contextlib.contextmanager
@@ -179,13 +159,7 @@ def _logged(campaign: Campaign, log: MetricsLog, log_root: str | None, guard: Gu
 
 def _log_params(campaign: Campaign, log: MetricsLog) -> None:
     with writing_in(log.folder):
-        log.log_params(**_parameters(campaign))
-
-
-def _parameters(campaign: Campaign) -> dict[str, dict[str, Any]]:
-    """What parameters.pkl tells of the campaign, by sections."""
-    about = {"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)}
-    return {"campaign": about, "settings": dict(campaign.settings)}
+        log.log_params(**parameters_of(campaign))
 
 
 @dataclass
@@ -194,6 +168,7 @@ class Run:
 
     is_packed: the files of done jobs are packed into shards.
     on_live: told the live page's link once it is served. token: of its server; live_link: as it is since then.
+    intake: what goes on adding jobs; None where all are there.
     """
 
     campaign: Campaign
@@ -213,6 +188,11 @@ class Run:
     on_live: Callable[[str], object] = lambda link: None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     live_link: str = ""
+    intake: Intake | None = None
+
+    @property
+    def has_all(self) -> bool:
+        return self.intake is None or self.intake.has_all
 
     @property
     def screen(self) -> Screen:
@@ -298,6 +278,7 @@ class Run:
             options.worker_memory_bytes or memory_bytes() // 2,
             self._tell_link,
             self._know_live,
+            lambda: self.has_all,
         )
         guard.probes = self._probes(supervisor)
         keeper = Housekeeper(
@@ -319,6 +300,8 @@ class Run:
             options.verbose,
         )
         loop = asyncio.get_running_loop()
+        if self.intake is not None:
+            self.intake.heed(ending, loop)
         signals.tell = lambda: loop.call_soon_threadsafe(view.tell)
         if options.sessions and options.show_progress:
             say(f"starting {options.sessions} browser{'' if options.sessions == 1 else 's'} …")
@@ -378,6 +361,7 @@ class Run:
             names=options.allow_hosts,
             is_shown=options.is_shown,
             is_packed=self.is_packed,
+            has_all=self.has_all,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

@@ -24,6 +24,7 @@ class WorkerSpec:
     that browsers are pinned to, in turn. job_ids: of the only jobs that are to be rendered, once each, in this
     order; None: all. order: as they were added, or spread. is_shown: a person's own tab is to show the scene.
     is_packed: whether files are packed into shards.
+    has_all: whether all jobs are in the database; where they are not, it is told when they are.
     """
 
     file: str
@@ -55,6 +56,7 @@ class WorkerSpec:
     names: Sequence[str] = ()
     is_shown: bool = False
     is_packed: bool = False
+    has_all: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

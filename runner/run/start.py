@@ -7,6 +7,7 @@ import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from runner.browsers import chosen_drivers, find_cards, find_drivers
 from runner.campaign import Campaign, Submission
@@ -25,6 +26,7 @@ __all__ = [
     "earlier_renderer_of",
     "look_at_database",
     "note_sources",
+    "parameters_of",
     "refuse_early",
     "warn_of_network",
     "writing_in",
@@ -86,18 +88,20 @@ def look_at_database(store: Store, guard: Guard) -> None:
         guard.insist(store.database.check)
 
 
-def agree(submission: Submission, is_agreed: bool, commands: Commands) -> None:
+def agree(submission: Submission, is_agreed: bool, commands: Commands, may_ask: bool = True) -> None:
     """Say what adding the jobs means, and ask where it looks like a mistake. Raises CampaignError without a yes.
 
-    is_agreed: the answer is known to be yes.
+    is_agreed: the answer is known to be yes. may_ask: else it is known to be no.
     """
     for line in submission.lines:
         say(line)
-    if submission.doubt and not is_agreed and not ask(f"{submission.doubt}. Add them all the same?"):
+    if not submission.doubt or is_agreed:
+        return
+    if not (may_ask and ask(f"{submission.doubt}. Add them all the same?")):
         earlier = submission.earlier_settings
         as_before = "" if earlier is None else replace(commands, settings=earlier).run()
         raise CampaignError(
-            f"{submission.doubt}. No row was changed. "
+            f"{submission.doubt}. None of them was added. "
             + (f"To go on as before: {as_before}. " if as_before else "")
             + f"To go on with them all the same: {commands.run('--add')}"
         )
@@ -111,6 +115,12 @@ def note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
 
     if campaign.sources is not None:
         campaign.sources.listen({source.name: source.digest for source in known}, note)
+
+
+def parameters_of(campaign: Campaign) -> dict[str, dict[str, Any]]:
+    """What parameters.pkl tells of the campaign, by sections."""
+    about = {"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)}
+    return {"campaign": about, "settings": dict(campaign.settings)}
 
 
 def earlier_renderer_of(store: Reader, campaign_id: int) -> str:

@@ -57,6 +57,7 @@ class _Life:
     worker: Worker
     worker_id_told: int
     memory_bytes: int
+    has_all_told: bool
     fault_told: WorldFault | None = None
     has_begun: bool = False
     is_over: bool = False
@@ -71,8 +72,11 @@ class _Life:
         for one in self.process.board.running():
             self.grown[one] += max(0, self.memory_bytes - before)
 
-    def tell(self, fault: WorldFault | None) -> None:
-        """Say what has changed: whether the world is at fault, and as which worker it claims."""
+    def tell(self, fault: WorldFault | None, has_all: bool) -> None:
+        """Say what has changed: whether the world is at fault, all jobs are there, and as which worker it claims."""
+        if has_all and not self.has_all_told:
+            self.has_all_told = True
+            self.process.channel.send("all there")
         if fault is not self.fault_told:
             self.fault_told = fault
             if fault is None:
@@ -104,11 +108,11 @@ class Supervisor:
     """Has worker processes render, one after the other, until the run ends.
 
     spec: what the first worker is told, but for its id. folder: where the user's own code lies.
-    memory_bytes: a worker that holds more is ended. on_link: told the link for a person's
-    own tabs, where no browsers are started; on_live: the live page's, once it is served. sessions:
-    how many tabs there are. trouble: what keeps the worker's tabs from work; ''. adopted: jobs that had been
-    finished before a crash. charged: attempts that failed. steps: of each job of many steps that is being rendered,
-    its key, the steps finished, and all.
+    memory_bytes: a worker that holds more is ended. on_link: told the link for a person's own tabs, where no browsers
+    are started; on_live: the live page's, once it is served. has_all: whether all jobs are in the database. sessions:
+    how many tabs there are. trouble: what keeps the worker's tabs from work; ''. adopted: jobs that had been finished
+    before a crash. charged: attempts that failed. steps: of each job of many steps that is being rendered, its key,
+    the steps finished, and all.
     """
 
     def __init__(
@@ -124,7 +128,9 @@ class Supervisor:
         memory_bytes: int,
         on_link: Callable[[str], object] = say,
         on_live: Callable[[str], object] = lambda link: None,
+        has_all: Callable[[], bool] = lambda: True,
     ):
+        self._has_all = has_all
         self.sessions = self.adopted = self.charged = 0
         self.steps: list[tuple[str, int, int]] = []
         self._has_printed = False
@@ -173,13 +179,14 @@ class Supervisor:
 
     async def _begin(self, process: WorkerProcess) -> _Life:
         self.worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S)
-        life = _Life(process, self.worker, self.worker.id, process.memory_bytes())
+        spec = self._spec()
+        life = _Life(process, self.worker, self.worker.id, process.memory_bytes(), spec.has_all)
         loop = asyncio.get_running_loop()
         process.channel.listen(
             lambda message: loop.call_soon_threadsafe(self._hear, life, message),
             on_end=lambda: loop.call_soon_threadsafe(life.is_silent.set),
         )
-        spec = replace(self._spec(), worker_id=self.worker.id, suspects=sorted(self._suspects), **self._known)
+        spec = replace(spec, worker_id=self.worker.id, suspects=sorted(self._suspects), **self._known)
         process.channel.send("go", spec=spec.to_json())
         return life
 
@@ -275,7 +282,7 @@ class Supervisor:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
                 return None if life.is_over else self._seen(life, FaultKind.DIED, status=status)
-            life.tell(self._guard.fault)
+            life.tell(self._guard.fault, self._has_all())
             if life.is_over:
                 over_at = over_at or now
                 if now - over_at > _EXIT_S:

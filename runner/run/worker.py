@@ -40,7 +40,7 @@ _LOOK_AGAIN_S = 0.1
 async def serve(channel: Channel, board: Board, spec: WorkerSpec, orders: asyncio.Queue[Message]) -> None:
     """Work as the spec says, and as the orders do that come meanwhile; tells the supervisor how it ended."""
     outpost = _Outpost(channel)
-    ending = Ending()
+    ending = Ending(spec.has_all)
     beating = asyncio.create_task(_beat(board))
     obeying = asyncio.create_task(_obey(orders, outpost, ending))
     try:
@@ -71,6 +71,8 @@ async def _obey(orders: asyncio.Queue[Message], outpost: _Outpost, ending: Endin
             outpost.fault = WorldFault(order["message"])
         elif order["is"] == "well":
             outpost.fault = None
+        elif order["is"] == "all there":
+            ending.has_all = True
         elif order["is"] == "worker":
             outpost.worker_ids.put_nowait(order["id"])
 

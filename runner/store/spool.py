@@ -8,7 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from typing import Any, NamedTuple
 
 from runner.errors import CampaignError
@@ -86,6 +86,12 @@ class Spool:
         for line in self._file:
             key, priority, params = line.decode().rstrip("\n").split("\t", 2)
             yield SpooledJob(key, params, int(priority))
+
+    def batches(self, is_wanted: bytes, count: int) -> Iterator[list[SpooledJob]]:
+        """Those that are wanted, a byte for each of all, so many at a time."""
+        wanted = compress(self, is_wanted)
+        while batch := list(islice(wanted, count)):
+            yield batch
 
     def at(self, number: int) -> SpooledJob:
         """The job that was yielded as that one, counted from 0."""

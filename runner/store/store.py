@@ -6,7 +6,6 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from runner.machine import Identity, is_gone, this_process
 from runner.store import adding, moves, statements
 from runner.store.database import Access, Cursor, Database
 from runner.store.reader import Reader
-from runner.store.spool import Spool
+from runner.store.spool import Spool, SpooledJob
 from runner.store.text import cleaned, cleaned_values, to_json
 
 __all__ = ["Store"]
@@ -102,17 +101,10 @@ class Store:
             with self.database.write() as cursor:
                 return adding.add(cursor, campaign_id, spool, self.clock())
 
-    def add_spooled(self, campaign_id: int, spool: Spool, is_wanted: bytes) -> int:
-        """Add those of the jobs that are wanted, a byte for each, in short transactions; returns how many were new.
-
-        Where it is interrupted, some are there: whoever calls it again adds the others. A key that is known
-        stays as it is, whatever its params.
-        """
-        new = 0
-        for batch in adding.batches(compress(spool, is_wanted)):
-            with self.database.write() as cursor:
-                new += adding.add_batch(cursor, campaign_id, batch, self.clock())
-        return new
+    def add_batch(self, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
+        """Add jobs, and return how many were new. A key that is known stays as it is, whatever its params."""
+        with self.database.write() as cursor:
+            return adding.add_batch(cursor, campaign_id, jobs, self.clock())
 
     def prune(self, campaign_id: int, job_ids: Sequence[int]) -> int:
         """Take out jobs, named by their ids, that are pending, in short transactions; returns how many.
