@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from processes import run
@@ -19,7 +20,7 @@ import runner
 from runner import export
 from runner.cli import main
 from runner.errors import ExportError
-from runner.export import FORMATS, ExportOptions
+from runner.export import FORMATS, ExportOptions, tables
 from runner.job import Policy
 from runner.results import PackedResults, RenderJob, ResultsFolder
 from runner.store import Store
@@ -108,6 +109,16 @@ TARGETS = {
 def test_the_command_knows_the_formats():
     """The choice that the command shows without importing them is the library's."""
     assert list(main.commands["export"].params[0].type.choices) == list(FORMATS) == list(TARGETS)
+
+
+def test_parquet_is_written_in_groups_and_read_as_one(made, monkeypatch):
+    """However many jobs there are, no more of them are in memory than one group has."""
+    whole = pd.read_parquet(made.export("parquet", "whole.parquet"))
+    monkeypatch.setattr(tables, "BATCH", 1)
+    monkeypatch.setattr(tables, "_ROW_GROUP", 2)
+    file = made.export("parquet", "groups.parquet")
+    assert pq.ParquetFile(file).num_row_groups == 3
+    pd.testing.assert_frame_equal(pd.read_parquet(file), whole)
 
 
 def test_parquet_has_typed_columns(made):

@@ -59,6 +59,13 @@ def test_a_whole_campaign_is_well(night):
     assert not (findings.orphaned or findings.temporary)
 
 
+def test_each_file_and_each_record_is_counted_once(night):
+    """What is told meanwhile comes to twice the done jobs: their files, and their records in the log."""
+    looked = []
+    verify(night.store.reader, night.store.reader.campaign(night.id), looked.append)
+    assert sum(looked) == 12
+
+
 def test_each_kind_of_damage_is_named(night):
     """Missing, changed in size, changed in content, orphaned and temporary: each by its path."""
     night.path(0).unlink()

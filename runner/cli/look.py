@@ -22,8 +22,9 @@ from runner.cli.options import (
     option,
     results_option,
 )
-from runner.errors import UsageError
+from runner.errors import StoreError, UsageError
 from runner.exits import ExitStatus
+from runner.patience import told_while
 
 if TYPE_CHECKING:
     from runner.report import Summary
@@ -79,7 +80,9 @@ def _print_report(
 ) -> None:
     from runner.report import summarize, to_csv, to_markdown, to_text
 
-    summaries = [summarize(store, row) for row in rows]
+    jobs = sum(row["total"] for row in rows)
+    with told_while(lambda: click.echo(f"looking at {jobs:,} jobs", err=True)):
+        summaries = [summarize(store, row) for row in rows]
     if as_json:
         click.echo(json.dumps([summary.to_json() for summary in summaries], indent=1))
     elif as_csv:
@@ -108,9 +111,11 @@ def _write_page(store: Reader, rows: list[CampaignRow], file: Path, is_opened: b
     from runner.report import page_of, to_html
 
     pages = []
-    for row in rows:
-        page = page_of(store, row, share=1 / len(rows))
-        pages.append(replace(page, summary=_compared(store, page.summary)))
+    jobs = sum(row["total"] for row in rows)
+    with told_while(lambda: click.echo(f"looking at {jobs:,} jobs", err=True)):
+        for row in rows:
+            page = page_of(store, row, share=1 / len(rows))
+            pages.append(replace(page, summary=_compared(store, page.summary)))
     folder = file.absolute().parent
     data = [page.to_json(_seen_from(folder, page.root)) for page in pages]
     text = to_html(data, [page.summary for page in pages])
@@ -157,9 +162,20 @@ def verify(
     found = []
     with looked_at(db) as store:
         rows = rows_of_files(store, campaign, results)
-        with tqdm(total=sum(store.count_files(row["id"]) for row in rows), unit="file", disable=None) as bar:
+        looked, looks = 0, 2 * sum(row["done"] for row in rows)
+
+        def on_looked(count: int) -> None:
+            nonlocal looked
+            looked += count
+            bar.update(count)
+
+        def tell() -> None:
+            if bar.disable:
+                click.echo(f"{looked / max(1, looks):.0%} of the files and records are compared", err=True)
+
+        with tqdm(total=looks, unit=" looks", disable=None) as bar, told_while(tell):
             for row in rows:
-                found.append(verification.verify(store, row, bar.update))
+                found.append(verification.verify(store, row, on_looked))
     if fix:
         with existing_store(db) as store_to_change:
             for row, findings in zip(rows, found):
@@ -199,7 +215,14 @@ def _write_log(store: Store, row: CampaignRow, rebuild: bool, log_root: str | No
     metrics = MetricsLog(store, row["id"], ResultsFolder(row["results"], row["name"]))
     try:
         mirror = LogMirror(metrics, log_root, lambda line: click.echo(line, err=True)) if log_root else None
-        count = metrics.rebuild() if rebuild else metrics.sync()
+
+        def tell() -> None:
+            with contextlib.suppress(StoreError):
+                logged_id, _ = store.reader.log_cursor(row["id"])
+                click.echo(f"{row['name']}: the log is written up to result {logged_id:,}", err=True)
+
+        with told_while(tell):
+            count = metrics.rebuild() if rebuild else metrics.sync()
         if count is None:
             raise UsageError(f"a run is writing the log of {row['name']} now; try again when it has ended")
         click.echo(f"{row['name']}: {count:,} records written to {metrics.folder}", err=True)

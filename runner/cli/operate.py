@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from runner.cli.chosen import campaign_rows, chosen_job, existing_store, rows_to
 from runner.cli.options import all_option, campaign_argument, database_option, option
 from runner.errors import UsageError
 from runner.job import Status
+from runner.patience import told_while
 
 if TYPE_CHECKING:
     from runner.store import Reader
@@ -106,14 +108,20 @@ def retry(
         if done and not (suspect or wanted or where):
             raise UsageError("say which done jobs: a key, --suspect or --where; all: --where 'attempt > 0'")
         choice = Choice(Status.DONE if is_done else Status.FAILED, wanted, pattern, suspect, expression)
+        rows = rows_to_change(store.reader, campaign, is_all)
         # All are chosen before any is changed: a mistake changes nothing.
-        for row, table, chosen in [
-            (row, campaigns[row["name"]], chosen_keys(campaigns[row["name"]], choice))
-            for row in rows_to_change(store.reader, campaign, is_all)
-        ]:
-            again = (
-                store.requeue(row["id"], chosen, "taken again") if is_done else store.retry(row["id"], chosen)
-            )
+        with told_while(lambda: click.echo("looking for the jobs that are meant", err=True)):
+            tables = [campaigns[row["name"]] for row in rows]
+            choices = [chosen_keys(table, choice) for table in tables]
+        for row, table, chosen in zip(rows, tables, choices):
+            with told_while(
+                partial(click.echo, f"{row['name']}: {len(chosen):,} jobs are changed", err=True)
+            ):
+                again = (
+                    store.requeue(row["id"], chosen, "taken again")
+                    if is_done
+                    else store.retry(row["id"], chosen)
+                )
             click.echo(f"{row['name']}: {again:,} jobs are pending again", err=True)
             for key in sorted(wanted - set(chosen)):
                 status = table.status_of(key)

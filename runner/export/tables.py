@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from runner.errors import ExportError
 from runner.export.rows import BATCH, Row, Rows
 from runner.export.targets import needing, replacing, to_json
 from runner.export.typed import Shape, as_text, typed
+
+# Rows that are in memory at once, and that readers take in one go.
+_ROW_GROUP = 100_000
 
 
 def write_jsonl(rows: Rows, target: Path) -> None:
@@ -49,14 +53,23 @@ def write_parquet(rows: Rows, target: Path) -> None:
     schema = pa.schema(
         [(name, pa.string() if name in texts else _arrow_type(shapes[name])) for name in rows.columns]
     )
-    tables, remaining = [], iter(rows)
+    remaining = iter(rows)
+
+    def tables(count: int) -> Iterator[pa.Table]:
+        """The next rows, so many at most, in parts that as Python's own values are not too large."""
+        for _ in range(count // BATCH):
+            if batch := list(islice(remaining, BATCH)):
+                columns = [_column(batch, name, name in texts) for name in rows.columns]
+                arrays = [pa.array(column, type) for column, type in zip(columns, schema.types)]
+                yield pa.Table.from_arrays(arrays, schema=schema)
+
     try:
-        while batch := list(islice(remaining, BATCH)):
-            columns = [_column(batch, name, name in texts) for name in rows.columns]
-            arrays = [pa.array(column, type) for column, type in zip(columns, schema.types)]
-            tables.append(pa.Table.from_arrays(arrays, schema=schema))
-        with replacing(target) as temporary:
-            pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+        with (
+            replacing(target) as temporary,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            while group := list(tables(_ROW_GROUP)):
+                writer.write_table(pa.concat_tables(group))
     except pa.ArrowException as error:
         raise ExportError(
             f"parquet cannot hold these jobs in typed columns ({str(error).splitlines()[0]}); jsonl and csv can"

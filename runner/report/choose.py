@@ -48,7 +48,7 @@ def chosen_keys(table: CampaignTable, choice: Choice) -> list[str]:
 def _candidates(table: CampaignTable, choice: Choice) -> Iterator[str]:
     """By what needs no look at params and metrics."""
     if choice.status is Status.FAILED:
-        for key, error in table.failures():
+        for key, error in table.iter_failures():
             if choice.error is None or choice.error.search(error):
                 yield key
     elif choice.is_suspect:

@@ -134,7 +134,12 @@ class CampaignTable:
 
     def failures(self) -> list[tuple[str, str]]:
         """(key, reason) of the failed jobs."""
-        return [(row["key"], row["error"] or "") for row in self._reader.failures(self._id)]
+        return list(self.iter_failures())
+
+    def iter_failures(self) -> Iterator[tuple[str, str]]:
+        """The same, some thousands in memory at a time."""
+        for lot in self._reader.failures_in_lots(self._id):
+            yield from ((key, error or "") for _, key, error, _ in lot)
 
     def suspects(self) -> list[str]:
         """Keys of the done jobs that may be wrong."""

@@ -15,7 +15,7 @@ import json
 import os
 import pickle
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -179,8 +179,16 @@ class MetricsLog:
         temporary.replace(self.folder / name)
 
 
-def is_exact(store: Reader, campaign_id: int, results: ResultsFolder) -> bool:
-    """Whether metrics.pkl holds, up to where it was written, the very records of the database."""
+def is_exact(
+    store: Reader,
+    campaign_id: int,
+    results: ResultsFolder,
+    on_looked: Callable[[int], Any] = lambda count: None,
+) -> bool:
+    """Whether metrics.pkl holds, up to where it was written, the very records of the database.
+
+    on_looked: told how many more were compared.
+    """
     logged_id, good_bytes = store.log_cursor(campaign_id)
     after = 0
     try:
@@ -192,6 +200,7 @@ def is_exact(store: Reader, campaign_id: int, results: ResultsFolder) -> bool:
                     if not _is_next(file, record_of(row)):
                         return False
                 after = rows[-1]["id"]
+                on_looked(len(rows))
             return file.tell() == good_bytes
     except FileNotFoundError:
         return good_bytes == 0

@@ -68,12 +68,13 @@ class Findings:
 def verify(
     store: Reader,
     campaign: Mapping[str, Any],
-    on_files: Callable[[int], Any] = lambda count: None,
+    on_looked: Callable[[int], Any] = lambda count: None,
     threads: int | None = None,
 ) -> Findings:
     """Look at all files of a campaign; campaign: its row. May be done while a run goes on.
 
-    on_files: told how many more files were compared. threads: that read and hash; None for a few more
+    on_looked: told of how many more done jobs the files, and of how many the record in the log, were compared: in all
+    twice as many as are done. threads: that read and hash; None for a few more
     than there are cores.
     """
     results = ResultsFolder(campaign["results"], campaign["name"])
@@ -81,10 +82,10 @@ def verify(
     findings = Findings(campaign["name"], str(results.root), command)
     with ThreadPoolExecutor(threads or min(16, 2 + (os.cpu_count() or 1))) as pool:
         for folder, first_id in _shards(store, campaign["id"], results):
-            _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_files)
+            _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_looked)
     _look_beside(store, campaign["id"], results, findings)
     _look_at_shards(store, campaign["id"], results, findings)
-    findings.is_log_exact = is_exact(store, campaign["id"], results)
+    findings.is_log_exact = is_exact(store, campaign["id"], results, on_looked)
     return findings
 
 
@@ -106,12 +107,13 @@ def _verify_shard(
     first_id: int,
     findings: Findings,
     pool: ThreadPoolExecutor,
-    on_files: Callable[[int], Any],
+    on_looked: Callable[[int], Any],
 ) -> None:
     # The disk first: what a run writes meanwhile is then known to the rows, not the other way round.
     there = {path.relative_to(results.root).as_posix() for path in files_below(folder)}
     jobs, files, ended = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
-    findings.jobs += sum(job["status"] == "done" for job in jobs)
+    done_jobs = sum(job["status"] == "done" for job in jobs)
+    findings.jobs += done_jobs
     done = [file for file in files if file["status"] == "done"]
 
     def fault_of(file: FileRow) -> str | None:
@@ -119,10 +121,10 @@ def _verify_shard(
 
     for file, fault in zip(done, pool.map(fault_of, done)):
         findings.files += 1
-        on_files(1)
         if fault is not None:
             hit = {"path": _told_below(file), "key": file["key"], "name": file["name"]}
             getattr(findings, fault).append(hit)
+    on_looked(done_jobs)
     known = {file["path"] for file in files}
     kept = _kept_folders(results, jobs, known)
     fruitless = _fruitless_folders(results, jobs, ended, known)

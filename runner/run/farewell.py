@@ -34,7 +34,7 @@ def told_end(
         line = f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed"
     if progress.left:
         line += f", {progress.left:,} left" + ("" if state == "open" else f"; it is {state}")
-    suspects = len(store.suspects(campaign_id))
+    suspects = store.count_suspects(campaign_id)
     if suspects:
         line += f"; {suspects:,} may be wrong"
     lines = [f"{line} (this run took {span(took_s)})", f"  results        {folder}"]

@@ -225,6 +225,12 @@ def suspects(campaign_id: int) -> _Query:
     )
 
 
+def count_suspects(campaign_id: int) -> _Query:
+    """How many of the done jobs have one."""
+    query = sa.select(sa.func.count()).select_from(result)
+    return query.where(result.c.campaign_id == campaign_id, result.c.suspicion.is_not(None))
+
+
 def suspicion_of(job_id: int) -> _Query:
     """Why a picture of that job may be wrong."""
     return sa.select(result.c.suspicion).where(result.c.job_id == job_id)
@@ -365,12 +371,6 @@ def jobs_files_and_ends(campaign_id: int, first_id: int, last_id: int) -> Sequen
         .where(*mine, attempt.c.job_id >= first_id, attempt.c.job_id <= last_id)
     )
     return jobs, files, ended
-
-
-def count_files(campaign_id: int) -> _Query:
-    """How many files the done jobs have."""
-    count = sa.select(sa.func.count()).select_from(artifact).join(job, job.c.id == artifact.c.job_id)
-    return count.where(job.c.campaign_id == campaign_id, _IS_DONE)
 
 
 def shards(campaign_id: int) -> _Query:

@@ -233,6 +233,11 @@ class Reader:
         """(key, suspicion) of the done jobs with a picture that may be wrong, in the order they were added."""
         return self._tuples(queries.suspects(campaign_id))
 
+    def count_suspects(self, campaign_id: int) -> int:
+        """How many done jobs have a picture that may be wrong."""
+        count: int = self._scalar(queries.count_suspects(campaign_id))
+        return count
+
     def suspicion_of(self, job_id: int) -> str | None:
         """Why a picture of that job may be wrong; None where nothing tells so."""
         suspicion: str | None = self._scalar(queries.suspicion_of(job_id))
@@ -330,10 +335,6 @@ class Reader:
     def shards(self, campaign_id: int) -> list[ShardEnd]:
         """Up to where the campaign's shards are good, by their paths."""
         return [ShardEnd(*row) for row in self._tuples(queries.shards(campaign_id))]
-
-    def count_files(self, campaign_id: int) -> int:
-        """How many files the campaign's done jobs have."""
-        return self._scalar(queries.count_files(campaign_id)) or 0
 
     def recent_files_bytes(self, campaign_id: int, sample: int = 1000) -> tuple[int, int]:
         """How many of the jobs done last were looked at, and what their files take in blocks of 4 KiB, in bytes."""
