@@ -137,6 +137,9 @@ def red_box(key: str = "inner") -> Any:
     return v.Box(key=key, args=[0.6, 0.8, 0.6], **RED_LOOK)
 
 
+# Of robots.
+WHITE = "Vuer paints some of its parts white, by chance"
+
 # ---- Groups of samples.
 
 
@@ -266,7 +269,8 @@ def files(url: Url) -> Iterator[Sample]:
         ("Bvh", "walk.bvh", {"scale": 1}),
         ("Urdf", "model.urdf", {"scale": 0.3}),
     ):
-        yield show(name, *({"src": url(f"{color}/{file}")} for color in COLORS), shared)
+        note = WHITE if name == "Urdf" else ""
+        yield show(name, *({"src": url(f"{color}/{file}")} for color in COLORS), shared, note=note)
     documents = [{"src": url(f"{color}/model.gltf")} for color in COLORS]
     yield show("Glb of a gltf", *documents, {"scale": 0.4}, note="Vuer looks for its parts beside the page")
     spark = [{"src": url(f"{color}/ball.splat")} for color in COLORS]
@@ -305,13 +309,17 @@ def robots(url: Url) -> Iterator[Sample]:
     def robot(color: str, name: str) -> Props:
         return {"src": f"{url(color)}/robot/urdf/{name}.urdf"}
 
-    yield show("Urdf with meshes above it", robot("red", "parent"), robot("blue", "textured"))
+    yield show("Urdf with meshes above it", robot("red", "parent"), robot("blue", "textured"), note=WHITE)
     packages = [robot(color, "package") | {"packages": url(color)} for color in COLORS]
-    yield show("Urdf with package:", *packages)
-    yield show(
-        "Urdf jointValues", {"jointValues": {"j": 0.3}}, {"jointValues": {"j": 1.5}}, robot("red", "parent")
+    yield show("Urdf with package:", *packages, note=WHITE)
+    bent = {"jointValues": {"j": 0.3}}, {"jointValues": {"j": 1.5}}
+    yield show("Urdf jointValues", *bent, robot("red", "parent"), note=WHITE)
+    yield show("Urdf position", {}, {"position": [0.5, 0.3, 0]}, robot("red", "parent"), note=WHITE)
+    painted = (
+        {"materialType": "basic", "material": {"color": "red"}},
+        {"materialType": "normal", "material": {}},
     )
-    yield show("Urdf position", {}, {"position": [0.5, 0.3, 0]}, robot("red", "parent"))
+    yield show("Urdf materialType", *painted, robot("red", "parent"), note=WHITE)
 
 
 def pictures(url: Url) -> Iterator[Sample]:

@@ -13,7 +13,14 @@ from runner.sessions.changes import changes
 from runner.sessions.pose import whole_pose
 from runner.sessions.scene import ROOT, Scene
 
-NEUTRAL = {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1], "material": {}, "hide": False}
+NEUTRAL = {
+    "position": [0, 0, 0],
+    "rotation": [0, 0, 0],
+    "scale": [1, 1, 1],
+    "material": {},
+    "hide": False,
+    "materialType": "",
+}
 
 
 def scene_of(*children: dict[str, Any], **branches: Any) -> Scene:
@@ -258,6 +265,15 @@ def _copy(value: Any) -> Any:
 
 
 # -- single promises -------------------------------------------------------------------------------
+
+
+def test_a_robot_has_the_colours_of_its_file_unless_it_is_told_otherwise():
+    """Vuer's client would paint white what of it has been loaded by chance; a later update says nothing of it."""
+    scene = scene_of(
+        {"tag": "Urdf", "key": "arm", "src": "a"}, {"tag": "Urdf", "key": "leg", "materialType": "basic"}
+    )
+    scene.update([{"tag": "Urdf", "key": "leg", "src": "b"}])
+    assert [scene.props[key]["materialType"] for key in ("arm", "leg")] == ["", "basic"]
 
 
 def sent(shown: Scene, *messages: dict[str, Any]) -> Any:

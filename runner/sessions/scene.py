@@ -26,6 +26,9 @@ ROOT = None
 ROOT_BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren")
 # What the client's page begins with in bgChildren, as far as a picture shows it: it stays until a scene names others.
 STAGING = ({"tag": "Grid", "key": "grid"}, {"tag": "HemisphereLightStage", "key": "light-stage"})
+# What is said of an element unless it is given. Without a type of material Vuer's client paints white what of a robot
+# has been loaded by a certain moment; with none it has the colours of its file.
+_UNLESS_GIVEN: Mapping[str, Mapping[str, Any]] = {"Urdf": {"materialType": ""}}
 
 
 class Scene:
@@ -208,7 +211,7 @@ class Scene:
         self.places[key] = (parent, branch)
         self.lists[parent, branch] = (*self.lists.get((parent, branch), ()), key)
         self.props[key] = {}
-        self._assign(key, node)
+        self._assign(key, {**_UNLESS_GIVEN.get(node.get("tag"), {}), **node})
 
     def _assign(self, key: Key, named: Mapping[str, Any]) -> None:
         branches = ROOT_BRANCHES if key is ROOT else ("children",)

@@ -26,6 +26,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {Set<any>} texts objects that are laid out as text
  * @property {Set<any>} films textures of films
  * @property {Fiber[]} centers elements that centre what they hold
+ * @property {Fiber[]} robots elements that paint what they hold
  * @property {import("./scripts.js").Contrib[]} contribs elements that bring a library
  * @property {string[]} waiting keys of elements that are not in the picture yet
  * @property {string[]} errors what went wrong in which element
@@ -177,6 +178,12 @@ export class React {
       for (const fiber of state.centers) yield { props: fiber.memoizedProps, outer: objectsOf(fiber)[0] };
     }
   }
+  /** Robots: what their elements were told, and the model, where it is there. */
+  *robots() {
+    for (const state of this.#roots.values()) {
+      for (const fiber of state.robots) yield { props: fiber.memoizedProps, robot: objectsOf(fiber)[0] };
+    }
+  }
   /** Elements that bring a library. */
   *contribs() {
     for (const state of this.#roots.values()) yield* state.contribs;
@@ -222,7 +229,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], contribs: [], waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], robots: [], contribs: [], waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -258,7 +265,7 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.contribs = [];
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.robots = []; state.contribs = [];
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
@@ -269,6 +276,7 @@ function look(root, state) {
     }
     const { map, tag, _key, onCentered } = fiber.memoizedProps || {};
     if ((tag === "Center" && _key) || onCentered) state.centers.push(fiber);
+    if (tag === "Urdf" && _key) state.robots.push(fiber);
     if (tag === "ContribLoader" && _key && _key !== PAGES_OWN_CONTRIB) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
     if (map && map.isVideoTexture) state.films.add(map);
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));

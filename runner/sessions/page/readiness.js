@@ -35,6 +35,7 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
   if (pending.length) return { pending, wrong: failures.length && now - faults.sinceFailure > FAILURES_MS ? failures : [] };
   const { waiting, errors } = react.elements(() => {
     scene.looked();
+    scene.paintAll();
     scene.centerAll();
     for (const store of react.stores()) order.arrange(store.scene);
   });

@@ -1,6 +1,7 @@
 // The scene: its objects by name, the fence, the lens of a camera, and what may be taken off the GPU.
 import { FENCE } from "./protocol.js";
 import { center } from "./center.js";
+import { paint } from "./robots.js";
 
 /** @typedef {import("./react.js").React} React */
 
@@ -27,7 +28,7 @@ export class Scene {
   /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
 
   /**
-   * @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "commits">} react
+   * @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "robots" | "commits">} react
    * @param {() => void} onUnfinished told of something that was found unfinished, and will not tell when it has ended
    */
   constructor(react, onUnfinished = () => {}) {
@@ -145,6 +146,11 @@ export class Scene {
       this.#sizes.set(outer, size);
       props.onCentered(measured);
     }
+  }
+  /** Robots look as they were told; their meshes are there by now. */
+  paintAll() {
+    const { THREE } = /** @type {any} */ (globalThis);
+    if (THREE) for (const { props, robot } of this.#react.robots()) if (robot) paint(THREE, props, robot);
   }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no

@@ -1,0 +1,28 @@
+// Robots: the client gives a robot's meshes another material, or opacity, once, when the robot is there, and that may be
+// before its meshes are.
+
+/** With what a mesh was painted. @type {WeakMap<any, string>} */
+const painted = new WeakMap();
+
+/**
+ * Give all meshes of a robot what its element was told, as the client gives it to those that it finds.
+ * @param {any} THREE
+ * @param {any} props what the element was told; without a materialType the file's own look stays
+ * @param {any} robot
+ */
+export function paint(THREE, { materialType, material, opacity }, robot) {
+  const Material = materialType && THREE[`Mesh${materialType[0].toUpperCase()}${materialType.slice(1)}Material`];
+  const look = `${materialType} ${JSON.stringify(material)}`;
+  robot.traverseVisible((/** @type {any} */ mesh) => {
+    if (!mesh.isMesh || !mesh.material) return;
+    if (Material && painted.get(mesh) !== look) {
+      mesh.material = new Material(material || DEFAULT_LOOK);
+      painted.set(mesh, look);
+    }
+    if (opacity === undefined || opacity === null) return;
+    for (const one of [].concat(mesh.material)) {
+      Object.assign(/** @type {any} */ (one), { opacity, transparent: opacity < 1, needsUpdate: true });
+    }
+  });
+}
+const DEFAULT_LOOK = { roughness: 0.01, metalness: 0.2, ior: 1.6, reflectivity: 1 };
