@@ -49,6 +49,42 @@ def test_damage_in_the_middle_of_a_png_is_seen(tmp_path):
         Frame(bytes(data))
 
 
+def test_a_damaged_jpeg_is_refused_where_a_full_decode_refuses_it():
+    """Working out the means of its blocks reads all that is in it: wherever a byte is another, the two agree."""
+    whole, chance = picture("JPEG"), np.random.default_rng(7)
+    verdicts = set()
+    for place in chance.integers(0, len(whole) - 2, 400):
+        damaged = whole[:place] + bytes([chance.integers(256)]) + whole[place + 1 :]
+        try:
+            Image.open(io.BytesIO(damaged), formats=("JPEG",)).load()
+            is_whole = True
+        except (OSError, SyntaxError, ValueError):
+            is_whole = False
+        verdicts.add(is_whole)
+        if is_whole:
+            assert Frame(damaged).width
+        else:
+            with pytest.raises(FrameError):
+                Frame(damaged)
+    assert verdicts == {True, False}
+
+
+def test_a_jpeg_has_the_pixels_of_a_full_decode_and_is_blank_by_all_of_them():
+    """Not by the means of its blocks, which are alike where a pattern is finer than they are."""
+    with Image.open(io.BytesIO(picture("JPEG"))) as image:
+        assert (Frame(picture("JPEG")).array == np.asarray(image)).all()
+
+    def suspicion(pixels):
+        file = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG", quality=100, subsampling=0)
+        return Frame(file.getvalue()).suspicion
+
+    rows, columns = np.mgrid[0:48, 0:64]
+    checkered = np.repeat(((rows + columns) % 2 * 200)[..., None], 3, axis=2)
+    assert suspicion(checkered) == "" and suspicion(0 * checkered + 90) == "nearly one colour all over"
+    assert suspicion(0 * checkered + 90 + (rows % 2)[..., None]) == "nearly one colour all over"
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_of_another_size_is_refused_before_it_is_decoded(image_format):
     """A few bytes may claim gigabytes of pixels: the size that was asked for is compared first."""
