@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Render a campaign through a storm of faults, and see that nothing was lost, torn, done twice or charged.
 
-    python scripts/crash_test.py --faults N [--seed S] [--lock-s SECONDS] [--only KIND] [--pack] [--keep FOLDER]
+    python scripts/crash_test.py --faults N [--seed S] [--workers N] [--lock-s SECONDS] [--only KIND] [--pack]
+        [--keep FOLDER]
 
-A real `runner run` with headless browsers, while at random moments the runner, a browser, its renderer or
-its GPU process is SIGKILLed, a browser is SIGSTOPped, the disk of database and results is filled and freed,
-the clock of the processes jumps, or another program locks the database. One job in sixty misbehaves in its
+A real `runner run` with two headless browsers, of one worker process or one each, while at random moments the
+runner, a worker process, a browser, its renderer or its GPU process is SIGKILLed, a browser is SIGSTOPped, the
+disk of database and results is filled and freed, the clock of the processes jumps, or another program locks the
+database. One job in sixty misbehaves in its
 first attempt: it blocks the event loop, calls sys.exit, leaves a task running, swallows its cancellation, or
 crashes its process; it alone may be charged. The runner is started again whenever it is gone, with more jobs
 when all were done. After the storm a last run ends the campaign; then every row,
@@ -84,13 +86,14 @@ FINISH_S = 900.0
 class Storm:
     """A campaign in a folder of its own, the runner at work on it, and what befalls them."""
 
-    def __init__(self, folder: Path, seed: int, lock_s: float, is_packed: bool):
-        self.folder, self.lock_s, self.is_packed = folder, lock_s, is_packed
+    def __init__(self, folder: Path, seed: int, lock_s: float, workers: int, is_packed: bool):
+        self.folder, self.lock_s, self.workers, self.is_packed = folder, lock_s, workers, is_packed
         self.chance = random.Random(seed)
         self.began = time.monotonic()
         self.counts: Counter[str] = Counter()
         self.troubles: list[str] = []
         self.jobs = JOBS_AT_A_TIME
+        self.done_at_kill = 0
         self.process: subprocess.Popen | None = None
         self.temporary = Path(tempfile.mkdtemp(prefix="storm-"))
         self.clock = self.temporary / "clock"
@@ -123,6 +126,7 @@ class Storm:
         if self.process is not None and self.process.returncode == 0:
             self.jobs += JOBS_AT_A_TIME
         arguments = ["run", self.file, "--set", f"count={self.jobs}", "--halt", "never", "--min-free", "1M"]
+        arguments += ["--workers", self.workers]
         if self.is_packed:
             arguments.append("--pack")
         with open(self.messages, "a") as messages:
@@ -150,15 +154,18 @@ class Storm:
                 return done
         return 0
 
-    def browsers(self, kind: str) -> list[psutil.Process]:
-        """The runner's browser processes of that kind: browser, renderer, gpu-process."""
+    def processes(self, kind: str) -> list[psutil.Process]:
+        """The runner's worker processes, or those of browsers of that kind: browser, renderer, gpu-process."""
         found = []
         with suppress(psutil.Error):
             for one in psutil.Process(self.process.pid).children(recursive=True):
                 with suppress(psutil.Error):
                     command = " ".join(one.cmdline())
                     wanted = f"--type={kind}" in command if kind != "browser" else "--type=" not in command
-                    if wanted and "--user-data-dir=" in command and one.status() != psutil.STATUS_ZOMBIE:
+                    wanted &= "--user-data-dir=" in command
+                    if kind == "worker":
+                        wanted = "runner.run.worker_process" in command
+                    if wanted and one.status() != psutil.STATUS_ZOMBIE:
                         found.append(one)
         return found
 
@@ -171,13 +178,20 @@ class Storm:
 
     def _signal(self, kind: str, verb: str) -> str:
         number = self.chance.random()
-        victims = self.browsers(kind)
+        victims = self.processes(kind)
         if not victims:
             return ""
         victim = victims[int(number * len(victims))]
         with suppress(psutil.Error):
             getattr(victim, verb)()
         return f"{'SIGKILL' if verb == 'kill' else 'SIGSTOP'} to a {kind}, {victim.pid}"
+
+    def kill_worker(self) -> str:
+        # Of workers that end before they do anything a run despairs.
+        if self.done() <= self.done_at_kill:
+            return ""
+        self.done_at_kill = self.done()
+        return self._signal("worker", "kill")
 
     def kill_browser(self) -> str:
         return self._signal("browser", "kill")
@@ -225,6 +239,7 @@ class Storm:
         """So many faults, at random moments."""
         kinds = {
             "runner": (self.kill_runner, 4),
+            "worker": (self.kill_worker, 3),
             "browser": (self.kill_browser, 4),
             "renderer": (self.kill_renderer, 3),
             "gpu": (self.kill_gpu, 3),
@@ -348,15 +363,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--lock-s", type=float, default=40.0, help="how long the database is locked")
     parser.add_argument(
-        "--only", choices=("runner", "browser", "renderer", "gpu", "stop", "disk", "clock", "lock")
+        "--only", choices=("runner", "worker", "browser", "renderer", "gpu", "stop", "disk", "clock", "lock")
     )
+    parser.add_argument("--workers", type=int, default=1, help="worker processes")
     parser.add_argument("--pack", action="store_true", help="pack the files into shards")
     parser.add_argument("--keep", type=Path, default=None, help="leave the runner's messages in this folder")
     options = parser.parse_args()
     seed = random.randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="crash-test-") as folder:
-        storm = Storm(Path(folder), seed, options.lock_s, options.pack)
+        storm = Storm(Path(folder), seed, options.lock_s, options.workers, options.pack)
         if not storm.has_disk:
             print("no right to mount a disk: none is filled")
         try:

@@ -31,10 +31,10 @@ def test_an_agenda_is_taken_in_its_order_once_each(store, campaign_id, clock):
     """What another has is passed over; what waits for its retry is waited for; a paused campaign loses nothing."""
     ids = ids_of(store, campaign_id)
     mine, other = store.start_worker(campaign_id), store.start_worker(campaign_id)
-    (waiting,) = store.claim(other, campaign_id, job_id=ids[7])
+    (waiting,) = store.claim(other, campaign_id, job=(ids[7], 0))
     store.fail(waiting, "E")
-    store.claim(other, campaign_id, job_id=ids[3])
-    agenda = Agenda([ids[5], ids[3], ids[7], ids[1]])
+    store.claim(other, campaign_id, job=(ids[3], 0))
+    agenda = Agenda({ids[5]: 0, ids[3]: 0, ids[7]: 1, ids[1]: 0})
     store.set_state(campaign_id, "paused")
     assert agenda.claim(store, mine, campaign_id, 0) == [] and not agenda.is_spent
     store.set_state(campaign_id, "open")
@@ -46,6 +46,27 @@ def test_an_agenda_is_taken_in_its_order_once_each(store, campaign_id, clock):
     assert agenda.claim(store, mine, campaign_id, 0)[0].job_id == ids[7] and agenda.is_spent
     everything = Agenda()
     assert everything.claim(store, mine, campaign_id, 0)[0].job_id == ids[0] and not everything.is_spent
+
+
+def test_workers_that_share_an_agenda_take_each_job_once(store, campaign_id):
+    """Each begins with its own part, and then takes what the other has left, but nothing that it has had."""
+    ids = ids_of(store, campaign_id)[:9]
+    workers = [store.start_worker(campaign_id) for _ in range(2)]
+    first, second = (Agenda(dict.fromkeys(ids, 0), which=which, of=2) for which in range(2))
+
+    def take(agenda, which):
+        leases = agenda.claim(store, workers[which], campaign_id, 0)
+        return [ids.index(lease.job_id) for lease in leases]
+
+    assert take(first, 0) + take(second, 1) + take(first, 0) == [0, 1, 2]
+    (lease,) = store.held(workers[1])
+    store.reclaim(lease, "it was charged, and is pending again")
+    assert [take(first, 0) for _ in range(6)] == [[4], [6], [8], [7], [5], [3]]
+    assert take(first, 0) == [] and first.is_spent
+    assert take(second, 1) == [] and second.is_spent
+    # The worker that comes after it is told which of its jobs were handed back.
+    after = Agenda(dict.fromkeys(ids, 0) | {lease.job_id: 1}, which=1, of=2)
+    assert take(after, 1) == [1] and take(after, 1) == [] and after.is_spent
 
 
 def test_what_is_next_and_what_is_spread(store, campaign_id):

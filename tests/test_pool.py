@@ -425,7 +425,7 @@ def test_a_browser_on_which_every_job_fails_is_benched_and_the_last_one_never(tm
 def test_the_last_browser_is_never_benched():
     """However badly it does: someone has to render."""
     pool = BrowserPool.__new__(BrowserPool)
-    pool._count, pool._strikes, pool._benched = 2, [0, 5, 5], set()
+    pool._count, pool._strikes, pool._benched = 2, {1: 5, 2: 5}, set()
     assert pool._bench_s(1) > 0.0
     assert pool._bench_s(2) == 0.0
 

@@ -506,3 +506,28 @@ def test_more_tabs_than_files_allow_are_refused_and_one_line_tells_of_it():
     assert with_server(play, say=said.append) == [
         "no more than 1 tabs are let in at once: let the run open more files (ulimit -n)"
     ]
+
+
+def test_peoples_tabs_are_sent_where_the_fewest_are():
+    """Of several servers of one run each has alike many; a tab that has its place keeps it, and so does a pool's."""
+    doors = {}
+
+    async def play(server, client):
+        doors.update({server.port: 1, 1001: 0, 1002: 5})
+
+        async def asked(link):
+            async with client.get(link, allow_redirects=False) as answer:
+                return answer.headers.get("Location", "")
+
+        places = [yarl.URL(await asked(server.link("mine"))) for _ in range(3)]
+        own = {server.port: "here", 1001: "there"}
+        assert [own[place.port] for place in places] == ["there", "here", "there"]
+        for place in places:
+            ws = yarl.URL(place.query["ws"])
+            assert ws.port == place.port and ws.query["token"] == server.token and ws.query["name"] == "mine"
+            assert place.query["frameloop"] == "never"
+        owner = TabOwner()
+        owner.tab_id = "a pool's"
+        assert [await asked(link) for link in (places[1], server.link(owner=owner))] == ["", ""]
+
+    with_server(play, doors=doors)

@@ -292,7 +292,7 @@ def test_steps_are_kept_in_a_folder_until_their_job_is_packed(night):
         store.checkpoint(lease, recorded[0])
         store.reap(night.id, lease_s=60.0)
         worker_id = store.start_worker(night.id)
-        (lease,) = store.claim(worker_id, night.id, job_id=lease.job_id)
+        (lease,) = store.claim(worker_id, night.id, job=(lease.job_id, lease.attempt))
         checkpoint = store.reader.checkpoint_of(lease)
         assert checkpoint == Checkpoint(1, checkpoint.artifacts, {}) and len(checkpoint.artifacts) == 2
         files = RenderJob(lease, night.results, writer, checkpoint)

@@ -148,6 +148,7 @@ class BrowserPool:
     them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
     campaign's pictures so far, to go on with. found_rasterizer: the one that was found to work here already; '',
     and the one that is, once it is. drivers: the EGL drivers' files that browsers are pinned to, in turn.
+    first: the number of the first browser, from 1.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted, unless others fail alike (see Record); where that does not help it is benched for a while.
@@ -166,7 +167,9 @@ class BrowserPool:
         earlier_renderer: str = "",
         found_rasterizer: str = "",
         drivers: Sequence[str] = (),
+        first: int = 1,
     ):
+        self._slots = range(first, first + count)
         self._count, self._say = count, say
         self._guard, self._limits = guard, limits
         self._launcher = Launcher(drivers) if count else None
@@ -175,12 +178,13 @@ class BrowserPool:
         self.found_rasterizer = found_rasterizer
         self._lives: dict[str, _Life] = {}
         self._failing: dict[int, str] = {}
-        self._strikes = [0] * (count + 1)
+        self._strikes = dict.fromkeys(self._slots, 0)
         self._benched: set[int] = set()
         self._record = Record()
         # Slots without a browser at work: how that is told, and until when, by the monotonic clock.
         self._resting: dict[int, tuple[str, float]] = {}
-        self._has_worked = False
+        # Then one of this run's browsers has, here or in another process.
+        self._has_worked = bool(found_rasterizer)
 
     def _on_settled(self, life: _Life, is_done: bool) -> None:
         self._strikes[life.slot] = 0 if is_done else self._strikes[life.slot] + 1
@@ -211,10 +215,7 @@ class BrowserPool:
             self.found_rasterizer = self.found_rasterizer or await launcher.choose_rasterizer(
                 self._rasterizer, self._require_gpu, self._say, self._earlier_renderer
             )
-            tasks = [
-                asyncio.create_task(self._keep_one(slot, launcher, doors))
-                for slot in range(1, self._count + 1)
-            ]
+            tasks = [asyncio.create_task(self._keep_one(slot, launcher, doors)) for slot in self._slots]
             tasks.append(asyncio.create_task(self._watch()))
             await asyncio.gather(*tasks)
         finally:

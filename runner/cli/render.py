@@ -75,11 +75,18 @@ _FILE = click.Path(exists=True, dir_okay=False)
     help="Replace a browser that has grown larger, between two jobs.",
 )
 @option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Share the sessions among so many worker processes. [default: one for four sessions, half the cores at most]",
+)
+@option(
     "--worker-memory",
     "worker_memory_bytes",
     type=size(least="256M"),
     metavar="SIZE",
-    help="End the process that renders, and charge the job that filled it, above that. [default: half the machine's]",
+    help="End a worker process, and charge the job that filled it, above that. [default: half the machine's, shared "
+    "among them]",
 )
 @option(
     "--halt",

@@ -23,11 +23,11 @@ class Faults(Protocol):
 
     fault: WorldFault | None
 
-    def note(self, kind: str, message: str) -> None:
-        """Keep an event for the report."""
+    def note(self, kind: str, message: str, *, once: str = "") -> None:
+        """Keep an event for the report; once: of all that are given that name, the first in this run."""
 
-    def tell(self, kind: str, message: str) -> None:
-        """Keep an event for the report, and say it to people."""
+    def tell(self, kind: str, message: str, *, once: str = "") -> None:
+        """Keep an event for the report, likewise, and say it to people."""
 
     def pause(self, fault: WorldFault) -> None:
         """The world is at fault: no job is begun until it is well."""
@@ -54,20 +54,32 @@ class Guard:
         self.fault: WorldFault | None = None
         # (Unix seconds, kind, message), for the database, when it can be written.
         self.events: deque[tuple[float, str, str]] = deque()
+        self._said_once: set[str] = set()
         self._say, self._clock, self._monotonic = say, clock, monotonic
         self._lock = threading.Lock()
         self._began = self._ended = float("-inf")
         self._wait_s = 0.5
         self._next_probes = float("-inf")
 
-    def note(self, kind: str, message: str) -> None:
-        """Keep an event for the report."""
-        self.events.append((self._clock(), kind, message))
+    def is_new(self, once: str) -> bool:
+        """Whether nothing was told under that name yet; '' is always new."""
+        is_new = once not in self._said_once
+        self._said_once |= {once} - {""}
+        return is_new
 
-    def tell(self, kind: str, message: str) -> None:
-        """Keep an event for the report, and say it to people."""
-        self.note(kind, message)
-        self._say(message)
+    def note(self, kind: str, message: str, *, once: str = "", ts: float | None = None) -> None:
+        """Keep an event for the report; once: of all that are given that name, the first.
+
+        ts: when it was, Unix seconds; None: now.
+        """
+        if self.is_new(once):
+            self.events.append((self._clock() if ts is None else ts, kind, message))
+
+    def tell(self, kind: str, message: str, *, once: str = "") -> None:
+        """Keep an event for the report, likewise, and say it to people."""
+        if self.is_new(once):
+            self.note(kind, message)
+            self._say(message)
 
     def pause(self, fault: WorldFault) -> None:
         """The world is at fault: no job is begun until a round of probes finds it well."""

@@ -101,7 +101,7 @@ def _summary(
         log=_last_log(campaign),
         made_ts=round(time.time(), 3),
         done_after_retry=tries.jobs_also_in(timings),
-        runs=len(workers),
+        runs=len({_process_of(worker) for worker in workers}),
         last_run=_last_run(workers, timings),
         active_s=round(active_s, 3),
         jobs_per_s=round(progress.done / active_s, 3) if active_s else None,
@@ -135,11 +135,16 @@ def session_names(sessions: list[SessionRow]) -> Callable[[int | None], str]:
 def _last_run(workers: list[WorkerRow], timings: Timings) -> Run | None:
     if not workers:
         return None
-    worker = workers[-1]
-    done = len(timings) - timings.ended_before(worker["started_ts"])
-    took_s = worker["beat_ts"] - worker["started_ts"]
-    rate = round(done / took_s, 3) if took_s > 0 else None
-    return Run(worker["started_ts"], worker["beat_ts"], done, rate)
+    its = [worker for worker in workers if _process_of(worker) == _process_of(workers[-1])]
+    began_ts, beat_ts = its[0]["started_ts"], max(worker["beat_ts"] for worker in its)
+    done = len(timings) - timings.ended_before(began_ts)
+    rate = round(done / (beat_ts - began_ts), 3) if beat_ts > began_ts else None
+    return Run(began_ts, beat_ts, done, rate)
+
+
+def _process_of(worker: WorkerRow) -> tuple[Any, ...]:
+    """Which run it was of: its worker processes have a row each, and another one whenever one had to be replaced."""
+    return worker["host"], worker["boot"], worker["pid"], worker["pid_start"]
 
 
 def _durations(store: Reader, timings: Timings) -> Durations | None:

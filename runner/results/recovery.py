@@ -51,7 +51,7 @@ def _adopt(
         return False
     if not store.may_adopt(job["id"], finished):
         return False
-    for lease in store.claim(worker_id, campaign_id, job_id=job["id"]):
+    for lease in store.claim(worker_id, campaign_id, job=(job["id"], job["attempt"])):
         if store.adopt(lease, finished, [end]):
             results.remove_earlier(lease, finished.outcome.artifacts)
             return True

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from runner.job import Lease, Status
+from runner.job import Lease
 from runner.store import Store
 
 __all__ = ["Agenda"]
 
 _GOLDEN = (5**0.5 - 1) / 2
-# So many of a list are looked at in one go, where they wait for their retry.
+# So many of a list are looked at in one go, where they wait for their retry or others have them.
 _LOOKS = 100
 
 
 class Agenda:
     """Which jobs a worker takes.
 
-    job_ids: of those, in this order, each is taken once; None: whatever is ready, until nothing is left. A job that
-    is in other hands, or settled, when its turn comes is passed over. is_spread: without such a list, the jobs
-    taken so far are at any moment spread over all of them, in the order in which they were added.
+    jobs: of those, by their ids, in this order, each is taken once; None: whatever is ready, until nothing is left.
+    Each comes with how many attempts it had before: one that has had more by now, or is in other hands, was taken by
+    another, and is passed over. is_spread: without such a list, the jobs taken so far are at any moment spread over
+    all of them, in the order in which they were added. which, of: of so many workers that share the list or the
+    places, this is that one, from 0; the others' part of the list comes last, from its end.
     """
 
-    def __init__(self, job_ids: Iterable[int] | None = None, is_spread: bool = False):
-        self._left = None if job_ids is None else deque(job_ids)
-        self._is_spread = is_spread
-        # The first id, how many ids there are, and how many points have been taken among them.
+    def __init__(
+        self, jobs: Mapping[int, int] | None = None, is_spread: bool = False, which: int = 0, of: int = 1
+    ):
+        self._left: deque[tuple[int, int]] | None = None
+        if jobs is not None:
+            ones = list(jobs.items())
+            others = [one for place, one in enumerate(ones) if place % of != which]
+            self._left = deque([*ones[which::of], *reversed(others)])
+        self._is_spread, self._which, self._of = is_spread, which, of
+        # The first id, how many ids there are, and the next of the points among them.
         self._points: tuple[int, int, int] | None = None
 
     @property
@@ -39,19 +47,27 @@ class Agenda:
         if self._left is None:
             spread = self._claim_spread(store, worker_id, campaign_id, session_id) if self._is_spread else []
             return spread or store.claim(worker_id, campaign_id, 1, session_id)
-        for _ in range(min(_LOOKS, len(self._left))):
-            leases = store.claim(worker_id, campaign_id, 1, session_id, job_id=self._left[0])
+        looks = min(_LOOKS, len(self._left))
+        while looks and self._left:
+            looks -= 1
+            leases = store.claim(worker_id, campaign_id, 1, session_id, job=self._left[0])
             if leases:
                 self._left.popleft()
                 return leases
             if store.reader.campaign(campaign_id)["state"] != "open":
                 break
-            if store.reader.status_of(self._left[0]) == Status.PENDING.value:
-                # It waits for its retry.
-                self._left.rotate(-1)
-            else:
-                self._left.popleft()
+            self._pass_over(store)
         return []
+
+    def _pass_over(self, store: Store) -> None:
+        """The first of the list could not be had: it waits for its retry, or was taken, as others behind it may be."""
+        assert self._left is not None
+        some = [self._left.popleft() for _ in range(min(_LOOKS, len(self._left)))]
+        pending = store.reader.pending_attempts([job_id for job_id, _ in some])
+        there = [(job_id, before) for job_id, before in some if pending.get(job_id) == before]
+        if there[:1] == some[:1]:
+            self._left.append(there.pop(0))
+        self._left.extendleft(reversed(there))
 
     def _claim_spread(self, store: Store, worker_id: int, campaign_id: int, session_id: int) -> list[Lease]:
         """The first job behind the next point, or else the first of all; empty where all that is left has crashed."""
@@ -60,11 +76,11 @@ class Agenda:
             progress = store.reader.progress(campaign_id)
             # An earlier run's points are gone on from.
             count = store.reader.last_job_id(campaign_id) - first + 1
-            self._points = first, count, progress.done + progress.failed
-        first, count, taken = self._points
-        self._points = first, count, taken + 1
+            self._points = first, count, progress.done + progress.failed + self._which
+        first, count, point = self._points
+        self._points = first, count, point + self._of
         # Multiples of the golden ratio fill a circle evenly, however many there are.
-        at = first + int(taken * _GOLDEN % 1.0 * count)
+        at = first + int(point * _GOLDEN % 1.0 * count)
         for near in (at, first):
             leases = store.claim(worker_id, campaign_id, 1, session_id, near=near)
             if leases:

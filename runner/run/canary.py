@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.commands import Commands
@@ -165,12 +165,13 @@ def render_in_portions(
     portions: Portions,
     results: ResultsFolder,
     commands: Commands,
-    render: Callable[[Sequence[int] | None, Breaker | None], ExitStatus | None],
+    render: Callable[[Mapping[int, int] | None, Breaker | None], ExitStatus | None],
 ) -> tuple[ExitStatus | None, str]:
     """Render the canary, and where it is well the rest. Returns the exit status, None where the rows tell it, and why
     the canary has stopped the run, or ''.
 
-    render: renders the jobs of these ids, or all, watched by that breaker, or the run's own.
+    render: renders the jobs of these ids, once each, or all, watched by that breaker, or the run's own; with each id
+    comes how many attempts the job had before.
     """
     taken = 0
     if portions.canary:
@@ -178,7 +179,7 @@ def render_in_portions(
             store.reader, campaign_id, min(portions.canary, portions.limit or portions.canary)
         )
         taken = len(sample.attempts)
-        status = render(list(sample.attempts), Breaker(None))
+        status = render(sample.attempts, Breaker(None))
         if status is not None:
             return status, ""
         found = judge(store.reader, campaign_id, sample, results)
@@ -188,9 +189,9 @@ def render_in_portions(
             say(why)
             return ExitStatus.STOPPED, why
         say(told_well(found, store.reader.progress(campaign_id).left))
-    job_ids = None
+    jobs: Mapping[int, int] | None = None
     if portions.limit is not None:
-        job_ids = store.reader.next_ids(campaign_id, portions.limit - taken)
+        jobs = store.reader.pending_attempts(store.reader.next_ids(campaign_id, portions.limit - taken))
     elif portions.canary and not store.reader.progress(campaign_id).left:
-        job_ids = []
-    return (None if job_ids == [] else render(job_ids, None)), ""
+        jobs = {}
+    return (None if jobs == {} else render(jobs, None)), ""

@@ -26,6 +26,10 @@ class Company:
     def is_suspect(self, job_id: int) -> bool:
         return job_id in self._suspects
 
+    def suspect(self, job_ids: Iterable[int]) -> None:
+        """One of these has ended or blocked a worker process, be it another one."""
+        self._suspects |= set(job_ids)
+
     def clear(self, job_id: int) -> None:
         """Its attempt ended in order."""
         self._suspects.discard(job_id)

@@ -60,13 +60,11 @@ class Crew:
         self._settler = Settler(context, self._threads)
         self._come_back = come_back
         self._looking = asyncio.Lock()
-        self._has_told_lasting = False
-        self._told: set[str] = set()
         # Which job each tab renders now, and since when, by the monotonic clock.
         self.rendering: dict[TabSession, tuple[RenderJob, float]] = {}
         if not context.campaign.isolate:
             context.guard.note(
-                "order", "isolate=False: pictures depend on the order of the jobs in their tab"
+                "order", "isolate=False: pictures depend on the order of the jobs in their tab", once="order"
             )
         self._busy = self._in_flight = 0
         self._idle = asyncio.Event()
@@ -233,10 +231,10 @@ class Crew:
         finally:
             del self.rendering[session]
         session.owner.rendered()
-        if session.lasting and not self._has_told_lasting:
-            self._has_told_lasting = True
+        if session.lasting:
             after = f"after job {lease.key} and each like it"
-            self._context.guard.tell("page", f"the page is loaded anew {after}: {session.lasting}")
+            told = f"the page is loaded anew {after}: {session.lasting}"
+            self._context.guard.tell("page", told, once="lasting")
         self._tell_remarks(session)
         settling = asyncio.create_task(self._settle(attempt))
         if not attempt.is_good or self._company.is_suspect(lease.job_id):
@@ -248,9 +246,7 @@ class Crew:
     def _tell_remarks(self, session: TabSession) -> None:
         """Say what a person should know of the scene, each kind of thing once."""
         for kind, reason in session.remarks.items():
-            if kind not in self._told:
-                self._told.add(kind)
-                self._context.guard.tell("page", reason)
+            self._context.guard.tell("page", reason, once=kind)
 
     async def _settle(self, attempt: Attempt) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from runner.errors import WorldFault
 from runner.machine import (
@@ -34,7 +34,7 @@ _FORECAST_AFTER = 20
 class Housekeeper:
     """Beats, takes back dead workers' jobs, makes waiting jobs ready, feeds the log, and watches the clocks.
 
-    worker: as which the run works now; None while it does not. tells_forecast: of the room on the disk. room: how
+    workers: as which the run works now. tells_forecast: of the room on the disk. room: how
     much there is on the disk of the results, where that is of interest; ''.
     """
 
@@ -44,13 +44,13 @@ class Housekeeper:
         campaign_id: int,
         results: ResultsFolder,
         guard: Guard,
-        worker: Callable[[], Worker | None],
+        workers: Callable[[], Sequence[Worker]],
         log: MetricsLog,
         min_free_bytes: int,
         tells_forecast: bool = True,
     ):
         self._store, self._campaign_id, self._results, self._guard = store, campaign_id, results, guard
-        self._worker, self._log, self._min_free_bytes = worker, log, min_free_bytes
+        self._workers, self._log, self._min_free_bytes = workers, log, min_free_bytes
         self.room = ""
         self._tells_forecast = tells_forecast
         self._job_bytes: float | None = None
@@ -105,17 +105,19 @@ class Housekeeper:
 
     def _keep_jobs(self) -> None:
         self._store.promote(self._campaign_id)
-        worker = self._worker()
-        if worker is not None and (worker.is_due or self._guard.fault is not None):
+        workers = list(self._workers())
+        due = [worker for worker in workers if worker.is_due or self._guard.fault is not None]
+        for worker in due:
             worker.beat()
+        for worker in due[:1]:
             worker.take_back()
 
     def _write_events(self) -> None:
         waiting = self._guard.events
         events = [waiting[index] for index in range(len(waiting))]
-        worker = self._worker()
-        if events and worker is not None:
-            self._store.write_events(self._campaign_id, worker.id, events)
+        workers = list(self._workers())
+        if events and workers:
+            self._store.write_events(self._campaign_id, workers[0].id, events)
             for _ in events:
                 waiting.popleft()
 

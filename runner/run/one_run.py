@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ from runner.run.process import WorkerProcess
 from runner.run.progress import JobSteps, Live, ProgressView, Screen, screen_of
 from runner.run.run_log import RunLog
 from runner.run.say import said_to, say, terminal
+from runner.run.share import Share, shares_of
 from runner.run.sheets import draw_sheets
 from runner.run.signals import Interrupts, Signals
 from runner.run.spec import WorkerSpec
@@ -243,8 +244,8 @@ class Run:
         options, workers = self.options, iter([worker])
         warn_of_network(options)
 
-        def render(job_ids: Sequence[int] | None, breaker: Breaker | None) -> ExitStatus | None:
-            return asyncio.run(self.work(log, signals, next(workers, None), job_ids, breaker))
+        def render(jobs: Mapping[int, int] | None, breaker: Breaker | None) -> ExitStatus | None:
+            return asyncio.run(self.work(log, signals, next(workers, None), jobs, breaker))
 
         portions = Portions(options.canary, options.limit, options.halt_share)
         status, why = render_in_portions(
@@ -259,12 +260,12 @@ class Run:
         log: MetricsLog,
         signals: Interrupts,
         worker: WorkerProcess | None,
-        job_ids: Sequence[int] | None = None,
+        jobs: Mapping[int, int] | None = None,
         breaker: Breaker | None = None,
     ) -> ExitStatus | None:
-        """Render; the exit status, or None where it is as the rows tell. job_ids: only those jobs, once each."""
+        """Render; the exit status, or None where it is as the rows tell. jobs: see render_in_portions."""
         store, campaign_id, options, guard = self.store, self.campaign_id, self.options, self.guard
-        ending = Ending()
+        ending, shares = Ending(), shares_of(options.sessions, options.workers)
         assert self.campaign.file is not None
         supervisor = Supervisor(
             store,
@@ -273,9 +274,11 @@ class Run:
             guard,
             ending,
             breaker or Breaker(options.halt_share),
-            lambda: self._spec(job_ids),
+            self._spec,
+            shares,
             self.campaign.file.parent,
-            options.worker_memory_bytes or memory_bytes() // 2,
+            options.worker_memory_bytes or memory_bytes() // 2 // len(shares),
+            jobs,
             self._tell_link,
             self._know_live,
             lambda: self.has_all,
@@ -286,7 +289,7 @@ class Run:
             campaign_id,
             self.results,
             guard,
-            lambda: supervisor.worker,
+            lambda: supervisor.workers,
             log,
             options.min_free_bytes,
             options.show_progress,
@@ -304,7 +307,8 @@ class Run:
             self.intake.heed(ending, loop)
         signals.tell = lambda: loop.call_soon_threadsafe(view.tell)
         if options.sessions and options.show_progress:
-            say(f"starting {options.sessions} browser{'' if options.sessions == 1 else 's'} …")
+            among = "" if len(shares) == 1 else f" for {len(shares)} worker processes"
+            say(f"starting {options.sessions} browser{'' if options.sessions == 1 else 's'}{among} …")
         shown = asyncio.create_task(view.show() if options.show_progress else asyncio.sleep(0))
         try:
             with signals.ending(ending):
@@ -333,19 +337,20 @@ class Run:
         self.live_link = link
         self.on_live(link)
 
-    def _spec(self, job_ids: Sequence[int] | None) -> WorkerSpec:
+    def _spec(self, share: Share) -> WorkerSpec:
+        """What the worker with that share is told; the rest is the supervisor's to know."""
         options, sources = self.options, self.campaign.sources
+        # The first one serves the live page, also when other portions of the jobs are rendered.
+        kept = 0 if share.which else urlsplit(self.live_link).port or 0
         return WorkerSpec(
             file=str(self.campaign.file),
             settings=self.campaign.settings,
             database=options.database,
             results=str(options.results),
             campaign_id=self.campaign_id,
-            worker_id=0,  # the supervisor knows it
             sources=sources.current() if sources is not None else {},
-            sessions=options.sessions,
             host=options.host,
-            port=options.port or urlsplit(self.live_link).port or 0,
+            port=options.port + share.which if options.port else kept,
             token=self.token,
             rasterizer=options.rasterizer,
             require_gpu=options.require_gpu,
@@ -354,11 +359,11 @@ class Run:
             earlier_renderer=self.earlier_renderer,
             log=str(self.log_file or ""),
             drivers=self.drivers,
-            job_ids=job_ids,
             order=options.order,
             cert=options.cert,
             key=options.key,
             names=options.allow_hosts,
+            share=share,
             is_shown=options.is_shown,
             is_packed=self.is_packed,
             has_all=self.has_all,

@@ -16,7 +16,8 @@ __all__ = ["RunOptions"]
 class RunOptions:
     """How to run a campaign.
 
-    sessions: headless browsers to start. database: a path or URL. results: the folder RESULTS.
+    sessions: headless browsers to start. workers: processes that share them; None: as many as they call for.
+    database: a path or URL. results: the folder RESULTS.
     host, port: where the server listens; port 0 takes a free one. cert, key: PEM files with which it speaks TLS.
     allow_hosts: names of this machine that others call it by.
     rasterizer: what the browsers draw with, or 'auto'.
@@ -25,7 +26,7 @@ class RunOptions:
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
     yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
-    half the machine's. notify: addresses that notices are sent to; they may hold secrets.
+    half the machine's, shared among all. notify: addresses that notices are sent to; they may hold secrets.
     verbose: show a bar for each job of many steps. screen: what shows how far it is; None: what stderr can.
     show_progress: with a bar, or a line now and then.
     limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
@@ -55,6 +56,7 @@ class RunOptions:
     worker_memory_bytes: int | None = None
     notify: Sequence[str] = field(default=(), repr=False)
     show_progress: bool = True
+    workers: int | None = None
     limit: int | None = None
     canary: int = 0
     order: str = "added"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runner.run.share import Share
+
 __all__ = ["WorkerSpec"]
 
 
@@ -14,16 +16,16 @@ class WorkerSpec:
     """What a worker process renders, where to, and how; plain values only.
 
     file, settings: of the campaign. database: a path or URL. worker_id: under which it claims. sources: digests
-    of the files that are known to be used. token, host, port, cert, key, names: of its server; port 0
-    takes a free one.
+    of the files that are known to be used. share: what it has of the run. token, host, port, cert, key, names: of its
+    server; port 0 takes a free one.
     renders, memory_bytes: when a browser has done enough. earlier_renderer: what drew the pictures so far.
     log: the file for what is printed; ''.
     found_rasterizer, attempts_known, steps_known: what an earlier worker of this run has found out: what draws
     here, and how long attempts and steps take, as TimeLimit.known tells it. suspects: the ids of jobs of which
     one has ended or blocked a worker: each is to be rendered while no other is. drivers: the EGL drivers' files
-    that browsers are pinned to, in turn. job_ids: of the only jobs that are to be rendered, once each, in this
-    order; None: all. order: as they were added, or spread. is_shown: a person's own tab is to show the scene.
-    is_packed: whether files are packed into shards.
+    that browsers are pinned to, in turn. jobs: the ids of the only jobs that are to be rendered by the run, once
+    each, in this order, with how many attempts each had before; None: all. order: as they were added, or spread.
+    is_shown: a person's own tab is to show the scene. is_packed: whether files are packed into shards.
     has_all: whether all jobs are in the database; where they are not, it is told when they are.
     """
 
@@ -32,9 +34,7 @@ class WorkerSpec:
     database: str
     results: str
     campaign_id: int
-    worker_id: int
     sources: Mapping[str, str]
-    sessions: int
     host: str
     port: int
     token: str
@@ -43,13 +43,15 @@ class WorkerSpec:
     renders: int
     memory_bytes: int
     earlier_renderer: str
+    worker_id: int = 0
+    share: Share = Share()
     log: str = ""
     found_rasterizer: str = ""
     attempts_known: tuple[int, float] = (0, 0.0)
     steps_known: tuple[int, float] = (0, 0.0)
     suspects: Sequence[int] = ()
     drivers: Sequence[str] = ()
-    job_ids: Sequence[int] | None = None
+    jobs: Sequence[tuple[int, int]] | None = None
     order: str = "added"
     cert: str = ""
     key: str = ""
@@ -60,3 +62,8 @@ class WorkerSpec:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> WorkerSpec:
+        """As to_json gave it."""
+        return cls(**values | {"share": Share(**values["share"])})

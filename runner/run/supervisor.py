@@ -1,12 +1,11 @@
-"""The supervisor: has a worker process render, watches it, and sees that one job's code cannot stop the others."""
+"""The supervisor: has worker processes render, sums up what they tell, and sees that no job's code stops the others."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,103 +15,43 @@ from runner.errors import LeaseLost, RunnerError, WorldFault
 from runner.job import Lease, Policy
 from runner.machine import Guard
 from runner.run.blame import Fault, FaultKind, culprit, reason
-from runner.run.board import Board, Running
+from runner.run.board import Running
 from runner.run.breaker import Breaker
 from runner.run.channel import Message
 from runner.run.ending import End, Ending
 from runner.run.keeper import LEASE_S
 from runner.run.process import WorkerProcess
 from runner.run.say import say
+from runner.run.share import Share
 from runner.run.spec import WorkerSpec
 from runner.run.stacks import with_thread_last
 from runner.run.threads import Threads
+from runner.run.watch import WorkerLife, standstill_limit_s, watch
 from runner.store import Store, Worker
 
-__all__ = ["Supervisor", "standstill_limit_s"]
+__all__ = ["Supervisor"]
 
-_TICK_S = 0.1
-_WEIGH_EVERY = 3
-# How long a worker's loop may stand still: while jobs run, while the campaign is loaded, while it is to stop.
-_STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
-# How long a worker may take to end that was told to stop, or has said that it is over.
-_STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
 _FRUITLESS_LIVES = 3
 
 
-def standstill_limit_s(policy: Policy) -> float:
-    """How long one job's code may hold up all others: the campaign's own limits, or half a minute."""
-    given = [limit_s for limit_s in (policy.timeout_s, policy.stall_s) if limit_s is not None]
-    return max(min([_STILL_S, *given]), _LEAST_STILL_S)
-
-
 @dataclass
-class _Life:
-    """One worker process from its start to its end, as it tells of itself and is told.
+class _Post:
+    """What one worker process after the other has of the run. known: what one leaves to the next."""
 
-    grown: by how much its memory has grown while each job was running. alone: the job that is rendered alone
-    now, 0 for none. is_silent: it can say no more.
-    """
-
-    process: WorkerProcess
-    worker: Worker
-    worker_id_told: int
-    memory_bytes: int
-    has_all_told: bool
-    fault_told: WorldFault | None = None
-    has_begun: bool = False
-    is_over: bool = False
-    settled: int = 0
-    alone: int = 0
-    is_silent: asyncio.Event = field(default_factory=asyncio.Event)
-    grown: Counter[Running] = field(default_factory=Counter)
-
-    def weigh(self) -> None:
-        """See what it holds in memory, and while whose code ran it came to more."""
-        self.memory_bytes, before = self.process.memory_bytes(), self.memory_bytes
-        for one in self.process.board.running():
-            self.grown[one] += max(0, self.memory_bytes - before)
-
-    def tell(self, fault: WorldFault | None, has_all: bool) -> None:
-        """Say what has changed: whether the world is at fault, all jobs are there, and as which worker it claims."""
-        if has_all and not self.has_all_told:
-            self.has_all_told = True
-            self.process.channel.send("all there")
-        if fault is not self.fault_told:
-            self.fault_told = fault
-            if fault is None:
-                self.process.channel.send("well")
-            else:
-                self.process.channel.send("fault", message=str(fault))
-        if self.worker.id != self.worker_id_told:
-            # It was taken for dead, for nothing here was let run for longer than the lease, and came back.
-            self.worker_id_told = self.worker.id
-            self.process.channel.send("worker", id=self.worker.id)
-
-
-class _Stillness:
-    """For how long a worker's event loop has stood still."""
-
-    def __init__(self, board: Board):
-        self._board, self._beats = board, -1
-        self._looked, self._still_s = time.monotonic(), 0.0
-
-    def look(self, now: float) -> float:
-        """In seconds. Time in which this process was not let run is nobody's."""
-        looked, beats = self._looked, self._beats
-        self._looked, self._beats = now, self._board.beats
-        self._still_s = self._still_s + min(now - looked, 2 * _TICK_S) if self._beats == beats else 0.0
-        return self._still_s
+    share: Share
+    known: dict[str, Any] = field(default_factory=dict)
+    life: WorkerLife | None = None
 
 
 class Supervisor:
-    """Has worker processes render, one after the other, until the run ends.
+    """Has worker processes render until the run ends; where one of them ends before, another takes its place.
 
-    spec: what the first worker is told, but for its id. folder: where the user's own code lies.
-    memory_bytes: a worker that holds more is ended. on_link: told the link for a person's own tabs, where no browsers
-    are started; on_live: the live page's, once it is served. has_all: whether all jobs are in the database. sessions:
-    how many tabs there are. trouble: what keeps the worker's tabs from work; ''. adopted: jobs that had been finished
-    before a crash. charged: attempts that failed. steps: of each job of many steps that is being rendered, its key,
-    the steps finished, and all.
+    spec: what a worker of that share is told, but for what is found out in the run. shares: of each worker process.
+    folder: where the user's own code lies. memory_bytes: a worker that holds more is ended. jobs: the only ones that
+    are rendered, and how many attempts each had before, or None. on_link: told the link for people's own tabs, where
+    they may come; on_live: the live page's, once it is served. has_all: whether all jobs are in the database.
+    workers: as which the run works now. adopted: jobs that had been finished before a crash. charged: attempts that
+    failed.
     """
 
     def __init__(
@@ -123,100 +62,162 @@ class Supervisor:
         guard: Guard,
         ending: Ending,
         breaker: Breaker,
-        spec: Callable[[], WorkerSpec],
+        spec: Callable[[Share], WorkerSpec],
+        shares: Sequence[Share],
         folder: Path,
         memory_bytes: int,
+        jobs: Mapping[int, int] | None = None,
         on_link: Callable[[str], object] = say,
         on_live: Callable[[str], object] = lambda link: None,
         has_all: Callable[[], bool] = lambda: True,
     ):
         self._has_all = has_all
-        self.sessions = self.adopted = self.charged = 0
-        self.steps: list[tuple[str, int, int]] = []
-        self._has_printed = False
-        self.worker: Worker | None = None
-        self.trouble = ""
+        self.adopted = self.charged = 0
+        self.workers: list[Worker] = []
+        self._has_printed = self._has_told_link = False
+        self._link = ""
+        # How many worker processes have ended since a job was last settled, or in flight in one of them.
+        self._fruitless = 0
         self._store, self._campaign_id, self._policy = store, campaign_id, policy
         self._guard, self._ending, self._breaker = guard, ending, breaker
         self._spec, self._folder, self._memory_bytes = spec, folder, memory_bytes
+        self._jobs = None if jobs is None else dict(jobs)
         self._on_link, self._on_live = on_link, on_live
         self._threads = Threads(guard, ending)
         self._limit_s = standstill_limit_s(policy)
-        # What a worker leaves to the next one.
-        self._known: dict[str, Any] = {}
+        self._posts = [_Post(share) for share in shares]
+        # What the first worker has found out for all, once it has: then the others begin.
+        self._found: dict[str, Any] = {}
+        self._has_begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sources: dict[str, str] = {}
         self._beating: asyncio.Task[None] | None = None
         # Jobs of which one did it, and how often each was alone when a worker ended, and nobody knew why.
         self._suspects: set[int] = set()
         self._unexplained: Counter[int] = Counter()
 
+    @property
+    def _lives(self) -> list[WorkerLife]:
+        return [post.life for post in self._posts if post.life is not None]
+
+    @property
+    def sessions(self) -> int:
+        """How many tabs there are."""
+        return sum(life.sessions for life in self._lives)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps all tabs from work; ''."""
+        return "" if self.sessions else next((life.trouble for life in self._lives if life.trouble), "")
+
+    @property
+    def steps(self) -> list[tuple[str, int, int]]:
+        """Of each job of many steps that is being rendered, its key, the steps finished, and all."""
+        return [one for life in self._lives for one in life.steps]
+
     async def work(self, process: WorkerProcess | None, start: Callable[[], WorkerProcess]) -> None:
         """Have workers render until the run ends. process: one that was started already."""
-        fruitless = 0
+        keeping = [
+            asyncio.create_task(self._keep(post, process if post is self._posts[0] else None, start))
+            for post in self._posts
+        ]
         try:
-            while True:
-                life = await self._begin(process or start())
-                process = None
-                try:
-                    fault = await self._watch(life)
-                finally:
-                    await asyncio.to_thread(life.process.end)
-                if fault is None:
-                    break
-                has_suspects = await self._assign_blame(life, fault)
-                fruitless = 0 if has_suspects or life.settled else fruitless + 1
-                if self._ending.stopping.done():
-                    break
-                if fruitless >= _FRUITLESS_LIVES:
-                    raise RunnerError(
-                        f"the worker process ended {fruitless} times before it had done a job; the last one "
-                        f"{reason(fault, None, self._folder)}"
-                    )
+            await asyncio.gather(*keeping)
+        finally:
+            self._ending.stop("the run was stopped")
+            await asyncio.gather(*keeping, return_exceptions=True)
+            await self._sign_off()
+
+    async def _keep(
+        self, post: _Post, process: WorkerProcess | None, start: Callable[[], WorkerProcess]
+    ) -> None:
+        """Have one worker process after the other at work there, until one ends in order or the run stops."""
+        try:
+            process = process or start()
+            if post is not self._posts[0]:
+                # It finds out what draws here, and says so.
+                ends: set[asyncio.Future[Any]] = {self._has_begun, self._ending.stopping}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._keep_at_work(post, process, start)
         except Exception as error:
             self._ending.fail(error)
         finally:
-            self._ending.stop("the run was stopped")
-            await self._sign_off()
+            self._let_others_begin()
 
-    async def _begin(self, process: WorkerProcess) -> _Life:
-        self.worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S)
-        spec = self._spec()
-        life = _Life(process, self.worker, self.worker.id, process.memory_bytes(), spec.has_all)
+    async def _keep_at_work(
+        self, post: _Post, process: WorkerProcess, start: Callable[[], WorkerProcess]
+    ) -> None:
+        while True:
+            try:
+                if self._ending.stopping.done():
+                    return
+                life = await self._begin(post, process)
+                limits = self._limit_s, self._memory_bytes
+                fault = await watch(life, self._guard, self._ending, self._has_all, *limits)
+            finally:
+                post.life = None
+                await asyncio.to_thread(process.end)
+            if fault is None:
+                return
+            has_suspects = await self._assign_blame(life, fault)
+            self._fruitless = 0 if has_suspects else self._fruitless + 1
+            if self._ending.stopping.done():
+                return
+            if self._fruitless >= _FRUITLESS_LIVES * len(self._posts):
+                raise RunnerError(
+                    f"a worker process ended {self._fruitless} times before a job was done; the last one "
+                    f"{reason(fault, None, self._folder)}"
+                )
+            process = start()
+
+    async def _begin(self, post: _Post, process: WorkerProcess) -> WorkerLife:
+        worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S)
+        self.workers.append(worker)
+        spec = self._spec(post.share)
+        life = post.life = WorkerLife(process, worker, worker.id, process.memory_bytes(), spec.has_all)
         loop = asyncio.get_running_loop()
         process.channel.listen(
-            lambda message: loop.call_soon_threadsafe(self._hear, life, message),
+            lambda message: loop.call_soon_threadsafe(self._hear, post, life, message),
             on_end=lambda: loop.call_soon_threadsafe(life.is_silent.set),
         )
-        spec = replace(spec, worker_id=self.worker.id, suspects=sorted(self._suspects), **self._known)
-        process.channel.send("go", spec=spec.to_json())
+        spec = replace(
+            spec,
+            worker_id=worker.id,
+            suspects=sorted(self._suspects),
+            jobs=None if self._jobs is None else list(self._jobs.items()),
+            **self._found,
+        )
+        life.send("go", spec=replace(spec, **post.known).to_json())
         return life
 
     async def _sign_off(self) -> None:
-        """What is written when no worker is left: charges that are taken back, and the worker's end."""
+        """What is written when no worker is left: charges that are taken back, and the workers' end."""
         stop = self._ending.stopping.result()
 
         def last() -> None:
             if stop.end is End.HALTED:
                 self._store.uncharge(self._campaign_id, self._breaker.charged())
-            if self.worker is not None:
-                self.worker.end()
+            for worker in self.workers:
+                worker.end()
 
-        self.sessions = 0
         with contextlib.suppress(WorldFault):
             await self._threads.store(last)
         await self._threads.close()
 
-    # -- what the worker says --------------------------------------------------------------------
+    # -- what workers say ------------------------------------------------------------------------
 
-    def _hear(self, life: _Life, message: Message) -> None:
+    def _hear(self, post: _Post, life: WorkerLife, message: Message) -> None:
         kind = message.pop("is")
         if kind == "say":
-            say(message["line"])
+            if self._guard.is_new(message["once"]):
+                say(message["line"])
+        elif kind == "tell":
+            self._guard.tell(message["kind"], message["message"], once=message["once"])
+        elif kind == "event":
+            self._on_event(message)
         elif kind == "state":
-            self.sessions, self.trouble = message["sessions"], message["trouble"]
-            self.steps = message["steps"]
-            self._known |= message["known"]
+            self._on_state(post, life, message)
         elif kind == "settled":
-            life.settled += len(message["attempts"])
+            self._fruitless = 0
             for job_id, attempt, error in message["attempts"]:
                 self._suspects.discard(job_id)
                 self._count(job_id, attempt, error)
@@ -224,12 +225,10 @@ class Supervisor:
             self._on_printed()
         elif kind == "alone":
             life.alone = message["job"]
-        elif kind == "event":
-            self._guard.events.append((message["ts"], message["kind"], message["message"]))
         elif kind == "pause":
             self._guard.pause(WorldFault(message["message"]))
         elif kind == "begun":
-            self._on_begun(life, message["port"], message["link"], message["live"])
+            self._on_begun(post, life, message["port"], message["link"], message["live"])
         elif kind == "lost":
             # The next beat shows it, too, but that may be a while.
             self._beating = asyncio.create_task(self._beat(life))
@@ -240,20 +239,54 @@ class Supervisor:
         elif kind == "over":
             life.is_over = True
 
-    def _on_begun(self, life: _Life, port: int, link: str, live: str) -> None:
-        is_first = "port" not in self._known
-        life.has_begun, self._known["port"] = True, port
-        if is_first and link:
-            self._on_link(link)
+    def _on_event(self, message: Message) -> None:
+        if message["kind"] == "source":
+            # Each worker reads the files for itself.
+            digest, _, name = message["message"].partition(" ")
+            if self._sources.get(name) == digest:
+                return
+            self._sources[name] = digest
+        self._guard.note(message["kind"], message["message"], once=message["once"], ts=message["ts"])
+
+    def _on_state(self, post: _Post, life: WorkerLife, message: Message) -> None:
+        life.sessions, life.trouble, life.steps = message["sessions"], message["trouble"], message["steps"]
+        post.known |= message["known"]
+        if message["found"] and not self._found:
+            self._found = message["found"]
+            self._let_others_begin()
+        self._tell_doors()
+
+    def _on_begun(self, post: _Post, life: WorkerLife, port: int, link: str, live: str) -> None:
+        is_first = post is self._posts[0] and "port" not in post.known
+        life.port = post.known["port"] = port
         if is_first:
             self._on_live(live)
+        if not post.share.sessions:
+            self._let_others_begin()
+        if not link:
+            return
+        self._tell_doors()
+        self._link = self._link or link  # the first worker's
+        if all("port" in post.known for post in self._posts) and not self._has_told_link:
+            self._has_told_link = True
+            self._on_link(self._link)
+
+    def _tell_doors(self) -> None:
+        """Tell the first worker, to which people's links lead, how many tabs each worker has that they can go to."""
+        first = self._posts[0].life
+        if first is not None and len(self._posts) > 1:
+            first.tell_doors({one.port: one.sessions for one in self._lives if one.port and not one.is_over})
+
+    def _let_others_begin(self) -> None:
+        if not self._has_begun.done():
+            self._has_begun.set_result(None)
 
     def _on_printed(self) -> None:
         if not self._has_printed:
             self._has_printed = True
-            say(f"what jobs print goes to {self._spec().log}")
+            say(f"what jobs print goes to {self._spec(self._posts[0].share).log}")
 
-    async def _beat(self, life: _Life) -> None:
+    async def _beat(self, life: WorkerLife) -> None:
         with contextlib.suppress(WorldFault):
             await self._threads.store(life.worker.beat)
 
@@ -265,64 +298,9 @@ class Supervisor:
             self._ending.stop(f"halted: {why}", End.HALTED)
             self._guard.note("halt", why)
 
-    # -- what is seen of it ----------------------------------------------------------------------
-
-    async def _watch(self, life: _Life) -> Fault | None:
-        """Wait for its end; None when it ended in order, else what befell it. It may live on then."""
-        process, stopping = life.process, self._ending.stopping
-        stillness = _Stillness(process.board)
-        told_at, over_at, ticks = 0.0, 0.0, 0
-        while True:
-            await asyncio.sleep(_TICK_S)
-            now = time.monotonic()
-            still_s, ticks = stillness.look(now), ticks + 1
-            status = process.poll()
-            if status is not None:
-                # What it said last is heard first; what it has forked may hold its end of the line.
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
-                return None if life.is_over else self._seen(life, FaultKind.DIED, status=status)
-            life.tell(self._guard.fault, self._has_all())
-            if life.is_over:
-                over_at = over_at or now
-                if now - over_at > _EXIT_S:
-                    return None
-                continue
-            if stopping.done():
-                if not told_at:
-                    told_at = now
-                    process.channel.send("stop", reason=stopping.result().reason)
-                if still_s > _STILL_WHEN_STOPPING_S or now - told_at > _STOP_S:
-                    return Fault(FaultKind.STOPPED)
-                continue
-            is_blocked = still_s > (self._limit_s if life.has_begun else _LOADING_S)
-            if is_blocked or ticks % _WEIGH_EVERY == 0:
-                life.weigh()
-                # Who fills the memory may block the loop by it.
-                if life.memory_bytes > self._memory_bytes:
-                    return await asyncio.to_thread(self._seen, life, FaultKind.GREW)
-            if is_blocked:
-                return await asyncio.to_thread(self._seen, life, FaultKind.BLOCKED)
-
-    def _seen(self, life: _Life, kind: FaultKind, status: int = 0) -> Fault:
-        running = life.process.board.running()
-        grower = max(life.grown, key=lambda one: life.grown[one], default=None)
-        if grower is not None and 2 * life.grown[grower] < life.memory_bytes:
-            grower = None  # all of them together, or what they keep
-        return Fault(
-            kind,
-            running,
-            life.process.stacks(),
-            self._limit_s,
-            kind is FaultKind.BLOCKED and life.process.is_starved(),
-            status,
-            life.memory_bytes,
-            grower,
-        )
-
     # -- whose fault it is -----------------------------------------------------------------------
 
-    async def _assign_blame(self, life: _Life, fault: Fault) -> bool:
+    async def _assign_blame(self, life: WorkerLife, fault: Fault) -> bool:
         """Charge the job whose code did it, and hand the others back. The worker is dead.
 
         Returns whether one of them is known to have done it, or may have.
@@ -338,7 +316,7 @@ class Supervisor:
                 await self._charge(guilty, fault, who, why)
             elif fault.kind is not FaultKind.STOPPED:
                 await self._suspect(in_flight, why)
-            await self._threads.store(life.worker.end)
+            await self._hand_back(life, [lease for lease in leases if lease is not guilty])
         except WorldFault:
             # Not to be had, and the run stops: the next one finds them.
             return False
@@ -352,6 +330,14 @@ class Supervisor:
                 )
             say(f"{whose}; another one is started, and {onwards}")
         return bool(in_flight)
+
+    async def _hand_back(self, life: WorkerLife, leases: list[Lease]) -> None:
+        """Let its worker sign off, which hands back what it held; of a list, these may be taken once more."""
+        for lease in leases:
+            if self._jobs is not None and lease.job_id in self._jobs:
+                self._jobs[lease.job_id] = lease.attempt
+        await self._threads.store(life.worker.end)
+        self.workers.remove(life.worker)
 
     async def _charge(self, lease: Lease, fault: Fault, who: Running | None, why: str) -> None:
         # What blocked is charged as what took too long, the rest as what a browser's death is.
@@ -368,6 +354,9 @@ class Supervisor:
     async def _suspect(self, leases: list[Lease], why: str) -> None:
         """Nobody knows which of them did it: each is to be rendered alone. One that was again and again pays."""
         self._suspects |= {lease.job_id for lease in leases}
+        for life in self._lives:
+            # Before any of them is handed back, and may be taken there.
+            life.send("suspects", jobs=sorted(self._suspects))
         if len(leases) != 1:
             return
         (lease,) = leases

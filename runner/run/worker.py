@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ _LOOK_AGAIN_S = 0.1
 
 async def serve(channel: Channel, board: Board, spec: WorkerSpec, orders: asyncio.Queue[Message]) -> None:
     """Work as the spec says, and as the orders do that come meanwhile; tells the supervisor how it ended."""
-    outpost = _Outpost(channel)
+    outpost = _Outpost(channel, spec.suspects)
     ending = Ending(spec.has_all)
     beating = asyncio.create_task(_beat(board))
     obeying = asyncio.create_task(_obey(orders, outpost, ending))
@@ -75,22 +75,46 @@ async def _obey(orders: asyncio.Queue[Message], outpost: _Outpost, ending: Endin
             ending.has_all = True
         elif order["is"] == "worker":
             outpost.worker_ids.put_nowait(order["id"])
+        elif order["is"] == "suspects":
+            outpost.company.suspect(order["jobs"])
+        elif order["is"] == "doors":
+            outpost.doors.clear()
+            outpost.doors.update({int(port): tabs for port, tabs in order["doors"].items()})
 
 
 class _Outpost:
-    """The run's guard, as a worker process has it: faults are told to the supervisor, which says when they are over."""
+    """The run's guard, as a worker process has it: faults are told to the supervisor, which says when they are over.
 
-    def __init__(self, channel: Channel):
+    company: which jobs may go on together. doors: how many tabs each of the run's worker processes has, by its port.
+    """
+
+    def __init__(self, channel: Channel, suspects: Sequence[int]):
         self.fault: WorldFault | None = None
         self.worker_ids: asyncio.Queue[int] = asyncio.Queue()
+        self.company = Company(suspects, tell=lambda job_id: channel.send("alone", job=job_id))
+        self.doors: dict[int, int] = {}
         self._channel = channel
+        self._told: set[str] = set()
 
-    def note(self, kind: str, message: str, ts: float | None = None) -> None:
-        self._channel.send("event", ts=time.time() if ts is None else ts, kind=kind, message=message)
+    def note(self, kind: str, message: str, *, once: str = "", ts: float | None = None) -> None:
+        if self._is_new(once):
+            ts = time.time() if ts is None else ts
+            self._channel.send("event", ts=ts, kind=kind, message=message, once=once)
 
-    def tell(self, kind: str, message: str) -> None:
-        self.note(kind, message)
-        self._channel.send("say", line=message)
+    def tell(self, kind: str, message: str, *, once: str = "") -> None:
+        if self._is_new(once):
+            self._channel.send("tell", kind=kind, message=message, once=once)
+
+    def say(self, line: str, once: str = "") -> None:
+        """A line for people."""
+        if self._is_new(once):
+            self._channel.send("say", line=line, once=once)
+
+    def _is_new(self, once: str) -> bool:
+        """Whether to tell it: the supervisor knows of the other workers, but a job's end tells the same again."""
+        is_new = once not in self._told
+        self._told |= {once} - {""}
+        return is_new
 
     def pause(self, fault: WorldFault) -> None:
         if self.fault is None:
@@ -134,9 +158,6 @@ class _Worker:
         self._channel, self._board, self._spec = channel, board, spec
         self._outpost, self._ending = outpost, ending
 
-    def _say(self, line: str) -> None:
-        self._channel.send("say", line=line)
-
     async def work(self) -> None:
         """Serve the tabs until no job is left, or it must stop."""
         spec, ending = self._spec, self._ending
@@ -153,7 +174,7 @@ class _Worker:
                 TimeLimit(campaign.policy.timeout_s, spec.attempts_known),
                 TimeLimit(campaign.policy.stall_s, spec.steps_known),
             )
-            company = Company(spec.suspects, tell=lambda job_id: self._channel.send("alone", job=job_id))
+            company = self._outpost.company
             settled = _Settled(self._channel)
 
             def on_settled(job_id: int, attempt: int, error: str) -> None:
@@ -172,7 +193,8 @@ class _Worker:
                 take_fork=self._board.take_fork,
                 on_settled=on_settled,
             )
-            agenda = Agenda(spec.job_ids, spec.order == "spread")
+            jobs = None if spec.jobs is None else dict(spec.jobs)
+            agenda = Agenda(jobs, spec.order == "spread", spec.share.which, spec.share.of)
             crew = Crew(context, spec.worker_id, self._outpost.come_back, company, agenda)
             try:
                 await crew.take_over()
@@ -183,8 +205,8 @@ class _Worker:
     async def _serve(self, campaign: Campaign, crew: Crew, limits: Limits) -> None:
         spec, ending = self._spec, self._ending
         pool = BrowserPool(
-            spec.sessions,
-            self._say,
+            spec.share.sessions,
+            self._outpost.say,
             self._outpost,
             spec.rasterizer,
             spec.require_gpu,
@@ -192,6 +214,7 @@ class _Worker:
             spec.earlier_renderer,
             spec.found_rasterizer,
             spec.drivers,
+            spec.share.first_session,
         )
         live = Live(
             spec.database,
@@ -201,22 +224,23 @@ class _Worker:
             crew.rendering,
             pool.resting,
             lambda: str(self._outpost.fault or ""),
-            self._say,
+            self._outpost.say,
         )
         server = Server(
-            _welcome(crew.work, self._say),
+            _welcome(crew.work, self._outpost),
             spec.host,
             spec.port,
             campaign.assets,
             spec.token,
-            self._say,
+            self._outpost.say,
             spec.cert,
             spec.key,
             spec.names,
             live,
+            self._outpost.doors,
         )
         await server.start()
-        is_for_people = not (spec.sessions and is_loopback(spec.host))
+        is_for_people = not (spec.share.sessions and is_loopback(spec.host))
         link = server.link(is_shown=spec.is_shown) if is_for_people else ""
         self._channel.send("begun", port=server.port, link=link, live=server.live_link())
         browsers = asyncio.create_task(pool.run(server))
@@ -259,23 +283,25 @@ class _Worker:
             trouble = ""
             try:
                 pool.probe()
-                if not self._spec.sessions:
+                if not self._spec.share.sessions:
                     _probe_tabs(crew)
             except WorldFault as fault:
                 trouble = str(fault)
-            known = {
-                "found_rasterizer": pool.found_rasterizer,
-                "drivers": pool.drivers if pool.found_rasterizer else self._spec.drivers,
-                "attempts_known": limits.attempt.known,
-                "steps_known": limits.step.known,
-            }
+            known = {"attempts_known": limits.attempt.known, "steps_known": limits.step.known}
+            found = {"found_rasterizer": pool.found_rasterizer, "drivers": pool.drivers}
             self._channel.send(
-                "state", sessions=len(server.sessions), trouble=trouble, known=known, steps=crew.steps()
+                "state",
+                sessions=len(server.sessions),
+                trouble=trouble,
+                known=known,
+                found=found if pool.found_rasterizer else {},
+                steps=crew.steps(),
             )
             await asyncio.sleep(_TELL_S)
 
     def _note_source(self, source: Source) -> None:
-        self._outpost.note("source", f"{source.digest} {source.name}", source.ts)
+        what = f"{source.digest} {source.name}"
+        self._outpost.note("source", what, ts=source.ts)
 
 
 def _probe_tabs(crew: Crew) -> None:
@@ -286,23 +312,21 @@ def _probe_tabs(crew: Crew) -> None:
 
 
 def _welcome(
-    work: Callable[[Session], Awaitable[None]], say: Callable[[str], None]
+    work: Callable[[Session], Awaitable[None]], outpost: _Outpost
 ) -> Callable[[Session], Awaitable[None]]:
     """The work, for pages that can do it, and one line when the web client is not the one known here."""
-    said = False
 
     async def welcome(session: Session) -> None:
-        nonlocal said
         if session.refused:
             # The pool tells of its own.
             if session.owner is PERSON:
-                say(f"{session.name} cannot render: {session.refused}")
+                outpost.say(f"{session.name} cannot render: {session.refused}")
             return
         changed = session.changed_parts()
-        if changed and not said:
-            said = True
+        if changed:
             parts = ", ".join(f"{name} {version}" for name, version in changed.items())
-            say(f"Vuer's web client has changed ({parts}): look at the first frames before you trust them")
+            told = f"Vuer's web client has changed ({parts}): look at the first frames before you trust them"
+            outpost.say(told, once="client")
         await work(session)
 
     return welcome

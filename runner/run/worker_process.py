@@ -74,7 +74,7 @@ def work(
 
     async def work_through() -> None:
         order = await orders.get()
-        spec = WorkerSpec(**order["spec"])
+        spec = WorkerSpec.from_json(order["spec"])
         if owns_streams and spec.log:
             keep_printed(Path(spec.log), on_first=lambda: channel.send("printed"))
         await serve(channel, board, spec, orders)

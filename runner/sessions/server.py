@@ -10,11 +10,11 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from ipaddress import ip_address
 from pathlib import Path
 from socket import gethostname
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import vuer
 from aiohttp import WSMsgType, web
@@ -69,6 +69,8 @@ class Server:
     assets: whose files are given out as well, each under the URL that it makes for them.
     token: who has it is let in; '' makes one. say: takes a line for people. live: the page that shows how far
     the run is; None: there is none.
+    doors: how many tabs each of several servers of the run has, by its port; where this one is among them, each tab
+    of a person that comes here is sent to the one that has the fewest.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Server:
         key: str = "",
         names: Iterable[str] = (),
         live: LivePage | None = None,
+        doors: MutableMapping[int, int] | None = None,
     ):
+        self._doors = {} if doors is None else doors
         self.host, self.port = host, port
         self.token = token or secrets.token_urlsafe(24)
         self._own_port = port
@@ -200,6 +204,7 @@ class Server:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._connect(request)
         if request.path == "/":
+            self._spread(request)
             return web.Response(text=self._page, content_type="text/html", headers=_PAGE_HEADERS)
         file = self._files.get(request.path)
         if file is not None:
@@ -210,6 +215,23 @@ class Server:
         # Not web.FileResponse, which gives cup.obj.gz for cup.obj where both are there.
         body = await asyncio.to_thread(open_asset, asset, request.path)
         return web.Response(body=body, headers=_ASSET_HEADERS)
+
+    def _spread(self, request: web.Request) -> None:
+        """Send a person's new tab to the server that has the fewest; one that has its place, or a pool's, stays."""
+        _, _, query = request.query.get("ws", "").partition("?")
+        socket = parse_qs(query)
+        token = "".join(socket.get("token", []))
+        if self.port not in self._doors or not self._is_token(token) or {"tab", "placed"} & socket.keys():
+            return
+        port = min(self._doors, key=lambda port: self._doors[port])
+        # Until it is told anew, once that tab is there.
+        self._doors[port] += 1
+        place = request.url.with_port(port)
+        ws = f"ws{'s' if self._cert else ''}://{place.authority}/?{query}&placed=1"
+        raise web.HTTPTemporaryRedirect(place.update_query(ws=ws))
+
+    def _is_token(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
 
     def _refuse_strangers(self, request: web.Request) -> None:
         """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""
@@ -230,8 +252,7 @@ class Server:
     async def _connect(self, request: web.Request) -> web.WebSocketResponse:
         door, visitor = self._door, _visitor_of(request)
         assert door is not None and visitor is not None  # it was met
-        token = request.query.get("token", "")
-        if not hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
+        if not self._is_token(request.query.get("token", "")):
             raise web.HTTPForbidden(text="the token is missing or of another run")
         tab_id = request.query.get("tab", "")
         owner = self._owners.get(tab_id) if tab_id else PERSON

@@ -47,13 +47,14 @@ def claim(
     count: int,
     session_id: int | None,
     now: float,
-    job_id: int | None = None,
+    job: tuple[int, int] | None = None,
     near: int | None = None,
 ) -> list[Lease]:
-    """pending → in_progress, for up to `count` jobs, or for the one of that id, or for the next ones behind an id."""
+    """pending → in_progress, for up to `count` jobs; for one, by its id and attempts; or for those behind an id."""
     values = {"worker": worker_id, "session": session_id, "campaign": campaign_id, "now": now}
-    if job_id is not None:
-        rows = cursor.run(statements.CLAIM_ONE, values | {"job": job_id}).fetchall()
+    if job is not None:
+        one = {"job": job[0], "attempt": job[1]}
+        rows = cursor.run(statements.CLAIM_ONE, values | one).fetchall()
     elif near is not None:
         rows = cursor.run(statements.CLAIM_NEAR, values | {"at": near}).fetchall()
     elif count == 1:

@@ -124,9 +124,9 @@ def key_of(job_id: int) -> _Query:
     return sa.select(job.c.key).where(job.c.id == job_id)
 
 
-def status_of(job_id: int) -> _Query:
-    """The status of that id."""
-    return sa.select(job.c.status).where(job.c.id == job_id)
+def pending_attempts(job_ids: Sequence[int]) -> _Query:
+    """(id, attempts so far) of those that are pending."""
+    return sa.select(job.c.id, job.c.attempt).where(job.c.id.in_(job_ids), _IS_PENDING)
 
 
 def next_ids(campaign_id: int, count: int) -> _Query:

@@ -126,10 +126,12 @@ class Reader:
         key: str | None = self._scalar(queries.key_of(job_id))
         return key
 
-    def status_of(self, job_id: int) -> str | None:
-        """The status of the job with that id; None where there is none."""
-        status: str | None = self._scalar(queries.status_of(job_id))
-        return status
+    def pending_attempts(self, job_ids: Sequence[int]) -> dict[int, int]:
+        """How many attempts each of these jobs has had, of those that are pending; in the order of the ids given."""
+        found: dict[int, int] = {}
+        for at in range(0, len(job_ids), _AT_ONCE):
+            found |= dict(self._tuples(queries.pending_attempts(job_ids[at : at + _AT_ONCE])))
+        return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 
     def next_ids(self, campaign_id: int, count: int) -> list[int]:
         """Ids of the pending jobs that are handed out next; those that wait for a retry come last."""

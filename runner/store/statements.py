@@ -27,8 +27,8 @@ CLAIM = f"""
 {_TAKE} WHERE id = ({_READY} LIMIT 1 {{skip_locked}})
 {_TAKEN}
 """
-# The same for one job, named by its id.
-CLAIM_ONE = CLAIM.replace("ORDER BY", "AND id = :job ORDER BY")
+# The same for one job, named by its id and by how many attempts it has had.
+CLAIM_ONE = CLAIM.replace("ORDER BY", "AND id = :job AND attempt = :attempt ORDER BY")
 # The same for the first one at or behind an id, of those that are handed out before all others.
 CLAIM_NEAR = CLAIM.replace(
     "ORDER BY",

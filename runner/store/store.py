@@ -224,20 +224,19 @@ class Store:
         campaign_id: int,
         count: int = 1,
         session_id: int | None = None,
-        job_id: int | None = None,
+        job: tuple[int, int] | None = None,
         near: int | None = None,
     ) -> list[Lease]:
         """Take up to `count` pending jobs: highest priority first, then those that crashed least, then in order.
 
-        session_id: the browser tab that will work on them, if one will. job_id: only that one.
+        session_id: the browser tab that will work on them, if one will. job: only that one, by its id, and only
+        after so many attempts: where another has taken it meanwhile, it is not taken again.
         near: the first ones at or behind this id, of the highest priority, that never crashed.
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
         with self.database.write_one() as cursor:
-            leases = moves.claim(
-                cursor, worker_id, campaign_id, count, session_id, self.clock(), job_id, near
-            )
+            leases = moves.claim(cursor, worker_id, campaign_id, count, session_id, self.clock(), job, near)
         if not leases:
             self._refuse_lost(worker_id)
         return leases

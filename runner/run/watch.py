@@ -1,0 +1,176 @@
+"""One worker process as its supervisor sees it: what it says, whether its loop turns, what it holds, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.errors import WorldFault
+from runner.job import Policy
+from runner.machine import Guard
+from runner.run.blame import Fault, FaultKind
+from runner.run.board import Board, Running
+from runner.run.ending import Ending
+from runner.run.process import WorkerProcess
+from runner.store import Worker
+
+__all__ = ["WorkerLife", "standstill_limit_s", "watch"]
+
+_TICK_S = 0.1
+_WEIGH_EVERY = 3
+# How long a worker's loop may stand still: while jobs run, while the campaign is loaded, while it is to stop.
+_STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
+# How long a worker may take to end that was told to stop, or has said that it is over.
+_STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
+
+
+def standstill_limit_s(policy: Policy) -> float:
+    """How long one job's code may hold up all others: the campaign's own limits, or half a minute."""
+    given = [limit_s for limit_s in (policy.timeout_s, policy.stall_s) if limit_s is not None]
+    return max(min([_STILL_S, *given]), _LEAST_STILL_S)
+
+
+@dataclass
+class WorkerLife:
+    """One worker process from its start to its end, as it tells of itself and is told.
+
+    fault_told, has_all_told, worker_id_told, doors_told: what it knows of the world, whether all jobs are in the
+    database, as which worker it claims, and how many tabs the run's workers have, by their ports. port: of its
+    server, 0 while it has none. sessions: how many tabs it has; trouble: what keeps them from work, ''. steps: of
+    each job of many steps that it renders, its key, the steps finished, and all. alone: the job that is rendered
+    alone now, 0 for none. is_silent: it can say no more. grown: by how much its memory has grown while each job was
+    running.
+    """
+
+    process: WorkerProcess
+    worker: Worker
+    worker_id_told: int
+    memory_bytes: int
+    has_all_told: bool
+    fault_told: WorldFault | None = None
+    doors_told: dict[int, int] = field(default_factory=dict)
+    port: int = 0
+    sessions: int = 0
+    trouble: str = ""
+    steps: list[tuple[str, int, int]] = field(default_factory=list)
+    is_over: bool = False
+    alone: int = 0
+    is_silent: asyncio.Event = field(default_factory=asyncio.Event)
+    grown: Counter[Running] = field(default_factory=Counter)
+
+    def send(self, kind: str, /, **values: Any) -> None:
+        self.process.channel.send(kind, **values)
+
+    def weigh(self) -> None:
+        """See what it holds in memory, and while whose code ran it came to more."""
+        self.memory_bytes, before = self.process.memory_bytes(), self.memory_bytes
+        for one in self.process.board.running():
+            self.grown[one] += max(0, self.memory_bytes - before)
+
+    def tell(self, fault: WorldFault | None, has_all: bool) -> None:
+        """Say what has changed: whether the world is at fault, all jobs are there, and as which worker it claims."""
+        if has_all and not self.has_all_told:
+            self.has_all_told = True
+            self.send("all there")
+        if fault is not self.fault_told:
+            self.fault_told = fault
+            if fault is None:
+                self.send("well")
+            else:
+                self.send("fault", message=str(fault))
+        if self.worker.id != self.worker_id_told:
+            # It was taken for dead, for nothing here was let run for longer than the lease, and came back.
+            self.worker_id_told = self.worker.id
+            self.send("worker", id=self.worker.id)
+
+    def tell_doors(self, doors: dict[int, int]) -> None:
+        """Say what has changed: how many tabs the run's workers have, by the ports of their servers."""
+        if doors != self.doors_told:
+            self.doors_told = doors
+            self.send("doors", doors=doors)
+
+    def seen(self, kind: FaultKind, limit_s: float, status: int = 0) -> Fault:
+        """What befell it, and what is to be seen of it now; takes its time."""
+        running = self.process.board.running()
+        grower = max(self.grown, key=lambda one: self.grown[one], default=None)
+        if grower is not None and 2 * self.grown[grower] < self.memory_bytes:
+            grower = None  # all of them together, or what they keep
+        return Fault(
+            kind,
+            running,
+            self.process.stacks(),
+            limit_s,
+            kind is FaultKind.BLOCKED and self.process.is_starved(),
+            status,
+            self.memory_bytes,
+            grower,
+        )
+
+
+class _Stillness:
+    """For how long a worker's event loop has stood still."""
+
+    def __init__(self, board: Board):
+        self._board, self._beats = board, -1
+        self._looked, self._still_s = time.monotonic(), 0.0
+
+    def look(self, now: float) -> float:
+        """In seconds. Time in which this process was not let run is nobody's."""
+        looked, beats = self._looked, self._beats
+        self._looked, self._beats = now, self._board.beats
+        self._still_s = self._still_s + min(now - looked, 2 * _TICK_S) if self._beats == beats else 0.0
+        return self._still_s
+
+
+async def watch(
+    life: WorkerLife,
+    world: Guard,
+    ending: Ending,
+    has_all: Callable[[], bool],
+    still_limit_s: float,
+    memory_bytes: int,
+) -> Fault | None:
+    """Wait for its end; None when it ended in order, else what befell it. It may live on then.
+
+    world: its fault is told to the worker. has_all: whether all jobs are in the database. still_limit_s: how long its
+    loop may stand still; memory_bytes: what it may hold.
+    """
+    process, stopping = life.process, ending.stopping
+    stillness = _Stillness(process.board)
+    told_at, over_at, ticks = 0.0, 0.0, 0
+    while True:
+        await asyncio.sleep(_TICK_S)
+        now = time.monotonic()
+        still_s, ticks = stillness.look(now), ticks + 1
+        status = process.poll()
+        if status is not None:
+            # What it said last is heard first; what it has forked may hold its end of the line.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
+            return None if life.is_over else life.seen(FaultKind.DIED, still_limit_s, status)
+        life.tell(world.fault, has_all())
+        if life.is_over:
+            over_at = over_at or now
+            if now - over_at > _EXIT_S:
+                return None
+            continue
+        if stopping.done():
+            if not told_at:
+                told_at = now
+                life.send("stop", reason=stopping.result().reason)
+            if still_s > _STILL_WHEN_STOPPING_S or now - told_at > _STOP_S:
+                return Fault(FaultKind.STOPPED)
+            continue
+        is_blocked = still_s > (still_limit_s if life.port else _LOADING_S)
+        if is_blocked or ticks % _WEIGH_EVERY == 0:
+            life.weigh()
+            # Who fills the memory may block the loop by it.
+            if life.memory_bytes > memory_bytes:
+                return await asyncio.to_thread(life.seen, FaultKind.GREW, still_limit_s)
+        if is_blocked:
+            return await asyncio.to_thread(life.seen, FaultKind.BLOCKED, still_limit_s)
