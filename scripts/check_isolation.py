@@ -150,6 +150,11 @@ def color(chance: Chance) -> str:
     return f"#{chance.randrange(1 << 24):06x}"
 
 
+def turned(chance: Chance) -> list[Any]:
+    """A rotation, which may name the order of its axes."""
+    return vector(chance, 3.0) + (["ZYX"] if chance.random() < 0.3 else [])
+
+
 def vector(chance: Chance, reach: float, steps: int = 4) -> list[float]:
     """Few different values, so that things meet, coincide and are equally far."""
     return [round(reach * chance.randint(-steps, steps) / steps, 3) for _ in range(3)]
@@ -158,7 +163,7 @@ def vector(chance: Chance, reach: float, steps: int = 4) -> list[float]:
 def pose(chance: Chance) -> dict[str, Any]:
     return {
         **some(chance, 0.6, lambda: vector(chance, 1.2), "position"),
-        **some(chance, 0.3, lambda: vector(chance, 3.0), "rotation"),
+        **some(chance, 0.3, lambda: turned(chance), "rotation"),
         **some(chance, 0.3, lambda: [chance.choice([0.5, 1, 1.5]) for _ in range(3)], "scale"),
     }
 

@@ -267,6 +267,15 @@ def _copy(value: Any) -> Any:
 # -- single promises -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("after", [{"rotation": [1, 2, 3]}, {}])
+def test_the_order_of_axes_that_a_job_has_named_is_not_the_next_jobs(after):
+    """three.js turns by the order that was named last, where a rotation names none: the element is made anew."""
+    turned, plainly = scene_of(box("it", rotation=[1, 2, 3, "ZYX"])), scene_of(box("it", **after))
+    found = changes(turned, plainly)
+    assert found.first[0]["data"]["nodes"][0]["key"] == "it" and found.lasting == ""
+    assert changes(plainly, turned).first == []
+
+
 def test_a_robot_has_the_colours_of_its_file_unless_it_is_told_otherwise():
     """Vuer's client would paint white what of it has been loaded by chance; a later update says nothing of it."""
     scene = scene_of(

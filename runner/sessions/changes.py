@@ -228,12 +228,18 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
     if tag == old.get("tag") and named.keys() <= _IN_PLACE[tag] and _ABSENT not in named.values():
         is_smooth = "material" not in named or _is_uniform(old.get("material", {}), new.get("material", {}))
         # A cloud without colours has another material.
-        if is_smooth and not (tag == "PointCloud" and ("colors" in old) != ("colors" in new)):
+        is_smooth = is_smooth and not (tag == "PointCloud" and ("colors" in old) != ("colors" in new))
+        # A rotation that names no order of its axes takes the one that was named last.
+        if is_smooth and not ("rotation" in named and _names_order(old) and not _names_order(new)):
             return True, reason
     holds_camera = any(
         scene.props[other].get("tag") == _CAMERA for scene in (shown, wanted) for other in scene.below(key)
     )
     return False, f"its element {key!r}, which holds a camera, was made anew" if holds_camera else reason
+
+
+def _names_order(props: Mapping[str, Any]) -> bool:
+    return len(props.get("rotation") or ()) > 3
 
 
 def _is_uniform(old: Any, new: Any) -> bool:
