@@ -7,7 +7,11 @@ ratios. The tutorial's loop is what Vuer's documentation shows: its own server, 
 update, a short sleep, a grab. The ceiling is what the same three.js objects give in that browser
 without any of it: set the scene, draw, read back, encode as JPEG.
 
-    scripts/bench_render.py [--rounds N] [--seconds S] [--only NAME …] [--json]
+    scripts/bench_render.py [--rounds N] [--seconds S] [--scene NAME …] [--only NAME …] [--json]
+
+Scenes: ball, which is what the tutorial's loop renders; 100, 1000 and 5000 elements, of which that ball alone
+changes; robot, 30 nested groups which all turn, each with a box. For these a run with one session, with and without
+the page's short way, stands beside plain three.js; `cost` is the browser's CPU of a frame to that of plain three.js.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -29,11 +35,42 @@ from PIL import Image
 
 WIDTH, HEIGHT = 320, 240
 MEASURED = ("frames_per_s", "server_ms", "browser_ms", "memory_mb")
+SCENES = ("ball", "100", "1000", "5000", "robot")
+# Vuer's client takes minutes to show the largest scene.
+SHOWN_WITHIN_S = 1200
 
 SCENE = """
-from vuer.schemas import CameraView, DefaultScene, Sphere
+import math
+from vuer.schemas import Box, CameraView, DefaultScene, Group, Sphere
 
 LEVELS = ("10", "80", "f0")
+KIND = "ball"
+
+
+def others():
+    if KIND == "robot":
+        return [link(0, 0)]
+    count = 0 if KIND == "ball" else int(KIND) - 1
+    small = [0.02, 0.02, 0.02]
+    return [Box(key=f"box{n}", args=small, position=place(n)) for n in range(count)]
+
+
+def place(n):
+    return [(n % 2 * 2 - 1) * (1.2 + 0.03 * (n // 60)), 0.05 * (n % 60 - 30), -1]
+
+
+def link(n, number):
+    box = Box(key=f"part{n}", args=[0.02, 0.06, 0.02])
+    return Group(box, *([link(n + 1, number)] if n < 29 else []), key=f"link{n}", **pose(n, number))
+
+
+def pose(n, number):
+    return {"position": [0, 0.06, 0] if n else [-1.3, -0.9, 0], "rotation": [0, 0, 0.02 * math.sin(0.1 * number + n)]}
+
+
+def changes(number):
+    links = [Group(key=f"link{n}", **pose(n, number)) for n in range(30)] if KIND == "robot" else []
+    return [ball(number), *links]
 
 
 def ball(number):
@@ -44,7 +81,7 @@ def ball(number):
 def scene():
     camera = CameraView(key="ego", stream="ondemand", monitor=False, showCamera=False, downsample=1,
                         width=320, height=240, fov=50, position=[0, 0, 3])
-    return DefaultScene(ball(0), rawChildren=[camera])
+    return DefaultScene(ball(0), *others(), rawChildren=[camera])
 """
 
 TUTORIAL = (
@@ -79,7 +116,7 @@ CAMPAIGN = (
     + """
 from runner import Campaign
 
-campaign = Campaign("bench")
+campaign = Campaign("bench", timeout_s=3000)
 
 @campaign.jobs
 def jobs():
@@ -90,7 +127,7 @@ campaign.scene(scene)
 
 @campaign.render
 async def render(session, job):
-    session.update @ ball(job.params["number"])
+    session.update @ changes(job.params["number"])
     job.save("rgb.jpg", await session.grab("ego"))
 """
 )
@@ -116,15 +153,18 @@ async ([width, height, seconds]) => {
   const renderer = new gl.constructor({ canvas: new OffscreenCanvas(width, height), antialias: false });
   renderer.setSize(width, height, false);
   let camera = null, ball = null;
+  const links = [];
   scene.traverse((o) => {
     if (o.isPerspectiveCamera && o.name === "__camera:ego") camera = o;
     if (o.isMesh && o.geometry.type === "SphereGeometry") ball = o;
+    if (o.isGroup && o.name.startsWith("link")) links.push(o);
   });
   const context = renderer.getContext(), end = performance.now() + 1000 * seconds;
   let frames = 0, start = 0;
   while (performance.now() < end) {
     ball.rotation.y = 0.1 * frames;
     ball.material.color.setRGB(frames % 3 / 3, 0.5, 0.5);
+    for (let n = 0; n < links.length; n++) links[n].rotation.z = 0.02 * Math.sin(0.1 * frames + n);
     renderer.render(scene, camera);
     const pixels = new Uint8Array(4 * width * height);
     context.readPixels(0, 0, width, height, context.RGBA, context.UNSIGNED_BYTE, pixels);
@@ -173,10 +213,10 @@ def result_of(times: list[float], before: dict, after: dict) -> dict[str, float]
 
 def measure(root: int, read_times, warm_up: int, seconds: float) -> dict[str, float]:
     """Let it warm up for some frames, then count frames, CPU and memory for so many seconds."""
-    usage, deadline = Usage(root), time.monotonic() + 120
+    usage, deadline = Usage(root), time.monotonic() + SHOWN_WITHIN_S
     while len(read_times()) < warm_up:
         if time.monotonic() > deadline:
-            raise SystemExit("no frames came within 120 s")
+            raise SystemExit(f"no frames came within {SHOWN_WITHIN_S} s")
         time.sleep(0.2)
     start, before = time.time(), usage.read()
     time.sleep(seconds)
@@ -234,14 +274,21 @@ def run_tutorial(folder: Path, flags: tuple[str, ...], seconds: float) -> dict[s
     return found
 
 
-def run_ours(folder: Path, sessions: int, flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+def run_ours(
+    folder: Path,
+    sessions: int,
+    flags: tuple[str, ...],
+    seconds: float,
+    scene: str = "ball",
+    options: tuple[str, ...] = (),
+) -> dict[str, float]:
     """`runner run` itself: database, checks, files, log and all."""
     import sqlite3
 
-    (folder / "bench.py").write_text(CAMPAIGN)
+    (folder / "bench.py").write_text(CAMPAIGN.replace('"ball"', repr(scene), 1))
     rasterizer = "egl" if flags == EGL else "swiftshader"
     command = [sys.executable, "-m", "runner", "run", folder / "bench.py", "--sessions", str(sessions)]
-    command += ["--rasterizer", rasterizer]
+    command += ["--rasterizer", rasterizer, *options]
     log = open(folder / "log", "w")
     process = subprocess.Popen(command, stderr=log)
 
@@ -255,8 +302,9 @@ def run_ours(folder: Path, sessions: int, flags: tuple[str, ...], seconds: float
             except sqlite3.OperationalError:
                 return []
 
+    warm_up = 300 * sessions if scene == "ball" else 10
     try:
-        found = measure(process.pid, lambda: [row[0] for row in rows()], 300 * sessions, seconds)
+        found = measure(process.pid, lambda: [row[0] for row in rows()], warm_up, seconds)
     finally:
         process.send_signal(signal.SIGTERM)  # a shell has its background jobs ignore SIGINT
         process.wait()
@@ -270,19 +318,21 @@ def picture_of(folder: Path, number: int) -> Path:
     return found
 
 
-def run_ceiling(folder: Path, flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+def run_ceiling(
+    folder: Path, flags: tuple[str, ...], seconds: float, scene: str = "ball"
+) -> dict[str, float]:
     """Plain three.js in a tab that a session has furnished."""
-    return asyncio.run(_ceiling(flags, seconds))
+    return asyncio.run(_ceiling(flags, seconds, scene))
 
 
-async def _ceiling(flags: tuple[str, ...], seconds: float) -> dict[str, float]:
+async def _ceiling(flags: tuple[str, ...], seconds: float, scene: str) -> dict[str, float]:
     from playwright.async_api import async_playwright
 
     from runner.browsers import find_browser
     from runner.sessions import Server
 
     namespace: dict = {}
-    exec(SCENE, namespace)
+    exec(SCENE.replace('"ball"', repr(scene), 1), namespace)
     furnished = asyncio.Event()
 
     async def work(session):
@@ -326,6 +376,27 @@ FIND_STORE = """
 """
 
 
+def contenders_of(scenes: list[str]) -> dict[str, Callable[[Path, float], dict[str, float]]]:
+    """What is measured, by its name; all that belongs to one scene and renderer in turn, plain three.js last."""
+    found: dict[str, Callable[[Path, float], dict[str, float]]] = {}
+    for scene in scenes:
+        for name, flags in (("SwiftShader", SWIFTSHADER), ("EGL", EGL)):
+            if scene == "ball":
+                found[f"tutorial, {name}"] = partial(run_tutorial, flags=flags)
+                for sessions in (1, 2, 3):
+                    found[f"runner, {sessions} sessions, {name}"] = partial(
+                        run_ours, sessions=sessions, flags=flags
+                    )
+                found[f"plain three.js, {name}"] = partial(run_ceiling, flags=flags)
+                continue
+            ours = partial(run_ours, sessions=1, flags=flags, scene=scene)
+            found[f"{scene}: runner, {name}"] = ours
+            found[f"{scene}: runner, short way, {name}"] = partial(ours, options=("--page", "short"))
+            found[f"{scene}: runner, plain page, {name}"] = partial(ours, options=("--page", "plain"))
+            found[f"{scene}: plain three.js, {name}"] = partial(run_ceiling, flags=flags, scene=scene)
+    return found
+
+
 def main() -> None:
     # So that what it has started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -333,18 +404,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_lines)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each contender in each round")
+    parser.add_argument("--scene", action="append", choices=SCENES, help="ball")
     parser.add_argument("--only", action="append", help="part of a contender's name")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    contenders = {"tutorial, SwiftShader": lambda f, s: run_tutorial(f, SWIFTSHADER, s)}
-    for name, flags in (("SwiftShader", SWIFTSHADER), ("EGL", EGL)):
-        if name == "EGL":
-            contenders["tutorial, EGL"] = lambda f, s: run_tutorial(f, EGL, s)
-        for sessions in (1, 2, 3):
-            contenders[f"runner, {sessions} sessions, {name}"] = lambda f, s, n=sessions, g=flags: run_ours(
-                f, n, g, s
-            )
-        contenders[f"plain three.js, {name}"] = lambda f, s, g=flags: run_ceiling(f, g, s)
+    contenders = contenders_of(arguments.scene or ["ball"])
     if arguments.only:
         contenders = {
             name: run for name, run in contenders.items() if any(part in name for part in arguments.only)
@@ -353,7 +417,7 @@ def main() -> None:
     for number in range(arguments.rounds):
         for name, run in contenders.items():
             with tempfile.TemporaryDirectory(prefix="bench_render") as folder:
-                found = run(Path(folder), arguments.seconds)
+                found = run(Path(folder), seconds=arguments.seconds)
             results[name].append(found)
             print(f"round {number + 1}: {name}: {found['frames_per_s']:.1f} frames/s", file=sys.stderr)
     base = statistics.median(r["frames_per_s"] for r in next(iter(results.values())))
@@ -363,6 +427,10 @@ def main() -> None:
         | {"frames": sum(r["frames"] for r in runs), "wrong": sum(r["wrong"] for r in runs)}
         for name, runs in results.items()
     ]
+    plain_ms = 0.0
+    for row in reversed(rows):
+        plain_ms = row["browser_ms"] if "three.js" in row["contender"] else plain_ms
+        row["cost"] = row["browser_ms"] / plain_ms if plain_ms else 0.0
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return
@@ -371,6 +439,7 @@ def main() -> None:
         ("frames/s", 10),
         ("server ms", 11),
         ("browser ms", 12),
+        ("cost", 7),
         ("MB", 7),
         ("frames", 8),
         ("wrong", 7),
@@ -379,7 +448,7 @@ def main() -> None:
     for row in rows:
         print(
             f"{row['contender']:34}{row['ratio']:7.1f}{row['frames_per_s']:10.1f}{row['server_ms']:11.2f}"
-            f"{row['browser_ms']:12.1f}{row['memory_mb']:7.0f}{row['frames']:8d}{row['wrong']:7d}"
+            f"{row['browser_ms']:12.1f}{row['cost']:7.2f}{row['memory_mb']:7.0f}{row['frames']:8d}{row['wrong']:7d}"
         )
 
 

@@ -11,7 +11,7 @@ import pytest
 import vuer
 from playwright.async_api import async_playwright
 from vuer.events import GrabRender
-from vuer.schemas import Box, CameraView, Obj, Scene, Sphere
+from vuer.schemas import AmbientLight, Box, CameraView, Group, Obj, Scene, Sphere
 
 from runner.browsers import RASTERIZERS
 from runner.sessions import Server
@@ -25,7 +25,13 @@ CLIENT = Path(vuer.__file__).parent / "client_build"
 # Looks on before the client's scripts run, and changes nothing.
 WATCH = """
 window.seen = {roots: new Map(), commits: 0, renderers: {}, reads: [], steps: [], managers: [], shaders: [],
-               pixels: [], blobs: [], chatter: [], draws: 0, sent: []};
+               pixels: [], blobs: [], chatter: [], draws: 0, sent: [], updates: 0};
+let vuer;
+Object.defineProperty(window, "VUER", {configurable: true, get: () => vuer, set(value) {
+  vuer = value;
+  const {ops} = value.useSceneStore.getState(), {update} = ops;
+  ops.update = (event) => { seen.updates++; update(event); };
+}});
 window.__REACT_DEVTOOLS_GLOBAL_HOOK__ = {
   supportsFiber: true, renderers: new Map(), onCommitFiberUnmount() {}, onPostCommitFiberRoot() {},
   inject(info) { seen.renderers[info.rendererPackageName] = info.version; this.last = (this.last || 0) + 1;
@@ -279,3 +285,113 @@ def test_the_console_is_told_of_each_rendering(stock):
     stock.ask("seen.chatter.length = 0")
     stock.send(lambda session: session.update @ Sphere(key="ball", position=[0.7, 0, 0]))
     stock.until("seen.chatter.includes('Updated tree:')")
+
+
+# -- what shortcut.js and elements.js take for granted ---------------------------------------------
+
+
+def test_its_store_is_shown_before_it_subscribes(stock):
+    """Whoever stands in for an operation of window.VUER's store gets all messages; the store's copy is as told."""
+    before = stock.ask("seen.updates")
+    stock.send(lambda session: session.update @ Sphere(key="ball", position=[0.25, 0, 0]))
+    stock.until(f"seen.updates > {before}")
+    names = ["set", "add", "update", "upsert", "removeByKey", "timeout", "rawUpdate"]
+    assert (
+        stock.ask(f"{names}.map((name) => typeof VUER.useSceneStore.getState().ops[name])")
+        == ["function"] * 7
+    )
+    assert stock.ask("VUER.useSceneStore.getState().ops.getNode('ball').position") == [0.25, 0, 0]
+
+
+def test_what_changes_nothing_in_the_store_is_not_rendered(stock):
+    """The same values again leave the store's state what it was."""
+    stock.send_as_it_is("UPDATE", nodes=[{"key": "ball", "visible": True}])
+    stock.until("VUER.useSceneStore.getState().ops.getNode('ball').visible === true")
+    again = "VUER.useSceneStore.getState().ops.update({data: {nodes: [{key: 'ball', visible: true}]}})"
+    stock.ask(f"window.stateBefore = VUER.useSceneStore.getState(), {again}, 0")
+    assert stock.ask("window.stateBefore === VUER.useSceneStore.getState()")
+
+
+def test_objects_know_what_react_three_fiber_was_given(stock):
+    """By the key as their name; the material is a part, with the values that were sent; scale is not given."""
+    box = Box(key="known", scale=[1, 2, 1], position=[0, 1, 0], material={"color": "#ff0000"})
+    stock.send(lambda session: session.upsert @ box)
+    stock.until("objectNamed('known')")
+    given = stock.ask(
+        "(({__r3f: {type, props, isHidden}}) => ({type, ...props, isHidden}))(objectNamed('known'))"
+    )
+    assert (given["type"], given["name"], given["position"]) == ("mesh", "known", [0, 1, 0])
+    assert "scale" not in given and not given["isHidden"]
+    part = "objectNamed('known').__r3f.children.find(({object}) => object === objectNamed('known').material).props"
+    assert stock.ask(f"[{part}.color, {part}.attach]") == ["#ff0000", "material"]
+    stock.until("objectNamed('known').scale.y === 2")
+
+
+def test_its_own_function_sets_props_as_react_does(stock):
+    """FIBER.applyProps, of an object that the client has made."""
+    stock.ask(
+        "FIBER.applyProps(objectNamed('ball'), {position: [1, 2, 3], rotation: [0, 1, 0, 'ZYX'], visible: false}), 0"
+    )
+    found = "[...position.toArray(), ...rotation.toArray(), visible]"
+    assert stock.ask(f"(({{position, rotation, visible}}) => {found})(objectNamed('ball'))") == [
+        1,
+        2,
+        3,
+        0,
+        1,
+        0,
+        "ZYX",
+        False,
+    ]
+    stock.ask("FIBER.applyProps(objectNamed('ball'), {rotation: [0, 0, 0, 'XYZ'], visible: true}), 0")
+
+
+def test_a_primitives_material_is_made_anew_at_its_second_rendering_alone(stock):
+    """So one more rendering tells whether anything would change by another."""
+    stock.send(lambda session: session.upsert @ Box(key="second"))
+    stock.until("objectNamed('second')")
+    materials = []
+    for x in (1, 2, 3, 4):
+        materials.append(stock.ask("objectNamed('second').material.uuid"))
+        stock.send(lambda session, x=x: session.update @ Sphere(key="ball", position=[x, 0, 0]))
+        stock.until(f"objectNamed('ball').position.x === {x}")
+        stock.until("[...seen.roots.keys()].every((root) => !root.pendingLanes)")
+    materials.append(stock.ask("objectNamed('second').material.uuid"))
+    assert len(set(materials[:2])) == 2 and len(set(materials[1:])) == 1
+
+
+def test_a_light_is_made_anew_and_stands_last(stock):
+    """By another intensity; by another position it is moved."""
+    stock.send(lambda session: session.add @ AmbientLight(key="lamp", intensity=1))
+    stock.until("objectNamed('lamp')")
+    stock.send(lambda session: session.add @ Box(key="after lamp"))
+    stock.until("objectNamed('after lamp')")
+    before = stock.ask("objectNamed('lamp').uuid")
+    stock.send(lambda session: session.update @ AmbientLight(key="lamp", position=[0, 1, 0]))
+    stock.until("objectNamed('lamp').position.y === 1")
+    assert stock.ask("objectNamed('lamp').uuid") == before
+    stock.send(lambda session: session.update @ AmbientLight(key="lamp", intensity=2))
+    stock.until("objectNamed('lamp').intensity === 2")
+    assert stock.ask("objectNamed('lamp').uuid") != before
+    assert stock.ask("objectNamed('lamp').parent.children.at(-1) === objectNamed('lamp')")
+
+
+def test_a_groups_matrix_takes_the_place_of_its_pose(stock):
+    """An effect sets it, and has three.js leave it alone."""
+    matrix = [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0, 5, 6, 7, 1]
+    stock.send(lambda session: session.add @ Group(Box(key="held"), key="holder", matrix=matrix))
+    stock.until("objectNamed('holder') && !objectNamed('holder').matrixAutoUpdate")
+    assert stock.ask("objectNamed('holder').matrix.toArray()") == matrix
+
+
+def test_updates_that_come_together_are_rendered_once(stock):
+    """Only what they come to reaches the objects."""
+    watch = "function (x) { seenX.push(x[0]); return setX.apply(this, arguments); }"
+    stock.ask("window.seenX = [], window.setX = objectNamed('ball').position.fromArray, 0")
+    stock.ask(f"objectNamed('ball').position.fromArray = {watch}, 0")
+    update = (
+        "VUER.useSceneStore.getState().ops.update({data: {nodes: [{key: 'ball', position: [%d, 0, 0]}]}})"
+    )
+    stock.ask(f"{update % 8}, {update % 9}, 0")
+    stock.until("seenX.includes(9)")
+    assert stock.ask("seenX") == [9]

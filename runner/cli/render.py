@@ -134,6 +134,13 @@ _FILE = click.Path(exists=True, dir_okay=False)
     is_flag=True,
     help='Pack the files of done jobs into tar shards, as Campaign(results="shards") does.',
 )
+@option(
+    "--page",
+    type=click.Choice(("usual", "plain", "short")),
+    default="usual",
+    help="What the page does for speed: as usual; nothing, for comparing; or also the short way for scenes of many "
+    "elements, which is on trial.",
+)
 @option("--dry-run", is_flag=True, help="Tell what would be added, is left, and is gone; nothing is written.")
 def run(file: Path, settings: dict[str, str], dry_run: bool, **given: Any) -> ExitStatus:
     """Render the campaign in FILE: submit, resume or top up, whichever is due.

@@ -39,6 +39,8 @@ _CLIENT = Path(vuer.__file__).parent / "client_build"
 _FONTS = Path(__file__).with_name("page") / "fonts"
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
+# What the page does for speed: as usual, nothing, or also what is still on trial (page/shortcut.js).
+PAGES: dict[str, dict[str, str]] = {"usual": {}, "plain": {"plain": "true"}, "short": {"short": "true"}}
 
 # A browser that is done with a connection keeps it for its next request.
 _KEPT_S = 15.0
@@ -71,6 +73,7 @@ class Server:
     the run is; None: there is none.
     doors: how many tabs each of several servers of the run has, by its port; where this one is among them, each tab
     of a person that comes here is sent to the one that has the fewest.
+    page: what the page does for speed; see PAGES.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Server:
         names: Iterable[str] = (),
         live: LivePage | None = None,
         doors: MutableMapping[int, int] | None = None,
+        page: str = "usual",
     ):
         self._doors = {} if doors is None else doors
         self.host, self.port = host, port
@@ -96,6 +100,7 @@ class Server:
         self.sessions: set[Session] = set()
         self._work, self._assets, self._say = work, assets, say
         self._live = LiveRoutes(live, self.token) if live is not None else None
+        self._query = _QUERY | PAGES[page]
         self._owners: dict[str, TabOwner] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -158,7 +163,7 @@ class Server:
             socket["tab"] = owner.tab_id
             if self._own_port != self.port:
                 place, safe = f"localhost:{self._own_port}", ""
-        query = {"ws": f"ws{safe}://{place}/?{urlencode(socket)}"} | ({} if is_shown else _QUERY)
+        query = {"ws": f"ws{safe}://{place}/?{urlencode(socket)}"} | ({} if is_shown else self._query)
         return f"http{safe}://{place}/?{urlencode(query)}"
 
     def live_link(self) -> str:

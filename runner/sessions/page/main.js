@@ -16,6 +16,7 @@ import { inspect } from "./readiness.js";
 import { Inlet, contains, messagesIn, quieten, takeSockets } from "./client.js";
 import { Line } from "./line.js";
 import { Pictures, rendererName } from "./pictures.js";
+import { Shortcut } from "./shortcut.js";
 
 inject(window);
 
@@ -29,7 +30,11 @@ function inject(window) {
     changes++;
     if (isAskedToStep || !line) return;
     isAskedToStep = true;
-    queueMicrotask(() => { isAskedToStep = false; if (line) line.step(); });
+    queueMicrotask(() => { isAskedToStep = false; step(); });
+  }
+  function step() {
+    if (shortcut) shortcut.step();
+    if (line) line.step();
   }
 
   // For what does not tell when it has ended.
@@ -40,7 +45,16 @@ function inject(window) {
     timers.setTimeout(() => { willLook = false; scene.timerEnded(); if (line) line.step(); }, 4);
   }
 
-  const react = new React(window, changed);
+  // What is done for speed alone, and not in a plain page: pixels that are read
+  // anyway are encoded, by a table where they are half floats (pictures.js, lookup.js), hidden panels are left empty
+  // (react.js), the console is not told of each rendering (client.js), and, where that is asked for, updates go the short
+  // way (shortcut.js).
+  const isPlain = /[?&]plain=true/.test(window.location.search);
+  const react = new React(window, changed, isPlain);
+  // Where a person looks on, panels show what the client's store has.
+  const isAlone = /[?&]frameloop=never/.test(window.location.search);
+  const isShort = /[?&]short=true/.test(window.location.search); // on trial
+  const shortcut = isShort && isAlone && !isPlain ? new Shortcut(window, react, changed) : null;
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
   const loads = new Loads(changed);
   const scene = new Scene(react, lookSoon);
@@ -48,7 +62,6 @@ function inject(window) {
   const chance = new Chance(window);
   const frames = new Frames(react, (text) => faults.thrown.push(text), (seconds) => chance.pass(seconds));
   const isStirred = () => loads.count > 0 || react.unfinished() > 0 || scene.unfinished().length > 0;
-  const isPlain = /[?&]plain=true/.test(window.location.search);
   const pictures = new Pictures(window, isPlain, (grab, reason, isLost) => {
     if (line) line.noPicture(grab, reason, isLost);
   });
@@ -57,7 +70,7 @@ function inject(window) {
   watchLoads(window, loads);
   watchMedia(window, loads);
   watchWorkers(window, loads);
-  quieten(window);
+  if (!isPlain) quieten(window);
   let stop = () => {};
   takeSockets(window, {
     onInit(socket) {
@@ -65,7 +78,7 @@ function inject(window) {
       const say = (/** @type {import("./protocol.js").FromPage} */ message) => {
         if (socket.readyState === 1) socket.sendText(JSON.stringify(message, cut));
       };
-      const timer = timers.setInterval(() => { if (line) line.step(); }, 100); // for limits only: the hooks drive the rest
+      const timer = timers.setInterval(step, 100); // for limits only: the hooks drive the rest
       const { document } = window, tellHidden = () => say({ type: "hidden", is_hidden: document.hidden });
       document.addEventListener("visibilitychange", tellHidden);
       stop = () => { clearInterval(timer); document.removeEventListener("visibilitychange", tellHidden); };
@@ -74,7 +87,12 @@ function inject(window) {
       line = new Line({
         now: patientClock(timers.now),
         nextTurn: (f) => timers.nextTurn(f),
-        inspect: (fence) => inspect(react, scene, order, loads, scripts, faults, timers.now(), fence),
+        inspect: (fence) => {
+          if (shortcut) shortcut.step();
+          const lack = inspect(react, scene, order, loads, scripts, faults, timers.now(), fence);
+          if (shortcut && shortcut.isBehind) lack.pending.push("updates that were sent");
+          return lack;
+        },
         isIncomplete: () => scene.lacksSplats(),
         isStirred: () => scene.haveSplatsMoved() || loads.count > 0 || react.isLayingOut(),
         settle: (request, isFirst) => {
@@ -84,7 +102,7 @@ function inject(window) {
         fault: () => faults.said.join("; "),
         wrong: () => faults.thrown.join("; "),
         loads: () => loads.count,
-        isRendered: () => !react.unfinished(),
+        isRendered: () => !react.unfinished() && !(shortcut && shortcut.isBehind),
         changes: () => changes,
         begin: (seed) => chance.begin(seed),
         deliver: (messages, then) => inlet.deliver(messages, then),

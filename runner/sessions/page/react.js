@@ -67,8 +67,10 @@ export class React {
   /**
    * @param {Window & typeof globalThis} window
    * @param {() => void} onChange told of each commit, and of the end of its effects
+   * @param {boolean} isPlain the client's panels stay as they are
    */
-  constructor(window, onChange) {
+  constructor(window, onChange, isPlain = false) {
+    if (isPlain) this.#panels.clear();
     const page = /** @type {any} */ (window);
     const hook = page.__REACT_DEVTOOLS_GLOBAL_HOOK__ ||
       (page.__REACT_DEVTOOLS_GLOBAL_HOOK__ = { supportsFiber: true, renderers: new Map() });
@@ -108,6 +110,16 @@ export class React {
       if (root.pendingLanes || state.hasEffects) count++;
     }
     return count;
+  }
+  /** The props with which each of the scenes' elements was rendered last. */
+  *rendered() {
+    for (const { root } of this.#scenes()) {
+      const top = root.current;
+      for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
+        const props = fiber.tag === TAG.FUNCTION && fiber.memoizedProps;
+        if (props && "_key" in props && props.tag) yield props;
+      }
+    }
   }
   /** What react-three-fiber knows of each scene. */
   *stores() {

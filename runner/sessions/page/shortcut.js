@@ -1,0 +1,307 @@
+// The short way: an update that only changes what three.js objects carry is set on these, as react-three-fiber would
+// set it, and React is told later. Vuer's client renders its whole scene anew for each update, and that costs more
+// than a picture.
+//
+// It stands between the client's messages and its store. Before anything else goes to the store, React is told what
+// went the short way, and has rendered it; and at once when it renders of itself.
+import { KNOWN_VERSIONS } from "./protocol.js";
+import { hasLeftovers, isStill, lightOf, waysOf } from "./elements.js";
+
+// What changes the store.
+const OPERATIONS = ["set", "add", "update", "upsert", "removeByKey", "timeout", "rawUpdate"];
+const BRANCHES = ["children", "bgChildren", "rawChildren"];
+// What the client gives each material of its own.
+const OF_MATERIAL = ["attach", "displacementMap", "displacementScale", "normalMap", "normalScale", "map", "wireframe"];
+
+/** @typedef {import("./react.js").React} React */
+/** What react-three-fiber knows of an object. @typedef {{ type: string, props: Record<string, any>, object: any, children: Instance[], isHidden: boolean }} Instance */
+
+export class Shortcut {
+  #page; #react; #onDone;
+  /** @type {any} */ #store = null;
+  /** The store's own. @type {(event: any) => void} */ #update = () => {};
+  /** Updates that came together, of which React would render what they come to. @type {any[]} */ #batch = [];
+  /** What they come to: props by key. @type {Map<string, Record<string, any>>} */ #coming = new Map();
+  /** What React has not been told yet: props by key. @type {Map<string, Record<string, any>>} */ #untold = new Map();
+  /** Lights that React would have made anew, and put last where they stand: the latest last. @type {Set<string>} */ #moved = new Set();
+  /** What waits until React has rendered what it was told. @type {(() => void)[]} */ #held = [];
+  #isTelling = false;
+  /** What the store has is rendered. */ #isRendered = false;
+  /** As of which rendering the rest is known. */ #seen = -1;
+  /** All objects before the last rendering, if that was of such an update. @type {any[] | null} */ #before = null;
+  /** Rendered once more, nothing would be made anew. */ #isSettled = false;
+  /** The elements, by key; null: one of them is not known. @type {Map<string, any> | null} */ #nodes = null;
+  /** Their objects, by name; null where there are several. @type {Map<string, any>} */ #objects = new Map();
+
+  /**
+   * @param {any} page the window
+   * @param {Pick<React, "stores" | "unfinished" | "rendered" | "versions" | "commits">} react
+   * @param {() => void} onDone told when updates are on their objects
+   */
+  constructor(page, react, onDone) {
+    this.#page = page;
+    this.#react = react;
+    this.#onDone = onDone;
+    let vuer = page.VUER;
+    // The client shows its parts to other scripts before it begins.
+    Object.defineProperty(page, "VUER", {
+      configurable: true, enumerable: true, get: () => vuer,
+      set: (value) => { vuer = value; if (value && value.useSceneStore) this.#take(value.useSceneStore); },
+    });
+  }
+  /** Something has yet to reach the scene. */
+  get isBehind() { return this.#isTelling || this.#held.length > 0 || this.#batch.length > 0; }
+  /** To be called whenever React has rendered something. */
+  step() {
+    if (this.#hasRenderedOfItself()) this.#tell();
+    if (!this.isBehind || !this.#isAtRest()) return;
+    if (this.#isTelling) {
+      this.#isTelling = false;
+      this.#look();
+      for (const key of this.#moved) moveLast(lightFrom(this.#objects.get(key)));
+      this.#moved.clear();
+    }
+    for (const go of this.#held.splice(0)) go();
+  }
+
+  /** @param {any} store the client's */
+  #take(store) {
+    const { ops } = store.getState(), versions = /** @type {any} */ ({ three: this.#page.__THREE__, ...this.#react.versions() });
+    const isKnown = Object.entries(KNOWN_VERSIONS).every(([name, version]) => versions[name] === version);
+    if (!isKnown || Object.isFrozen(ops) || OPERATIONS.some((name) => !ops[name])) return;
+    this.#store = store;
+    this.#update = ops.update;
+    for (const name of OPERATIONS) {
+      const operate = ops[name];
+      ops[name] = (/** @type {any} */ event) => { if (name === "update") this.#change(event); else this.#pass(operate, event); };
+    }
+  }
+  /** @param {any} event an update */
+  #change(event) {
+    if (this.#hasRenderedOfItself()) this.#tell();
+    if (this.#mustWait()) { this.#held.push(() => this.#change(event)); return; }
+    const isAtRest = this.#isAtRest();
+    if (isAtRest) this.#look();
+    else if (this.#before) this.#nodes = nodesOf(this.#store.getState());
+    const isKnown = (isAtRest || this.#before) && this.#stepsOf(event.data.nodes, this.#coming) !== null;
+    if (isKnown && isAtRest && this.#isSettled) {
+      if (!this.#batch.length) queueMicrotask(() => this.#apply());
+      this.#batch.push(event);
+      merge(this.#coming, event.data.nodes);
+      return;
+    }
+    // Once it has been rendered by React, it is seen whether anything was made anew for it.
+    const before = isKnown ? (isAtRest ? this.#all() : this.#before) : null;
+    this.#pass(this.#update, event);
+    this.#before = before;
+  }
+  #apply() {
+    if (!this.#batch.length) return;
+    const nodes = [...this.#coming].map(([key, props]) => ({ key, ...props }));
+    const isUnchanged = this.#isAtRest() && this.#react.commits === this.#seen, steps = isUnchanged ? this.#stepsOf(nodes, new Map()) : null;
+    if (!steps) { this.#leave(); return; }
+    this.#batch = [];
+    this.#coming.clear();
+    for (const step of steps) step();
+    merge(this.#untold, nodes);
+    this.#onDone();
+  }
+  /** What has not been set is React's. */
+  #leave() {
+    this.#coming.clear();
+    for (const event of this.#batch.splice(0)) this.#pass(this.#update, event);
+  }
+  /** Leave it to React, after all that came before. @param {(event: any) => void} operate @param {any} event */
+  #pass(operate, event) {
+    this.#leave();
+    if (this.#untold.size) this.#tell();
+    if (this.#mustWait()) { this.#held.push(() => this.#pass(operate, event)); return; }
+    this.#before = null;
+    this.#operate(operate, event);
+  }
+  #tell() {
+    const nodes = [...this.#untold].map(([key, props]) => ({ key, ...props }));
+    this.#untold.clear();
+    this.#isTelling = this.#operate(this.#update, { data: { nodes } });
+    if (!this.#isTelling) this.#moved.clear();
+  }
+  /** Whether there is something to render then. @param {(event: any) => void} operate @param {any} event */
+  #operate(operate, event) {
+    const before = this.#store.getState();
+    operate(event);
+    if (this.#store.getState() === before) return false;
+    this.#isRendered = false;
+    return true;
+  }
+  #mustWait() { return this.#isTelling || this.#held.length > 0; }
+  #hasRenderedOfItself() { return this.#untold.size > 0 && this.#react.commits !== this.#seen; }
+  /** The client hands its scene from one renderer of React's to the other in several turns, while neither has work. */
+  #isAtRest() {
+    if (this.#react.unfinished()) return false;
+    this.#isRendered = this.#isRendered || isRendered(this.#store.getState(), this.#react.rendered());
+    return this.#isRendered;
+  }
+
+  /** Take down what there is, if React has rendered anything since. */
+  #look() {
+    if (this.#react.commits === this.#seen) return;
+    this.#seen = this.#react.commits;
+    this.#nodes = nodesOf(this.#store.getState());
+    this.#objects.clear();
+    const all = this.#nodes && this.#all((object) => {
+      const name = object.__r3f && object.__r3f.props.name;
+      if (name) this.#objects.set(name, this.#objects.has(name) ? null : object);
+    });
+    this.#isSettled = Boolean(all && this.#before && areEqual(all, this.#before));
+  }
+  /** All objects, and what they are made of, in their order. */
+  #all(onObject = (/** @type {any} */ object) => {}) {
+    /** @type {any[]} */
+    const all = [];
+    for (const { scene } of this.#react.stores()) {
+      scene.traverse((/** @type {any} */ object) => {
+        all.push(object, object.geometry, ...[].concat(object.material));
+        onObject(object);
+      });
+    }
+    return all;
+  }
+  /**
+   * What is to be done for an update; null where that is React's.
+   * @param {any[]} changes
+   * @param {Map<string, Record<string, any>>} coming what comes before it
+   */
+  #stepsOf(changes, coming) {
+    const nodes = this.#nodes, { FIBER } = this.#page;
+    if (!nodes || !FIBER || !FIBER.applyProps) return null;
+    /** @type {(() => void)[]} */
+    const steps = [];
+    /** @type {Map<string, Record<string, any>>} */
+    const changed = new Map();
+    for (const { key, ...named } of changes) {
+      const known = nodes.get(key);
+      if (!known || changed.has(key)) return null;
+      const node = { ...known, ...this.#untold.get(key), ...coming.get(key) }, ways = waysOf(node, named);
+      if (!ways) return null;
+      changed.set(key, Object.fromEntries(ways.map(([name]) => [name, named[name]])));
+      if (ways.every(([, way]) => way === "picture")) continue;
+      const object = this.#objects.get(key), instance = object && object.__r3f;
+      if (!isUsable(instance) || hasLeftovers(node, named, Object.keys(instance.props))) return null;
+      for (const [name, way] of ways) {
+        const step = this.#step(way, instance, name, node[name], named[name]);
+        if (!step) return null;
+        steps.push(step);
+      }
+    }
+    return [...steps, ...this.#lightSteps(nodes, changed)];
+  }
+  /**
+   * @param {import("./elements.js").Way} way
+   * @param {Instance} instance
+   * @param {string} name
+   * @param {any} before
+   * @param {any} value
+   * @returns {(() => void) | null}
+   */
+  #step(way, instance, name, before, value) {
+    const { object } = instance;
+    if (way === "object") return () => this.#set(instance, { [name]: value });
+    if (way === "matrix") return () => { object.matrix.fromArray(value); object.matrixAutoUpdate = false; };
+    if (way === "scale") {
+      const old = before || [1, 1, 1];
+      return Array.isArray(old) ? () => { if (!areEqual(value, old)) object.scale.set(...value); } : null;
+    }
+    if (way === "material") {
+      const material = instance.children.find((child) => child.object === object.material);
+      if (!isUsable(material) || Object.keys(material.props).some((part) => !(part in value) && !OF_MATERIAL.includes(part))) return null;
+      const parts = Object.entries(value).filter(([part, own]) => !Object.is(own, before[part]));
+      return () => this.#set(material, Object.fromEntries(parts));
+    }
+    if (way === "light") { // all that makes one at once, below
+      const light = lightFrom(object);
+      return light && isUsable(light.__r3f) ? () => {} : null;
+    }
+    return () => {};
+  }
+  /**
+   * React makes a light anew, and puts it last where it stands; those of one update in the order of the scene.
+   * @param {Map<string, any>} nodes
+   * @param {Map<string, Record<string, any>>} changed
+   */
+  #lightSteps(nodes, changed) {
+    /** @type {Map<string, () => void>} */
+    const steps = new Map();
+    for (const [key, named] of changed) {
+      const node = { ...nodes.get(key), ...this.#untold.get(key) }, before = lightOf(node), after = lightOf({ ...node, ...named });
+      if (!before || !after || areEqual(Object.values(before), Object.values(after))) continue;
+      const light = lightFrom(this.#objects.get(key));
+      steps.set(key, () => {
+        for (const [part, value] of Object.entries(after)) if (light[part].isColor) light[part].set(value); else light[part] = value;
+        moveLast(light);
+        this.#moved.delete(key);
+        this.#moved.add(key);
+      });
+    }
+    const order = steps.size > 1 ? [...nodes.keys()].filter((key) => steps.has(key)) : steps.keys();
+    return [...order].map((key) => /** @type {() => void} */ (steps.get(key)));
+  }
+  /** As react-three-fiber sets what differs. @param {Instance} instance @param {Record<string, any>} props */
+  #set({ props: given, object }, props) {
+    /** @type {Record<string, any>} */
+    const changed = {};
+    for (const [name, value] of Object.entries(props)) if (!isSame(value, given[name])) changed[name] = value;
+    if (!Object.keys(changed).length) return;
+    Object.assign(given, changed);
+    this.#page.FIBER.applyProps(object, changed);
+  }
+}
+
+/**
+ * The elements of a scene by key, in the order in which they are rendered; null where one of them is not known.
+ * @param {any} scene as the client's store has it
+ */
+function nodesOf(scene) {
+  /** @type {Map<string, any>} */
+  const nodes = new Map();
+  /** @type {(list: any[]) => boolean} */
+  const areKnown = (list) => list.every((node) => {
+    if (!node || typeof node !== "object" || nodes.has(node.key) || !isStill(node)) return false;
+    nodes.set(node.key, node);
+    return areKnown(node.children || []);
+  });
+  /** @type {(list: any[]) => boolean} */
+  const areFree = (list) => list.every((node) => !nodes.has(node.key) && areFree(node.children || []));
+  return BRANCHES.every((branch) => areKnown(scene[branch] || [])) && areFree(scene.htmlChildren || []) ? nodes : null;
+}
+/**
+ * Whether these elements are those of the scene, with its own values.
+ * @param {any} scene as the client's store has it
+ * @param {Iterable<Record<string, any>>} rendered their props
+ */
+function isRendered(scene, rendered) {
+  const nodes = new Map(), seen = new Set();
+  const walk = (/** @type {any[]} */ list) => { for (const node of list) { nodes.set(node.key, node); walk(node.children || []); } };
+  for (const branch of BRANCHES) walk(scene[branch] || []);
+  for (const props of rendered) {
+    const { key, ...node } = nodes.get(props._key) || {};
+    if (key !== props._key || Object.entries(node).some(([name, value]) => props[name] !== value)) return false;
+    seen.add(key);
+  }
+  return BRANCHES.every((branch) => (scene[branch] || []).every((/** @type {any} */ node) => node.hide || seen.has(node.key)));
+}
+/** @param {Map<string, Record<string, any>>} all props by key @param {any[]} nodes what comes to them */
+function merge(all, nodes) {
+  for (const { key, ...props } of nodes) all.set(key, { ...all.get(key), ...props });
+}
+/** @param {Instance | undefined} instance @returns {instance is Instance} */
+function isUsable(instance) { return Boolean(instance && instance.object && !instance.isHidden && !instance.props.onUpdate); }
+/** The light that an element has made, or holds in a group of its own. @param {any} object */
+function lightFrom(object) { return object && (object.isLight ? object : object.children.find((/** @type {any} */ child) => child.isLight)); }
+/** @param {any} object */
+function moveLast(object) { if (object && object.parent) object.parent.add(object); }
+/** @param {any[]} some @param {any[]} others */
+function areEqual(some, others) { return some.length === others.length && some.every((one, i) => Object.is(one, others[i])); }
+/** As react-three-fiber compares props. @param {any} value @param {any} given */
+function isSame(value, given) {
+  return value === given || (Array.isArray(value) && Array.isArray(given) && value.length === given.length && value.length > 0 && value.every((one, i) => one === given[i]));
+}

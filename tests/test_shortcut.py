@@ -1,0 +1,63 @@
+"""Updates that are set on three.js objects, and not rendered by React, make the same pictures."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from checks import check_shortcut
+from processes import run
+
+from runner.store import Store
+
+pytestmark = pytest.mark.usefixtures("browser_path")
+
+
+def test_random_updates_look_as_they_do_in_a_plain_page():
+    """Elements of all kinds, moved, turned, coloured, lit, and what React renders in between: the same pixels."""
+    sequences = 150
+    done, _, wrong, untold = asyncio.run(check_shortcut.check(sequences, 1, "swiftshader", print))
+    assert (done, wrong) == (sequences, [])
+    # It is no test where nothing went the short way.
+    assert len({tag for tag, _ in untold} & set(check_shortcut.KINDS)) > len(check_shortcut.KINDS) / 2
+
+
+CAMPAIGN = """
+from vuer.schemas import Box, CameraView, Group, Scene, Sphere
+from runner import Campaign
+
+campaign = Campaign("moving", timeout_s=60)
+
+@campaign.jobs
+def jobs():
+    for number in range(8):
+        yield f"v{number}", {"number": number}
+
+@campaign.scene
+def scene():
+    arm = Group(Box(key="hand", args=[0.5, 0.5, 0.5]), key="arm")
+    camera = CameraView(key="ego", width=96, height=72, fov=50, position=[0, 0, 4])
+    return Scene(Sphere(key="ball", material={"color": "#ffffff"}), arm, rawChildren=[camera])
+
+@campaign.render
+async def render(session, job):
+    number = job.params["number"]
+    session.update @ Group(key="arm", position=[1, 0.1 * number, 0], rotation=[0, 0, number])
+    session.update @ Sphere(key="ball", material={"color": f"#{30 * number:02x}8040"})
+    session.update @ CameraView(key="ego", position=[0, 0.1 * number, 4])
+    job.save("rgb.png", await session.grab("ego", format="png"))
+"""
+
+
+def test_a_plain_page_gives_the_same_pictures(tmp_path):
+    """runner run --page plain, short, and without either: the same bytes of each job."""
+    digests = []
+    for name in ("usual", "plain", "short"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "moving.py").write_text(CAMPAIGN)
+        end = run("run", folder / "moving.py", "-n", "1", "--page", name)
+        assert end.returncode == 0, end.stderr
+        with Store(folder / "runner.db") as store:
+            digests.append({row["key"]: row["sha256"] for row in store.reader.artifacts(1)})
+    assert digests[0] == digests[1] == digests[2] and len(set(digests[0].values())) == 8
