@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("browser_path")
 
 def test_random_updates_look_as_they_do_in_a_plain_page():
     """Elements of all kinds, moved, turned, coloured, lit, and what React renders in between: the same pixels."""
-    sequences = 150
+    sequences = 60
     done, _, wrong, untold = asyncio.run(check_shortcut.check(sequences, 1, "swiftshader", print))
     assert (done, wrong) == (sequences, [])
     # It is no test where nothing went the short way.
