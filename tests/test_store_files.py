@@ -131,3 +131,21 @@ def test_the_write_ahead_log_stays_bounded_under_readers(tmp_path, monkeypatch):
         reader.join()
     # 6,000 jobs write about 100 MB of log in all.
     assert largest < 8 << 20
+
+
+def test_another_process_takes_nothing_away_from_one_that_has_opened_the_file_twice(tmp_path):
+    """A process that closes a file loses its locks on it; whoever looked in then would remove the log under it."""
+    file = tmp_path / "runner.db"
+    look = f"from runner.store import Store\nwith Store({str(file)!r}) as store: print(len(store.reader.campaigns()))"
+
+    def seen_elsewhere() -> int:
+        return int(
+            subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout
+        )
+
+    with Store(file) as store:
+        store.add_campaign("one")
+        Store(file).close()
+        assert seen_elsewhere() == 1
+        store.add_campaign("two")
+        assert seen_elsewhere() == 2

@@ -139,10 +139,14 @@ def made_engine(url: sa.URL, access: Access, synchronous: str) -> sa.Engine:
 
 
 def _make_private(file: Path) -> None:
-    """Make the file where there is none, for its owner alone; SQLite gives the files beside it the same mode."""
-    # Where it cannot be made, SQLite says why.
+    """Make the file where there is none, for its owner alone; SQLite gives the files beside it the same mode.
+
+    One that is there must not even be opened: when a process closes a file, it loses all its locks on it, also those
+    of SQLite's connections. Another process then takes itself for the last one, and removes the log under them.
+    """
+    # Where it is there, or cannot be made, SQLite goes on or says why.
     with contextlib.suppress(OSError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _looking(file: Path) -> str:
