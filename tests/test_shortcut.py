@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from checks import check_shortcut
 from processes import run
 
 from runner.store import Store
 
 pytestmark = pytest.mark.usefixtures("browser_path")
-
-
-def test_random_updates_look_as_they_do_in_a_plain_page():
-    """Elements of all kinds, moved, turned, coloured, lit, and what React renders in between: the same pixels."""
-    sequences = 60
-    done, _, wrong, untold = asyncio.run(check_shortcut.check(sequences, 1, "swiftshader", print))
-    assert (done, wrong) == (sequences, [])
-    # It is no test where nothing went the short way.
-    assert len({tag for tag, _ in untold} & set(check_shortcut.KINDS)) > len(check_shortcut.KINDS) / 2
 
 
 CAMPAIGN = """
