@@ -176,6 +176,7 @@ def shape(line: str, folder: Path) -> str:
         .replace(f" --db {folder / 'runner.db'}", "")
         .replace(" --db runner.db", "")
     )
+    line = re.sub(r"\b[0-9a-f]{32}\b", "KEY", line)
     return re.sub(r"\d[\d.,:TZ-]*( (ms|s|min|h)\b)?", "N", line).rstrip()
 
 
