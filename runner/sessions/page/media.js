@@ -1,5 +1,9 @@
 // Pictures and films in elements of the page: what is being loaded into them, and what cannot be.
 
+// A film's data may be there a moment before its first picture can be drawn, which would be black: that is waited for,
+// but not for longer than this, for a browser need not tell of it.
+const PICTURE_MS = 500;
+
 /**
  * Have all <img> and <video> of the page told to `loads`. Those that the page itself shows may fail: they are
  * in none of the scene's elements.
@@ -54,18 +58,27 @@ function watch(Element, ends, loads) {
   /** @param {any} element @param {string} url */
   function begin(element, url) {
     const id = loads.begin(url.slice(0, 200));
+    let hasPicture = !element.requestVideoFrameCallback;
     const done = () => {
       open.delete(element);
-      for (const event of ends) element.removeEventListener(event, done);
+      for (const event of ends) element.removeEventListener(event, loaded);
       element.removeEventListener("error", failed);
       loads.end(id);
     };
+    const loaded = () => {
+      for (const event of ends) element.removeEventListener(event, loaded);
+      if (hasPicture) done(); else setTimeout(() => { if (open.get(element) === done) done(); }, PICTURE_MS);
+    };
+    if (!hasPicture) element.requestVideoFrameCallback(() => {
+      hasPicture = true;
+      if (open.get(element) === done) done();
+    });
     const failed = () => {
       if (!element.isConnected) loads.fail(url.slice(0, 200));
       done();
     };
     open.set(element, done);
-    for (const event of ends) element.addEventListener(event, done);
+    for (const event of ends) element.addEventListener(event, loaded);
     element.addEventListener("error", failed);
   }
 }
