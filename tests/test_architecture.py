@@ -138,6 +138,7 @@ WINGS: dict[str, list[str]] = {
         "signals",
         "keeper",
         "channel",
+        "child",
         "share",
         "spec",
         "thrift",

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,15 +15,12 @@ from urllib.parse import urlsplit
 from runner.errors import RunnerError
 from runner.frame import RAW, Frame
 from runner.results import IMAGE_KINDS, RenderJob, small_frame
-from runner.run.channel import Channel, Message
+from runner.run.channel import Message
+from runner.run.child import start_child
 from runner.run.context import TabSession
 
 __all__ = ["Live", "Tab", "ViewedSession", "tab_now"]
 
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv.pop(1).split(sys.argv.pop(1)); "
-    "from runner.run.viewer import main; main()"
-)
 # The viewer's process ends when nobody has looked for so long.
 _UNUSED_S = 60.0
 # A picture of no more is shown as it is.
@@ -180,15 +173,7 @@ class _Process:
         self.is_over = False
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._numbers = count()
-        ours, theirs = socket.socketpair()
-        self._channel = Channel(ours)
-        path = os.pathsep.join(os.getcwd() if part == "" else part for part in sys.path)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, path, os.pathsep, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+        self._process, self._channel = start_child("runner.run.viewer")
         self._channel.send("open", **rows)
         self._channel.listen(
             lambda message: loop.call_soon_threadsafe(self._hear, message),

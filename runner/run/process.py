@@ -6,9 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,16 +14,11 @@ from pathlib import Path
 import psutil
 
 from runner.run.board import Board
-from runner.run.channel import Channel
+from runner.run.child import start_child
 from runner.run.worker_process import TELL_STACK
 
 __all__ = ["WorkerProcess", "early_worker"]
 
-# Its modules are found where this process finds them, and nowhere else.
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv.pop(1).split(sys.argv.pop(1)); "
-    "from runner.run.worker_process import main; main()"
-)
 _STACK_S, _LOOK_AGAIN_S = 2.0, 0.05
 # A thread that waits for the interpreter asks for it each 5 ms, less often on a busy machine; one that sleeps does not.
 _WAKING_S, _WAKES_A_SECOND = 0.5, 10.0
@@ -41,19 +33,13 @@ class WorkerProcess:
         self._folder = Path(tempfile.mkdtemp(prefix="runner-worker-"))
         self._stacks = self._folder / "stacks"
         self._stacks.touch()
-        ours, theirs = socket.socketpair()
-        self.channel = Channel(ours)
-        descriptors = (theirs.fileno(), self.board.descriptor)
-        arguments = [*map(str, descriptors), str(os.getpid()), str(self._stacks)]
-        path = os.pathsep.join(os.getcwd() if part == "" else part for part in sys.path)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, path, os.pathsep, *arguments],
-                stdin=subprocess.DEVNULL,
-                pass_fds=descriptors,
-                # What a terminal sends to all is the supervisor's to hear.
-                start_new_session=True,
-            )
+        # What a terminal sends to all is the supervisor's to hear.
+        self._process, self.channel = start_child(
+            "runner.run.worker_process",
+            [str(os.getpid()), str(self._stacks)],
+            [self.board.descriptor],
+            is_apart=True,
+        )
 
     def poll(self) -> int | None:
         """Its exit status, below 0 the signal that ended it; None while it lives."""

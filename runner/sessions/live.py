@@ -78,17 +78,16 @@ class LiveRoutes:
 
     async def _frame(self, request: web.Request) -> web.Response:
         self._refuse_unknown(request)
-        found = await _had(self._live.frame(request.match_info["tab"]))
-        return _picture(*found) if found is not None else _picture(None)
+        return _picture(await _had(self._live.frame(request.match_info["tab"])))
 
     async def _small(self, request: web.Request) -> web.Response:
         self._refuse_unknown(request)
-        return _picture(await _had(self._live.small(request.match_info["path"])))
+        small = await _had(self._live.small(request.match_info["path"]))
+        return _picture((small, "image/jpeg") if small is not None else None)
 
     async def _original(self, request: web.Request) -> web.Response:
         self._refuse_unknown(request)
-        found = await _had(self._live.original(request.match_info["path"]))
-        return _picture(*found) if found is not None else _picture(None)
+        return _picture(await _had(self._live.original(request.match_info["path"])))
 
     async def _act(self, request: web.Request) -> web.Response:
         self._refuse_unknown(request)
@@ -119,7 +118,8 @@ def _answer(text: str, kind: str) -> web.Response:
     return web.Response(body=body, content_type=kind, charset="utf-8", headers=_HEADERS)
 
 
-def _picture(content: bytes | None, kind: str = "image/jpeg") -> web.Response:
-    if content is None:
+def _picture(found: tuple[bytes, str] | None) -> web.Response:
+    if found is None:
         raise web.HTTPNotFound()
+    content, kind = found
     return web.Response(body=content, content_type=kind, headers=_PICTURE_HEADERS)
