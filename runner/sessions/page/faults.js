@@ -23,23 +23,23 @@ export class Faults {
       if (event.error || event.message) this.#note(this.last = textOf(event.error || event.message));
     });
     window.addEventListener("unhandledrejection", (event) => this.#note(textOf(event.reason)));
-    const realError = window.console.error, note = this.#note.bind(this);
-    window.console.error = function (/** @type {any[]} */ ...said) {
-      if (said.some((part) => part instanceof Error)) note(said.map(textOf).join(" "));
-      realError.apply(this, said);
-    };
-    // Both: of some versions the one tells of these, of some the other.
+    // three.js remarks by either: of some versions it tells by the one, of some by the other.
     for (const kind of /** @type {const} */ (["warn", "error"])) {
       const real = window.console[kind];
       window.console[kind] = (/** @type {any[]} */ ...said) => {
-        const text = typeof said[0] === "string" && DRAWN_WRONG.test(said[0]) ? said.map(textOf).join(" ").slice(0, LONGEST) : "";
-        if (text && this.thrown.length < MOST && !this.thrown.includes(text)) this.thrown.push(text);
+        const text = () => said.map(textOf).join(" ");
+        if (typeof said[0] === "string" && DRAWN_WRONG.test(said[0])) this.#drawnWrong(text().slice(0, LONGEST));
+        if (kind === "error" && said.some((part) => part instanceof Error)) this.#note(text());
         real.apply(window.console, said);
       };
     }
   }
   /** What was said before has been dealt with. */
   forget() { this.said = []; }
+  /** @param {string} text */
+  #drawnWrong(text) {
+    if (this.thrown.length < MOST && !this.thrown.includes(text)) this.thrown.push(text);
+  }
   /** @param {string} text */
   #note(text) {
     if (!text || this.said.length >= MOST || this.said.includes(text)) return;
