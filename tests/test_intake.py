@@ -139,7 +139,7 @@ def test_jobs_by_chance_are_not_doubled_by_a_run_that_goes_on_already(study, cap
     """Nobody is asked then: it ends with the cause and the way out, or adds them with --add."""
     study.write('    import random\n    for i in range(count): yield {"i": random.random()}')
     study.run(rendered)
-    with pytest.raises(CampaignError, match=r"30 of the 30 jobs .*None of them was added.*--add"):
+    with pytest.raises(CampaignError, match=r"30 of the 30 jobs .*Nothing was changed.*--add"):
         study.run(rendered)
     assert study.count() == 30
     assert study.run(rendered, add=True) == ExitStatus.DONE

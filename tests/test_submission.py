@@ -17,7 +17,7 @@ from waiting import wait_until
 
 from runner.campaign import add_jobs, load_campaign, plan_submission, read_jobs
 from runner.errors import CampaignError
-from runner.job import Added, Job, Place
+from runner.job import Added, Artifact, Checkpoint, Job, Place, Policy, Progress
 from runner.store import Spool, Store, compare
 
 # Without a browser a run adds its jobs, and then ends with exit status 3.
@@ -39,15 +39,17 @@ class Folder:
         text = GOOD.replace('    yield {"x": 1}', jobs).replace("def jobs():", f"def jobs({arguments}):")
         (file or self.file).write_text("import random\n" + text.replace("Scene()\n", "Scene()\n"))
 
-    def submit(self, *, add: bool = False, prune: bool = False, file=None, **settings: str):
+    def submit(
+        self, *, add: bool = False, prune: bool = False, update: bool = False, file=None, **settings: str
+    ):
         """What was added and what was said; the doubt is raised unless add was given, as a run does."""
         campaign = load_campaign(file or self.file, settings)
         with read_jobs(campaign, print) as spool, Store(self.path / "runner.db") as store:
-            submission = plan_submission(campaign, store.reader, spool, prune)
+            submission = plan_submission(campaign, store.reader, spool, prune, update)
             if submission.doubt and not add:
                 raise CampaignError(submission.doubt)
             place = Place(str(campaign.file), str(self.path / "results"))
-            campaign_id, added = add_jobs(submission, store, place, print, prune)
+            campaign_id, added = add_jobs(submission, store, place, print)
             store.write_parameters(campaign_id, {"settings": campaign.settings})
             return added, "\n".join(submission.lines)
 
@@ -96,10 +98,76 @@ def test_known_keys_keep_their_params_and_that_is_said(folder):
     assert told.startswith(
         "20 of 20 jobs come with other params than are stored under their keys, as view_0000: "
     )
-    assert "random.seed(0)" in told and len(told.splitlines()) == 1
+    assert "random.seed(0)" in told and "--update" in told and len(told.splitlines()) == 1
     assert {key: job["params"] for key, job in folder.jobs().items()} == {
         key: job["params"] for key, job in before.items()
     }
+
+
+def rows_of(**params: int) -> str:
+    return f'    for key, x in {params}.items(): yield key, {{"x": x}}'
+
+
+def test_update_takes_params_that_were_mended_under_their_keys(folder):
+    """A pending, a failed and a done job are pending with their new params, as if new; the others stay."""
+    before = dict.fromkeys("abcdefgh", 1)
+    folder.write(rows_of(**before))
+    folder.submit()
+    folder.finish(6)
+    with Store(folder.path / "runner.db") as store:
+        store.add_campaign("good", Policy(max_failures=1))
+        worker_id = store.start_worker(1)
+        store.fail(store.claim(worker_id, 1)[0], "x is wrong")
+        step = Checkpoint(1, (Artifact("one.png", "good/jobs/h/one.png", 1, "0" * 64, "image/png"),))
+        lease = store.claim(worker_id, 1)[0]
+        store.checkpoint(lease, step)
+        store.end_worker(worker_id)
+    after = before | {"a": 2, "g": 2, "h": 2, "i": 1}
+    folder.write(rows_of(**after))
+    added, told = folder.submit(update=True)
+    assert added == Added(new=1, known=8)
+    assert told.startswith("3 of 9 jobs come with other params")
+    assert told.endswith("They take the new ones (1 done: rendered again)")
+    jobs = folder.jobs()
+    assert {key: job["params"]["x"] for key, job in jobs.items()} == after
+    assert {key for key, job in jobs.items() if job["status"] == "pending"} == set("aghi")
+    assert {(job["failures"], job["error"]) for job in jobs.values()} == {(0, None)}
+    with Store(folder.path / "runner.db") as store:
+        assert store.reader.progress(1) == Progress(total=9, done=5, failed=0, in_progress=0)
+        assert store.reader.checkpoint_of(lease) == Checkpoint()
+
+
+def test_update_leaves_alone_what_is_being_rendered(folder):
+    """Its picture is of the params that it was taken with: it keeps them, and that is said."""
+    folder.write(rows_of(a=1, b=1))
+    folder.submit()
+    with Store(folder.path / "runner.db") as store:
+        (lease,) = store.claim(store.start_worker(1), 1)
+    folder.write(rows_of(a=2, b=2))
+    told = folder.submit(update=True)[1]
+    assert told.endswith("They take the new ones (1 in progress: left alone)")
+    assert {key: job["params"]["x"] for key, job in folder.jobs().items()} == {"a": 1, "b": 2}
+    with Store(folder.path / "runner.db") as store:
+        store.complete(lease)
+
+
+def test_update_asks_before_it_gives_up_most_of_what_is_done(folder):
+    """Random params without a seed would have nearly everything rendered again: refused, done with --add."""
+    folder.write('    for i in range(20): yield f"view_{i:04d}", {"azimuth": random.uniform(0, 360)}')
+    folder.submit()
+    folder.finish(12)
+    with pytest.raises(CampaignError, match=r"12 of the 12 jobs that are done .*random\.seed"):
+        folder.submit(update=True)
+    dry = within("run", folder.file, "--update", "--dry-run")
+    assert dry.exit_code == 2 and "it would ask first" in dry.stdout
+    refused = run_without_browser(folder.file, "--update")
+    assert refused.returncode == 2 and "Nothing was changed" in refused.stderr
+    assert "--update --add" in refused.stderr
+    with Store(folder.path / "runner.db") as store:
+        assert store.reader.progress(1).done == 12
+    folder.submit(update=True, add=True)
+    with Store(folder.path / "runner.db") as store:
+        assert store.reader.progress(1).pending == 20
 
 
 @pytest.mark.parametrize("finished", [0, 7, 20])
@@ -358,7 +426,7 @@ def test_adding_in_short_transactions_counts_each_job_once(store):
     campaign_id, _ = store.submit("night", [("kept", {"n": 0})])
     with Spool().extend([("kept", {"n": 9}), *({"n": n % 15_000} for n in range(30_000))]) as spool:
         found = compare(spool, store.reader.keys_of(campaign_id, count=7))
-        assert (found.new, found.changed, found.repeats, dict(found.gone)) == (15_000, 1, 15_000, {})
+        assert (found.new, found.changed, found.repeats, found.gone) == (15_000, {"pending": 1}, 15_000, {})
         for new in (15_000, 0):
             batches = spool.batches(found.is_wanted, 4000)
             assert sum(store.add_batch(campaign_id, batch) for batch in batches) == new

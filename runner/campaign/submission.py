@@ -54,21 +54,26 @@ def _watched(jobs: Iterable[Any], go_on: Callable[[], None]) -> Iterator[Any]:
 class Submission:
     """What adding the jobs will do, and what is to be said of it.
 
-    campaign_id: None where the campaign is new. lines: for people, in this order. doubt: why it looks like a
-    mistake, and what to do instead; empty where it does not. earlier_settings: what --set gave in the last run,
-    where that comes to other values.
+    is_pruned: pending jobs that are no longer yielded are taken out. is_updated: known jobs that come with other
+    params take these. campaign_id: None where the campaign is new. lines: for people, in this order. doubt: why it
+    looks like a mistake, and what to do instead; empty where it does not. earlier_settings: what --set gave in the
+    last run, where that comes to other values.
     """
 
     campaign: Campaign
     spool: Spool
     comparison: Comparison
+    is_pruned: bool
+    is_updated: bool
     campaign_id: int | None
     lines: tuple[str, ...]
     doubt: str
     earlier_settings: Mapping[str, str] | None
 
 
-def plan_submission(campaign: Campaign, store: Reader, spool: Spool, prune: bool = False) -> Submission:
+def plan_submission(
+    campaign: Campaign, store: Reader, spool: Spool, prune: bool = False, update: bool = False
+) -> Submission:
     """Compare what the campaign yields with what the database has. Changes no row. Raises CampaignError."""
     from runner.store import compare
 
@@ -83,19 +88,18 @@ def plan_submission(campaign: Campaign, store: Reader, spool: Spool, prune: bool
     if found.repeat_example is not None:
         lines.append(_tell_repeats(spool, found))
     if row is not None and found.changed_example is not None:
-        lines.append(_tell_changed(store, row["id"], spool, found))
+        lines.append(_tell_changed(store, row["id"], spool, found, update))
     if row is not None and found.gone_example is not None:
         lines.append(_tell_gone(campaign, store, found, prune))
-    doubt = "" if row is None else _doubt(campaign, store, row, found, prune)
+    doubt = "" if row is None else _doubt(campaign, store, row, found, prune, update)
     if row is not None:
         lines += _tell_changed_sources(campaign, store, row["id"])
     settings = _differences(campaign, row, "jobs", "scene")
     if settings and not doubt:
         lines.append(f"{campaign.name} has other settings than in its last run: {_listed(settings)}")
     earlier = _stored_settings(row) if settings else None
-    return Submission(
-        campaign, spool, found, None if row is None else row["id"], tuple(lines), doubt, earlier
-    )
+    campaign_id = None if row is None else row["id"]
+    return Submission(campaign, spool, found, prune, update, campaign_id, tuple(lines), doubt, earlier)
 
 
 def is_as_before(campaign: Campaign, store: Reader, row: CampaignRow) -> bool:
@@ -118,7 +122,6 @@ def add_jobs(
     store: Store,
     place: Place,
     say: _Say,
-    prune: bool = False,
     at_once: int = 10_000,
     go_on: Callable[[float], None] | None = None,
 ) -> tuple[int, Added]:
@@ -137,7 +140,10 @@ def add_jobs(
             say(f"adding {found.new:,} jobs to {campaign.name}: {max(0, count):,} so far")
 
     with told_while(tell):
-        if prune and found.gone_pending:
+        if submission.is_updated and found.changed:
+            for batch in submission.spool.batches(found.is_changed, at_once):
+                store.update(campaign_id, batch)
+        if submission.is_pruned and found.gone_pending:
             store.prune(campaign_id, found.gone_pending)
             before = store.reader.progress(campaign_id).total
         new, began = 0, time.monotonic()
@@ -160,16 +166,29 @@ def _tell_repeats(spool: Spool, found: Comparison) -> str:
     )
 
 
-def _tell_changed(store: Reader, campaign_id: int, spool: Spool, found: Comparison) -> str:
+def _tell_changed(store: Reader, campaign_id: int, spool: Spool, found: Comparison, is_updated: bool) -> str:
     assert found.changed_example is not None
     now = spool.at(found.changed_example)
     stored = store.job(campaign_id, now.key)
     kept = canonical_json(stored["params"]) if stored else ""
-    return (
-        f"{found.changed:,} of {found.yielded:,} jobs come with other params than are stored under their keys, as "
-        f"{now.key}: {now.params:.100}, stored {kept:.100}. The stored ones are kept, and go on. Seed what is random "
-        "(random.seed(0)) to get the same ones each time; jobs that are meant to be new need new keys"
+    told = (
+        f"{found.changed.total():,} of {found.yielded:,} jobs come with other params than are stored under their keys, "
+        f"as {now.key}: {now.params:.100}, stored {kept:.100}. "
     )
+    if not is_updated:
+        return told + (
+            "The stored ones are kept, and go on; --update takes the new ones. Seed what is random (random.seed(0)) to "
+            "get the same ones each time; jobs that are meant to be new need new keys"
+        )
+    notes = [
+        f"{count:,} {what}"
+        for what, count in (
+            ("done: rendered again", found.changed["done"]),
+            ("in progress: left alone", found.changed["in_progress"]),
+        )
+        if count
+    ]
+    return told + "They take the new ones" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _tell_gone(campaign: Campaign, store: Reader, found: Comparison, prune: bool) -> str:
@@ -219,7 +238,9 @@ def _stored_settings(row: CampaignRow | None) -> dict[str, str] | None:
     return settings
 
 
-def _doubt(campaign: Campaign, store: Reader, row: CampaignRow, found: Comparison, prune: bool) -> str:
+def _doubt(
+    campaign: Campaign, store: Reader, row: CampaignRow, found: Comparison, prune: bool, update: bool
+) -> str:
     """Why adding these jobs looks like a mistake. Whoever tops up a campaign goes on yielding what it has."""
     gone = 0 if prune else sum(found.gone.values())
     no_longer = f"{gone:,} of the {found.stored:,} that {campaign.name} has are no longer yielded"
@@ -228,6 +249,12 @@ def _doubt(campaign: Campaign, store: Reader, row: CampaignRow, found: Compariso
             f"{found.new:,} of the {found.distinct:,} jobs that {campaign.file} yields are new, while {no_longer}. If "
             "their params are random, seed them (random.seed(0)) or give each job a key; if this is another study, "
             "give its Campaign another name"
+        )
+    again = found.changed["done"] if update else 0
+    if again > row["done"] / 2:
+        return (
+            f"{again:,} of the {row['done']:,} jobs that are done come with other params, and their results would be "
+            "given up. If their params are random, seed them (random.seed(0))"
         )
     settings = _differences(campaign, row, "jobs")
     if settings and found.new and gone:

@@ -110,6 +110,11 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @option("--verbose", "-v", is_flag=True, help="Show a bar for each job of many steps, too.")
 @option("--prune", is_flag=True, help="Take out pending jobs that FILE no longer yields.")
 @option(
+    "--update",
+    is_flag=True,
+    help="Jobs that FILE yields with other params than are stored under their keys take these, and are rendered again.",
+)
+@option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",

@@ -29,14 +29,14 @@ def dry_run(campaign: Campaign, options: RunOptions) -> tuple[str, ExitStatus]:
         doubt = ""
         if not _is_new(options.database):
             with Reader(options.database) as store:
-                plan = plan_submission(campaign, store, spool, options.prune)
+                plan = plan_submission(campaign, store, spool, options.prune, options.update)
                 found, lines, doubt = plan.comparison, plan.lines, "" if options.add else plan.doubt
                 row = store.campaign_named(campaign.name)
                 if row is not None:
                     progress, state = store.progress(row["id"]), row["state"]
         told = [*_counts(campaign, spool, found, progress, options), *(f"  {line}" for line in lines)]
     pruned = len(found.gone_pending) if options.prune else 0
-    left = progress.left - pruned + found.new
+    left = progress.left - pruned + found.new + _updated(found, options)
     if doubt:
         told.append(f"  it would ask first, and end with 2 where nobody answers (--add says yes): {doubt}")
         return "\n".join(told), ExitStatus.USAGE
@@ -60,9 +60,19 @@ def _counts(
         f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(found.gone.items())
     )
     yield f"  gone      {gone:,}" + (f" that the file no longer yields: {counts}" if gone else "")
-    left = progress.left + found.new - (len(found.gone_pending) if options.prune else 0)
+    left = (
+        progress.left
+        + found.new
+        - (len(found.gone_pending) if options.prune else 0)
+        + _updated(found, options)
+    )
     rendered = left if options.limit is None else min(left, options.limit)
     yield f"  rendered  {rendered:,}" + (f" of {left:,}" if rendered < left else "")
+
+
+def _updated(found: Comparison, options: RunOptions) -> int:
+    """How many that are done or failed would be rendered again with other params."""
+    return found.changed["done"] + found.changed["failed"] if options.update else 0
 
 
 def _is_new(database: str) -> bool:

@@ -87,8 +87,9 @@ class Intake:
         """
         campaign, guard = self._campaign, self._guard
         plan = None
+        changes = self._options.prune, self._options.update
         if self._spool is not None:
-            plan = guard.insist(plan_submission, campaign, store.reader, self._spool, self._options.prune)
+            plan = guard.insist(plan_submission, campaign, store.reader, self._spool, *changes)
             agree(plan, self._options.add, commands)
         place = Place(file=str(campaign.file), results=str(self._options.results))
         # With its settings from the first: whatever ends this start, the next one is compared with them.
@@ -105,7 +106,7 @@ class Intake:
             new = coming = plan.comparison.new
             told = "; the new ones are added meanwhile"
         else:
-            new = guard.insist(add_jobs, plan, store, place, say, self._options.prune)[1].new
+            new = guard.insist(add_jobs, plan, store, place, say)[1].new
             self.ended.set_result(None)
             self._stack.close()
         guard.insist(store.reap, campaign_id, LEASE_S)
@@ -160,7 +161,9 @@ class Intake:
     def _may_wait(self) -> bool:
         """Whether nothing that was asked for must know all jobs first."""
         options = self._options
-        return not (options.prune or options.canary or options.limit or options.order == "spread")
+        return not (
+            options.prune or options.update or options.canary or options.limit or options.order == "spread"
+        )
 
     def _goes_on_at_once(self) -> bool:
         """Whether the campaign is as it was in its last run, which left jobs, and has too many to read first."""
@@ -191,7 +194,7 @@ class Intake:
 
     def _add(self, plan: Submission, store: Store, place: Place) -> None:
         if plan.comparison.is_wanted.count(1):
-            self._insist(add_jobs, plan, store, place, say, False, _BESIDE_OTHERS, self._go_on)
+            self._insist(add_jobs, plan, store, place, say, _BESIDE_OTHERS, self._go_on)
         new, yielded = plan.comparison.new, plan.comparison.yielded
         say(f"{self._campaign.name}: all {yielded:,} jobs of {self._campaign.file} are there, {new:,} new")
 

@@ -25,7 +25,8 @@ class RunOptions:
     limits: when a browser has done enough.
     halt_share: the run halts when different jobs failed in this share of the last attempts; None: never.
     add: jobs are added also where that looks like a mistake. prune: pending jobs that the campaign no longer
-    yields are taken out. worker_memory_bytes: a worker process that holds more is ended; None:
+    yields are taken out. update: jobs that it yields with other params than are stored take these, and are rendered
+    again. worker_memory_bytes: a worker process that holds more is ended; None:
     half the machine's, shared among all. notify: addresses that notices are sent to; they may hold secrets.
     verbose: show a bar for each job of many steps. screen: what shows how far it is; None: what stderr can.
     show_progress: with a bar, or a line now and then.
@@ -54,6 +55,7 @@ class RunOptions:
     min_free_bytes: int = 0
     add: bool = False
     prune: bool = False
+    update: bool = False
     worker_memory_bytes: int | None = None
     notify: Sequence[str] = field(default=(), repr=False)
     show_progress: bool = True

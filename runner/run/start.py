@@ -97,13 +97,14 @@ def agree(submission: Submission, is_agreed: bool, commands: Commands, may_ask: 
         say(line)
     if not submission.doubt or is_agreed:
         return
-    if not (may_ask and ask(f"{submission.doubt}. Add them all the same?")):
+    if not (may_ask and ask(f"{submission.doubt}. Go on all the same?")):
         earlier = submission.earlier_settings
+        again = ["--prune"] * submission.is_pruned + ["--update"] * submission.is_updated + ["--add"]
         as_before = "" if earlier is None else replace(commands, settings=earlier).run()
         raise CampaignError(
-            f"{submission.doubt}. None of them was added. "
+            f"{submission.doubt}. Nothing was changed. "
             + (f"To go on as before: {as_before}. " if as_before else "")
-            + f"To go on with them all the same: {commands.run('--add')}"
+            + f"To go on all the same: {commands.run(*again)}"
         )
 
 

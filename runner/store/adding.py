@@ -82,7 +82,7 @@ def _insert(cursor: Cursor, campaign_id: int, jobs: Sequence[SpooledJob], now: f
 def _refuse_changed_params(cursor: Cursor, campaign_id: int, named: Sequence[SpooledJob]) -> None:
     for job in named:
         values = {"campaign": campaign_id, "key": job.key}
-        stored = cursor.run(statements.PARAMS_OF, values).fetchall()[0][0]
+        stored = cursor.run(statements.KNOWN_JOB, values).fetchall()[0][1]
         if stored != job.params:
             raise two_params(job.key, stored, job.params)
 

@@ -1,8 +1,8 @@
 """The moves of jobs, each within a transaction that is open: what a claim, and the end of an attempt, change.
 
 The moves (see the state diagram in runner/docs/design.md) are claim, complete, release, fail, reclaim, retry and
-requeue. A move out of in_progress is guarded by id, worker, attempt and status: where no row changes,
-the lease is lost, LeaseLost is raised, and the whole transaction is undone.
+requeue; update is one of the last two with other params. A move out of in_progress is guarded by id, worker,
+attempt and status: where no row changes, the lease is lost, LeaseLost is raised, and the whole transaction is undone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from runner.errors import LeaseLost
 from runner.job import Checkpoint, Finished, Lease, Outcome, ShardEnd, Status, metrics_to_json
 from runner.store import statements
 from runner.store.database import Cursor
+from runner.store.spool import SpooledJob
 from runner.store.text import TRACE_BYTES, cleaned, cleaned_or_none
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "take_from",
     "uncharge",
     "uncharge_taken",
+    "update",
 ]
 
 _DECODE = json.JSONDecoder().raw_decode
@@ -298,4 +300,26 @@ def requeue(cursor: Cursor, campaign_id: int, keys: Sequence[str], reason: str) 
     if count:
         cursor.run(statements.COUNT_DONE, {"campaign": campaign_id, "count": -count})
         cursor.run(statements.RESET_LOG, {"campaign": campaign_id})
+    return count
+
+
+def update(cursor: Cursor, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
+    """pending, failed or done → pending with other params and fresh budgets; how many. In progress: no move."""
+    changed: dict[str, list[tuple[int, SpooledJob]]] = {status.value: [] for status in Status}
+    for job in jobs:
+        named = {"campaign": campaign_id, "key": job.key}
+        for job_id, params, status in cursor.run(statements.KNOWN_JOB, named).fetchall():
+            if params != job.params:
+                changed[status].append((job_id, job))
+    retry(cursor, campaign_id, [job.key for _, job in changed["failed"]])
+    requeue(cursor, campaign_id, [job.key for _, job in changed["done"]], "its params were changed")
+    count = 0
+    for status in ("pending", "failed", "done"):
+        for job_id, job in changed[status]:
+            values = {"job": job_id, "params": job.params}
+            # Where it was taken meanwhile, its steps are another's.
+            if cursor.run(statements.UPDATE_PARAMS, values).rowcount:
+                cursor.run(statements.FORGET_CHECKPOINT, values)
+                cursor.run(statements.FORGET_STEP_ARTIFACTS, values)
+                count += 1
     return count

@@ -116,10 +116,11 @@ class Comparison:
     """What was yielded beside what a campaign has.
 
     yielded, distinct: jobs, and keys among them. new: keys that the campaign does not have; unnamed_new: those
-    of them that are a hash of the params. changed: known keys that come with other params than are stored.
+    of them that are a hash of the params. changed: known keys that come with other params than are stored, by the
+    status of their jobs.
     gone: jobs of the campaign that were not yielded, by their status; gone_pending: ids of the pending ones.
     stored: jobs of the campaign. Examples are places in the spool, or ids of jobs; None where there is none.
-    is_wanted: for each yielded job whether it must be added.
+    is_wanted, is_changed: for each yielded job whether it must be added, and whether it comes with other params.
     """
 
     yielded: int
@@ -127,13 +128,14 @@ class Comparison:
     stored: int = 0
     new: int = 0
     unnamed_new: int = 0
-    changed: int = 0
+    changed: Counter[str] = field(default_factory=Counter)
     gone: Counter[str] = field(default_factory=Counter)
     gone_pending: tuple[int, ...] = ()
     repeat_example: int | None = None
     changed_example: int | None = None
     gone_example: int | None = None
     is_wanted: bytes = b""
+    is_changed: bytes = b""
 
     @property
     def repeats(self) -> int:
@@ -172,6 +174,8 @@ def compare(spool: Spool, stored: Iterable[tuple[int, str, str, str]]) -> Compar
     is_changed[is_known] = np.frombuffer(stored_params, "q")[rows[is_known]] != params[first[is_known]]
     is_wanted = np.zeros(len(keys), bool)
     is_wanted[first[~is_known | is_changed]] = True
+    comes_changed = np.zeros(len(keys), bool)
+    comes_changed[first[is_changed]] = True
     new = first[~is_known]
     gone = np.flatnonzero(np.isin(there, distinct, invert=True))
     return Comparison(
@@ -180,11 +184,12 @@ def compare(spool: Spool, stored: Iterable[tuple[int, str, str, str]]) -> Compar
         stored=len(ids),
         new=len(new),
         unnamed_new=int((np.frombuffer(spool.is_named, "B")[new] == 0).sum()),
-        changed=int(is_changed.sum()),
+        changed=Counter(statuses[number] for number in rows[is_changed]),
         gone=Counter(statuses[number] for number in gone),
         gone_pending=tuple(ids[number] for number in gone if statuses[number] == "pending"),
         repeat_example=int(repeats[0]) if len(repeats) else None,
         changed_example=int(first[is_changed].min()) if is_changed.any() else None,
         gone_example=ids[int(gone[0])] if len(gone) else None,
         is_wanted=is_wanted.tobytes(),
+        is_changed=comes_changed.tobytes(),
     )

@@ -129,7 +129,11 @@ FORGET_JOB = (
     "DELETE FROM artifact WHERE job_id = :job",
     "DELETE FROM result WHERE job_id = :job",
 )
-PARAMS_OF = "SELECT params FROM job WHERE campaign_id = :campaign AND key = :key"
+KNOWN_JOB = "SELECT id, params, status FROM job WHERE campaign_id = :campaign AND key = :key"
+UPDATE_PARAMS = """
+UPDATE job SET params = :params, failures = 0, crashes = 0, error = NULL, not_before_ts = NULL
+ WHERE id = :job AND status = 'pending'
+"""
 ADD_CAMPAIGN = """
 INSERT INTO campaign
        (name, max_failures, max_crashes, backoff_s, backoff_max_s, file, results, created_ts)

@@ -117,6 +117,15 @@ class Store:
                 count += adding.prune(cursor, campaign_id, batch)
         return count
 
+    def update(self, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
+        """Give jobs that are known by their keys these params, and have them rendered, as if they were new.
+
+        Results of those that are done are forgotten. What is being rendered stays as it is, and what has these params
+        already. Returns how many were changed.
+        """
+        with self.database.write() as cursor:
+            return moves.update(cursor, campaign_id, jobs)
+
     # -- workers and their browser tabs ----------------------------------------------------------
 
     def start_worker(self, campaign_id: int, identity: Identity | None = None) -> int:
