@@ -113,10 +113,11 @@ def measure_frames(workers: int, tabs: int, seconds: float, database: str | None
                 took_s, frames = time.monotonic() - began, done() - frames
                 used = {kind: sum(map(cpu_s, ones)) - before[kind] for kind, ones in each.items()}
         finally:
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
             clients.terminate()
             clients.join()
+            # Where this script runs in a shell's background, its processes ignore SIGINT.
+            process.terminate()
+            process.communicate(timeout=60)
     return {"per_s": frames / took_s} | {f"{kind}_ms": 1000 * s / frames for kind, s in used.items()}
 
 

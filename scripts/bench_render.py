@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Frames a second: the loop of Vuer's tutorial, this runner with 1, 2 and 3 sessions, and plain three.js.
+"""Frames a second: the loop of Vuer's tutorial, this runner with 1, 2 and 3 sessions, plain three.js, and pyrender.
 
 Every contender renders the same scene at true 320x240 pixels, in the same browser with the same
 rasteriser, interleaved round by round; each frame is checked to be its own job's. What counts are the
 ratios. The tutorial's loop is what Vuer's documentation shows: its own server, an 800x600 window, an
 update, a short sleep, a grab. The ceiling is what the same three.js objects give in that browser
 without any of it: set the scene, draw, read back, encode as JPEG.
+
+Where pyrender is installed (extra bench), processes of it stand beside: the same sphere and size on Mesa's EGL, one file
+a frame, JPEG at full quality too; without jobs, checks, records and flushes.
 
     scripts/bench_render.py [--rounds N] [--seconds S] [--scene NAME …] [--only NAME …] [--json]
 
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import os
 import signal
@@ -131,6 +135,36 @@ async def render(session, job):
     job.save("rgb.jpg", await session.grab("ego"))
 """
 )
+
+# One process of so many: every so manieth frame is its own.
+PYRENDER = """
+import sys, time
+from pathlib import Path
+import numpy as np, pyrender, trimesh
+from PIL import Image
+
+folder, first, step = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+scene = pyrender.Scene(ambient_light=[0.12] * 3, bg_color=[255, 255, 255, 255])
+ball = trimesh.creation.uv_sphere(count=[32, 32])
+material = pyrender.MetallicRoughnessMaterial(metallicFactor=0.0)
+part = pyrender.Primitive(ball.vertices, ball.vertex_normals, indices=ball.faces, material=material)
+sphere = scene.add(pyrender.Mesh([part]))
+camera = np.eye(4)
+camera[2, 3] = 3
+scene.add(pyrender.PerspectiveCamera(yfov=np.radians(50)), pose=camera)
+scene.add(pyrender.DirectionalLight(intensity=0.5), pose=camera)
+renderer = pyrender.OffscreenRenderer(320, 240)
+times = open(folder / f"times{first}", "w", buffering=1)
+for number in range(first, 10**9, step):
+    levels = [(0x10, 0x80, 0xf0)[number // 3**place % 3] / 255 for place in range(3)]
+    material.baseColorFactor = [*np.power(levels, 2.2), 1.0]
+    turn, c, s = np.eye(4), np.cos(0.1 * number), np.sin(0.1 * number)
+    turn[[0, 0, 2, 2], [0, 2, 0, 2]] = c, s, -s, c
+    scene.set_pose(sphere, turn)
+    pixels, _ = renderer.render(scene)
+    Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=100, subsampling=0)
+    print(number, time.time(), file=times)
+"""
 
 # The same objects in the same three.js, taken from the client's own scene. Encoding in a worker, two
 # pictures at a time, is the fastest way that was found.
@@ -313,6 +347,30 @@ def run_ours(
     return found
 
 
+def run_pyrender(folder: Path, processes: int, seconds: float) -> dict[str, float]:
+    """Processes of pyrender, which share the frames."""
+    script = folder / "render.py"
+    script.write_text(PYRENDER)
+    environment = os.environ | {"PYOPENGL_PLATFORM": "egl"}
+    ones = [
+        subprocess.Popen([sys.executable, script, folder, str(number), str(processes)], env=environment)
+        for number in range(processes)
+    ]
+
+    def lines() -> list[list[str]]:
+        found = [line.split() for file in folder.glob("times*") for line in file.read_text().splitlines()]
+        return sorted((line for line in found if len(line) == 2), key=lambda line: float(line[1]))
+
+    try:
+        found = measure(os.getpid(), lambda: [float(line[1]) for line in lines()], 50 * processes, seconds)
+    finally:
+        for one in ones:
+            one.kill()
+            one.wait()
+    found["wrong"] = sum(not check(folder / f"{number}.jpg", int(number)) for number, _ in lines())
+    return found
+
+
 def picture_of(folder: Path, number: int) -> Path:
     (found,) = folder.glob(f"results/bench/jobs/*/{number}/rgb.jpg")
     return found
@@ -387,6 +445,9 @@ def contenders_of(scenes: list[str]) -> dict[str, Callable[[Path, float], dict[s
                     found[f"runner, {sessions} sessions, {name}"] = partial(
                         run_ours, sessions=sessions, flags=flags
                     )
+                if name == "EGL" and importlib.util.find_spec("pyrender"):
+                    for processes in (1, 2):
+                        found[f"pyrender, {processes} processes"] = partial(run_pyrender, processes=processes)
                 found[f"plain three.js, {name}"] = partial(run_ceiling, flags=flags)
                 continue
             ours = partial(run_ours, sessions=1, flags=flags, scene=scene)

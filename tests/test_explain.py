@@ -143,6 +143,6 @@ def test_jobs_are_retried_by_name(store, night, tmp_path):
     db = ["--db", tmp_path / "runner.db"]
     assert within("retry", "ant", "zebra", *db).exit_code == 2
     assert "2 jobs are pending again" in within("retry", "night", "ant", "b", *db).output
-    assert "1 jobs are pending again" in within("retry", "cow", *db).output
+    assert "1 job is pending again" in within("retry", "cow", *db).output
     end = within("retry", "night", "--done", *db)
     assert end.exit_code == 2 and "say which done jobs" in end.output

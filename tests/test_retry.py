@@ -127,7 +127,7 @@ def test_a_done_job_is_taken_again_and_its_files_are_kept_until_then(night):
     told = night.retry("--key", "v1")
     assert told.returncode == 0 and "v1 is done: add --done to take it again" in told.stderr
     assert night.pending() == [] and night.retry("--key", "v9").returncode == 2
-    assert "1 jobs are pending again" in night.retry("--done", "--key", "v1").stderr
+    assert "1 job is pending again" in night.retry("--done", "--key", "v1").stderr
     assert night.pending() == ["v1"] and night.files()["v1"] == "first v1"
     verified = run("verify", "--db", night.database).stdout
     assert "3 files of 3 done jobs: all are whole" in verified and "orphaned" not in verified

@@ -122,7 +122,9 @@ def retry(
                     if is_done
                     else store.retry(row["id"], chosen)
                 )
-            click.echo(f"{row['name']}: {again:,} jobs are pending again", err=True)
+            click.echo(
+                f"{row['name']}: {again:,} {'job is' if again == 1 else 'jobs are'} pending again", err=True
+            )
             for key in sorted(wanted - set(chosen)):
                 status = table.status_of(key)
                 hint = ": add --done to take it again" if status == "done" and not is_done else ""

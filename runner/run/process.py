@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 
@@ -30,14 +28,13 @@ class WorkerProcess:
     def __init__(self) -> None:
         self.board = Board()
         self._is_closed = False
-        self._folder = Path(tempfile.mkdtemp(prefix="runner-worker-"))
-        self._stacks = self._folder / "stacks"
-        self._stacks.touch()
+        # It has no name: whatever ends this process, nothing is left of it.
+        self._stacks = tempfile.TemporaryFile()
         # What a terminal sends to all is the supervisor's to hear.
         self._process, self.channel = start_child(
             "runner.run.worker_process",
-            [str(os.getpid()), str(self._stacks)],
-            [self.board.descriptor],
+            [str(os.getpid())],
+            [self.board.descriptor, self._stacks.fileno()],
             is_apart=True,
         )
 
@@ -63,7 +60,7 @@ class WorkerProcess:
 
     def stacks(self) -> str:
         """What its threads are doing, as faulthandler writes it; also what they did when it crashed."""
-        before = self._stacks.stat().st_size
+        before = self._stacks_size()
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, TELL_STACK)
@@ -72,10 +69,13 @@ class WorkerProcess:
             # Until something came, and no more comes.
             while (size == before or size != last) and time.monotonic() < deadline:
                 time.sleep(_LOOK_AGAIN_S)
-                last, size = size, self._stacks.stat().st_size
-        with open(self._stacks, errors="replace") as file:
-            file.seek(before if self.poll() is None else 0)
-            return file.read()
+                last, size = size, self._stacks_size()
+        # The worker writes where the file they share stands.
+        begin, end = before if self.poll() is None else 0, self._stacks_size()
+        return os.pread(self._stacks.fileno(), end - begin, begin).decode(errors="replace")
+
+    def _stacks_size(self) -> int:
+        return os.fstat(self._stacks.fileno()).st_size
 
     def end(self) -> None:
         """End it at once, its browsers, and whatever else it has started; nothing of it is left."""
@@ -105,7 +105,7 @@ class WorkerProcess:
         self._is_closed = True
         self.channel.close()
         self.board.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._stacks.close()
 
 
 @contextlib.contextmanager

@@ -27,11 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Called in the new process: CHANNEL BOARD SUPERVISOR STACKS, three numbers and a path, are its arguments."""
-    channel_fd, board_fd, supervisor = map(int, sys.argv[1:4])
+    """Called in the new process: CHANNEL BOARD STACKS SUPERVISOR, descriptors and a process's id, are its arguments."""
+    channel_fd, board_fd, stacks_fd, supervisor = map(int, sys.argv[1:5])
     _end_with(supervisor)
     _leave_signals_to_the_supervisor()
-    with open(sys.argv[4], "w") as stacks:
+    with open(stacks_fd, "w") as stacks:
         faulthandler.enable(stacks, all_threads=True)
         faulthandler.register(TELL_STACK, stacks, all_threads=True)
         sys.argv[1:] = []
