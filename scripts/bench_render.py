@@ -7,8 +7,8 @@ ratios. The tutorial's loop is what Vuer's documentation shows: its own server, 
 update, a short sleep, a grab. The ceiling is what the same three.js objects give in that browser
 without any of it: set the scene, draw, read back, encode as JPEG.
 
-Where pyrender is installed (extra bench), processes of it stand beside: the same sphere and size on Mesa's EGL, one file
-a frame, JPEG at full quality too; without jobs, checks, records and flushes.
+Where pyrender is installed (extra bench), processes of it stand beside: the same sphere and size on Mesa's EGL, one
+file a frame, JPEG at full quality too; without jobs, checks, records and flushes.
 
     scripts/bench_render.py [--rounds N] [--seconds S] [--scene NAME …] [--only NAME …] [--json]
 
