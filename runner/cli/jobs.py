@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from runner.cli.chosen import campaign_table
 from runner.cli.options import campaign_argument, database_option, option
 from runner.errors import UsageError
-
-if TYPE_CHECKING:
-    from runner.report import CampaignTable
+from runner.patience import told_while
 
 __all__ = ["list_jobs"]
 
@@ -68,25 +66,36 @@ def list_jobs(
     condition = Where(where) if where else None
     most = (0 if as_json else _TABLE_ROWS) if limit is None else limit
     with open_database(db or "runner.db") as campaigns:
-        found = _found(
-            campaign_table(campaigns, campaign), "failed" if pattern else status, pattern, condition
-        )
+        table, looked = campaign_table(campaigns, campaign), 0
+
+        def jobs() -> Iterator[dict[str, Any]]:
+            nonlocal looked
+            for row in table.rows("failed" if pattern else status):
+                looked += 1
+                yield row
+
+        found = _found(jobs(), pattern, condition)
         rows = islice(found, most) if most else found
-        if as_json:
-            for row in rows:
-                click.echo(to_json(row, is_ascii=True))
-        else:
-            _write_table(rows)
+
+        def tell() -> None:
+            # Who reads the jobs as they come sees that it goes on.
+            if not sys.stdout.isatty():
+                click.echo(f"{table.name}: looked at {looked:,} jobs so far", err=True)
+
+        with told_while(tell):
+            if as_json:
+                for row in rows:
+                    click.echo(to_json(row, is_ascii=True))
+            else:
+                _write_table(rows)
         if most and next(found, None) is not None:
             click.echo(f"there are more than these {most:,}: --limit 0 lists all", err=True)
         elif condition is not None:
             condition.check()
 
 
-def _found(
-    table: CampaignTable, status: str | None, pattern: Any, condition: Any
-) -> Iterator[dict[str, Any]]:
-    for row in table.rows(status):
+def _found(jobs: Iterable[dict[str, Any]], pattern: Any, condition: Any) -> Iterator[dict[str, Any]]:
+    for row in jobs:
         if pattern is not None and not pattern.search(row["error"] or ""):
             continue
         if condition is None or condition(row):
