@@ -24,7 +24,7 @@ _PLAIN = _NUMPY | _BUILTIN | {"numpy.ndarray", "numpy.dtype", "collections.Order
 
 
 class _NotPlain(pickle.UnpicklingError):
-    """A pickle names something that is no plain data."""
+    """A pickle names something that is not plain data."""
 
 
 # Not the one that is written in C: a few bytes have that one take any amount of memory for its memo.
@@ -33,7 +33,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _PLAIN:
-            raise _NotPlain(f"it names {module}.{name}, which is no plain data")
+            raise _NotPlain(f"it names {module}.{name}, which is not plain data")
         return super().find_class(module, name)
 
 
@@ -43,7 +43,7 @@ def load(file: IO[bytes]) -> Any:
 
 
 def read_records(path: str | Path) -> list[Any]:
-    """The records of an ML-Logger file, such as a recorded camera path. Raises UsageError where it is no such file.
+    """The records of an ML-Logger file, such as a recorded camera path. Raises UsageError where it is not such a file.
 
     Records hold numbers, texts, lists, dicts and NumPy's arrays; a file that names anything else is refused, and
     nothing in it is run.
@@ -62,6 +62,6 @@ def read_records(path: str | Path) -> list[Any]:
         ) from None
     except Exception as error:
         raise UsageError(
-            f"{path} is no file of records, or is cut off: record {len(found) + 1:,} cannot be read ({error})"
+            f"{path} is not a file of records, or is cut off: record {len(found) + 1:,} cannot be read ({error})"
         ) from None
     return found

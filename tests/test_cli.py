@@ -69,7 +69,7 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
         (["run", "good.py", "--db", "mysql://x/y"], "SQLite files and in PostgreSQL only"),
         (["run", "good.py", "--sessions", "-1"], "Invalid value"),
         (["run", "good.py", "--browser-memory", "3072"], "'3072' is too small: at least 256M"),
-        (["run", "good.py", "--min-free", "much"], "'much' is no size: write 500M, 2G or the like"),
+        (["run", "good.py", "--min-free", "much"], "'much' is not a size: write 500M, 2G or similar"),
         (["run", "good.py", "--halt", "20"], "write a share such as 20%, or never"),
         (["report"], "runner.db here; name one with --db"),
         (["status", "--db", "nowhere.db"], "nowhere.db here; name one with --db"),

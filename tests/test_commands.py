@@ -192,7 +192,7 @@ def test_a_campaign_file_can_be_run_as_a_script(tmp_path):
 
     file.write_text(file.read_text().replace(end, "campaign.run()\n"))
     refused = run("run", file)
-    assert refused.returncode == ExitStatus.USAGE and "is being run already" in refused.stderr
+    assert refused.returncode == ExitStatus.USAGE and "is already running" in refused.stderr
 
 
 def test_a_start_that_is_refused_leaves_no_database(tmp_path):

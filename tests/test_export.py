@@ -413,7 +413,7 @@ def test_a_missing_package_is_said(made, monkeypatch, format, package):
     [
         ({}, "say the camera's vertical field of view"),
         ({"fov_deg": 50.0, "matrix": "pose"}, "no param 'pose' of 16 floats"),
-        ({"fov_deg": 50.0, "matrix": "rows"}, "is no camera's pose"),
+        ({"fov_deg": 50.0, "matrix": "rows"}, "is not a camera's pose"),
     ],
 )
 def test_a_camera_that_is_not_known_is_refused(tmp_path, monkeypatch, options, message):

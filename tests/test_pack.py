@@ -63,7 +63,11 @@ def test_what_is_no_pack_is_refused_by_name(tmp_path):
     (tmp_path / "text.zip").write_text("hello")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("a.txt", "a")
-    for name, message in [("text.zip", "is no job"), ("other.zip", "is no job"), ("none.zip", "cannot read")]:
+    for name, message in [
+        ("text.zip", "is not a job"),
+        ("other.zip", "is not a job"),
+        ("none.zip", "cannot read"),
+    ]:
         with pytest.raises(UsageError, match=message):
             read_pack(tmp_path / name, tmp_path / "out")
     for more in (["--watch"], ["--index", "1"]):

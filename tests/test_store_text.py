@@ -128,7 +128,7 @@ def test_a_key_that_no_database_holds_is_refused_by_name(store, key):
 
 def test_a_place_or_a_priority_that_no_database_holds_is_refused_by_name(store):
     """A folder's name that is no UTF-8, and a priority beyond 32 bits."""
-    with pytest.raises(CampaignError, match=r"caf\\udce9/night.py has bytes that are no text"):
+    with pytest.raises(CampaignError, match=r"caf\\udce9/night.py has bytes that are not text"):
         store.add_campaign("night", place=Place(file="/home/caf\udce9/night.py"))
     for priority in (1 << 31, 1.5, True):
         with pytest.raises(CampaignError, match="priority is an integer of 32 bits"):

@@ -303,8 +303,8 @@ def test_repeats_are_said_with_an_example(folder):
     added, told = folder.submit()
     assert added == Added(new=2, known=18)
     assert told == (
-        '18 of 20 jobs are repeats of another, as with the params {"angle":0}, and make one job with it: to have '
-        "each rendered, give each a key of its own, or a param such as 'repeat'"
+        '18 of 20 jobs repeat another, as with the params {"angle":0}, and are rendered once with it: to render '
+        "each, give each a key of its own, or a param such as 'repeat'"
     )
     folder.write('    for n in range(20): yield {"angle": 90 * (n % 2), "repeat": n // 2}')
     assert folder.submit(add=True)[0] == Added(new=20, known=0)
@@ -449,7 +449,7 @@ def test_a_helper_that_changed_halfway_is_a_warning_with_the_counts(folder):
     folder.finish()
     (folder.path / "parts" / "look.py").write_text("COLOR = 'blue'\n")
     told = run_without_browser(folder.file, "--set", "n=12").stderr
-    assert "parts/look.py changed since the 6 of 6 jobs that are done were rendered" in told
+    assert "parts/look.py changed after 6 of 6 jobs were rendered" in told
     folder.finish()
     report = run("report", "--db", folder.path / "runner.db").stdout
     assert "warning   parts/look.py changed after 6 of 12 done jobs" in report and "source " not in report

@@ -76,7 +76,7 @@ def test_what_was_left_out_is_said(night):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--error", "("], "no regular expression"),
+        (["--error", "("], "not a regular expression"),
         (["--where", "lihgt > 3"], "no job has a param, metric or column 'lihgt'"),
         (["--error", "x", "--status", "done"], "a job that is done has no error"),
         (["--status", "lost"], "is not one of"),

@@ -18,7 +18,7 @@ __all__ = ["PIN", "Card", "Driver", "best_driver", "chosen_drivers", "find_cards
 # answers: so a browser may get Mesa's software beside a card that is idle. The second names the only files to ask.
 _FOLDERS, PIN = "__EGL_VENDOR_LIBRARY_DIRS", "__EGL_VENDOR_LIBRARY_FILENAMES"
 _USUAL_FOLDERS = ("/etc/glvnd/egl_vendor.d", "/usr/share/glvnd/egl_vendor.d")
-# Makers of cards by their PCI ids; what else has a render node (virtio, vgem) is no card.
+# Makers of cards by their PCI ids; what else has a render node (virtio, vgem) is not a card.
 _MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 # How WebGL may name what a maker's card draws.
 _NAMES = {"NVIDIA": ("nvidia", "nouveau", "geforce", "quadro"), "AMD": ("amd", "radeon"), "Intel": ("intel",)}

@@ -26,7 +26,7 @@ def find_browser() -> str:
     if named:
         path = shutil.which(named)
         if path is None:
-            raise BrowserError(f"RUNNER_BROWSER names {named!r}, which is no program")
+            raise BrowserError(f"RUNNER_BROWSER names {named!r}, which is not a program")
         return path
     for name in _NAMES:
         path = shutil.which(name)

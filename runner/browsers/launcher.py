@@ -96,7 +96,7 @@ class Launcher:
         except Exception as error:  # Playwright has no class of its own for it
             raise BrowserError(
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
-                "bare Debian 'apt-get install libatomic1' gives it what it misses"
+                "bare Debian 'apt-get install libatomic1' installs what it lacks"
             ) from error
 
     async def _stop_driver(self) -> None:
@@ -214,7 +214,8 @@ class Launcher:
         driver = best_driver(self._cards, self._installed)
         if driver and earlier and not self._draws(driver, earlier):
             say(
-                f"{self._cards[0].name} is here; {earlier} drew the pictures so far, and goes on (or --gpus all)"
+                f"{self._cards[0].name} is here; {earlier} drew the pictures so far, and goes on; --gpus all takes "
+                "the card"
             )
         elif driver:
             self.drivers = (driver,)

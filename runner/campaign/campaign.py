@@ -123,7 +123,7 @@ class Campaign:
         """
         if current_folder.get():
             raise CampaignError(
-                f"campaign {self.name!r} is being run already: write 'if __name__ == \"__main__\":' above "
+                f"campaign {self.name!r} is already running: write 'if __name__ == \"__main__\":' above "
                 "campaign.run()"
             )
         become_run()
@@ -301,8 +301,8 @@ def file_of(campaign: Campaign | str | Path) -> Path:
     """The file of a campaign, or that it was made in, which the processes of a run read. Raises CampaignError."""
     if current_folder.get():
         raise CampaignError(
-            "a campaign is being run already, by what reads this file: write 'if __name__ == \"__main__\":' above "
-            "what runs it"
+            "a campaign is already running in the process that reads this file: write 'if __name__ == \"__main__\":' "
+            "above what runs it"
         )
     if not isinstance(campaign, Campaign):
         return Path(campaign).absolute()

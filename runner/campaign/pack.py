@@ -115,7 +115,7 @@ def read_pack(file: Path, folder: Path) -> Pack:
     except OSError as error:
         raise UsageError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from None
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError, NotImplementedError):
-        raise UsageError(f"{file} is no job that 'runner explain JOB --pack' has written") from None
+        raise UsageError(f"{file} is not a job that 'runner explain JOB --pack' has written") from None
 
 
 def _that_fit(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:

@@ -161,8 +161,8 @@ def _tell_repeats(spool: Spool, found: Comparison) -> str:
     is_named = bool(spool.is_named[found.repeat_example])
     which = f"the key {example.key!r}" if is_named else f"the params {example.params:.100}"
     return (
-        f"{found.repeats:,} of {found.yielded:,} jobs are repeats of another, as with {which}, and make one job with "
-        "it: to have each rendered, give each a key of its own, or a param such as 'repeat'"
+        f"{found.repeats:,} of {found.yielded:,} jobs repeat another, as with {which}, and are rendered once with it: "
+        "to render each, give each a key of its own, or a param such as 'repeat'"
     )
 
 
@@ -177,7 +177,7 @@ def _tell_changed(store: Reader, campaign_id: int, spool: Spool, found: Comparis
     )
     if not is_updated:
         return told + (
-            "The stored ones are kept, and go on; --update takes the new ones. Seed what is random (random.seed(0)) to "
+            "The stored ones are kept; --update takes the new ones. Seed what is random (random.seed(0)) to "
             "get the same ones each time; jobs that are meant to be new need new keys"
         )
     notes = [
@@ -214,9 +214,7 @@ def _tell_changed_sources(campaign: Campaign, store: Reader, campaign_id: int) -
     progress = store.progress(campaign_id)
     if not names or not progress.done:
         return []
-    return [
-        f"{', '.join(names)} changed since the {progress.done:,} of {progress.total:,} jobs that are done were rendered"
-    ]
+    return [f"{', '.join(names)} changed after {progress.done:,} of {progress.total:,} jobs were rendered"]
 
 
 def _differences(campaign: Campaign, row: CampaignRow | None, *roles: str) -> dict[str, tuple[str, str]]:

@@ -60,7 +60,7 @@ def list_jobs(
     try:
         pattern = None if error is None else re.compile(error)
     except re.error as problem:
-        raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
+        raise UsageError(f"--error {error!r} is not a regular expression: {problem}") from None
     if pattern is not None and status not in (None, "failed"):
         raise UsageError(f"a job that is {status} has no error: leave out --error or --status")
     condition = Where(where) if where else None
@@ -120,7 +120,7 @@ def _write_table(rows: Iterator[dict[str, Any]]) -> None:
             f"{key:<{width}}  {row['status']:<11}  {row['attempt']:>7}  {took:>7}  {one_line(told, room)}"
         )
     if not first:
-        click.echo("no job is as asked for", err=True)
+        click.echo("no job matches", err=True)
 
 
 def _chained(first: list[dict[str, Any]], rest: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

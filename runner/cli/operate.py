@@ -110,7 +110,7 @@ def retry(
         choice = Choice(Status.DONE if is_done else Status.FAILED, wanted, pattern, suspect, expression)
         rows = rows_to_change(store.reader, campaign, is_all)
         # All are chosen before any is changed: a mistake changes nothing.
-        with told_while(lambda: click.echo("looking for the jobs that are meant", err=True)):
+        with told_while(lambda: click.echo("looking for the jobs to change", err=True)):
             tables = [campaigns[row["name"]] for row in rows]
             choices = [chosen_keys(table, choice) for table in tables]
         for row, table, chosen in zip(rows, tables, choices):
@@ -135,7 +135,7 @@ def _compiled(error: str | None) -> re.Pattern[str]:
     try:
         return re.compile(error or "")
     except re.error as problem:
-        raise UsageError(f"--error {error!r} is no regular expression: {problem}") from None
+        raise UsageError(f"--error {error!r} is not a regular expression: {problem}") from None
 
 
 def _named(store: Reader, campaign: str | None, words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:

@@ -84,7 +84,7 @@ class _Lines:
         return "\n".join(map(str, found))
 
     def __call__(self, text: str, found: list[Status]) -> None:
-        # Beats alone are no news.
+        # Beats alone are not news.
         now = [(one.campaign, one.state, one.total, one.done, one.failed, one.in_progress) for one in found]
         if now != self._before:
             click.echo(text)

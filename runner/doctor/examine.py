@@ -81,8 +81,8 @@ def _notice(url: str) -> Check:
         notices = Notices([url], told.append)
     except UsageError as error:
         return Check("notice", State.FAIL, str(error), "correct the address, or install what is missing")
-    notices.send("runner doctor: a test", "Notices of runs come here. There is nothing to do.")
+    notices.send("runner doctor: a test", "This is a test. Notices of runs will come here.")
     if notices.close():
         found = told[0] if told else f"a notice to {shown_address(url)} could not be sent"
-        return Check("notice", State.FAIL, found, "look at the address, and at the network's way there")
-    return Check("notice", State.OK, f"{shown_address(url)} has taken a test: look whether it has come")
+        return Check("notice", State.FAIL, found, "check the address, and that the network reaches it")
+    return Check("notice", State.OK, f"{shown_address(url)} took a test notice: check that it arrived")

@@ -26,7 +26,7 @@ _NOT_YET = "there is no "
 
 
 def file_of(database: str) -> Path | None:
-    """The SQLite file; None where it is no such database."""
+    """The SQLite file; None where it is not such a database."""
     return (
         Path(database.removeprefix("sqlite:///"))
         if "://" not in database.removeprefix("sqlite:///")

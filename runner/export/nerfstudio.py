@@ -58,7 +58,7 @@ def _pose(row: Row, name: str) -> list[list[float]]:
         math.isclose(length, 1.0, abs_tol=1e-3) for length in lengths
     ):
         raise ExportError(
-            f"job {row['key']}: the param {name!r} is no camera's pose (column-major, rotation and translation only)"
+            f"job {row['key']}: the param {name!r} is not a camera's pose (column-major, rotation and translation only)"
         )
     return pose
 

@@ -23,7 +23,7 @@ def parse_size(text: str) -> int:
     """Bytes of a size such as 500M, 1.5G or 0; units are powers of 1024. Raises UsageError."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no size: write 500M, 2G or the like")
+        raise UsageError(f"{text!r} is not a size: write 500M, 2G or similar")
     return int(float(found[1]) * 1024 ** _UNITS.index(found[2].upper()))
 
 

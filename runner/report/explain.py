@@ -127,7 +127,7 @@ def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
 def find_job(store: Reader, campaign_id: int, word: str) -> list[str]:
     """Keys of the jobs that the word may mean: a key, a row in the order of adding, or what one key begins with.
 
-    A number of up to seven digits that is no key is a row, counted from 0.
+    A number of up to seven digits that is not a key is a row, counted from 0.
     """
     if store.job(campaign_id, word) is not None:
         return [word]
@@ -272,7 +272,7 @@ def _waits_for(store: Reader, job: JobRow, now_ts: float) -> str:
         left_s = max(0.0, job["not_before_ts"] - now_ts)
         return f"it waits until {_clock(job['not_before_ts'])} ({span(left_s)}) for its next attempt"
     before = store.ready_before(job)
-    behind = ", behind all that never crashed" if job["crashes"] else ""
+    behind = ", after all jobs that never crashed" if job["crashes"] else ""
     return f"{before:,} jobs come before it{behind}" if before else f"it is the next one{behind}"
 
 

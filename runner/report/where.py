@@ -59,7 +59,7 @@ class Where:
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError):
-            raise self._refused("it is no expression") from None
+            raise self._refused("it is not an expression") from None
         self.names: set[str] = set()
         self._missing: set[str] = set()
         self._is_used = False

@@ -113,7 +113,7 @@ def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
             image = Image.fromarray(np.ascontiguousarray(array))
         image.save(buffer, format=IMAGE_KINDS[ending].removeprefix("image/"), **options)
     except (TypeError, ValueError, OSError) as error:
-        raise ArtifactError(f"{name!r}: an array of shape {array.shape} is no image ({error})") from None
+        raise ArtifactError(f"{name!r}: an array of shape {array.shape} is not an image ({error})") from None
     return buffer.getvalue(), IMAGE_KINDS[ending]
 
 

@@ -20,7 +20,7 @@ from runner.results.names import Names, checked_name
 
 # How often a job of many steps records how far it is, at most.
 RECORD_EVERY_S = 1.0
-# Longer integers are no text that Python reads back by itself.
+# Longer integers are not text that Python reads back by itself.
 _LARGEST_BITS = 14_000
 
 

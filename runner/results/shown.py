@@ -1,4 +1,4 @@
-"""Any picture as 8-bit RGB, for eyes: numbers that are no colours are scaled, never clipped (Pillow, NumPy)."""
+"""Any picture as 8-bit RGB, for eyes: numbers that are not colours are scaled, never clipped (Pillow, NumPy)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def shown(image: Image.Image, span: Range | None = None) -> Image.Image:
 
 
 def is_scaled(image: Image.Image) -> bool:
-    """Whether its numbers are no 8-bit colours."""
+    """Whether its numbers are not 8-bit colours."""
     return image.mode.startswith("I") or image.mode == "F"
 
 

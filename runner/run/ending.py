@@ -21,7 +21,7 @@ class End(str, Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a run stops. error: what failed, where it is no job's fault and does not pass."""
+    """Why a run stops. error: what failed, where it is not a job's fault and does not pass."""
 
     end: End
     reason: str
@@ -33,7 +33,7 @@ class Ending:
 
     finished: no job is left to be begun; what is in flight ends by itself. stopping: done when what is in
     flight is to be handed back, uncharged, and no more to be taken. has_all: whether all jobs are in the database;
-    else it is no end that none is left.
+    else it is not the end that none is left.
     """
 
     def __init__(self, has_all: bool = True) -> None:
@@ -47,7 +47,7 @@ class Ending:
             self.stopping.set_result(Stop(end, reason, error))
 
     def fail(self, error: Exception) -> None:
-        """Something failed that is no job's fault and does not pass: the run stops, and raises it."""
+        """Something failed that is not a job's fault and does not pass: the run stops, and raises it."""
         self.stop(error_line(error), End.FAILED, error)
 
     @property

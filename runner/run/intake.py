@@ -100,7 +100,7 @@ class Intake:
         is_open = guard.insist(store.reader.campaign, campaign_id)["state"] == "open"
         if plan is None:
             self._rest = partial(self._read_and_add, store, commands, place)
-            told = f"; what {campaign.file} yields is read meanwhile"
+            told = f"; the jobs of {campaign.file} are read meanwhile"
         elif is_open and self._may_wait and plan.comparison.new > MANY:
             self._rest = partial(self._add, plan, store, place)
             new = coming = plan.comparison.new
@@ -196,7 +196,9 @@ class Intake:
         if plan.comparison.is_wanted.count(1):
             self._insist(add_jobs, plan, store, place, say, _BESIDE_OTHERS, self._go_on)
         new, yielded = plan.comparison.new, plan.comparison.yielded
-        say(f"{self._campaign.name}: all {yielded:,} jobs of {self._campaign.file} are there, {new:,} new")
+        say(
+            f"{self._campaign.name}: all {yielded:,} jobs of {self._campaign.file} are added, {new:,} of them new"
+        )
 
     def _insist(
         self, act: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs

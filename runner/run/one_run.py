@@ -326,14 +326,14 @@ class Run:
         if not self.options.is_shown:
             say(f"open this link in a browser, in as many tabs as you like:\n{link}")
             return
-        say(f"opening a tab of your browser; if none comes, open this link:\n{link}")
+        say(f"opening a tab of your browser; if none opens, open this link:\n{link}")
         # A browser of the terminal's own would be waited for.
         threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
 
     def _know_live(self, link: str) -> None:
         """It is served; said once, for later portions are served there, too."""
         if self.options.show_progress and link != self.live_link:
-            say(f"how it goes, in a browser: {link}")
+            say(f"watch it in a browser: {link}")
         self.live_link = link
         self.on_live(link)
 

@@ -247,7 +247,7 @@ def _taken_out(row: WholeJobRow, results: Path, out: Path) -> tuple[list[Path], 
     else:
         written = {}
         if out.suffix.lower() in _PICTURES:
-            # What an earlier render has left there is no picture of this one.
+            # What an earlier render has left there is not a picture of this one.
             out.unlink(missing_ok=True)
     try:
         for name, target in written.items():

@@ -20,7 +20,7 @@ __all__ = ["Door", "Visitor"]
 
 # A tab's page asks at once, on any network on which it could render.
 _FIRST_REQUEST_S = 15.0
-# Of all the files that this process may have open, connections that are no tabs take a quarter, tabs a half.
+# Of all the files that this process may have open, connections that are not tabs take a quarter, tabs a half.
 _MOST_STRANGERS = 256
 # What a request may take with all its headers; a browser's has one or two thousand.
 _REQUEST_BYTES = 65536
@@ -191,7 +191,7 @@ class Door:
         if not self._has_told:
             self._has_told = True
             self._say(
-                f"more than {self.most_strangers:,} connections at once that are no tabs, the last one from "
+                f"more than {self.most_strangers:,} connections at once that are not tabs, the last one from "
                 f"{address}: the oldest are cut off"
             )
 

@@ -212,7 +212,7 @@ def decode(text: str) -> Message | None:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no JSON ({error})") from None
     if not isinstance(said, dict) or not isinstance(said.get("type"), str):
-        raise ValueError("JSON that is no object with a type")
+        raise ValueError("JSON that is not an object with a type")
     kind = _KINDS.get(said["type"])
     if kind is None:
         return None

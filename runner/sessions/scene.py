@@ -59,7 +59,7 @@ class Scene:
     # -- operations ----------------------------------------------------------------------------
 
     def apply(self, message: Mapping[str, Any]) -> bool:
-        """Change as the client does at one of Vuer's serialized events; False where it is no scene operation."""
+        """Change as the client does at one of Vuer's serialized events; False where it is not a scene operation."""
         data: Any = message.get("data")
         match message.get("etype"):
             case "SET":

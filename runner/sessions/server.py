@@ -273,7 +273,7 @@ class Server:
         session = Session(socket, name, owner)
         visitor.most_bytes = lambda: session.most_bytes
         visitor.on_overflow = lambda most: session.break_off(
-            f"its page said more than {most:,} bytes at once, and was not asked for so much"
+            f"its page sent more than {most:,} bytes at once, and was not asked for as much"
         )
         self.sessions.add(session)
         tasks = [asyncio.create_task(session.keep_sending())]
@@ -289,7 +289,9 @@ class Server:
                         if hello and len(tasks) == 1:
                             tasks.append(asyncio.create_task(self._work_and_close(session)))
                 except ValueError as error:
-                    session.break_off(f"its page said what makes no sense: {one_line(str(error), 200)}")
+                    session.break_off(
+                        f"its page sent a message that makes no sense: {one_line(str(error), 200)}"
+                    )
                     break
         finally:
             session.close("its tab was closed or its browser ended")

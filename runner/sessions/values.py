@@ -78,11 +78,11 @@ def _why_unusable(name: str, value: Any) -> str:
             "give campaign.asset(…)"
         )
     if isinstance(value, str) and not _is_text(value):
-        return f"is {value[:80]!r}, which is no text that can be sent"
+        return f"is {value[:80]!r}, which is not text that can be sent"
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
         return "is a whole number of more than 64 bits, which cannot be sent to a browser"
     if name in _POSE and not all(map(math.isfinite, _numbers(value))):
-        return f"is {value!r}: with that it would be in no picture"
+        return f"is {value!r}: the element would be in no picture"
     return ""
 
 

@@ -36,7 +36,7 @@ def add_campaign(
     for text in (name, place.file, place.results):
         if text is not None and not is_text(text):
             raise CampaignError(
-                f"{cleaned(text)} has bytes that are no text, which no database holds: rename it"
+                f"{cleaned(text)} has bytes that are not text, and a database holds only text: rename it"
             )
     values = {
         "name": name,

@@ -32,7 +32,7 @@ __all__ = ["OLDEST", "STEPS", "bring_along", "copy_of"]
 
 
 def _mark_metrics(connection: sa.Connection, table: str) -> None:
-    """NaN and infinities, which are no JSON, go from the metrics to their marks."""
+    """NaN and infinities, which are not JSON, go from the metrics to their marks."""
     wrong = f"SELECT job_id, metrics FROM {table} WHERE metrics LIKE '%NaN%' OR metrics LIKE '%Infinity%'"
     mend = sa.text(f"UPDATE {table} SET metrics = :metrics, marks = :marks WHERE job_id = :job")
     for job_id, text in connection.execute(sa.text(wrong)).fetchall():

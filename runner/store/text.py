@@ -29,7 +29,7 @@ _CUT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 def cleaned(text: str, most_bytes: int = REASON_BYTES) -> str:
     r"""The text as any database and terminal takes it; of what is longer, its beginning and its end.
 
-    Control characters and lone surrogates (bytes of a file's name that are no UTF-8, half an emoji) are
+    Control characters and lone surrogates (bytes of a file's name that are not UTF-8, half an emoji) are
     escaped as Python writes them (\x00, \udce9); colours for a terminal are left out; an emoji that came in
     two halves is whole again. most_bytes: in UTF-8.
     """
