@@ -110,7 +110,7 @@ def live_of(tmp_path: Path, tabs=()) -> Live:
     with Store(tmp_path / "runner.db") as store:
         campaign_id, _ = store.submit("orbit", [{"x": 1}, {"x": 2}])
     return Live(
-        str(tmp_path / "runner.db"), campaign_id, tmp_path / "results", lambda: tabs, {}, dict, str, print
+        str(tmp_path / "runner.db"), campaign_id, tmp_path / "results", lambda: tabs, {}, dict, {}, str, print
     )
 
 
@@ -122,6 +122,9 @@ def test_pictures_of_the_results_are_given_out_and_nothing_else(tmp_path):
         (folder / file).write_bytes(picture("JPEG"))
     (folder / "link.jpg").symlink_to(tmp_path / "out.jpg")
     (folder / "torn.jpg").write_bytes(b"torn")
+    (folder / "1.tar").write_bytes(b"." * 512 + picture("PNG") + b".")
+    (folder / ".1.tar").write_bytes(picture("PNG"))
+    part = f"orbit/1.tar@512+{len(picture('PNG'))}"
 
     async def main():
         live = live_of(tmp_path)
@@ -129,8 +132,11 @@ def test_pictures_of_the_results_are_given_out_and_nothing_else(tmp_path):
             assert await live.original("orbit/a.jpg") == (picture("JPEG"), "image/jpeg")
             assert (await live.small("orbit/a.jpg")).startswith(b"\xff\xd8")
             assert await live.small("orbit/torn.jpg") is None
+            assert await live.original(part) == (picture("PNG"), "image/png")
+            assert (await live.small(part)).startswith(b"\xff\xd8")
+            not_pictures = ("orbit/1.tar", "orbit/1.tar@0+99", "orbit/1.tar@512+9999", f"orbit/.{part[6:]}")
             others = ("orbit/.hidden/a.jpg", "orbit/.a.jpg", "orbit/notes.txt", "orbit/link.jpg", "orbit",
-                      "../out.jpg", "orbit/../../out.jpg", str(tmp_path / "out.jpg"))  # fmt: skip
+                      "../out.jpg", "orbit/../../out.jpg", str(tmp_path / "out.jpg"), *not_pictures)  # fmt: skip
             for path in others:
                 assert await live.original(path) is None and await live.small(path) is None, path
         finally:
@@ -247,11 +253,15 @@ def test_a_page_tells_what_its_pictures_wait_for():
 
 
 def test_the_live_page_in_a_browser(tmp_path, browser_path):
-    """Pictures and counts change by themselves; pause there is a pause in the rows; so are resume and retry."""
+    """Pictures and counts change by themselves; pause there is a pause in the rows; so are resume and retry.
+
+    Also of a tab that another worker process has, and of pictures in a shard.
+    """
     from playwright.sync_api import sync_playwright
 
     body = f"{PACED}\n    assert job.params['number'] != 1, 'cracked'"
-    process = start("run", write_colors(tmp_path, 3000, body, ", max_failures=1"), "--sessions", "2")
+    file = write_colors(tmp_path, 3000, body, ", max_failures=1")
+    process = start("run", file, "--sessions", "2", "--workers", "2", "--pack")
     lines = lines_of(process)
     link = wait_until(lambda: re.search(r"http://\S+/live/\S+", "".join(lines)), "the link")[0]
     database = tmp_path / "runner.db"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -14,10 +15,11 @@ from urllib.parse import urlsplit
 
 from runner.errors import RunnerError
 from runner.frame import RAW, Frame
-from runner.results import IMAGE_KINDS, RenderJob, small_frame
+from runner.results import IMAGE_KINDS, RenderJob, Stored, small_frame
 from runner.run.channel import Message
 from runner.run.child import start_child
 from runner.run.context import TabSession
+from runner.sessions import frame_elsewhere
 
 __all__ = ["Live", "Tab", "ViewedSession", "tab_now"]
 
@@ -26,6 +28,9 @@ _UNUSED_S = 60.0
 # A picture of no more is shown as it is.
 _SMALL_BYTES = 65536
 _WIDTH, _QUALITY, _LONG_S = 320, 72, 2.0
+_PART = re.compile(r"(?P<shard>.+\.tar)@(?P<start>\d{1,18})\+(?P<size>\d{1,18})")
+_LARGEST_PART_BYTES = 1 << 28
+_BEGINS = {b"\xff\xd8": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 
 
 class ViewedSession(TabSession, Protocol):
@@ -58,7 +63,8 @@ class Live:
 
     database, results: where the rows and the files are. tabs: those that are connected. rendering: which job each
     renders, since when by the monotonic clock. resting: of browsers without a tab, how they stand, and for how many
-    seconds more. fault: why the run pauses by itself; ''. say: takes a line for people.
+    seconds more. elsewhere: the tabs of the run's other worker processes, by the addresses of their live pages. fault:
+    why the run pauses by itself; ''. say: takes a line for people.
     """
 
     def __init__(
@@ -69,16 +75,24 @@ class Live:
         tabs: Callable[[], Iterable[ViewedSession]],
         rendering: Mapping[Any, tuple[RenderJob, float]],
         resting: Callable[[], Mapping[str, tuple[str, float]]],
+        elsewhere: Mapping[str, Sequence[dict[str, Any]]],
         fault: Callable[[], str],
         say: Callable[[str], None],
     ):
         self._results = results
-        self._rows = {"database": database, "campaign_id": campaign_id, "results": str(results)}
-        self._tabs, self._rendering, self._resting, self._fault = tabs, rendering, resting, fault
-        self._say = say
+        self._rows = {"database": database, "campaign_id": campaign_id}
+        self._tabs, self._rendering, self._resting, self._elsewhere = tabs, rendering, resting, elsewhere
+        self._fault, self._say = fault, say
         self._viewer: _Process | None = None
         self._starting = asyncio.Lock()
         self._asked_at = 0.0
+
+    def tabs(self) -> list[dict[str, Any]]:
+        """The tabs of this process now, and its browsers that have none."""
+        now = time.monotonic()
+        tabs = [tab_now(one, self._rendering.get(one), now) for one in self._tabs()]
+        tabs += [Tab("", name, *_resting_told(*state)) for name, state in self._resting().items()]
+        return [asdict(tab) for tab in tabs]
 
     # -- what the server asks for ------------------------------------------------------------------
 
@@ -92,19 +106,27 @@ class Live:
 
     async def small(self, path: str) -> bytes | None:
         """The picture of that path below the results, as a small JPEG; None where there is none."""
-        return _bytes(await self._ask("small", path=path)) if self._found(path) else None
+        stored = self._found(path)
+        if stored is None:
+            return None
+        return _bytes(await self._ask("small", file=str(stored.file), start=stored.start, size=stored.size))
 
     async def original(self, path: str) -> tuple[bytes, str] | None:
         """The picture itself, and its media type."""
-        file = self._found(path)
-        if file is None:
+        stored = self._found(path)
+        if stored is None:
             return None
-        return await asyncio.to_thread(file.read_bytes), IMAGE_KINDS[file.suffix.lower()]
+        content = await asyncio.to_thread(stored.read_bytes)
+        kind = IMAGE_KINDS.get(stored.file.suffix.lower()) or _kind_of(content)
+        return (content, kind) if kind else None
 
     async def frame(self, tab: str) -> tuple[bytes, str] | None:
         """What that tab has shown last, and its media type."""
         seen = next((one.seen for one in self._tabs() if one.id == tab), None)
         if seen is None:
+            for link, others in self._elsewhere.items():
+                if any(one["id"] == tab for one in others):
+                    return await frame_elsewhere(link, tab)
             return None
         _, frame = seen
         if frame.kind == RAW:
@@ -151,19 +173,32 @@ class Live:
             self.close()
 
     def _now(self) -> dict[str, Any]:
-        now = time.monotonic()
-        tabs = [tab_now(one, self._rendering.get(one), now) for one in self._tabs()]
-        tabs += [Tab("", name, *_resting_told(*state)) for name, state in self._resting().items()]
-        tabs.sort(key=lambda tab: (len(tab.name.split(".")[0]), tab.name))
-        return {"fault": self._fault(), "tabs": [asdict(tab) for tab in tabs]}
+        tabs = self.tabs()
+        tabs += [tab for others in self._elsewhere.values() for tab in others]
+        tabs.sort(key=lambda tab: (len(tab["name"].split(".")[0]), tab["name"]))
+        return {"fault": self._fault(), "tabs": tabs}
 
-    def _found(self, path: str) -> Path | None:
-        """A picture in the results; nothing else, nothing hidden, and no link that leads out."""
-        file = (self._results / path).resolve()
-        is_hidden = any(part.startswith(".") for part in Path(path).parts)
-        if is_hidden or file.suffix.lower() not in IMAGE_KINDS or not file.is_file():
+    def _found(self, path: str) -> Stored | None:
+        """A picture in the results; nothing else, nothing hidden, and no link that leads out.
+
+        path: of a file, or of a part of a shard, as shards/1.tar@START+SIZE.
+        """
+        part = _PART.fullmatch(path)
+        file = (self._results / (part["shard"] if part else path)).resolve()
+        is_hidden = any(name.startswith(".") for name in Path(path).parts)
+        is_picture = part is not None or file.suffix.lower() in IMAGE_KINDS
+        if (
+            is_hidden
+            or not is_picture
+            or not file.is_file()
+            or not file.is_relative_to(self._results.resolve())
+        ):
             return None
-        return file if file.is_relative_to(self._results.resolve()) else None
+        there = file.stat().st_size
+        if part is None:
+            return Stored(file, None, there)
+        start, size = int(part["start"]), int(part["size"])
+        return Stored(file, start, size) if start + size <= there and size <= _LARGEST_PART_BYTES else None
 
 
 class _Process:
@@ -213,6 +248,11 @@ class _Process:
         self._channel.close()
         self._process.kill()
         self._process.wait()
+
+
+def _kind_of(content: bytes) -> str | None:
+    """The media type of a picture by its first bytes; None where it is not one."""
+    return next((kind for begin, kind in _BEGINS.items() if content.startswith(begin)), None)
 
 
 def _bytes(text: str | None) -> bytes | None:

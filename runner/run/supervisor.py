@@ -250,6 +250,7 @@ class Supervisor:
 
     def _on_state(self, post: _Post, life: WorkerLife, message: Message) -> None:
         life.sessions, life.trouble, life.steps = message["sessions"], message["trouble"], message["steps"]
+        life.shown = message["shown"]
         post.known |= message["known"]
         if message["found"] and not self._found:
             self._found = message["found"]
@@ -272,10 +273,12 @@ class Supervisor:
             self._on_link(self._link)
 
     def _tell_doors(self) -> None:
-        """Tell the first worker, to which people's links lead, how many tabs each worker has that they can go to."""
+        """Tell the first worker, to which people's links lead, how many tabs each has, and what the others do."""
         first = self._posts[0].life
         if first is not None and len(self._posts) > 1:
-            first.tell_doors({one.port: one.sessions for one in self._lives if one.port and not one.is_over})
+            there = [one for one in self._lives if one.port and not one.is_over]
+            first.tell_doors({one.port: one.sessions for one in there})
+            first.tell_elsewhere({link: tabs for one in there for link, tabs in one.shown.items()})
 
     def _let_others_begin(self) -> None:
         if not self._has_begun.done():

@@ -25,6 +25,7 @@ from runner.store import Access, Reader, Store
 
 if TYPE_CHECKING:
     from runner.report import Summary
+    from runner.results import Stored
 
 __all__ = ["Viewer", "main"]
 
@@ -65,7 +66,7 @@ async def _answer(channel: Channel) -> None:
     def hear(asked: Message) -> None:
         if asked["is"] == "open":
             # Not among the arguments, which all users of a machine may read: a database's address may hold a password.
-            viewers.append(Viewer(asked["database"], asked["campaign_id"], Path(asked["results"])))
+            viewers.append(Viewer(asked["database"], asked["campaign_id"]))
             return
         task = loop.create_task(answer(asked))
         answering.add(task)
@@ -88,10 +89,10 @@ class _Look:
 
 
 class Viewer:
-    """What is asked of the rows and files of one campaign. database, results: where they are."""
+    """What is asked of the rows and files of one campaign. database: where the rows are."""
 
-    def __init__(self, database: str, campaign_id: int, results: Path):
-        self._database, self._campaign_id, self._results = database, campaign_id, results
+    def __init__(self, database: str, campaign_id: int):
+        self._database, self._campaign_id = database, campaign_id
         self._reader: Reader | None = None
         self._store: Store | None = None
         self._looks = Thrift(_LOOKS_SHARE)
@@ -101,7 +102,7 @@ class Viewer:
         self._looking: asyncio.Task[None] | None = None
         self._look_due = self._count_due = 0.0
         self._counting: asyncio.Task[dict[str, Any]] | None = None
-        self._small: OrderedDict[str, str] = OrderedDict()
+        self._small: OrderedDict[Stored, str] = OrderedDict()
 
     async def answer(self, what: str, **values: Any) -> str | None:
         """Call the method of that name, but for this one."""
@@ -125,19 +126,19 @@ class Viewer:
         told = json.dumps({"known": look.number, "now": await self._counts() | now}, allow_nan=False)
         return told if look.number == known else f'{told[:-1]}, "campaigns": [{look.text}]}}'
 
-    async def small(self, path: str) -> str | None:
-        """The picture of that path below the results as a small JPEG, in base 64; None where it cannot be read."""
-        from runner.results import small_jpeg
+    async def small(self, file: str, start: int | None, size: int) -> str | None:
+        """The picture that lies there as a small JPEG, in base 64; None where it cannot be read."""
+        from runner.results import Stored, small_jpeg
 
-        if path not in self._small:
-            file = self._results / path
-            made = await self._pictures.spend(lambda: small_jpeg(file, _SMALL_WIDTH, _QUALITY))
+        stored = Stored(Path(file), start, size)
+        if stored not in self._small:
+            made = await self._pictures.spend(lambda: small_jpeg(stored, _SMALL_WIDTH, _QUALITY))
             if made is None:
                 return None
-            self._small[path] = base64.b64encode(made).decode()
+            self._small[stored] = base64.b64encode(made).decode()
             while len(self._small) > _KEPT_PICTURES:
                 self._small.popitem(last=False)
-        return self._small[path]
+        return self._small[stored]
 
     async def shrunk(self, data: str) -> str | None:
         """A picture's bytes, in base 64, likewise."""

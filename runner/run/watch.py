@@ -39,8 +39,9 @@ def standstill_limit_s(policy: Policy) -> float:
 class WorkerLife:
     """One worker process from its start to its end, as it tells of itself and is told.
 
-    fault_told, has_all_told, worker_id_told, doors_told: what it knows of the world, whether all jobs are in the
-    database, as which worker it claims, and how many tabs the run's workers have, by their ports. port: of its
+    fault_told, has_all_told, worker_id_told, doors_told, elsewhere_told: what it knows of the world, whether all jobs
+    are in the database, as which worker it claims, how many tabs the run's workers have, by their ports, and of the
+    others' tabs. shown: its own, by its live page's address, where it is not the first. port: of its
     server, 0 while it has none. sessions: how many tabs it has; trouble: what keeps them from work, ''. steps: of
     each job of many steps that it renders, its key, the steps finished, and all. alone: the job that is rendered
     alone now, 0 for none. is_silent: it can say no more. grown: by how much its memory has grown while each job was
@@ -54,6 +55,8 @@ class WorkerLife:
     has_all_told: bool
     fault_told: WorldFault | None = None
     doors_told: dict[int, int] = field(default_factory=dict)
+    elsewhere_told: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    shown: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     port: int = 0
     sessions: int = 0
     trouble: str = ""
@@ -93,6 +96,12 @@ class WorkerLife:
         if doors != self.doors_told:
             self.doors_told = doors
             self.send("doors", doors=doors)
+
+    def tell_elsewhere(self, tabs: dict[str, list[dict[str, Any]]]) -> None:
+        """Say what has changed of the others' tabs, which the live page shows."""
+        if tabs != self.elsewhere_told:
+            self.elsewhere_told = tabs
+            self.send("elsewhere", tabs=tabs)
 
     def seen(self, kind: FaultKind, limit_s: float, status: int = 0) -> Fault:
         """What befell it, and what is to be seen of it now; takes its time."""

@@ -80,12 +80,16 @@ async def _obey(orders: asyncio.Queue[Message], outpost: _Outpost, ending: Endin
         elif order["is"] == "doors":
             outpost.doors.clear()
             outpost.doors.update({int(port): tabs for port, tabs in order["doors"].items()})
+        elif order["is"] == "elsewhere":
+            outpost.elsewhere.clear()
+            outpost.elsewhere.update(order["tabs"])
 
 
 class _Outpost:
     """The run's guard, as a worker process has it: faults are told to the supervisor, which says when they are over.
 
-    company: which jobs may go on together. doors: how many tabs each of the run's worker processes has, by its port.
+    company: which jobs may go on together. doors: how many tabs each of the run's worker processes has, by its port;
+    elsewhere: the tabs of the others, for the live page.
     """
 
     def __init__(self, channel: Channel, suspects: Sequence[int]):
@@ -93,6 +97,7 @@ class _Outpost:
         self.worker_ids: asyncio.Queue[int] = asyncio.Queue()
         self.company = Company(suspects, tell=lambda job_id: channel.send("alone", job=job_id))
         self.doors: dict[int, int] = {}
+        self.elsewhere: dict[str, list[dict[str, Any]]] = {}
         self._channel = channel
         self._told: set[str] = set()
 
@@ -223,6 +228,7 @@ class _Worker:
             lambda: server.sessions,
             crew.rendering,
             pool.resting,
+            self._outpost.elsewhere,
             lambda: str(self._outpost.fault or ""),
             self._outpost.say,
         )
@@ -246,7 +252,7 @@ class _Worker:
         self._channel.send("begun", port=server.port, link=link, live=server.live_link())
         browsers = asyncio.create_task(pool.run(server))
         finished = asyncio.create_task(ending.finished.wait())
-        telling = asyncio.create_task(self._tell(server, pool, crew, limits))
+        telling = asyncio.create_task(self._tell(server, pool, crew, limits, live))
         watching = asyncio.create_task(crew.watch())
         try:
             ends: set[asyncio.Future[Any]] = {browsers, watching, finished, ending.stopping}
@@ -278,7 +284,7 @@ class _Worker:
                 await asyncio.wait({self._ending.stopping}, timeout=_LOOK_AGAIN_S)
         return None
 
-    async def _tell(self, server: Server, pool: BrowserPool, crew: Crew, limits: Limits) -> None:
+    async def _tell(self, server: Server, pool: BrowserPool, crew: Crew, limits: Limits, live: Live) -> None:
         """Tell the supervisor, now and then, how many tabs there are, what keeps them from work, and what is known."""
         while True:
             trouble = ""
@@ -297,6 +303,8 @@ class _Worker:
                 known=known,
                 found=found if pool.found_rasterizer else {},
                 steps=crew.steps(),
+                # The first worker shows its own by itself.
+                shown={server.own_live_link(): live.tabs()} if self._spec.share.which else {},
             )
             await asyncio.sleep(_TELL_S)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
+import aiohttp
 from aiohttp import web
 
 from runner.errors import RunnerError
 
-__all__ = ["LivePage", "LiveRoutes"]
+__all__ = ["LivePage", "LiveRoutes", "frame_elsewhere"]
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -23,6 +25,8 @@ _HEADERS = {
 # An attempt's files and a tab's pictures, which have a number, never change.
 _PICTURE_HEADERS = _HEADERS | {"Cache-Control": "private, max-age=86400, immutable"}
 
+
+_FETCH_S = 5.0
 
 _Result = TypeVar("_Result")
 
@@ -102,6 +106,19 @@ class LiveRoutes:
     def _refuse_unknown(self, request: web.Request) -> None:
         if not hmac.compare_digest(request.match_info["token"].encode(), self.token.encode()):
             raise web.HTTPForbidden(text="the token is missing or of another run")
+
+
+async def frame_elsewhere(link: str, tab: str) -> tuple[bytes, str] | None:
+    """What a tab has shown last whose server has its live page there, and its media type; None where it has nothing."""
+    try:
+        timeout = aiohttp.ClientTimeout(_FETCH_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as client,
+            client.get(f"{link}frame/{tab}/0") as answer,
+        ):
+            return (await answer.read(), answer.content_type) if answer.ok else None
+    except (aiohttp.ClientError, asyncio.TimeoutError):
+        return None
 
 
 async def _had(wanted: Awaitable[_Result]) -> _Result:

@@ -173,6 +173,12 @@ class Server:
         host = "localhost" if self.host in _LOCALHOST else reachable_host(self.host)
         return f"http{'s' if self._cert else ''}://{host}:{self.port}/live/{self._live.token}/"
 
+    def own_live_link(self) -> str:
+        """The same, for processes of this run."""
+        if self._live is None or self._own_port == self.port:
+            return self.live_link()
+        return f"http://localhost:{self._own_port}/live/{self._live.token}/"
+
     def forget(self, owner: TabOwner) -> None:
         """Let the owner's tab in no more."""
         self._owners.pop(owner.tab_id, None)

@@ -6,9 +6,12 @@ let looks = [];
 let looking = 0;
 
 const below = (base, path) => base + path.split("/").map(encodeURIComponent).join("/");
-const original = (campaign, shown) => below(campaign.base, shown.picture);
+// A part of a shard no browser opens; a run gives it out.
+const isOpen = (campaign, shown) => Boolean(shown.picture && (campaign.small || !shown.part));
+const place = ({picture, part}) => part ? `${picture}@${part[0]}+${part[1]}` : picture;
+const original = (campaign, shown) => below(campaign.base, place(shown));
 // In the page, or where a run serves it.
-const small = (campaign, shown) => shown.thumbnail ?? (campaign.small && shown.picture && !shown.part ? below(campaign.small, shown.picture) : null);
+const small = (campaign, shown) => shown.thumbnail ?? (campaign.small && shown.picture ? below(campaign.small, place(shown)) : null);
 
 function valuesOf(shown, most = 99) {
   const values = Object.entries(shown.values);
@@ -39,9 +42,7 @@ function dialog() {
 function enlarge(at) {
   looking = (at + looks.length) % looks.length;
   const {campaign, shown} = looks[looking];
-  // What is part of a shard no browser opens.
-  const isFile = shown.picture && !shown.part;
-  const image = isFile || shown.thumbnail ? html("img", {alt: shown.key}) : null;
+  const image = isOpen(campaign, shown) || shown.thumbnail ? html("img", {alt: shown.key}) : null;
   if (image) {
     // The page may have gone to another machine than the pictures.
     image.addEventListener("error", () => {
@@ -49,7 +50,7 @@ function enlarge(at) {
       if (source && image.getAttribute("src") !== source) image.src = source;
       else image.replaceWith(html("p", {class: "soft"}, "The picture is not here: ", html("code", null, shown.picture ?? "")));
     });
-    image.src = isFile ? original(campaign, shown) : shown.thumbnail;
+    image.src = isOpen(campaign, shown) ? original(campaign, shown) : shown.thumbnail;
   }
   const box = dialog();
   box.replaceChildren();
