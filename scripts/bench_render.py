@@ -13,8 +13,8 @@ file a frame, JPEG at full quality too; without jobs, checks, records and flushe
     scripts/bench_render.py [--rounds N] [--seconds S] [--scene NAME …] [--only NAME …] [--json]
 
 Scenes: ball, which is what the tutorial's loop renders; 100, 1000 and 5000 elements, of which that ball alone
-changes; robot, 30 nested groups which all turn, each with a box. For these a run with one session, with and without
-the page's short way, stands beside plain three.js; `cost` is the browser's CPU of a frame to that of plain three.js.
+changes; robot, 30 nested groups which all turn, each with a box. For these a run with one session, as it is and with a
+plain page, stands beside plain three.js; `cost` is the browser's CPU of a frame to that of plain three.js.
 """
 
 from __future__ import annotations
@@ -452,8 +452,7 @@ def contenders_of(scenes: list[str]) -> dict[str, Callable[[Path, float], dict[s
                 continue
             ours = partial(run_ours, sessions=1, flags=flags, scene=scene)
             found[f"{scene}: runner, {name}"] = ours
-            found[f"{scene}: runner, short way, {name}"] = partial(ours, options=("--page", "short"))
-            found[f"{scene}: runner, plain page, {name}"] = partial(ours, options=("--page", "plain"))
+            found[f"{scene}: runner, plain page, {name}"] = partial(ours, options=("--plain-page",))
             found[f"{scene}: plain three.js, {name}"] = partial(run_ceiling, flags=flags, scene=scene)
     return found
 

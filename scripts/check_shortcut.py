@@ -3,7 +3,7 @@
 
     python scripts/check_shortcut.py --sequences N [--seed S] [--renderer swiftshader]
 
-Two pages of one browser are told the same, one by the short way (`runner run --page short`), one plain: random
+Two pages of one browser are told the same, one by the short way, one plain (`runner run --plain-page`): random
 scenes of all elements that take the short way and of some that do not, and for each scene random sequences of
 updates that may take it, and of others that may not: what they are made of, other materials, hidden, added,
 removed, told anew, a whole new scene. Each picture on the way and at the end of a sequence must equal the
@@ -337,7 +337,7 @@ class Twins:
     def __init__(self, files: Files):
         self._sessions: list[asyncio.Queue[Session]] = [asyncio.Queue(), asyncio.Queue()]
         self._servers = [
-            Server(self._worker(queue), assets=files.folder, page=("short", "plain")[number])
+            Server(self._worker(queue), assets=files.folder, is_plain=bool(number))
             for number, queue in enumerate(self._sessions)
         ]
 
@@ -398,11 +398,12 @@ async def show(session: Session, operations: list[Operation]) -> list[Any]:
     """Do all of it in one page; its pictures, or why there is none."""
     pictures: list[Any] = []
     for verb, given in operations:
-        if verb != "grab":
-            getattr(session, verb) @ given
-            continue
         try:
-            pictures.append((await session.grab("ego", format="png", wait_s=30)).array)
+            if verb == "grab":
+                pictures.append((await session.grab("ego", format="png", wait_s=30)).array)
+            else:
+                # Of a group that went with all that it held, both sessions say so.
+                getattr(session, verb) @ given
         except FrameError as error:
             pictures.append(str(error))
     return pictures

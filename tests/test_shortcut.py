@@ -38,14 +38,14 @@ async def render(session, job):
 
 
 def test_a_plain_page_gives_the_same_pictures(tmp_path):
-    """runner run --page plain, short, and without either: the same bytes of each job."""
+    """runner run --plain-page, and without it: the same bytes of each job."""
     digests = []
-    for name in ("usual", "plain", "short"):
+    for name, options in {"usual": [], "plain": ["--plain-page"]}.items():
         folder = tmp_path / name
         folder.mkdir()
         (folder / "moving.py").write_text(CAMPAIGN)
-        end = run("run", folder / "moving.py", "-n", "1", "--page", name)
+        end = run("run", folder / "moving.py", "-n", "1", *options)
         assert end.returncode == 0, end.stderr
         with Store(folder / "runner.db") as store:
             digests.append({row["key"]: row["sha256"] for row in store.reader.artifacts(1)})
-    assert digests[0] == digests[1] == digests[2] and len(set(digests[0].values())) == 8
+    assert digests[0] == digests[1] and len(set(digests[0].values())) == 8

@@ -140,11 +140,9 @@ _FILE = click.Path(exists=True, dir_okay=False)
     help='Pack the files of done jobs into tar shards, as Campaign(results="shards") does.',
 )
 @option(
-    "--page",
-    type=click.Choice(("usual", "plain", "short")),
-    default="usual",
-    help="What the page does for speed: as usual; nothing, for comparing; or also the short way for scenes of many "
-    "elements, which is on trial.",
+    "--plain-page",
+    is_flag=True,
+    help="Do without all that the page does for speed alone, to compare pictures.",
 )
 @option("--dry-run", is_flag=True, help="Tell what would be added, is left, and is gone; nothing is written.")
 def run(file: Path, settings: dict[str, str], dry_run: bool, **given: Any) -> ExitStatus:

@@ -367,7 +367,7 @@ class Run:
             is_shown=options.is_shown,
             is_packed=self.is_packed,
             has_all=self.has_all,
-            page=options.page,
+            plain_page=options.plain_page,
         )
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:

@@ -32,7 +32,7 @@ class RunOptions:
     show_progress: with a bar, or a line now and then.
     limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
     where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
-    page: what it does for speed: 'usual', 'plain' (nothing), or 'short' (also what is on trial).
+    plain_page: the page does nothing for speed alone, for comparing.
     owns_streams: whatever else this process prints goes to the run's log. is_shown: without browsers of its own, the
     link for a person's tab is opened, and shows the scene. pack: the files of done jobs are packed into shards, also
     where the campaign does not say so.
@@ -65,7 +65,7 @@ class RunOptions:
     order: str = "added"
     pack: bool = False
     verbose: bool = False
-    page: str = "usual"
+    plain_page: bool = False
     owns_streams: bool = False
     screen: Screen | None = None
     is_shown: bool = False

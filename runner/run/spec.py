@@ -27,7 +27,7 @@ class WorkerSpec:
     each, in this order, with how many attempts each had before; None: all. order: as they were added, or spread.
     is_shown: a person's own tab is to show the scene. is_packed: whether files are packed into shards.
     has_all: whether all jobs are in the database; where they are not, it is told when they are.
-    page: what it does for speed; see runner.sessions.server.PAGES.
+    plain_page: it does nothing for speed alone.
     """
 
     file: str
@@ -60,7 +60,7 @@ class WorkerSpec:
     is_shown: bool = False
     is_packed: bool = False
     has_all: bool = True
-    page: str = "usual"
+    plain_page: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -244,7 +244,7 @@ class _Worker:
             spec.names,
             live,
             self._outpost.doors,
-            spec.page,
+            spec.plain_page,
         )
         await server.start()
         is_for_people = not (spec.share.sessions and is_loopback(spec.host))

@@ -39,8 +39,6 @@ _CLIENT = Path(vuer.__file__).parent / "client_build"
 _FONTS = Path(__file__).with_name("page") / "fonts"
 # The main view is for people: not drawing it makes several times the frames. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
-# What the page does for speed: as usual, nothing, or also what is still on trial (page/shortcut.js).
-PAGES: dict[str, dict[str, str]] = {"usual": {}, "plain": {"plain": "true"}, "short": {"short": "true"}}
 
 # A browser that is done with a connection keeps it for its next request.
 _KEPT_S = 15.0
@@ -73,7 +71,7 @@ class Server:
     the run is; None: there is none.
     doors: how many tabs each of several servers of the run has, by its port; where this one is among them, each tab
     of a person that comes here is sent to the one that has the fewest.
-    page: what the page does for speed; see PAGES.
+    is_plain: the page does nothing for speed alone, for comparing.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class Server:
         names: Iterable[str] = (),
         live: LivePage | None = None,
         doors: MutableMapping[int, int] | None = None,
-        page: str = "usual",
+        is_plain: bool = False,
     ):
         self._doors = {} if doors is None else doors
         self.host, self.port = host, port
@@ -100,7 +98,7 @@ class Server:
         self.sessions: set[Session] = set()
         self._work, self._assets, self._say = work, assets, say
         self._live = LiveRoutes(live, self.token) if live is not None else None
-        self._query = _QUERY | PAGES[page]
+        self._query = _QUERY | ({"plain": "true"} if is_plain else {})
         self._owners: dict[str, TabOwner] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None

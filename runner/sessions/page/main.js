@@ -45,16 +45,14 @@ function inject(window) {
     timers.setTimeout(() => { willLook = false; scene.timerEnded(); if (line) line.step(); }, 4);
   }
 
-  // What is done for speed alone, and not in a plain page: pixels that are read
-  // anyway are encoded, by a table where they are half floats (pictures.js, lookup.js), hidden panels are left empty
-  // (react.js), the console is not told of each rendering (client.js), and, where that is asked for, updates go the short
-  // way (shortcut.js).
+  // What is done for speed alone, and not in a plain page: pixels that are read anyway are encoded, by a table where
+  // they are half floats (pictures.js, lookup.js), hidden panels are left empty (react.js), the console is not told of
+  // each rendering (client.js), and updates go the short way (shortcut.js).
   const isPlain = /[?&]plain=true/.test(window.location.search);
   const react = new React(window, changed, isPlain);
   // Where a person looks on, panels show what the client's store has.
   const isAlone = /[?&]frameloop=never/.test(window.location.search);
-  const isShort = /[?&]short=true/.test(window.location.search); // on trial
-  const shortcut = isShort && isAlone && !isPlain ? new Shortcut(window, react, changed) : null;
+  const shortcut = isAlone && !isPlain ? new Shortcut(window, react, changed) : null;
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
   const loads = new Loads(changed);
   const scene = new Scene(react, lookSoon);
