@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import shutil
 import struct
 import subprocess
@@ -662,6 +663,8 @@ def run_long(folder: Path, frames: int, kinds: list[str]) -> bool:
 
 
 def main() -> int:
+    # So that what it has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--frames", type=int, default=900)
     parser.add_argument("--sessions", type=int, default=2)
