@@ -20,8 +20,8 @@ import argparse
 import json
 import os
 import random
-import signal
 import shutil
+import signal
 import struct
 import subprocess
 import sys
