@@ -30,6 +30,7 @@ CREATE TABLE campaign (
     logged_id BIGINT DEFAULT 0 NOT NULL,        -- metrics.pkl holds all results up to this id …
     logged_bytes BIGINT DEFAULT 0 NOT NULL,     -- … in its first so many bytes
     created_ts REAL NOT NULL,
+    remote TEXT,                                -- URL of the object store to which shards go; NULL: they stay
     PRIMARY KEY (id),
     CONSTRAINT campaign_state CHECK (state IN ('open', 'paused', 'cancelled')),
     UNIQUE (name)
@@ -168,6 +169,7 @@ CREATE TABLE shard (
     path TEXT NOT NULL,                         -- as artifact.path
     size BIGINT NOT NULL,                       -- bytes that are in rows …
     jobs BIGINT NOT NULL,                       -- … and how many jobs they hold, with those that were requeued since
+    address TEXT,                               -- of the object that has it now; NULL: it lies in campaign.results
     PRIMARY KEY (campaign_id, path)
 );
 

@@ -26,7 +26,7 @@ class Commands:
     """The commands about one campaign.
 
     database: as --db takes it. file: the campaign file, where there is one. results: the folder of the last
-    run's results. settings: what --set filled in. Paths are absolute.
+    run's results. settings: what --set filled in. remote: the object store to which shards go. Paths are absolute.
     """
 
     campaign: str
@@ -34,12 +34,13 @@ class Commands:
     file: str | None = None
     results: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    remote: str | None = None
 
     @classmethod
     def of(cls, row: Mapping[str, Any], database: str) -> Commands:
         """From a campaign's row."""
         settings = json.loads(row["parameters"] or "{}").get("settings", {})
-        return cls(row["name"], database, row["file"], row["results"], settings)
+        return cls(row["name"], database, row["file"], row["results"], settings, row["remote"])
 
     def verb(self, verb: str, *more: object) -> str:
         """`runner VERB CAMPAIGN MORE`, for every verb but run."""
@@ -52,7 +53,9 @@ class Commands:
         words = ["run", self.file]
         if self.database != str(beside / "runner.db") or "RUNNER_DB" in os.environ:
             words += ["--db", self.database]
-        if self.results not in (None, str(beside / "results")):
+        if self.remote:
+            words += ["--results", self.remote]
+        elif self.results not in (None, str(beside / "results")):
             words += ["--results", self.results]
         return typed(*words, *self._settings(), *more)
 

@@ -30,7 +30,7 @@ _MEANINGS = {
     ExitStatus.USAGE: "usage, or a file that cannot be used",
     ExitStatus.STOPPED: "stopped: paused, cancelled, halted (also by a canary), or no browser could be started",
     ExitStatus.NOTHING_TO_DO: "there are no jobs",
-    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit)",
+    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit; run: files wait for an object store)",
     ExitStatus.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitStatus.TERMINATED: "terminated",
 }

@@ -216,6 +216,14 @@ class ShardEnd(NamedTuple):
     jobs: int
 
 
+class StoredBytes(NamedTuple):
+    """How much of a campaign lies in an object store, in so many shards, and how much of it still on the disk."""
+
+    shards: int
+    moved: int
+    waiting: int
+
+
 @dataclass(frozen=True)
 class Phases:
     """Where the time of an attempt's render went, in seconds.
@@ -288,10 +296,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a campaign was read from and where its files go; absolute paths, for people and reports."""
+    """Where a campaign was read from and where its files go; absolute paths, for people and reports.
+
+    remote: the URL of an object store to which shards go from the results folder, where there is one.
+    """
 
     file: str | None = None
     results: str | None = None
+    remote: str | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ WINGS: dict[str, list[str]] = {
     "results": [
         "columns",
         "names",
+        "remote",
         "stored",
         "encode",
         "shown",
@@ -61,6 +62,7 @@ WINGS: dict[str, list[str]] = {
         "shards",
         "packed",
         "recovery",
+        "moving",
         "verify",
     ],
     "report": [
@@ -137,6 +139,7 @@ WINGS: dict[str, list[str]] = {
         "crew",
         "signals",
         "keeper",
+        "mover",
         "channel",
         "child",
         "share",
@@ -186,6 +189,7 @@ PLACES = {
     "msgpack": {"sessions"},
     "ml_logger": {"results/metrics", "results/mirror"},
     "requests": {"results/mirror"},
+    "fsspec": {"results/remote"},
     "playwright": {"browsers", "run/worker_process"},
     "sqlalchemy": {"store"},
     "sqlite3": {"store/migrations", "store/opening", "store/refusals", "doctor/software"},

@@ -144,6 +144,24 @@ settings_option = option(
 )
 
 
-def results_option(text: str) -> Callable[[_Command], _Command]:
-    """--results, with what the command says of it."""
-    return option("--results", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help=text)
+class _Folder(click.Path):
+    """A folder, which need not be there; or, where it may be, an object store by its URL."""
+
+    def __init__(self, may_be_url: bool):
+        super().__init__(path_type=Path, file_okay=False)
+        self._may_be_url = may_be_url
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "://" not in str(value):
+            return super().convert(value, param, ctx)
+        if not self._may_be_url:
+            self.fail(
+                "name a folder: of what is in an object store the database knows the address", param, ctx
+            )
+        return value
+
+
+def results_option(text: str, may_be_url: bool = False) -> Callable[[_Command], _Command]:
+    """--results, with what the command says of it. may_be_url: an object store will do."""
+    metavar = "DIR|URL" if may_be_url else "DIR"
+    return option("--results", type=_Folder(may_be_url), metavar=metavar, help=text)

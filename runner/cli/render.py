@@ -23,6 +23,7 @@ from runner.cli.options import (
     share,
     size,
 )
+from runner.errors import UsageError
 from runner.exits import ExitStatus
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @file_argument
 @sessions_option
 @database_option
-@results_option("Where files and metrics go. [default: results beside the campaign]")
+@results_option(
+    "Where files and metrics go. The files of done jobs may go to an object store, packed: s3://BUCKET/PREFIX, gs://, "
+    "hf:// or what else fsspec knows. [default: results beside the campaign]",
+    may_be_url=True,
+)
 @settings_option
 @option("--host", default="localhost", help="Where to listen; not on loopback, it lets other machines in.")
 @option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 takes a free one.")
@@ -140,6 +145,14 @@ _FILE = click.Path(exists=True, dir_okay=False)
     help='Pack the files of done jobs into tar shards, as Campaign(results="shards") does.',
 )
 @option(
+    "--spool",
+    "spool_bytes",
+    type=size(least="64M"),
+    default="8G",
+    metavar="SIZE",
+    help="Pause while so much waits on the disk for an object store, which may be away or slow.",
+)
+@option(
     "--plain-page",
     is_flag=True,
     help="Do without all that the page does for speed alone, to compare pictures.",
@@ -178,7 +191,7 @@ def _dry_run(file: Path, settings: dict[str, str], **given: Any) -> ExitStatus:
 def _run_options(
     campaign: Campaign,
     db: str | None,
-    results: Path | None,
+    results: Path | str | None,
     recycle_after: int,
     browser_memory_bytes: int,
     cert: str | None,
@@ -187,13 +200,17 @@ def _run_options(
 ) -> RunOptions:
     """What the command line gave, as the library takes it; others: by the names that they have there."""
     from runner.browsers import Limits
-    from runner.run import RunOptions
+    from runner.run import RunOptions, places
 
     assert campaign.file is not None  # it was loaded from there
     beside = campaign.file.parent
+    if str(results).startswith("memory://"):
+        raise UsageError(
+            "--results memory:// ends with this process, and all files with it: name another place"
+        )
     return RunOptions(
         database=db or str(beside / "runner.db"),
-        results=(results or beside / "results").absolute(),
+        **places(results, beside),
         owns_streams=True,
         limits=Limits(renders=recycle_after, memory_bytes=browser_memory_bytes),
         cert=_absolute(cert),

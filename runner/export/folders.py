@@ -62,12 +62,14 @@ def write_webdataset(rows: Rows, target: Path) -> None:
     """Tar shards of up to 10,000 jobs or 1 GB: NUMBER.json with the row, NUMBER.NAME for each of its files.
 
     Shards of a packed campaign that hold these jobs and no others are linked, not copied: a hard link where the target
-    is on the same disk, else a symbolic one. What lies in others, beside what was requeued since, is copied out.
+    is on the same disk, else a symbolic one; from an object store they are fetched. What lies in others, beside what
+    was requeued since, is copied out.
     """
     linked = set(rows.exact_shards())
+    fetched = 0
     with new_folder(target) as folder, _Shards(folder, rows.name) as shards:
         for shard in sorted(linked):
-            _link(shard, shards.next_file())
+            fetched += rows.take_shard(shard, shards.next_file())
         copied = 0
         for row in rows:
             if rows.shard_of(row) in linked:
@@ -77,15 +79,9 @@ def write_webdataset(rows: Rows, target: Path) -> None:
             shards.append(sample, {"json": to_json(row).encode()} | _members(rows, row))
             copied += 1
     if linked:
-        told = f"{len(linked):,} shards were linked, not copied; their jobs come in the order in which they were done"
+        how = "taken whole" if fetched else "linked, not copied"
+        told = f"{len(linked):,} shards were {how}; their jobs come in the order in which they were done"
         rows.notes.append(f"{told}; {copied:,} jobs of others were copied" if copied else told)
-
-
-def _link(shard: Path, file: Path) -> None:
-    try:
-        file.hardlink_to(shard)
-    except OSError:
-        file.symlink_to(shard)
 
 
 def _members(rows: Rows, row: dict[str, Any]) -> dict[str, bytes]:

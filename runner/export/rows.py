@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -16,13 +17,14 @@ from typing import IO, Any
 from runner.commands import Commands
 from runner.errors import ExportError
 from runner.export.order import Order
-from runner.export.targets import bar_of
+from runner.export.targets import bar_of, link
 from runner.job import Extent
 from runner.report import CampaignTable
-from runner.results import ResultsFolder, Stored, is_at_rest
+from runner.results import ResultsFolder, Stored, fetch, is_at_rest
 
 Row = dict[str, Any]
 BATCH = 1000
+_FAULTS = {"missing": "is missing", "changed": "has changed", "unreadable": "cannot be read"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Rows:
         of_pictures: bool,
     ):
         self.name, self.options, self.root, self._spool = campaign.name, options, root, spool
-        self._results = ResultsFolder(root, campaign.name)
+        self._results = ResultsFolder(root, campaign.name, moved=campaign.moved)
+        self._moved, self._stays = campaign.moved, campaign.remote is None
         self._of_pictures = of_pictures
         self._order = Order(options.order)
         # How many of the rows' jobs lie in each shard.
@@ -89,20 +92,43 @@ class Rows:
         self._places = self._order.sorted(self.columns)
         self._shards = campaign.shards()
 
-    def exact_shards(self) -> list[Path]:
-        """The shards that hold all of these rows' jobs that lie in them, and nothing else, and that nobody writes to.
+    def exact_shards(self) -> list[str]:
+        """Paths of the shards that hold all of these rows' jobs that lie in them, and nothing else, and that nobody
+        writes to.
 
         None where the rows are to be in another order than that in which the jobs were done.
         """
         if self.options.order:
             return []
-        exact = [self.root / shard.path for shard in self._shards if self._packed[shard.path] == shard.jobs]
-        sizes = {self.root / shard.path: shard.size for shard in self._shards}
-        return [file for file in exact if is_at_rest(file, sizes[file])]
+        exact = [shard for shard in self._shards if self._packed[shard.path] == shard.jobs]
+        return [
+            shard.path
+            for shard in exact
+            if is_at_rest(self.root / shard.path, shard.size) or self._moved(shard.path) is not None
+        ]
 
-    def shard_of(self, row: Row) -> Path | None:
+    def shard_of(self, row: Row) -> str | None:
         """The shard in which the job's files lie; None where they are files of their own, or there are none."""
-        return next((self.root / file["path"] for file in row["artifacts"] if "start" in file), None)
+        return next((file["path"] for file in row["artifacts"] if "start" in file), None)
+
+    def take_shard(self, path: str, file: Path) -> bool:
+        """Have that whole shard as that file: linked, or fetched from an object store; whether it was fetched.
+
+        Raises ExportError.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            link(self.root / path, file, may_point=self._stays)
+            return False
+        address = self._moved(path)
+        if address is None:
+            raise ExportError(f"{self.root / path} is gone; nothing was exported")
+        try:
+            fetch(address, file)
+        except OSError as error:
+            raise ExportError(f"{error}; nothing was exported") from None
+        if file.stat().st_size != next(shard.size for shard in self._shards if shard.path == path):
+            raise ExportError(f"{address} has changed meanwhile; nothing was exported")
+        return True
 
     def _select(self, campaign: CampaignTable) -> list[str]:
         """Spool the rows that are whole; returns what is wrong with the others."""
@@ -130,7 +156,7 @@ class Rows:
         for file in row["artifacts"]:
             fault = self._results.fault_of(file)
             if fault:
-                return f"{file['name']} {'is missing' if fault == 'missing' else 'has changed'}"
+                return f"{file['name']} {_FAULTS[fault]}"
         if self._of_pictures and not self.pictures(row):
             return f"no picture {self.options.image or ''}".rstrip()
         return None
@@ -178,7 +204,10 @@ class Rows:
 
     def content(self, file: dict[str, Any]) -> bytes:
         """The bytes of a file, still those that were verified."""
-        content = self.stored(file).read_bytes()
+        try:
+            content = self.stored(file).read_bytes()
+        except OSError as error:
+            raise ExportError(f"{file['name']} cannot be read ({error}); nothing was exported") from None
         if hashlib.sha256(content).hexdigest() != file["sha256"]:
             raise ExportError(f"{file['path']} has changed meanwhile; nothing was exported")
         return content

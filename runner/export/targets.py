@@ -44,6 +44,22 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def link(file: Path, name: Path, may_point: bool) -> None:
+    """Have the very file under another name: by a hard link, on another disk by a symbolic one.
+
+    may_point: else it is copied there, for it may be moved from where it is. Raises FileNotFoundError.
+    """
+    try:
+        name.hardlink_to(file)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        if may_point:
+            name.symlink_to(file)
+        else:
+            shutil.copyfile(file, name)
+
+
 @contextmanager
 def needing(*packages: str) -> Iterator[None]:
     try:

@@ -17,7 +17,7 @@ from runner.machine import Identity, is_gone
 from runner.reasons import one_line
 from runner.report.evidence import Evidence, read_evidence
 from runner.report.text import parts_told, span
-from runner.results import ResultsFolder, told
+from runner.results import ResultsFolder, moved_of, told
 from runner.store import AttemptOfTabRow, CampaignRow, JobRow, Reader, WholeJobRow
 
 __all__ = ["Explanation", "PastAttempt", "explain_job", "find_job"]
@@ -55,7 +55,7 @@ class Explanation:
     """What is known of one job. row: its place in the order in which jobs were added, from 0, as in to_frame().
 
     now: why it is where it is; next: commands to type. files: of a done job, absolute
-    paths; in a shard followed by a colon and the member. Times are Unix seconds.
+    paths; in a shard followed by a colon and the member; in an object store its address. Times are Unix seconds.
     """
 
     campaign: str
@@ -145,8 +145,7 @@ def explain_job(
     if brief is None:
         raise UsageError(f"{campaign['name']} has no job {key!r}")
     (job,) = store.rows_after(campaign["id"], brief["id"] - 1, 1)
-    results = Path(campaign["results"]) if campaign["results"] else None
-    folder = ResultsFolder(results, campaign["name"]) if results is not None else None
+    folder = ResultsFolder(campaign["results"] or "", campaign["name"], moved=moved_of(store, campaign["id"]))
     commands = Commands.of(campaign, store.database.address)
     suspicion = store.suspicion_of(job["id"]) or ""
     now, following = _now(store, campaign, job, commands, suspicion, clock())
@@ -160,9 +159,9 @@ def explain_job(
         failures=job["failures"],
         crashes=job["crashes"],
         created_ts=job["created_ts"],
-        attempts=tuple(_attempts(store, job, folder)),
+        attempts=tuple(_attempts(store, job, folder if campaign["results"] else None)),
         metrics=job["metrics"],
-        files=tuple(told(results or Path(), file, job["attempt"]) for file in job["artifacts"]),
+        files=tuple(told(folder, file, job["attempt"]) for file in job["artifacts"]),
         suspicion=suspicion,
         now=now,
         next=tuple(following),

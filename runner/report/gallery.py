@@ -12,7 +12,7 @@ from typing import Any
 from runner.job import Extent
 from runner.reasons import one_line
 from runner.report.summarize import Look
-from runner.results import ResultsFolder, named, small_jpeg
+from runner.results import ResultsFolder, moved_of, named, small_jpeg
 from runner.store import CampaignRow, Reader, ShownJobRow, first_picture
 
 __all__ = ["Gallery", "Shown", "gallery_of"]
@@ -66,7 +66,8 @@ class _Shelf:
 
     def __init__(self, store: Reader, campaign: CampaignRow, share: float):
         self._store, self._campaign_id = store, campaign["id"]
-        self._folder = ResultsFolder(campaign["results"], campaign["name"]) if campaign["results"] else None
+        moved, results = moved_of(store, campaign["id"]), campaign["results"]
+        self._folder = ResultsFolder(results, campaign["name"], moved=moved) if results else None
         self._left = int(share * _MOST_BYTES)
 
     def shown(self, ids: Sequence[int]) -> dict[int, Shown]:

@@ -26,6 +26,7 @@ from runner.report.summary import (
     Run,
     Session,
     Slow,
+    Stored,
     Summary,
     Suspect,
     Tries,
@@ -86,7 +87,7 @@ def _summary(
     groups: Mapping[str, Group],
 ) -> Summary:
     campaign_id = campaign["id"]
-    progress = store.progress(campaign_id)
+    progress, stored = store.progress(campaign_id), _stored(store, campaign)
     workers, sessions = store.workers(campaign_id), store.sessions(campaign_id)
     active_s = _union_s([(worker["started_ts"], worker["beat_ts"]) for worker in workers])
     name_of = session_names(sessions)
@@ -108,6 +109,8 @@ def _summary(
         duration_s=_durations(store, timings),
         slowest=_slowest(store, timings),
         disk=_disk(store, campaign, progress),
+        remote=campaign["remote"],
+        stored=stored,
         attempts=dict(tried.outcomes.most_common()),
         drawn_with=_drawn_with(sessions, timings),
         changed_sources=_changed_sources(store.sources(campaign_id), timings),
@@ -117,7 +120,9 @@ def _summary(
         failures=_failures(store, campaign, groups, tried),
         failure_reasons=len(groups),
         tries=_tries(groups, tried, name_of),
-        next=_next_commands(campaign["state"], progress, Commands.of(campaign, store.database.address)),
+        next=_next_commands(
+            campaign["state"], progress, stored, Commands.of(campaign, store.database.address)
+        ),
     )
 
 
@@ -176,12 +181,17 @@ def _slowest(store: Reader, timings: Timings) -> tuple[Slow, ...]:
 
 
 def _disk(store: Reader, campaign: CampaignRow, progress: Progress) -> Disk | None:
-    if not campaign["results"] or not Path(campaign["results"]).is_dir():
+    if campaign["remote"] or not campaign["results"] or not Path(campaign["results"]).is_dir():
         return None
     jobs, size = store.recent_files_bytes(campaign["id"])
     a_job = size / jobs if jobs else 0.0
     free = shutil.disk_usage(campaign["results"]).free
     return Disk(int(a_job * progress.done), int(a_job * progress.left), free)
+
+
+def _stored(store: Reader, campaign: CampaignRow) -> Stored | None:
+    stored = store.stored_bytes(campaign["id"])
+    return Stored(*stored) if campaign["remote"] or stored.shards else None
 
 
 def _drawn_with(sessions: list[SessionRow], timings: Timings) -> dict[str, dict[str, int]]:
@@ -280,13 +290,16 @@ def _failures(
     return tuple(failures)
 
 
-def _next_commands(state: str, progress: Progress, commands: Commands) -> tuple[str, ...]:
+def _next_commands(
+    state: str, progress: Progress, stored: Stored | None, commands: Commands
+) -> tuple[str, ...]:
     following = []
     if progress.failed:
         following.append(commands.verb("retry"))
     if state != "open" and (progress.failed or progress.left):
         following.append(commands.verb("resume"))
-    if commands.file and (progress.failed or progress.left):
+    waits = commands.remote is not None and stored is not None and stored.waiting_bytes > 0
+    if commands.file and (progress.failed or progress.left or waits):
         following.append(commands.run())
     return tuple(following)
 

@@ -192,13 +192,23 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """How much of a campaign's files is in an object store, in so many shards, and how much waits on the disk."""
+
+    shards: int
+    stored_bytes: int
+    waiting_bytes: int
+
+
+@dataclass(frozen=True)
 class Summary(Counts):
     """Everything the report says of one campaign; times in seconds, paths absolute, None where there is nothing.
 
     looked_in: where the results should be. drawn_with: of each of PARTS, how many done jobs each value has drawn.
     attempts: those that ended otherwise than well, by outcome. done_after_retry: of the done ones, those that had
     failed before. failures, tries: the most frequent reasons; failure_reasons: how many there are in all. next:
-    commands to type, in this order. made_ts: of this summary. version: of what these fields are and mean.
+    commands to type, in this order. remote: the object store to which the last run's files went; stored: how much of
+    all is in one. made_ts: of this summary. version: of what these fields are and mean.
     """
 
     file: str | None
@@ -228,6 +238,8 @@ class Summary(Counts):
     tries: tuple[Tries, ...]
     next: tuple[str, ...]
     since: Since | None = None
+    remote: str | None = None
+    stored: Stored | None = None
     version: int = 2
 
     @property
@@ -244,7 +256,9 @@ class Summary(Counts):
             return f"{self.campaign}: {state}, {self.left:,} of {self.total:,} jobs are left"
         if self.failed:
             return f"{self.campaign}: finished, but {self.failed:,} of {self.total:,} jobs failed"
-        return f"{self.campaign}: all {self.total:,} jobs are done"
+        verdict = f"{self.campaign}: all {self.total:,} jobs are done"
+        is_waiting = self.remote and self.stored and self.stored.waiting_bytes
+        return f"{verdict}, but not all of their files are in {self.remote}" if is_waiting else verdict
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON values."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import UsageError
-from runner.job import Progress, ShardEnd, Status
-from runner.results import COLUMNS, FILES, Stored, named
+from runner.job import Extent, Progress, ShardEnd, Status
+from runner.results import COLUMNS, FILES, Stored, moved_of, named
 from runner.store import ArtifactRow, JobRow, Reader
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class CampaignTable:
     metrics/NAME. Rows come in the order in which the jobs were added.
 
     name: the campaign's. database: where it is kept, as --db takes it. results: the results folder that
-    its last run had, or None.
+    its last run had, or None. remote: the URL of the object store to which that run's shards went, or None. moved:
+    gives the address of a shard that is in an object store, by its path.
     """
 
     def __init__(self, campaigns: Campaigns, row: Mapping[str, Any]):
@@ -82,6 +83,8 @@ class CampaignTable:
         self.name: str = row["name"]
         self.database = self._reader.database.address
         self.results = Path(row["results"]) if row["results"] else None
+        self.remote: str | None = row["remote"]
+        self.moved = moved_of(self._reader, self._id)
 
     @property
     def progress(self) -> Progress:
@@ -121,7 +124,8 @@ class CampaignTable:
         if file is None:
             there = ", ".join(file["name"] for row in rows for file in row["artifacts"]) or "none"
             raise UsageError(f"{self.name}: there is no file {name!r} of job {key}; its files: {there:.200}")
-        stored = Stored((self.results or Path()) / file["path"], file["start"], file["size"])
+        extent = Extent(file["path"], file["start"], file["size"])
+        stored = Stored.of(self.results or Path(), extent, self.moved)
         fault = stored.fault(file["sha256"])
         if fault is not None:
             raise UsageError(f"{self.name}: {name} of job {key} is {fault}, in {stored}")

@@ -39,6 +39,7 @@ def to_text(summary: Summary) -> str:
         lines.append(f"  results        {summary.results}{_disk(summary)}")
     elif summary.looked_in and summary.done:
         lines.append(f"  results        none in {summary.looked_in}: name the folder above it with --results")
+    lines += _stored(summary)
     files = {
         "contact sheet": summary.contact_sheet,
         "suspects": summary.suspects_sheet,
@@ -152,6 +153,19 @@ def _where(group: Failures, summary: Summary) -> str:
 
 def _example(group: Failures) -> str:
     return f"for example {group.key}" + ("" if group.example == group.reason else f": {group.example}")
+
+
+def _stored(summary: Summary) -> list[str]:
+    """What is in an object store, and what waits for it."""
+    if summary.stored is None:
+        return []
+    shards = f"{summary.stored.shards:,} shards, {size_text(summary.stored.stored_bytes)}"
+    lines = [f"  stored         {summary.remote or 'in an object store'} ({shards})"]
+    if summary.remote and summary.stored.waiting_bytes:
+        lines.append(
+            f"  not stored     {size_text(summary.stored.waiting_bytes)} wait on the disk for a run to move them"
+        )
+    return lines
 
 
 def _disk(summary: Summary) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.machine import is_gone
+from runner.machine import is_gone, size_text
 from runner.report.summary import Counts
 from runner.store import CampaignRow, Reader
 
@@ -23,9 +23,14 @@ class AtWork:
 
 @dataclass(frozen=True)
 class Status(Counts):
-    """Counts, and the runs that are at work. On other machines a run that died counts until another notices."""
+    """Counts, and the runs that are at work. On other machines a run that died counts until another notices.
+
+    remote: the object store to which files go, or None. waiting_bytes: how much of them waits on the disk for it.
+    """
 
     at_work: tuple[AtWork, ...] = ()
+    remote: str | None = None
+    waiting_bytes: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -33,10 +38,13 @@ class Status(Counts):
         return not (self.pending or self.in_progress)
 
     def __str__(self) -> str:
+        counts = super().__str__()
+        if self.waiting_bytes:
+            counts += f", {size_text(self.waiting_bytes)} on the disk for {self.remote}"
         if self.is_over:
-            return super().__str__()
+            return counts
         runs = ", ".join(f"process {run.pid} on {run.host}" for run in self.at_work)
-        return f"{super().__str__()}; " + (f"at work: {runs}" if runs else "no run is at work")
+        return f"{counts}; " + (f"at work: {runs}" if runs else "no run is at work")
 
 
 def status_of(store: Reader, campaign: CampaignRow) -> Status:
@@ -47,4 +55,6 @@ def status_of(store: Reader, campaign: CampaignRow) -> Status:
         worker = store.worker(worker_id)
         if worker is not None and not is_gone(identity):
             runs[identity] = AtWork(identity.host, identity.pid, worker["started_ts"], worker["beat_ts"])
-    return Status(**vars(counts), at_work=tuple(runs.values()))
+    remote = campaign["remote"]
+    waiting = store.stored_bytes(campaign["id"]).waiting if remote else 0
+    return Status(**vars(counts), at_work=tuple(runs.values()), remote=remote, waiting_bytes=waiting)

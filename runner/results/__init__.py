@@ -13,13 +13,15 @@ from runner.results.folder import (
 )
 from runner.results.metrics import METRICS, MetricsLog
 from runner.results.mirror import LogMirror
+from runner.results.moving import move_shards, settle_moved
 from runner.results.packed import PackedResults
 from runner.results.recovery import recover
+from runner.results.remote import address_of, fetch, is_url, probe
 from runner.results.render_job import RenderJob
 from runner.results.shards import is_at_rest, told
 from runner.results.sheet import contact_sheet
 from runner.results.shown import is_scaled, range_of, shown
-from runner.results.stored import Stored
+from runner.results.stored import Moved, Stored, moved_of
 from runner.results.tile import small_frame, small_jpeg
 from runner.results.verify import Findings
 
@@ -34,19 +36,27 @@ __all__ = [
     "MANIFEST",
     "METRICS",
     "MetricsLog",
+    "Moved",
     "PackedResults",
     "RUN_LOG",
     "RenderJob",
     "ResultsFolder",
     "Stored",
+    "address_of",
     "contact_sheet",
+    "fetch",
     "folder_name",
     "is_at_rest",
     "is_scaled",
+    "is_url",
     "make_results",
+    "move_shards",
+    "moved_of",
     "named",
+    "probe",
     "range_of",
     "recover",
+    "settle_moved",
     "shown",
     "small_frame",
     "small_jpeg",

@@ -46,7 +46,7 @@ from runner.job import (
 )
 from runner.results.encode import IMAGE_KINDS
 from runner.results.names import checked_name
-from runner.results.stored import Stored
+from runner.results.stored import Moved, Stored, nowhere
 
 MANIFEST = ".result.json"
 RUN_LOG = "run.log"
@@ -68,13 +68,17 @@ class ResultsFolder:
 
     What an attempt saves goes to disk as it is saved; record makes sure of the files of steps, and finish and keep
     of all. file_sha256: of the campaign file; what another version of it has left behind is not taken up.
+    moved: where shards are that are no longer in RESULTS.
     """
 
-    def __init__(self, root: str | Path, campaign_name: str, file_sha256: str | None = None):
+    def __init__(
+        self, root: str | Path, campaign_name: str, file_sha256: str | None = None, moved: Moved = nowhere
+    ):
         self.root = Path(root).absolute()
         self.campaign_name = campaign_name
         self.folder = self.root / campaign_name
         self._file_sha256 = file_sha256
+        self._moved = moved
 
     def new_run_folder(self, now_ts: float) -> Path:
         """Make a folder for what a run that begins now leaves of itself, such as runs/20261127T230501Z."""
@@ -260,7 +264,7 @@ class ResultsFolder:
 
     def stored(self, extent: Extent) -> Stored:
         """The bytes that lie there."""
-        return Stored.of(self.root, extent)
+        return Stored.of(self.root, extent, self._moved)
 
     def fault_of(self, file: Mapping[str, Any]) -> str | None:
         """What is wrong with a file, as its row tells of it: missing, changed, unreadable, or None."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,7 @@ class _Held(Artifact):
 class PackedResults(ResultsFolder):
     """A campaign's folder, in which done jobs' files are packed into shards. Safe to call from any thread.
 
-    shard_bytes: a shard that has so many takes no more.
+    shard_bytes: a shard that has so many takes no more; 0: as many as is usual.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class PackedResults(ResultsFolder):
         root: str | Path,
         campaign_name: str,
         file_sha256: str | None = None,
-        shard_bytes: int = _SHARD_BYTES,
+        shard_bytes: int = 0,
     ):
         super().__init__(root, campaign_name, file_sha256)
-        self._shard_bytes = shard_bytes
+        self._shard_bytes = shard_bytes or _SHARD_BYTES
         self._shard: Shard | None = None
         self._mutex = threading.Lock()
         # By the job's id: what its attempt holds in memory.
@@ -147,6 +148,12 @@ class PackedResults(ResultsFolder):
     def discard(self, lease: Lease) -> None:
         self._held.pop(lease.job_id, None)
         super().discard(lease)
+
+    def close_older_than(self, age_s: float) -> None:
+        """Begin a new shard with the next job where the one that is open was begun so long ago."""
+        with self._mutex:
+            if self._shard is not None and time.monotonic() - self._shard.began > age_s:
+                self._close()
 
     def close(self) -> None:
         with self._mutex:

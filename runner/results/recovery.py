@@ -68,9 +68,12 @@ def tails(store: Reader, campaign_id: int, results: ResultsFolder) -> list[str]:
     found = []
     for file in sorted((results.folder / FOLDER).glob("*.tar")):
         path = file.relative_to(results.root).as_posix()
-        if (file.stat().st_size > good.get(path, 0) or path not in good) and _has_ended(
-            store, campaign_id, file
-        ):
+        try:
+            size = file.stat().st_size
+        except FileNotFoundError:
+            # It was moved meanwhile.
+            continue
+        if (size > good.get(path, 0) or path not in good) and _has_ended(store, campaign_id, file):
             found.append(path)
     return found
 

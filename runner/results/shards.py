@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import tarfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -22,9 +23,9 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from runner.job import Artifact, ShardEnd
+from runner.job import Artifact, Extent, ShardEnd
 from runner.results.columns import MANIFEST_FIELD
-from runner.results.folder import fsync_folder, make_durable_folder
+from runner.results.folder import ResultsFolder, fsync_folder, make_durable_folder
 
 __all__ = [
     "FOLDER",
@@ -55,9 +56,9 @@ def member_name(sample: str, name: str) -> str:
     return f"{sample}.{name.replace('/', '.')}"
 
 
-def told(root: Path, file: Mapping[str, Any], attempt: int) -> str:
+def told(results: ResultsFolder, file: Mapping[str, Any], attempt: int) -> str:
     """Where a file lies, for people; file: its row. In a shard by its member's name, as in 'tar -xOf SHARD MEMBER'."""
-    path = str(root / file["path"])
+    path = results.stored(Extent(file["path"], file["start"], file["size"])).where
     if file["start"] is None:
         return path
     return f"{path}:{member_name(sample_name(file['job_id'], attempt), file['name'])}"
@@ -67,12 +68,14 @@ class Shard:
     """A shard that this process writes; nobody else does, as long as it is open.
 
     root: RESULTS. jobs: how many samples are in its first `size` bytes. worker_id: for which it was begun.
+    began: when, by the monotonic clock.
     Whatever raises an OSError leaves it to be given up.
     """
 
     def __init__(self, root: Path, campaign_name: str, worker_id: int):
         self.worker_id = worker_id
         self.size = self.jobs = 0
+        self.began = time.monotonic()
         self._flushed = 0
         folder = root / campaign_name / FOLDER
         make_durable_folder(folder, root)

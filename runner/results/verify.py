@@ -16,7 +16,9 @@ from runner.machine import is_gone
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder, files_below, remove_empty
 from runner.results.metrics import METRICS, MetricsLog, is_exact
 from runner.results.recovery import cut_tails, tails
+from runner.results.remote import probe
 from runner.results.shards import FOLDER, writer_of
+from runner.results.stored import moved_of
 from runner.store import EndedRow, FileRow, JobBriefRow, Reader, Store
 
 __all__ = ["Findings", "fix", "to_text", "verify"]
@@ -77,7 +79,7 @@ def verify(
     twice as many as are done. threads: that read and hash; None for a few more
     than there are cores.
     """
-    results = ResultsFolder(campaign["results"], campaign["name"])
+    results = _results_of(store, campaign)
     command = Commands.of(campaign, store.database.address).verb("verify", "--fix")
     findings = Findings(campaign["name"], str(results.root), command)
     with ThreadPoolExecutor(threads or min(16, 2 + (os.cpu_count() or 1))) as pool:
@@ -87,6 +89,11 @@ def verify(
     _look_at_shards(store, campaign["id"], results, findings)
     findings.is_log_exact = is_exact(store, campaign["id"], results, on_looked)
     return findings
+
+
+def _results_of(store: Reader, campaign: Mapping[str, Any]) -> ResultsFolder:
+    moved = moved_of(store, campaign["id"])
+    return ResultsFolder(campaign["results"], campaign["name"], moved=moved)
 
 
 def _shards(store: Reader, campaign_id: int, results: ResultsFolder) -> Iterator[tuple[Path, int]]:
@@ -217,13 +224,15 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
     Whole files of a requeued job are removed: they will be rendered again; what lies in shards stays there. What is
     abandoned or temporary is removed. Changed files and strays may be somebody's: they are set aside, in a folder and
     under a name that no search for the files of jobs finds; orphaned files beside a job's own stay. Raises UsageError
-    when the whole folder is gone.
+    when the whole folder is gone, or the object store cannot be used, and WorldFault when it is away.
     """
     root = Path(findings.results)
     if findings.missing and not (root / findings.campaign).is_dir():
         raise UsageError(
             f"there is no folder {root / findings.campaign}: is its disk mounted? Nothing was changed"
         )
+    for url in _stores_of(store.reader, campaign["id"], findings.missing):
+        probe(url, campaign["name"])
     hits: dict[str, str] = {}
     for kind, damaged in (("missing", findings.missing), ("changed", findings.changed)):
         for hit in damaged:
@@ -254,6 +263,13 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
             log.rebuild()
         finally:
             log.close()
+
+
+def _stores_of(store: Reader, campaign_id: int, hits: Sequence[Mapping[str, str]]) -> set[str]:
+    """URLs of the object stores in which these files were: a bucket that is gone is no lost file."""
+    paths = {hit["path"].partition(":")[0] for hit in hits}
+    addresses = store.shard_addresses(campaign_id)
+    return {address.removesuffix(f"/{path}") for path, address in addresses.items() if path in paths}
 
 
 def _give_up(root: Path, paths: Sequence[str], findings: Findings) -> None:

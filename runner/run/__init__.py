@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runner.run.bench import run_bench
     from runner.run.dry import dry_run
     from runner.run.one_run import run_campaign
-    from runner.run.options import RunOptions
+    from runner.run.options import RunOptions, places
     from runner.run.trial import Trial, fresh_folder, try_job
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "dry_run",
     "early_worker",
     "fresh_folder",
+    "places",
     "run_bench",
     "run_campaign",
     "try_job",
@@ -29,6 +30,7 @@ __all__ = [
 
 _MODULES = {
     "RunOptions": "options",
+    "places": "options",
     "run_bench": "bench",
     "Trial": "trial",
     "dry_run": "dry",

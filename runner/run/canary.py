@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runner.commands import Commands
 from runner.exits import ExitStatus
-from runner.job import Status
+from runner.job import Extent, Status
 from runner.reasons import common_reason, normalized, one_line
 from runner.report import span
 from runner.results import ResultsFolder, told
@@ -88,9 +88,9 @@ def judge(store: Reader, campaign_id: int, sample: Sample, results: ResultsFolde
         if job["status"] == Status.DONE.value and suspicion:
             images = [file for file in job["artifacts"] if file["kind"].startswith("image/")]
             pictures = [
-                told(results.root, file, job["attempt"])
+                told(results, file, job["attempt"])
                 for file in images
-                if (results.root / file["path"]).exists()
+                if results.stored(Extent(file["path"], file["start"], file["size"])).is_there
             ]
             bad.append(Bad(job_id, job["key"], job["attempt"], suspicion, False, tuple(pictures)))
         for attempt in store.attempts_of(job_id):

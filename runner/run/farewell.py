@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runner.commands import Commands
 from runner.exits import ExitStatus
+from runner.machine import size_text
 from runner.report import span
 from runner.store import Reader
 
@@ -20,16 +21,20 @@ def told_end(
     log_file: Path | None,
     status: ExitStatus,
     took_s: float,
+    waits: str = "",
 ) -> str:
     """What to say, in lines.
 
     folder: the campaign's in the results folder. log_file: what the run has said. took_s: how long it was at work.
+    waits: what has not come to the object store yet, and why; ''.
     """
     name, progress = commands.campaign, store.progress(campaign_id)
     if status is ExitStatus.NOTHING_TO_DO:
         return f"{name}: there are no jobs"
     state = store.campaign(campaign_id)["state"]
     line = f"{name}: all {progress.total:,} jobs are done"
+    if waits:
+        line = f"{name}: all {progress.total:,} jobs are rendered, but not all files are where they belong"
     if progress.done < progress.total:
         line = f"{name}: {progress.done:,} of {progress.total:,} jobs are done, {progress.failed:,} failed"
     if progress.left:
@@ -45,8 +50,17 @@ def told_end(
         "log": log_file,
     }
     lines += [f"  {title:<14} {file}" for title, file in files.items() if file is not None and file.exists()]
+    stored = store.stored_bytes(campaign_id)
+    if stored.shards:
+        shards = f"{stored.shards:,} shards, {size_text(stored.moved)}"
+        lines.insert(
+            2, f"  stored         {store.campaign(campaign_id)['remote'] or 'in an object store'} ({shards})"
+        )
     lines.append(f"  report         {commands.verb('report')}")
-    if progress.left:
+    if waits:
+        lines.append(f"  go on          {commands.run()}")
+        lines.append(f"  not stored     {waits}")
+    elif progress.left:
         lines.append(f"  go on          {commands.run() if state == 'open' else commands.verb('resume')}")
     return "\n".join(lines)
 

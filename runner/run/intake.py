@@ -91,7 +91,8 @@ class Intake:
         if self._spool is not None:
             plan = guard.insist(plan_submission, campaign, store.reader, self._spool, *changes)
             agree(plan, self._options.add, commands)
-        place = Place(file=str(campaign.file), results=str(self._options.results))
+        options = self._options
+        place = Place(str(campaign.file), str(options.results), options.remote or None)
         # With its settings from the first: whatever ends this start, the next one is compared with them.
         campaign_id = guard.insist(store.add_campaign, campaign.name, campaign.policy, place)
         guard.insist(store.write_parameters, campaign_id, parameters_of(campaign))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -34,8 +35,8 @@ _FORECAST_AFTER = 20
 class Housekeeper:
     """Beats, takes back dead workers' jobs, makes waiting jobs ready, feeds the log, and watches the clocks.
 
-    workers: as which the run works now. tells_forecast: of the room on the disk. room: how
-    much there is on the disk of the results, where that is of interest; ''.
+    workers: as which the run works now. tells_forecast: of the room on the disk. most_bytes: more is never on it.
+    room: how much there is on the disk of the results, where that is of interest; ''.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class Housekeeper:
         log: MetricsLog,
         min_free_bytes: int,
         tells_forecast: bool = True,
+        most_bytes: float = math.inf,
     ):
         self._store, self._campaign_id, self._results, self._guard = store, campaign_id, results, guard
         self._workers, self._log, self._min_free_bytes = workers, log, min_free_bytes
         self.room = ""
-        self._tells_forecast = tells_forecast
+        self._tells_forecast, self._most_bytes = tells_forecast, most_bytes
         self._job_bytes: float | None = None
         self._has_complained = False
         self._others: set[Identity] = set()
@@ -133,7 +135,8 @@ class Housekeeper:
             if line and self._tells_forecast:
                 say(line)
         free = free_bytes(folder)
-        is_short = not is_plenty(free, progress.left * (self._job_bytes or 0.0), least)
+        needed = min(progress.left * (self._job_bytes or 0.0), self._most_bytes)
+        is_short = not is_plenty(free, needed, least)
         self.room = f"{size_text(free)} free" if is_short else ""
 
     def _look_for_others(self) -> None:

@@ -17,7 +17,7 @@ from runner.exits import ExitStatus
 from runner.report import Summary, summarize
 from runner.run.ending import Ending
 from runner.run.one_run import run_campaign
-from runner.run.options import RunOptions
+from runner.run.options import RunOptions, places
 from runner.run.process import early_worker
 from runner.run.say import say
 from runner.store import Reader
@@ -42,7 +42,7 @@ def run(
 
     campaign: its file, or the Campaign that was imported from it.
     settings: what --set fills in.
-    database, results: beside the file, unless they are given.
+    database, results: beside the file, unless they are given. results may be the URL of an object store.
     options: further ones of runner.run.RunOptions.
 
     A browser works in processes of its own, which read the file: a campaign of a notebook's cell is refused. An
@@ -101,8 +101,7 @@ class _Job:
         self._options = RunOptions(
             sessions=sessions,
             database=str(database or beside / "runner.db"),
-            results=Path(results or beside / "results").absolute(),
-            **{"min_free_bytes": _MIN_FREE_BYTES} | dict(options),
+            **places(results, beside) | {"min_free_bytes": _MIN_FREE_BYTES} | dict(options),
         )
 
     def work(self) -> Summary:

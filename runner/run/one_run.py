@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import secrets
 import threading
 import time
@@ -11,6 +12,7 @@ import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from runner.browsers import temporary_place
@@ -18,11 +20,11 @@ from runner.campaign import Campaign
 from runner.commands import Commands
 from runner.errors import RunnerError, WorldFault
 from runner.exits import ExitStatus
-from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk
+from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk, size_text
 from runner.notices import Notices
 from runner.patience import told_while
 from runner.reasons import error_line
-from runner.results import RUN_LOG, LogMirror, MetricsLog, ResultsFolder
+from runner.results import RUN_LOG, LogMirror, MetricsLog, ResultsFolder, moved_of
 from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
 from runner.run.canary import Portions, render_in_portions
@@ -30,6 +32,7 @@ from runner.run.ending import End, Ending
 from runner.run.farewell import status_of_rows, told_end
 from runner.run.intake import Intake
 from runner.run.keeper import Housekeeper
+from runner.run.mover import Mover
 from runner.run.options import RunOptions
 from runner.run.process import WorkerProcess
 from runner.run.progress import JobSteps, Live, ProgressView, Screen, screen_of
@@ -43,6 +46,7 @@ from runner.run.start import (
     drivers_of,
     earlier_renderer_of,
     look_at_database,
+    look_at_remote,
     note_sources,
     parameters_of,
     refuse_early,
@@ -54,6 +58,8 @@ from runner.store import Store
 
 # Below that a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
+# A shard on its way to an object store; what the loss of this machine costs.
+_SHARD_BYTES, _SHARD_AGE_S = 256 << 20, 300.0
 
 
 def run_campaign(
@@ -98,17 +104,22 @@ def _run_campaign(
         Intake(campaign, options, guard) as intake,
     ):
         intake.read()
-        guard.insist(refuse_early, results.folder, options)
+        away = guard.insist(refuse_early, results.folder, options)
         with guard.insist(Store, options.database) as store:
             look_at_database(store, guard)
+            guard.insist(look_at_remote, store.reader, campaign.name, options, away)
             commands = Commands(
                 campaign.name,
                 store.database.address,
                 str(campaign.file),
                 str(options.results),
                 campaign.settings,
+                options.remote or None,
             )
             campaign_id = intake.begin(store, commands)
+            results = ResultsFolder(
+                options.results, campaign.name, campaign.code_sha256, moved_of(store.reader, campaign_id)
+            )
             note_sources(campaign, guard.insist(store.reader.sources, campaign_id), guard)
             progress = guard.insist(store.reader.progress, campaign_id)
             state = guard.insist(store.reader.campaign, campaign_id)["state"]
@@ -129,7 +140,7 @@ def _run_campaign(
                 notices,
                 began_ts,
                 began,
-                is_packed=options.pack or campaign.results == "shards",
+                is_packed=options.pack or bool(options.remote) or campaign.results == "shards",
                 on_live=alarm.know_link,
                 intake=intake,
             )
@@ -190,6 +201,7 @@ class Run:
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     live_link: str = ""
     intake: Intake | None = None
+    mover: Mover | None = None
 
     @property
     def has_all(self) -> bool:
@@ -214,6 +226,18 @@ class Run:
 
     def to_its_end(self, signals: Interrupts, worker: WorkerProcess | None, has_left: bool) -> ExitStatus:
         """Render what is left, and say what came of it."""
+        with self._moving() as self.mover:
+            return self._to_its_end(signals, worker, has_left)
+
+    def _moving(self) -> contextlib.AbstractContextManager[Mover | None]:
+        """What moves shards to an object store meanwhile, where they go to one."""
+        options = self.options
+        if not options.remote:
+            return contextlib.nullcontext()
+        of = (self.store, self.campaign_id, self.results, options.remote, self.guard)
+        return Mover(*of, options.spool_bytes)
+
+    def _to_its_end(self, signals: Interrupts, worker: WorkerProcess | None, has_left: bool) -> ExitStatus:
         store, campaign_id, guard, commands = self.store, self.campaign_id, self.guard, self.commands
         status: ExitStatus | None = None
         log = MetricsLog(store, campaign_id, self.results)
@@ -229,13 +253,29 @@ class Run:
             told_while(lambda: say("drawing the contact sheet")),
         ):
             draw_sheets(store.reader, campaign_id, self.results)
+        waits = ""
+        with _told("what waits on the disk is moved by the next run"):
+            waits = self._finish_moving(signals)
+        if waits and status in (ExitStatus.DONE, ExitStatus.SOME_FAILED):
+            status = ExitStatus.UNFINISHED
         with _told(f"how far it has come: {commands.verb('report')}"):
             took_s = time.monotonic() - self.began
             folder = self.results.folder
-            told = told_end(store.reader, campaign_id, commands, folder, self.log_file, status, took_s)
+            told = told_end(store.reader, campaign_id, commands, folder, self.log_file, status, took_s, waits)
             say(told)
             self.notices.send(*told.partition("\n")[::2])
         return status
+
+    def _finish_moving(self, signals: Interrupts) -> str:
+        """Move all that is left, unless the run was ended from outside; what could not be, and why, or ''."""
+        mover = self.mover
+        if mover is None:
+            return ""
+        waiting = mover.finish() if signals.status is None else mover.waiting_bytes
+        if not waiting:
+            return ""
+        why = mover.trouble or "the run was ended before"
+        return f"{size_text(waiting)} wait in {self.results.folder} for {mover.url}: {why}"
 
     def _render(
         self, log: MetricsLog, signals: Interrupts, worker: WorkerProcess | None
@@ -292,7 +332,8 @@ class Run:
             lambda: supervisor.workers,
             log,
             options.min_free_bytes,
-            options.show_progress,
+            options.show_progress and not options.remote,
+            options.spool_bytes if options.remote else math.inf,
         )
         view = ProgressView(
             store.reader,
@@ -368,13 +409,27 @@ class Run:
             is_packed=self.is_packed,
             has_all=self.has_all,
             plain_page=options.plain_page,
+            **self._shards(),
         )
+
+    def _shards(self) -> dict[str, Any]:
+        """How large and how old a shard may grow that goes to an object store: those open hold back little."""
+        options = self.options
+        if not options.remote:
+            return {}
+        workers = len(shares_of(options.sessions, options.workers))
+        return {
+            "shard_bytes": min(_SHARD_BYTES, max(1, options.spool_bytes // (8 * workers))),
+            "shard_age_s": _SHARD_AGE_S,
+        }
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:
         """What sees whether the world lets the run go on."""
         least_bytes = self.options.min_free_bytes
         folders = _written_to(self.store, self.results)
         probes = [probe_descriptors, *(probe_disk(folder, least_bytes) for folder in folders)]
+        if self.mover is not None:
+            probes.append(self.mover.probe)
         if self.options.sessions:
             probes.append(probe_disk(temporary_place(), _LEAST_TEMPORARY_BYTES))
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from runner.browsers import Limits
+from runner.results import is_url
 from runner.run.progress import Screen
 
-__all__ = ["RunOptions"]
+__all__ = ["RunOptions", "places"]
+
+
+def places(results: str | Path | None, beside: Path) -> dict[str, Any]:
+    """What RunOptions takes of where results go: the folder that is named, or the one beside the campaign.
+
+    Of an object store's URL both: shards wait in that folder, and what is no shard stays there.
+    """
+    if results is not None and is_url(str(results)):
+        return {"results": (beside / "results").absolute(), "remote": str(results)}
+    return {"results": Path(results or beside / "results").absolute()}
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,8 @@ class RunOptions:
     plain_page: the page does nothing for speed alone, for comparing.
     owns_streams: whatever else this process prints goes to the run's log. is_shown: without browsers of its own, the
     link for a person's tab is opened, and shows the scene. pack: the files of done jobs are packed into shards, also
-    where the campaign does not say so.
+    where the campaign does not say so. remote: the URL of an object store, to which they go from the results folder;
+    spool_bytes: when so many of them wait there, the run pauses.
     """
 
     sessions: int
@@ -69,3 +82,5 @@ class RunOptions:
     owns_streams: bool = False
     screen: Screen | None = None
     is_shown: bool = False
+    remote: str = ""
+    spool_bytes: int = 8 << 30

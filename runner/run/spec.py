@@ -27,6 +27,7 @@ class WorkerSpec:
     each, in this order, with how many attempts each had before; None: all. order: as they were added, or spread.
     is_shown: a person's own tab is to show the scene. is_packed: whether files are packed into shards.
     has_all: whether all jobs are in the database; where they are not, it is told when they are.
+    shard_bytes: a shard that has so many takes no more, and shard_age_s: one that was begun so long ago; 0: as usual.
     plain_page: it does nothing for speed alone.
     """
 
@@ -61,6 +62,8 @@ class WorkerSpec:
     is_packed: bool = False
     has_all: bool = True
     plain_page: bool = False
+    shard_bytes: int = 0
+    shard_age_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

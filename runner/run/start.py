@@ -12,10 +12,10 @@ from typing import Any
 from runner.browsers import chosen_drivers, find_cards, find_drivers
 from runner.campaign import Campaign, Submission
 from runner.commands import Commands
-from runner.errors import CampaignError, UsageError
+from runner.errors import CampaignError, UsageError, WorldFault
 from runner.job import Source
 from runner.machine import Guard, is_loopback, probe_disk, refuse_address, tls_context, world_fault
-from runner.results import make_results
+from runner.results import address_of, make_results, probe
 from runner.run.options import RunOptions
 from runner.run.say import ask, say
 from runner.store import Reader, Store
@@ -25,6 +25,7 @@ __all__ = [
     "drivers_of",
     "earlier_renderer_of",
     "look_at_database",
+    "look_at_remote",
     "note_sources",
     "parameters_of",
     "refuse_early",
@@ -33,16 +34,43 @@ __all__ = [
 ]
 
 
-def refuse_early(folder: Path, options: RunOptions) -> None:
-    """Refuse what cannot be begun, before a database is made: without an address, or a folder for results.
+def refuse_early(folder: Path, options: RunOptions) -> str:
+    """Refuse what cannot be begun, before a database is made: without an address, or a place for results.
 
-    folder: the campaign's in the results folder; it is made. Raises UsageError.
+    folder: the campaign's in the results folder; it is made. Returns why the object store is away, or ''. Raises
+    UsageError.
     """
     refuse_address(options.host, options.port)
     tls_context(options.cert, options.key)
     with writing_in(folder):
         make_results(folder.parent)
         folder.mkdir(exist_ok=True)
+    try:
+        if options.remote:
+            probe(options.remote, folder.name)
+    except WorldFault as fault:
+        return str(fault)
+    return ""
+
+
+def look_at_remote(store: Reader, campaign_name: str, options: RunOptions, away: str) -> None:
+    """Say what becomes of files that lie elsewhere than this run's will. away: why its object store is, or ''.
+
+    Raises UsageError where it is away and has never taken a file: its name may be wrong.
+    """
+    row, now = store.campaign_named(campaign_name), options.remote
+    there = list(store.shard_addresses(row["id"]).values()) if row is not None else []
+    below = address_of(now, "")
+    if away and not any(address.startswith(below) for address in there):
+        raise UsageError(f"--results {now}: {away}: look at its name; nothing was begun")
+    if away:
+        say(f"{away}: what is rendered waits in {options.results}")
+    elsewhere = sum(not (now and address.startswith(below)) for address in there)
+    if elsewhere and row is not None:
+        say(
+            f"{campaign_name}: {elsewhere:,} shards stay in {row['remote'] or 'another object store'}; from now on "
+            f"files go to {now or options.results}"
+        )
 
 
 def warn_of_network(options: RunOptions) -> None:

@@ -35,6 +35,7 @@ __all__ = ["serve"]
 _BEAT_S, _TELL_S, _TELL_SETTLED_S = 0.1, 0.25, 0.1
 _TABS_AWAY_S = 5.0
 _LOOK_AGAIN_S = 0.1
+_LOOK_AT_SHARDS_S = 5.0
 
 
 async def serve(channel: Channel, board: Board, spec: WorkerSpec, orders: asyncio.Queue[Message]) -> None:
@@ -173,8 +174,8 @@ class _Worker:
         if store is None:
             return
         with store:
-            kind = PackedResults if spec.is_packed else ResultsFolder
-            results = kind(spec.results, campaign.name, campaign.code_sha256)
+            of = (spec.results, campaign.name, campaign.code_sha256)
+            results = PackedResults(*of, spec.shard_bytes) if spec.is_packed else ResultsFolder(*of)
             limits = Limits(
                 TimeLimit(campaign.policy.timeout_s, spec.attempts_known),
                 TimeLimit(campaign.policy.stall_s, spec.steps_known),
@@ -201,10 +202,12 @@ class _Worker:
             jobs = None if spec.jobs is None else dict(spec.jobs)
             agenda = Agenda(jobs, spec.order == "spread", spec.share.which, spec.share.of)
             crew = Crew(context, spec.worker_id, self._outpost.come_back, company, agenda)
+            closing = asyncio.create_task(_close_shards(results, spec.shard_age_s))
             try:
                 await crew.take_over()
                 await self._serve(campaign, crew, limits)
             finally:
+                closing.cancel()
                 settled.tell()
 
     async def _serve(self, campaign: Campaign, crew: Crew, limits: Limits) -> None:
@@ -311,6 +314,13 @@ class _Worker:
     def _note_source(self, source: Source) -> None:
         what = f"{source.digest} {source.name}"
         self._outpost.note("source", what, ts=source.ts)
+
+
+async def _close_shards(results: ResultsFolder, age_s: float) -> None:
+    """Have no shard open for longer than that, whether or not jobs come."""
+    while age_s and isinstance(results, PackedResults):
+        await asyncio.sleep(min(age_s, _LOOK_AT_SHARDS_S))
+        await asyncio.to_thread(results.close_older_than, age_s)
 
 
 def _probe_tabs(crew: Crew) -> None:

@@ -33,7 +33,7 @@ def add_campaign(
     cursor: Cursor, name: str, policy: Policy, place: Place, folder: Path | None, now: float
 ) -> int:
     """The id of the campaign of that name, made if need be. folder: the database's own."""
-    for text in (name, place.file, place.results):
+    for text in (name, place.file, place.results, place.remote):
         if text is not None and not is_text(text):
             raise CampaignError(
                 f"{cleaned(text)} has bytes that are not text, and a database holds only text: rename it"
@@ -46,6 +46,7 @@ def add_campaign(
         "backoff_max_s": policy.backoff_max_s,
         "file": kept(place.file, folder),
         "results": kept(place.results, folder),
+        "remote": place.remote,
         "now": now,
     }
     campaign_id: int = cursor.run(statements.ADD_CAMPAIGN, values).fetchall()[0][0]

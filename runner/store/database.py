@@ -6,6 +6,7 @@ snapshot and blocks nobody.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -159,6 +160,19 @@ class Database:
             self._driver.execute("PRAGMA busy_timeout = 1000")
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def make_durable(self) -> None:
+        """See that no power cut takes back what was committed. Raises OSError.
+
+        SQLite folds its log into the file with a flush; what is still in the log is flushed with the log.
+        """
+        log = Path(f"{self.url.database}-wal")
+        if self.is_sqlite and log.exists():
+            descriptor = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def check(self) -> None:
         """Look through a SQLite file for damage, as after a crash of the machine. Raises StoreError."""

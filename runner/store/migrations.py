@@ -49,7 +49,8 @@ STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
         "ALTER TABLE checkpoint ADD COLUMN scene TEXT",
         "ALTER TABLE artifact ADD COLUMN start BIGINT",
         "CREATE TABLE shard (campaign_id BIGINT NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, "
-        "jobs BIGINT NOT NULL, PRIMARY KEY (campaign_id, path))",
+        "jobs BIGINT NOT NULL, address TEXT, PRIMARY KEY (campaign_id, path))",
+        "ALTER TABLE campaign ADD COLUMN remote TEXT",
         partial(_mark_metrics, table="result"),
         partial(_mark_metrics, table="checkpoint"),
     ),

@@ -379,6 +379,29 @@ def shards(campaign_id: int) -> _Query:
     return query.order_by(shard.c.path)
 
 
+def shards_here(campaign_id: int) -> _Query:
+    """The same of those that are in no object store."""
+    return shards(campaign_id).where(shard.c.address.is_(None))
+
+
+def shard_addresses(campaign_id: int, path: str | None = None) -> _Query:
+    """Paths and addresses of the shards that are in an object store, or of that one."""
+    query = sa.select(shard.c.path, shard.c.address)
+    query = query.where(shard.c.campaign_id == campaign_id, shard.c.address.is_not(None))
+    return query if path is None else query.where(shard.c.path == path)
+
+
+def stored_bytes(campaign_id: int) -> _Query:
+    """What StoredBytes takes."""
+    is_here = shard.c.address.is_(None)
+    moved = sa.func.sum(sa.case((is_here, 0), else_=shard.c.size))
+    waiting = sa.func.sum(sa.case((is_here, shard.c.size), else_=0))
+    query = sa.select(
+        sa.func.count(shard.c.address), sa.func.coalesce(moved, 0), sa.func.coalesce(waiting, 0)
+    )
+    return query.where(shard.c.campaign_id == campaign_id)
+
+
 def recent_files_blocks(campaign_id: int, sample: int) -> _Query:
     """Of the jobs done last: how many, and how many blocks of 4 KiB their files take."""
     recent = (

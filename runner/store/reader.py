@@ -19,6 +19,7 @@ from runner.job import (
     ShardEnd,
     Source,
     Status,
+    StoredBytes,
     metrics_from_json,
     with_marks,
 )
@@ -337,6 +338,18 @@ class Reader:
     def shards(self, campaign_id: int) -> list[ShardEnd]:
         """Up to where the campaign's shards are good, by their paths."""
         return [ShardEnd(*row) for row in self._tuples(queries.shards(campaign_id))]
+
+    def shards_here(self, campaign_id: int) -> list[ShardEnd]:
+        """The same of those that are in no object store."""
+        return [ShardEnd(*row) for row in self._tuples(queries.shards_here(campaign_id))]
+
+    def shard_addresses(self, campaign_id: int, path: str | None = None) -> dict[str, str]:
+        """By path, where those shards lie that are in an object store; of one path, or of all."""
+        return dict(self._tuples(queries.shard_addresses(campaign_id, path)))
+
+    def stored_bytes(self, campaign_id: int) -> StoredBytes:
+        """How much of the campaign's shards is in an object store, and how much on the disk."""
+        return StoredBytes(*map(int, self._tuples(queries.stored_bytes(campaign_id))[0]))
 
     def recent_files_bytes(self, campaign_id: int, sample: int = 1000) -> tuple[int, int]:
         """How many of the jobs done last were looked at, and what their files take in blocks of 4 KiB, in bytes."""

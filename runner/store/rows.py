@@ -45,6 +45,7 @@ class CampaignRow(TypedDict):
     logged_id: int
     logged_bytes: int
     created_ts: float
+    remote: str | None
 
 
 class JobRow(TypedDict):

@@ -44,6 +44,7 @@ campaign = sa.Table(
     sa.Column("logged_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("logged_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("created_ts", _ts, nullable=False),
+    sa.Column("remote", sa.Text),
     sa.CheckConstraint("state IN ('open', 'paused', 'cancelled')", name="campaign_state"),
 )
 
@@ -184,6 +185,7 @@ shard = sa.Table(
     sa.Column("path", sa.Text, primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("jobs", sa.BigInteger, nullable=False),
+    sa.Column("address", sa.Text),
 )
 
 checkpoint = sa.Table(

@@ -102,6 +102,11 @@ WRITE_SHARD = """
 INSERT INTO shard (campaign_id, path, size, jobs) VALUES (:campaign, :path, :size, :jobs)
 ON CONFLICT (campaign_id, path) DO UPDATE SET size = excluded.size, jobs = excluded.jobs
 """
+# Only what is there whole: a row that was written further meanwhile stays as it is.
+MOVE_SHARD = """
+UPDATE shard SET address = :address
+ WHERE campaign_id = :campaign AND path = :path AND size = :size AND address IS NULL
+"""
 HOLD = f"UPDATE job SET worker_id = worker_id WHERE {_FENCE}"
 WRITE_CHECKPOINT = """
 INSERT INTO checkpoint (job_id, step, metrics, marks, scene) VALUES (:job, :step, :metrics, :marks, :scene)
@@ -136,13 +141,14 @@ UPDATE job SET params = :params, failures = 0, crashes = 0, error = NULL, not_be
 """
 ADD_CAMPAIGN = """
 INSERT INTO campaign
-       (name, max_failures, max_crashes, backoff_s, backoff_max_s, file, results, created_ts)
-VALUES (:name, :max_failures, :max_crashes, :backoff_s, :backoff_max_s, :file, :results, :now)
+       (name, max_failures, max_crashes, backoff_s, backoff_max_s, file, results, remote, created_ts)
+VALUES (:name, :max_failures, :max_crashes, :backoff_s, :backoff_max_s, :file, :results, :remote, :now)
 ON CONFLICT (name) DO UPDATE
    SET max_failures = excluded.max_failures, max_crashes = excluded.max_crashes,
        backoff_s = excluded.backoff_s, backoff_max_s = excluded.backoff_max_s,
        file = COALESCE(excluded.file, campaign.file),
-       results = COALESCE(excluded.results, campaign.results)
+       results = COALESCE(excluded.results, campaign.results),
+       remote = CASE WHEN excluded.results IS NULL THEN campaign.remote ELSE excluded.remote END
 RETURNING id
 """
 START_WORKER = """

@@ -310,6 +310,17 @@ class Store:
             return False
         return self.reader.attempt_outcome(job_id, finished.attempt) in (None, "crashed")
 
+    def move_shard(self, campaign_id: int, shard: ShardEnd, address: str) -> bool:
+        """Record that the shard lies, whole, in an object store under that address. Not lost by a power cut.
+
+        Returns whether it is as it was told: another one may have written more of it, or moved it.
+        """
+        values = {"campaign": campaign_id, "address": address} | shard._asdict()
+        with self.database.write() as cursor:
+            is_moved: bool = cursor.run(statements.MOVE_SHARD, values).rowcount == 1
+        self.database.make_durable()
+        return is_moved
+
     def checkpoint(self, lease: Lease, checkpoint: Checkpoint) -> None:
         """Record how far the job has come; the lease goes on. Raises LeaseLost.
 

@@ -1,0 +1,67 @@
+"""Shards go from the disk to an object store: each whole, looked at there, told in its row, and only then removed here.
+
+A kill at any moment leaves a shard that the next one goes on with: it is sent unless it is there, its row is written
+unless it was, and what is left of it here is removed.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import UsageError, WorldFault
+from runner.job import ShardEnd
+from runner.results.folder import ResultsFolder
+from runner.results.recovery import cut_tails
+from runner.results.remote import address_of, object_size, send
+from runner.results.shards import FOLDER, ended_shard
+from runner.store import Store
+
+__all__ = ["move_shards", "settle_moved"]
+
+
+def move_shards(store: Store, campaign_id: int, results: ResultsFolder, url: str) -> int:
+    """Move the campaign's shards that nobody writes to any more; returns how many.
+
+    Raises WorldFault where the object store takes nothing now; all that is left waits where it is.
+    """
+    moved = 0
+    if not store.reader.progress(campaign_id).left:
+        # Else the next worker has more to make of what lies behind the last row.
+        cut_tails(store.reader, campaign_id, results)
+    for shard in store.reader.shards_here(campaign_id):
+        with ended_shard(results.root / shard.path) as opened:
+            # Bytes behind those in rows: their rows are being written, or the next worker takes them over.
+            if opened is None or os.fstat(opened.fileno()).st_size != shard.size:
+                continue
+            address = address_of(url, shard.path)
+            try:
+                send(results.root / shard.path, opened, address)
+            except (OSError, UsageError) as error:
+                raise WorldFault(f"{url} takes no files now ({error})") from None
+            if store.move_shard(campaign_id, shard, address):
+                (results.root / shard.path).unlink(missing_ok=True)
+                moved += 1
+    return moved
+
+
+def settle_moved(store: Store, campaign_id: int, results: ResultsFolder, url: str) -> None:
+    """Bring to their end the moves that a kill or a power cut has left between two of their steps.
+
+    A row may have been lost of what was moved and removed here; and a file may be here still whose row tells that it
+    was moved. Raises WorldFault where the object store cannot be asked now.
+    """
+    for shard in store.reader.shards_here(campaign_id):
+        if not (results.root / shard.path).exists() and _is_there(url, shard):
+            store.move_shard(campaign_id, shard, address_of(url, shard.path))
+    addresses = store.reader.shard_addresses(campaign_id)
+    for file in sorted((results.folder / FOLDER).glob("*.tar")):
+        if file.relative_to(results.root).as_posix() in addresses:
+            store.database.make_durable()
+            file.unlink(missing_ok=True)
+
+
+def _is_there(url: str, shard: ShardEnd) -> bool:
+    try:
+        return object_size(address_of(url, shard.path)) == shard.size
+    except (OSError, UsageError) as error:
+        raise WorldFault(f"{url} cannot be asked now ({error})") from None

@@ -1,0 +1,237 @@
+"""Object stores, as fsspec reaches them by a URL: a file goes there whole, and parts of it are read back.
+
+An address is the URL of one object, such as s3://bucket/prefix/orbit/shards/3f-1a-0001.tar. Credentials and endpoints
+are those that each store's own tools read, or fsspec's own settings.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from runner.errors import UsageError, WorldFault
+from runner.reasons import error_line, first_line
+
+__all__ = ["address_of", "fetch", "is_url", "object_size", "probe", "read_part", "send"]
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# What pip calls the packages of these.
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
+# Those whose folders must be there.
+_HAVE_FOLDERS = {"file", "local", "memory", "sftp", "ssh", "smb", "hdfs", "webdav"}
+# Those that nobody can write to, whatever fsspec's class has a method for.
+_READ_ONLY = {"http", "https", "zip", "tar", "git", "github", "data", "reference"}
+_PROBE = ".runner-probe"
+_PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
+_AT_ONCE = 16 << 20
+# As s3fs cuts a file; where it did so otherwise, the object is read back.
+_S3_PART = 50 << 20
+# Whoever may not list is told that of what is not there.
+_NOT_THERE = (FileNotFoundError, PermissionError)
+_FOR_GOOD = (
+    PermissionError,
+    FileNotFoundError,
+    NotADirectoryError,
+    NotImplementedError,
+    ValueError,
+    TypeError,
+)
+
+
+def is_url(text: str) -> bool:
+    """Whether results are to go to an object store, not to a folder."""
+    return _URL.match(text) is not None
+
+
+def address_of(url: str, path: str) -> str:
+    """The address of a shard below that URL; path: as its row has it."""
+    return f"{url if url.endswith('://') else url.rstrip('/')}/{path}"
+
+
+def probe(url: str, campaign_name: str) -> None:
+    """See that objects can be written, looked at and read there.
+
+    Raises UsageError for what does not pass by itself, such as wrong credentials, and WorldFault for what may.
+    """
+    if _PASSWORD.match(url):
+        raise UsageError("--results: the database and the log keep the URL, so that no password may be in it")
+    # Of its own: another run may begin at the same time.
+    address = address_of(url, f"{campaign_name}/{_PROBE}-{secrets.token_hex(4)}")
+    try:
+        fs, path = _opened(address)
+        _make_folder(fs, path, address)
+        fs.pipe_file(path, _PROBE.encode())
+        there, size = fs.cat_file(path), _size(fs, path)
+        # Whoever may write need not be allowed to remove: then it stays.
+        with contextlib.suppress(Exception):
+            fs.rm_file(path)
+    except UsageError:
+        raise
+    except Exception as error:
+        if _is_for_good(error):
+            raise UsageError(
+                f"--results {url}: cannot write there ({_told(error)}): look at its name and at your credentials; "
+                "nothing was begun"
+            ) from None
+        raise WorldFault(f"{url} cannot be reached now ({_told(error)})") from None
+    if (there, size) != (_PROBE.encode(), len(_PROBE)):
+        raise UsageError(f"--results {url}: what is written there is not what is read back")
+
+
+def object_size(address: str) -> int | None:
+    """The size of that object in bytes; None where there is none. Raises OSError where that cannot be told."""
+    with _reached(address) as (fs, path):
+        try:
+            return _size(fs, path)
+        except _NOT_THERE:
+            return None
+
+
+def send(file: Path, opened: IO[bytes], address: str) -> None:
+    """See that the file is there, whole, as that object: it is sent, unless it is there already.
+
+    opened: the file, to be read. Whatever ends an earlier try, also between its end and the answer, the object is
+    looked at first. Raises OSError.
+    """
+    with _reached(address) as (fs, path):
+        with contextlib.suppress(PermissionError):
+            if _has(fs, path, opened):
+                return
+        _make_folder(fs, path, address)
+        fs.put_file(str(file), path)
+        if not _has(fs, path, opened):
+            raise OSError(f"{address} is not what was sent")
+
+
+def read_part(address: str, start: int, size: int) -> bytes:
+    """Bytes of that object; fewer where it has no more. Raises FileNotFoundError where there is none, else OSError."""
+    if not size:
+        return b""
+    with _reached(address) as (fs, path):
+        try:
+            content: bytes = fs.cat_file(path, start=start, end=start + size)
+        except FileNotFoundError:
+            raise
+        except Exception:
+            # Not every store answers a part that begins behind the end with nothing.
+            if _size(fs, path) >= start + size:
+                raise
+            return b""
+    return content
+
+
+def fetch(address: str, file: Path) -> None:
+    """Write the whole object into that file. Raises OSError."""
+    with _reached(address) as (fs, path):
+        fs.get_file(path, str(file))
+
+
+@contextlib.contextmanager
+def _reached(address: str) -> Iterator[tuple[Any, str]]:
+    """As _opened; what goes wrong is a FileNotFoundError, or an OSError without a number.
+
+    A store's own errors have numbers that would be taken for those of this machine's disks.
+    """
+    try:
+        yield _opened(address)
+    except UsageError:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{address} is not there ({_told(error)})") from None
+    except Exception as error:
+        raise OSError(f"{address}: {_told(error)}") from None
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    """Its file system, and its path there. Raises UsageError where nothing here speaks to such a store."""
+    protocol = address.partition("://")[0]
+    try:
+        import fsspec.core
+    except ImportError:
+        raise UsageError(_missing(protocol, "fsspec")) from None
+    try:
+        fs, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        raise UsageError(_missing(protocol, str(error))) from None
+    except ValueError as error:
+        if "protocol" in str(error).lower():
+            raise UsageError(f"no object store is known by {protocol}:// ({error})") from None
+        raise
+    if protocol in _READ_ONLY or "::" in address:
+        raise UsageError(
+            f"{address}: nothing can be written there: name an object store, such as s3://BUCKET/PREFIX"
+        )
+    return fs, path
+
+
+def _missing(protocol: str, hint: str) -> str:
+    extra = _EXTRAS.get(protocol)
+    way = f"pip install 'runner[{extra}]'" if extra else f"pip install fsspec and what it needs ({hint})"
+    return f"{protocol}:// needs a package that is not here: {way}"
+
+
+def _is_for_good(error: BaseException) -> bool:
+    """Whether waiting does not help."""
+    is_refused = isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EPERM, errno.EACCES)
+    return isinstance(error, _FOR_GOOD) or is_refused or "Credential" in type(error).__name__
+
+
+def _told(error: BaseException) -> str:
+    """What a store says; whose class it is tells people nothing where there are words."""
+    return f"{first_line(error) if isinstance(error, OSError) else ''}"[:300] or error_line(error)[:300]
+
+
+def _make_folder(fs: Any, path: str, address: str) -> None:
+    # To make one in a store of objects would make a bucket that is missing.
+    if address.partition("://")[0] in _HAVE_FOLDERS:
+        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+
+
+def _size(fs: Any, path: str) -> int:
+    return int(_info(fs, path)["size"])
+
+
+def _info(fs: Any, path: str) -> dict[str, Any]:
+    fs.invalidate_cache()
+    info: dict[str, Any] = fs.info(path)
+    return info
+
+
+def _has(fs: Any, path: str, opened: IO[bytes]) -> bool:
+    """Whether the object is the file: by its size, and by the checksum that the store tells, or else byte by byte."""
+    try:
+        info = _info(fs, path)
+    except FileNotFoundError:
+        return False
+    size = opened.seek(0, 2)
+    if info["size"] != size:
+        return False
+    told = {str(info[name]).strip('"') for name in ("ETag", "md5Hash") if info.get(name)}
+    if told & set(_checksums(opened, size)):
+        return True
+    # Encrypted by the store, or sent in other parts.
+    opened.seek(0)
+    for start in range(0, size, _AT_ONCE):
+        part = opened.read(_AT_ONCE)
+        if fs.cat_file(path, start=start, end=start + len(part)) != part:
+            return False
+    return True
+
+
+def _checksums(opened: IO[bytes], size: int) -> Iterator[str]:
+    """What stores may say of a file: the MD5 of all, in hex and base 64, or of the MD5s of its parts."""
+    opened.seek(0)
+    whole, parts = hashlib.md5(usedforsecurity=False), []
+    while part := opened.read(_S3_PART):
+        whole.update(part)
+        parts.append(hashlib.md5(part, usedforsecurity=False).digest())
+    yield whole.hexdigest()
+    yield base64.b64encode(whole.digest()).decode()
+    yield f"{hashlib.md5(b''.join(parts), usedforsecurity=False).hexdigest()}-{len(parts)}"
