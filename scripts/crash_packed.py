@@ -2,10 +2,13 @@
 """Pack a campaign of small frames into shards, kill its writers at random moments, and look through all that is left.
 
     python scripts/crash_packed.py --jobs N --kills K [--workers W] [--seed S] [--folder DIR] [--kind folders]
+                                   [--remote URL]
 
 W processes claim jobs, pack their frames and have them done through the real store, without browsers. K times, at
 random moments spread over the campaign, all of them are SIGKILLed and others start in their place. Then every frame
 is read back, every shard is walked from end to end, and rows, records and samples are held against each other.
+With --remote one more process moves closed shards to that object store meanwhile, and is killed with them. The store is
+then looked through instead of the disk, which must be empty.
 Exit status 1 when anything was lost, torn or is there twice. It also tells how many inodes that takes, and how much
 CPU the writers used.
 """
@@ -30,8 +33,17 @@ from pathlib import Path
 # Forked writers start in milliseconds when everything is imported beforehand.
 import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
 
-from runner.job import Place
-from runner.results import PackedResults, RenderJob, ResultsFolder, recover
+from runner.job import Extent, Place
+from runner.results import (
+    PackedResults,
+    RenderJob,
+    ResultsFolder,
+    fetch,
+    move_shards,
+    moved_of,
+    recover,
+    settle_moved,
+)
 from runner.results.verify import verify
 from runner.store import Reader, Store
 
@@ -74,6 +86,23 @@ def pack(arguments: argparse.Namespace, folder: Path) -> None:
         store.end_worker(worker_id)
 
 
+def move(arguments: argparse.Namespace, folder: Path) -> None:
+    """Move shards that are closed, until all jobs are done and all is moved."""
+    with Store(folder / "runner.db") as store:
+        campaign_id = store.reader.campaigns()[0]["id"]
+        results = ResultsFolder(folder / "results", NAME)
+        settle_moved(store, campaign_id, results, arguments.remote)
+        while True:
+            store.reap(campaign_id, LEASE_S)
+            is_last = not store.reader.progress(campaign_id).left and not store.reader.live_workers(
+                campaign_id
+            )
+            move_shards(store, campaign_id, results, arguments.remote)
+            if is_last:
+                return
+            time.sleep(0.002)
+
+
 def results_of(arguments: argparse.Namespace, folder: Path) -> ResultsFolder:
     if arguments.kind == "folders":
         return ResultsFolder(folder / "results", NAME)
@@ -88,6 +117,8 @@ def storm(arguments: argparse.Namespace, folder: Path, chance: random.Random) ->
         (campaign,) = reader.campaigns()
         while reader.progress(campaign["id"]).left:
             crew = [FORK.Process(target=pack, args=(arguments, folder)) for _ in range(arguments.workers)]
+            if arguments.remote:
+                crew.append(FORK.Process(target=move, args=(arguments, folder)))
             for process in crew:
                 process.start()
             while moments and any(process.is_alive() for process in crew):
@@ -104,6 +135,9 @@ def storm(arguments: argparse.Namespace, folder: Path, chance: random.Random) ->
                 if process.exitcode not in (0, -signal.SIGKILL):
                     raise SystemExit(f"a writer ended by itself with exit code {process.exitcode}")
             tell(f"{reader.progress(campaign['id']).done:,} of {arguments.jobs:,} done, {killed} killed")
+    if arguments.remote:
+        # The last kill may have come when all was done.
+        move(arguments, folder)
     return killed
 
 
@@ -121,17 +155,15 @@ def violations(arguments: argparse.Namespace, folder: Path) -> list[str]:
             wrong.append(f"verify: {findings}")
         if findings.files != arguments.jobs:
             wrong.append(f"{findings.files} files, not {arguments.jobs}")
-        results = ResultsFolder(folder / "results", NAME)
+        results = ResultsFolder(folder / "results", NAME, moved=moved_of(reader, campaign["id"]))
         after, times = 0, Counter[str]()
         while rows := reader.rows_after(campaign["id"], after, 10_000):
             after = rows[-1]["id"]
             for row in rows:
                 (file,) = row["artifacts"]
-                frame = results.root / file["path"]
-                with open(frame, "rb") as opened:
-                    opened.seek(file["start"] or 0)
-                    if opened.read(file["size"]) != frame_of(row["params"]["n"], arguments.bytes):
-                        wrong.append(f"job {row['key']} has another frame")
+                frame = results.stored(Extent(file["path"], file["start"], file["size"]))
+                if frame.read_bytes() != frame_of(row["params"]["n"], arguments.bytes):
+                    wrong.append(f"job {row['key']} has another frame")
         after = 0
         while records := reader.results_after(campaign["id"], after, 10_000):
             after = records[-1]["id"]
@@ -139,6 +171,11 @@ def violations(arguments: argparse.Namespace, folder: Path) -> list[str]:
         if set(times.values()) != {1} or len(times) != arguments.jobs:
             wrong.append(f"{len(times)} jobs have a result; the most that one has: {max(times.values())}")
         told = {shard.path: shard for shard in reader.shards(campaign["id"])}
+        if arguments.remote:
+            if list(results.folder.glob("shards/*")):
+                wrong.append("there are shards left on the disk")
+            for path, address in reader.shard_addresses(campaign["id"]).items():
+                fetch(address, results.root / path)
     samples = 0
     for file in results.folder.glob("shards/*"):
         shard = told.pop(file.relative_to(results.root).as_posix(), None)
@@ -168,6 +205,9 @@ def main() -> int:
     parser.add_argument("--bytes", type=int, default=3000, help="of a frame (default: 3000)")
     parser.add_argument("--shard-mb", type=float, default=256.0, help="of a shard (default: 256)")
     parser.add_argument("--kind", choices=("shards", "folders"), default="shards")
+    parser.add_argument(
+        "--remote", metavar="URL", help="the object store to which shards are moved meanwhile"
+    )
     parser.add_argument("--seed", type=int, help="of the kills; a random one is chosen and printed")
     parser.add_argument("--folder", type=Path, help="a new folder, which stays; default: a temporary one")
     arguments = parser.parse_args()

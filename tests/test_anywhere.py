@@ -17,7 +17,7 @@ from nights import Night, content_of, members_of
 from processes import run, within
 from waiting import wait_until
 
-from runner.errors import UsageError, WorldFault
+from runner.errors import StoreError, UsageError, WorldFault
 from runner.export import ExportOptions, export
 from runner.machine import Guard
 from runner.report import explain_job, open_database, status_of, summarize
@@ -135,6 +135,24 @@ def test_a_shard_is_closed_by_its_age(night):
     assert night.move() == 1 and night.here() == []
 
 
+def test_the_name_of_a_shard_that_was_moved_is_not_given_again(night):
+    """Else its object would be overwritten by the next one; and no row lets a moved shard grow."""
+    night.store.add(night.id, [(f"late{n}", {"n": 20 + n}) for n in range(3)])
+    worker_id = night.store.start_worker(night.id)
+    for results in (night.results, night.results, night.folder()):
+        night.complete(worker_id, 1, results)
+        results.close()
+        assert night.move() > 0
+    night.assert_stored()
+    shards = night.store.reader.shards(night.id)
+    assert len(shards) == 5
+    night.store.requeue(night.id, ["job0"])
+    (lease,) = night.store.claim(worker_id, night.id)
+    with pytest.raises(StoreError, match="no more can be in it"):
+        night.store.complete_many([(lease, None)], shards=[shards[0]._replace(size=10**6)])
+    assert night.store.reader.progress(night.id).done == 14
+
+
 def test_moved_files_are_read_as_ever(night, tmp_path):
     """By name, by verify, by explain and by all exports; a changed or lost object is found, and its jobs named."""
     before = {}
@@ -178,6 +196,7 @@ def test_verify_tells_a_lost_object_from_a_store_that_is_away(night, monkeypatch
         assert len(findings.unreadable) == 21 and findings.missing == findings.changed == []
         fix(night.store, campaign, findings)
         assert findings.requeued == 0
+    probe(night.url, "night")
     lost, _ = sorted(night.store.reader.shard_addresses(night.id).values())
     fsspec.filesystem("memory").rm(lost)
     findings = night.verify()
@@ -194,6 +213,35 @@ def test_verify_tells_a_lost_object_from_a_store_that_is_away(night, monkeypatch
     night.finish()
     night.move()
     assert night.verify().is_well and night.here() == []
+
+
+def test_objects_of_an_earlier_database_are_told(night):
+    """Whoever reads all tar files there would read their frames, too."""
+    import fsspec
+
+    night.move()
+    assert night.verify().orphaned == []
+    other = f"{night.url}/night/shards/abc-1-0001.tar"
+    fsspec.filesystem("memory").pipe_file(other, b"")
+    assert night.verify().orphaned == [other] and night.verify().is_well
+
+
+def test_a_store_that_does_not_answer_is_not_asked_for_each_of_a_million_files(night, monkeypatch):
+    """After some reads that failed in a row it is let be for a while."""
+    night.move()
+    asked = []
+
+    def away(address):
+        asked.append(address)
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(remote, "_opened", away)
+    monkeypatch.setattr(remote, "_MOST_FAILURES", 3)
+    (address, _) = night.store.reader.shard_addresses(night.id).values()
+    for _ in range(20):
+        with pytest.raises(OSError, match=r"no route|did not answer"):
+            remote.read_part(address, 0, 10)
+    assert len(asked) == 3
 
 
 def test_status_and_report_tell_what_still_waits(night):

@@ -384,12 +384,13 @@ def test_pictures_are_shown_from_shards(sqlite_store, tmp_path):
     assert out.stdout == picture("jpeg")
 
 
-@pytest.mark.parametrize("kind", ["shards", "folders"])
-def test_a_storm_of_kills_loses_doubles_and_tears_nothing(kind):
+@pytest.mark.parametrize("kind", ["shards", "folders", "stored"])
+def test_a_storm_of_kills_loses_doubles_and_tears_nothing(kind, tmp_path):
     """Writers SIGKILLed at random moments: each job done once, its frame whole, each shard whole from end to end."""
     seed = os.environ.get("RUNNER_TEST_SEED", "1")
     command = [sys.executable, SCRIPT, "--jobs", "600", "--kills", "6", "--shard-mb", "0.5", "--seed", seed]
-    storm = subprocess.run([*command, "--kind", kind], capture_output=True, text=True, timeout=300)
+    command += ["--remote", f"file://{tmp_path}/bucket"] if kind == "stored" else ["--kind", kind]
+    storm = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert storm.returncode == 0, storm.stdout + storm.stderr
 
 

@@ -159,7 +159,8 @@ def _stored(summary: Summary) -> list[str]:
     """What is in an object store, and what waits for it."""
     if summary.stored is None:
         return []
-    shards = f"{summary.stored.shards:,} shards, {size_text(summary.stored.stored_bytes)}"
+    count = summary.stored.shards
+    shards = f"{count:,} shard{'s' * (count != 1)}, {size_text(summary.stored.stored_bytes)}"
     lines = [f"  stored         {summary.remote or 'in an object store'} ({shards})"]
     if summary.remote and summary.stored.waiting_bytes:
         lines.append(

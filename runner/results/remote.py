@@ -12,6 +12,7 @@ import errno
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ from typing import IO, Any
 from runner.errors import UsageError, WorldFault
 from runner.reasons import error_line, first_line
 
-__all__ = ["address_of", "fetch", "is_url", "object_size", "probe", "read_part", "send"]
+__all__ = ["address_of", "fetch", "is_url", "names_below", "object_size", "probe", "read_part", "send"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # What pip calls the packages of these.
@@ -31,6 +32,9 @@ _READ_ONLY = {"http", "https", "zip", "tar", "git", "github", "data", "reference
 _PROBE = ".runner-probe"
 _PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
 _AT_ONCE = 16 << 20
+# After so many reads in a row that failed, each after tries of its own, the store is let be: there may be a million.
+_MOST_FAILURES, _AWAY_S = 8, 30.0
+_failures: dict[str, tuple[int, float]] = {}
 # As s3fs cuts a file; where it did so otherwise, the object is read back.
 _S3_PART = 50 << 20
 # Whoever may not list is told that of what is not there.
@@ -81,6 +85,7 @@ def probe(url: str, campaign_name: str) -> None:
                 "nothing was begun"
             ) from None
         raise WorldFault(f"{url} cannot be reached now ({_told(error)})") from None
+    _failures.pop(_store_of(address), None)
     if (there, size) != (_PROBE.encode(), len(_PROBE)):
         raise UsageError(f"--results {url}: what is written there is not what is read back")
 
@@ -114,17 +119,48 @@ def read_part(address: str, start: int, size: int) -> bytes:
     """Bytes of that object; fewer where it has no more. Raises FileNotFoundError where there is none, else OSError."""
     if not size:
         return b""
-    with _reached(address) as (fs, path):
-        try:
-            content: bytes = fs.cat_file(path, start=start, end=start + size)
-        except FileNotFoundError:
-            raise
-        except Exception:
-            # Not every store answers a part that begins behind the end with nothing.
-            if _size(fs, path) >= start + size:
-                raise
-            return b""
+    store = _store_of(address)
+    failures, since = _failures.get(store, (0, 0.0))
+    if failures >= _MOST_FAILURES and time.monotonic() - since < _AWAY_S:
+        raise OSError(f"{address}: {store} did not answer, and is not asked again for now")
+    try:
+        with _reached(address) as (fs, path):
+            content = _part(fs, path, start, size)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        _failures[store] = failures + 1, time.monotonic()
+        raise
+    _failures.pop(store, None)
     return content
+
+
+def _store_of(address: str) -> str:
+    return "/".join(address.split("/", 3)[:3])
+
+
+def _part(fs: Any, path: str, start: int, size: int) -> bytes:
+    try:
+        content: bytes = fs.cat_file(path, start=start, end=start + size)
+    except FileNotFoundError:
+        raise
+    except Exception:
+        # Not every store answers a part that begins behind the end with nothing.
+        if _size(fs, path) >= start + size:
+            raise
+        return b""
+    return content
+
+
+def names_below(address: str) -> list[str]:
+    """The names of the objects in that folder; none where there is none. Raises OSError."""
+    with _reached(address) as (fs, path):
+        fs.invalidate_cache()
+        try:
+            found = fs.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
 
 def fetch(address: str, file: Path) -> None:

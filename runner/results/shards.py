@@ -4,7 +4,8 @@
 
 A job is a sample: a member ID.NAME for each of its files, and at last ID.json, which tells what they are and all that
 the job's rows would tell. WORKER and PID are those of the process that writes it, in hex, which holds a lock on it
-(flock) as long as it lives. A tar file needs no end: each byte that was ever told of stays where it is.
+(flock) as long as it lives. No name is given twice. A tar file needs no end: each byte that was ever told of stays
+where it is.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ __all__ = [
 FOLDER = "shards"
 SIDECAR = "json"
 _BLOCK = 512
+# Of this process's shards; none is given twice, for a shard that is no longer here may lie in an object store.
+_NUMBERS = count(1)
 
 
 def sample_name(job_id: int, attempt: int) -> str:
@@ -136,7 +139,7 @@ def _padding(size: int) -> bytes:
 
 def _begin(folder: Path, writer: str) -> tuple[Path, FileIO]:
     """A new file, which is locked before anybody can see it."""
-    for number in count(1):
+    for number in _NUMBERS:
         file = folder / f"{writer}-{number:04d}.tar"
         if file.exists():
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from runner.machine import is_gone
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder, files_below, remove_empty
 from runner.results.metrics import METRICS, MetricsLog, is_exact
 from runner.results.recovery import cut_tails, tails
-from runner.results.remote import probe
+from runner.results.remote import address_of, names_below, probe
 from runner.results.shards import FOLDER, writer_of
 from runner.results.stored import moved_of
 from runner.store import EndedRow, FileRow, JobBriefRow, Reader, Store
@@ -87,6 +88,7 @@ def verify(
             _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_looked)
     _look_beside(store, campaign["id"], results, findings)
     _look_at_shards(store, campaign["id"], results, findings)
+    _look_at_objects(store, campaign, findings)
     findings.is_log_exact = is_exact(store, campaign["id"], results, on_looked)
     return findings
 
@@ -216,6 +218,20 @@ def _look_at_shards(store: Reader, campaign_id: int, results: ResultsFolder, fin
         worker = store.worker(writer_of(there[path]) or 0)
         if (worker is None or worker["campaign_id"] != campaign_id) and there[path].exists():
             findings.orphaned.append(path)
+
+
+def _look_at_objects(store: Reader, campaign: Mapping[str, Any], findings: Findings) -> None:
+    """Objects beside those of the rows, as an earlier database leaves them: who reads all there reads them, too."""
+    addresses = store.shard_addresses(campaign["id"])
+    urls = {address.removesuffix(f"/{path}") for path, address in addresses.items()} | {campaign["remote"]}
+    known = {shard.path for shard in store.shards(campaign["id"])}
+    for url in sorted(urls - {None}):
+        folder = f"{campaign['name']}/{FOLDER}"
+        # Of a store that is away the files that are in rows tell.
+        with contextlib.suppress(OSError, UsageError):
+            for name in names_below(address_of(url, folder)):
+                if f"{folder}/{name}" not in known:
+                    findings.orphaned.append(address_of(url, f"{folder}/{name}"))
 
 
 def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:

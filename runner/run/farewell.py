@@ -52,7 +52,7 @@ def told_end(
     lines += [f"  {title:<14} {file}" for title, file in files.items() if file is not None and file.exists()]
     stored = store.stored_bytes(campaign_id)
     if stored.shards:
-        shards = f"{stored.shards:,} shards, {size_text(stored.moved)}"
+        shards = f"{stored.shards:,} shard{'s' * (stored.shards > 1)}, {size_text(stored.moved)}"
         lines.insert(
             2, f"  stored         {store.campaign(campaign_id)['remote'] or 'in an object store'} ({shards})"
         )

@@ -67,9 +67,10 @@ def look_at_remote(store: Reader, campaign_name: str, options: RunOptions, away:
         say(f"{away}: what is rendered waits in {options.results}")
     elsewhere = sum(not (now and address.startswith(below)) for address in there)
     if elsewhere and row is not None:
+        stay = f"{elsewhere:,} shard{'s stay' if elsewhere > 1 else ' stays'}"
         say(
-            f"{campaign_name}: {elsewhere:,} shards stay in {row['remote'] or 'another object store'}; from now on "
-            f"files go to {now or options.results}"
+            f"{campaign_name}: {stay} in {row['remote'] or 'another object store'}; from now on files go to "
+            f"{now or options.results}"
         )
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runner.errors import LeaseLost
+from runner.errors import LeaseLost, StoreError
 from runner.job import Checkpoint, Finished, Lease, Outcome, ShardEnd, Status, metrics_to_json
 from runner.store import statements
 from runner.store.database import Cursor
@@ -240,7 +240,10 @@ def _write_outcome(cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
 
 def _write_shards(cursor: Cursor, campaign_id: int, shards: Sequence[ShardEnd]) -> None:
     for shard in shards:
-        cursor.run(statements.WRITE_SHARD, {"campaign": campaign_id} | shard._asdict())
+        if cursor.run(statements.WRITE_SHARD, {"campaign": campaign_id} | shard._asdict()).rowcount != 1:
+            raise StoreError(
+                f"{shard.path} is in an object store, and no more can be in it: nothing was recorded"
+            )
 
 
 def _policy(cursor: Cursor, campaign_id: int) -> dict[str, float]:

@@ -101,6 +101,7 @@ ON CONFLICT (job_id, name) DO UPDATE
 WRITE_SHARD = """
 INSERT INTO shard (campaign_id, path, size, jobs) VALUES (:campaign, :path, :size, :jobs)
 ON CONFLICT (campaign_id, path) DO UPDATE SET size = excluded.size, jobs = excluded.jobs
+ WHERE shard.address IS NULL
 """
 # Only what is there whole: a row that was written further meanwhile stays as it is.
 MOVE_SHARD = """
