@@ -35,9 +35,7 @@ def server():
     server = S3Server()
     before = dict(os.environ)
     os.environ.update(server.environment)
-    import fsspec
-
-    fs = fsspec.filesystem("s3")
+    fs, _ = remote._opened(f"s3://{BUCKET}")
     fs.mkdir(BUCKET)
     # Its own tries would hide what is tested, and take their time.
     fs.retries = 1
@@ -108,9 +106,9 @@ def test_closed_shards_are_moved_and_an_open_one_stays(sqlite_store, tmp_path, m
     """What a process still writes is its own; a tail that is in no row is no reason to move what is torn."""
     night = RemoteNight(sqlite_store, tmp_path / "results", memory, count=6)
     night.store.add(night.id, [("late0", {"n": 20}), ("late1", {"n": 21})])
+    torn = night.here()[0]
     worker_id = night.store.start_worker(night.id)
     night.complete(worker_id, 1)
-    torn = night.here()[0]
     with open(torn, "ab") as file:
         file.write(b"of an attempt whose row is to come")
     assert night.move() == 1
@@ -274,13 +272,11 @@ def test_a_store_that_fails_costs_nothing_but_time(s3_night, server, fault):
 
 def test_large_shards_go_in_parts_or_not_at_all(tmp_path, s3, server, monkeypatch):
     """A part that is lost leaves no object, and nothing that is paid for; the sum of parts is what is compared."""
-    import fsspec
-
     monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda *_, **__: 5 << 20)
     monkeypatch.setattr(remote, "_S3_PART", 5 << 20)
     file, address = tmp_path / "large.tar", f"{s3}/large.tar"
     file.write_bytes(os.urandom(1 << 20) * 11)
-    fs = fsspec.filesystem("s3")
+    fs, _ = remote._opened(address)
     with open(file, "rb") as opened:
         # The beginning, a part, and then no part more.
         server.faults[:] = ["", ""] + ["cut"] * 40
@@ -411,14 +407,12 @@ def test_what_cannot_take_files_is_refused_by_name(s3, url, told, monkeypatch):
 
 def test_wrong_credentials_are_told_from_a_store_that_is_away(s3, server):
     """The one is refused, the other may pass; a probe leaves nothing behind."""
-    import fsspec
-
     with server.failing("denied"), pytest.raises(UsageError, match=r"AccessDenied as told.*credentials"):
         probe(s3, "night")
     with server.failing("error"), pytest.raises(WorldFault, match="cannot be reached now"):
         probe(s3, "night")
     probe(s3, "night")
-    assert not fsspec.filesystem("s3").exists(s3)
+    assert remote.names_below(f"{s3}/night") == []
 
 
 def test_nothing_of_it_is_imported_by_who_does_not_use_it(tmp_path):

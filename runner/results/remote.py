@@ -31,6 +31,10 @@ _HAVE_FOLDERS = {"file", "local", "memory", "sftp", "ssh", "smb", "hdfs", "webda
 _READ_ONLY = {"http", "https", "zip", "tar", "git", "github", "data", "reference"}
 _PROBE = ".runner-probe"
 _PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
+# s3fs waits 15 s for an answer from when the system has taken the last bytes, which are still to go over a slow line;
+# and it tries five times, each of which botocore would do five times.
+_OF_S3 = {"config_kwargs": {"read_timeout": 60, "retries": {"total_max_attempts": 1}}}
+_OPTIONS = {"s3": _OF_S3, "s3a": _OF_S3}
 _AT_ONCE = 16 << 20
 # After so many reads in a row that failed, each after tries of its own, the store is let be: there may be a million.
 _MOST_FAILURES, _AWAY_S = 8, 30.0
@@ -189,11 +193,13 @@ def _opened(address: str) -> tuple[Any, str]:
     """Its file system, and its path there. Raises UsageError where nothing here speaks to such a store."""
     protocol = address.partition("://")[0]
     try:
+        import fsspec.config
         import fsspec.core
     except ImportError:
         raise UsageError(_missing(protocol, "fsspec")) from None
     try:
-        fs, path = fsspec.core.url_to_fs(address)
+        is_set = "config_kwargs" in fsspec.config.conf.get(protocol, {})
+        fs, path = fsspec.core.url_to_fs(address, **({} if is_set else _OPTIONS.get(protocol, {})))
     except ImportError as error:
         raise UsageError(_missing(protocol, str(error))) from None
     except ValueError as error:
