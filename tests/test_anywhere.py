@@ -19,6 +19,7 @@ from waiting import wait_until
 
 from runner.errors import StoreError, UsageError, WorldFault
 from runner.export import ExportOptions, export
+from runner.job import ShardEnd, StoredBytes
 from runner.machine import Guard
 from runner.report import explain_job, open_database, status_of, summarize
 from runner.results import ResultsFolder, move_shards, moved_of, probe, remote, settle_moved
@@ -134,7 +135,7 @@ def test_a_shard_is_closed_by_its_age(night):
 
 
 def test_the_name_of_a_shard_that_was_moved_is_not_given_again(night):
-    """Else its object would be overwritten by the next one; and no row lets a moved shard grow."""
+    """Else its object would be overwritten by the next one."""
     night.store.add(night.id, [(f"late{n}", {"n": 20 + n}) for n in range(3)])
     worker_id = night.store.start_worker(night.id)
     for results in (night.results, night.results, night.folder()):
@@ -142,13 +143,26 @@ def test_the_name_of_a_shard_that_was_moved_is_not_given_again(night):
         results.close()
         assert night.move() > 0
     night.assert_stored()
-    shards = night.store.reader.shards(night.id)
-    assert len(shards) == 5
-    night.store.requeue(night.id, ["job0"])
-    (lease,) = night.store.claim(worker_id, night.id)
+    assert len(night.store.reader.shards(night.id)) == 5
+
+
+def test_no_row_lets_a_shard_grow_that_was_moved(store):
+    """It is moved once, as large as it was told; what would be written into it later is refused."""
+    campaign_id = store.add_campaign("night")
+    store.add(campaign_id, [{"n": 0}, {"n": 1}, {"n": 2}])
+    first, second, third = store.claim(store.start_worker(campaign_id), campaign_id, 3)
+    shard, other = ShardEnd("night/a.tar", 10, 1), ShardEnd("night/b.tar", 5, 1)
+    store.complete_many([(first, None), (second, None)], shards=[shard, other])
+    assert not store.move_shard(campaign_id, shard._replace(size=9), "s3://x/night/a.tar")
+    assert store.move_shard(campaign_id, shard, "s3://x/night/a.tar")
+    assert not store.move_shard(campaign_id, shard, "s3://elsewhere/night/a.tar")
+    assert store.reader.shard_addresses(campaign_id) == {"night/a.tar": "s3://x/night/a.tar"}
+    assert store.reader.shard_addresses(campaign_id, "night/b.tar") == {}
+    assert store.reader.shards_here(campaign_id) == [other]
+    assert store.reader.stored_bytes(campaign_id) == StoredBytes(shards=1, moved=10, waiting=5)
     with pytest.raises(StoreError, match="no more can be in it"):
-        night.store.complete_many([(lease, None)], shards=[shards[0]._replace(size=10**6)])
-    assert night.store.reader.progress(night.id).done == 14
+        store.complete_many([(third, None)], shards=[shard._replace(size=20, jobs=2)])
+    assert store.reader.progress(campaign_id).done == 2
 
 
 def test_moved_files_are_read_as_ever(night, tmp_path):

@@ -256,7 +256,7 @@ def _has(fs: Any, path: str, opened: IO[bytes]) -> bool:
     if info["size"] != size:
         return False
     told = {str(info[name]).strip('"') for name in ("ETag", "md5Hash") if info.get(name)}
-    if told & set(_checksums(opened, size)):
+    if told and told & set(_checksums(opened)):
         return True
     # Encrypted by the store, or sent in other parts.
     opened.seek(0)
@@ -267,7 +267,7 @@ def _has(fs: Any, path: str, opened: IO[bytes]) -> bool:
     return True
 
 
-def _checksums(opened: IO[bytes], size: int) -> Iterator[str]:
+def _checksums(opened: IO[bytes]) -> Iterator[str]:
     """What stores may say of a file: the MD5 of all, in hex and base 64, or of the MD5s of its parts."""
     opened.seek(0)
     whole, parts = hashlib.md5(usedforsecurity=False), []

@@ -253,7 +253,8 @@ class Run:
             told_while(lambda: say("drawing the contact sheet")),
         ):
             draw_sheets(store.reader, campaign_id, self.results)
-        waits = ""
+        # As long as it is not known better.
+        waits = "" if self.mover is None else f"what waits in {self.results.folder}"
         with _told("what waits on the disk is moved by the next run"):
             waits = self._finish_moving(signals)
         if waits and status in (ExitStatus.DONE, ExitStatus.SOME_FAILED):
@@ -274,7 +275,9 @@ class Run:
         waiting = mover.finish() if signals.status is None else mover.waiting_bytes
         if not waiting:
             return ""
-        why = mover.trouble or "the run was ended before"
+        why = mover.trouble or "another process is at work on it, or it is not as recorded: see runner verify"
+        if signals.status is not None:
+            why = "the run was ended before"
         return f"{size_text(waiting)} wait in {self.results.folder} for {mover.url}: {why}"
 
     def _render(
