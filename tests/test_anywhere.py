@@ -429,6 +429,15 @@ def test_wrong_credentials_are_told_from_a_store_that_is_away(s3, server):
     assert remote.names_below(f"{s3}/night") == []
 
 
+def test_doctor_looks_at_the_store(s3, tmp_path, monkeypatch):
+    """An object is written, read and removed; what is wrong there is told before the night."""
+    monkeypatch.chdir(tmp_path)
+    well = within("doctor", "--sessions", 0, "--results", s3)
+    assert f"{s3}: an object was written, read and removed" in well.stdout
+    wrong = within("doctor", "--sessions", 0, "--results", "s3://no-such-bucket")
+    assert wrong.exit_code == 1 and "bucket does not exist" in wrong.stdout
+
+
 def test_nothing_of_it_is_imported_by_who_does_not_use_it(tmp_path):
     """A local run, and all that reads, start without fsspec."""
     code = (

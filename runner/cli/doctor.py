@@ -25,7 +25,7 @@ _ENDS = {
 @click.command()
 @sessions_option
 @database_option
-@results_option("Where files are to go. [default: results in this folder]")
+@results_option("Where files are to go. [default: results in this folder]", may_be_url=True)
 @option(
     "--notify",
     multiple=True,
@@ -35,7 +35,7 @@ _ENDS = {
 )
 @option("--json", "as_json", is_flag=True, help="Print JSON instead: the verdict, and a list of checks.")
 def doctor(
-    sessions: int, db: str | None, results: Path | None, notify: tuple[str, ...], as_json: bool
+    sessions: int, db: str | None, results: Path | str | None, notify: tuple[str, ...], as_json: bool
 ) -> ExitStatus:
     """Look at this machine before a night's run: software, disks, limits, browsers, graphics cards.
 
@@ -47,7 +47,9 @@ def doctor(
     from runner.doctor import Subject, examine, to_json, to_text, verdict
 
     checks = []
-    subject = Subject(sessions, db or "runner.db", results or Path("results"), notify)
+    remote = results if isinstance(results, str) else ""
+    folder = results if isinstance(results, Path) else Path("results")
+    subject = Subject(sessions, db or "runner.db", folder, notify, remote)
     for check in examine(subject, lambda line: click.echo(line, err=True)):
         checks.append(check)
         if not as_json:

@@ -20,13 +20,15 @@ __all__ = ["Subject", "examine"]
 class Subject:
     """What a run would be given. sessions: browsers at once; 0: none is looked for, started or tried.
 
-    database: a path or URL. results: the folder. notify: addresses, to each of which a test is sent.
+    database: a path or URL. results: the folder. notify: addresses, to each of which a test is sent. remote: the URL
+    of an object store; ''.
     """
 
     sessions: int
     database: str
     results: Path
     notify: Sequence[str] = field(default=(), repr=False)
+    remote: str = ""
 
 
 def examine(subject: Subject, tell: Callable[[str], None]) -> Iterator[Check]:
@@ -36,6 +38,8 @@ def examine(subject: Subject, tell: Callable[[str], None]) -> Iterator[Check]:
     yield software.check_sqlite(is_used=places.file_of(subject.database) is not None)
     yield places.check_database(subject.database)
     yield places.check_results(subject.results)
+    if subject.remote:
+        yield places.check_remote(subject.remote)
     yield places.check_room(subject.database, subject.results)
     yield limits.check_open_files()
     yield limits.check_shared_memory()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from runner.browsers import temporary_place
 from runner.doctor.check import Check, State
-from runner.errors import StoreError, WorldFault
+from runner.errors import RunnerError, StoreError, WorldFault
 from runner.machine import filesystem, network_filesystem, size_text
+from runner.results import probe
 from runner.store import Reader
 
-__all__ = ["check_database", "check_results", "check_room", "existing_folder", "file_of"]
+__all__ = ["check_database", "check_remote", "check_results", "check_room", "existing_folder", "file_of"]
 
 # As a run has them: below the first it pauses; the second is little for a night.
 _LEAST_BYTES, _LITTLE_BYTES = 256 << 20, 2 << 30
@@ -66,6 +67,17 @@ def check_database(database: str) -> Check:
 def check_results(results: Path) -> Check:
     """Whether files can be kept there."""
     return _place("results", results, str(results.absolute()), "--results")
+
+
+def check_remote(url: str) -> Check:
+    """Whether files can be written to an object store, and read back."""
+    try:
+        probe(url, "doctor")
+    except RunnerError as error:
+        return Check(
+            "object store", State.FAIL, str(error), "mend its name, your credentials or the way there"
+        )
+    return Check("object store", State.OK, f"{url}: an object was written, read and removed")
 
 
 def _place(name: str, folder: Path, found: str, option: str) -> Check:
