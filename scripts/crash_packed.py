@@ -33,6 +33,7 @@ from pathlib import Path
 # Forked writers start in milliseconds when everything is imported beforehand.
 import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
 
+from runner.errors import WorldFault
 from runner.job import Extent, Place
 from runner.results import (
     PackedResults,
@@ -91,15 +92,18 @@ def move(arguments: argparse.Namespace, folder: Path) -> None:
     with Store(folder / "runner.db") as store:
         campaign_id = store.reader.campaigns()[0]["id"]
         results = ResultsFolder(folder / "results", NAME)
-        settle_moved(store, campaign_id, results, arguments.remote)
-        while True:
+        is_left = True
+        while is_left:
             store.reap(campaign_id, LEASE_S)
-            is_last = not store.reader.progress(campaign_id).left and not store.reader.live_workers(
-                campaign_id
+            is_left = store.reader.progress(campaign_id).left > 0 or bool(
+                store.reader.live_workers(campaign_id)
             )
-            move_shards(store, campaign_id, results, arguments.remote)
-            if is_last:
-                return
+            try:
+                settle_moved(store, campaign_id, results, arguments.remote)
+                move_shards(store, campaign_id, results, arguments.remote)
+            except WorldFault:
+                # The store fails, which it may.
+                is_left = True
             time.sleep(0.002)
 
 

@@ -32,8 +32,11 @@ _READ_ONLY = {"http", "https", "zip", "tar", "git", "github", "data", "reference
 _PROBE = ".runner-probe"
 _PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
 # s3fs waits 15 s for an answer from when the system has taken the last bytes, which are still to go over a slow line;
-# and it tries five times, each of which botocore would do five times.
-_OF_S3 = {"config_kwargs": {"read_timeout": 60, "retries": {"total_max_attempts": 1}}}
+# and it tries five times, each of which botocore would do five times. Ten parts at once would take 600 MB of memory.
+_OF_S3 = {
+    "config_kwargs": {"read_timeout": 60, "retries": {"total_max_attempts": 1}},
+    "max_concurrency": 2,
+}
 _OPTIONS = {"s3": _OF_S3, "s3a": _OF_S3}
 _AT_ONCE = 16 << 20
 # After so many reads in a row that failed, each after tries of its own, the store is let be: there may be a million.
