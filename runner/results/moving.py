@@ -6,10 +6,10 @@ unless it was, and what is left of it here is removed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.errors import UsageError, WorldFault
-from runner.job import ShardEnd
 from runner.results.folder import ResultsFolder
 from runner.results.recovery import cut_tails
 from runner.results.remote import address_of, object_size, send
@@ -51,17 +51,22 @@ def settle_moved(store: Store, campaign_id: int, results: ResultsFolder, url: st
     was moved. Raises WorldFault where the object store cannot be asked now.
     """
     for shard in store.reader.shards_here(campaign_id):
-        if not (results.root / shard.path).exists() and _is_there(url, shard):
-            store.move_shard(campaign_id, shard, address_of(url, shard.path))
+        address = address_of(url, shard.path)
+        if not (results.root / shard.path).exists() and _has(address, shard.size):
+            store.move_shard(campaign_id, shard, address)
     addresses = store.reader.shard_addresses(campaign_id)
     for file in sorted((results.folder / FOLDER).glob("*.tar")):
-        if file.relative_to(results.root).as_posix() in addresses:
-            store.database.make_durable()
-            file.unlink(missing_ok=True)
+        address = addresses.get(file.relative_to(results.root).as_posix(), "")
+        # It may be the store of an earlier run, which is none of this one's: then the file stays as well.
+        with contextlib.suppress(WorldFault, FileNotFoundError):
+            if address and _has(address, file.stat().st_size):
+                store.database.make_durable()
+                file.unlink()
 
 
-def _is_there(url: str, shard: ShardEnd) -> bool:
+def _has(address: str, size: int) -> bool:
+    """Whether there is an object of that size. Raises WorldFault where that cannot be told now."""
     try:
-        return object_size(address_of(url, shard.path)) == shard.size
+        return object_size(address) == size
     except (OSError, UsageError) as error:
-        raise WorldFault(f"{url} cannot be asked now ({error})") from None
+        raise WorldFault(f"it cannot be told what is in the object store ({error})") from None
