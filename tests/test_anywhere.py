@@ -482,3 +482,6 @@ def test_a_campaign_in_a_store_from_its_start_to_its_export(tmp_path, s3, server
     assert "12 files of 12 done jobs: all are whole" in within("verify", "--db", database).stdout
     assert within("export", "webdataset", tmp_path / "out", "--db", database).exit_code == 0
     assert f"stored         {s3} (" in within("report", "--db", database).stdout
+    page = tmp_path / "page.html"
+    assert within("report", "--html", page, "--db", database).exit_code == 0
+    assert page.read_text().count("data:image/jpeg") >= 12
