@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 BUCKET = "frames"
 SETTINGS = {
@@ -92,6 +94,9 @@ def _refused(environ, start, status: str, code: str) -> list[bytes]:
     return [body]
 
 
-def _broken(environ) -> list[bytes]:
-    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-    return []
+def _broken(environ) -> NoReturn:
+    """The connection is reset, as where a line or a machine fails."""
+    connection = environ["werkzeug.socket"]
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionResetError
