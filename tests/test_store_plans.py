@@ -134,7 +134,7 @@ def test_progress_reads_the_running_jobs_only(store, campaign_id):
 
 def test_a_known_job_is_found_by_its_key(store, campaign_id):
     """Adding jobs again looks each of them up in the unique index."""
-    assert_uses(plan_of(store, statements.PARAMS_OF, campaign=campaign_id, key="left"), "job_key")
+    assert_uses(plan_of(store, statements.KNOWN_JOB, campaign=campaign_id, key="left"), "job_key")
 
 
 @pytest.mark.parametrize("statement", ["RETRY_ONE", "REQUEUE", "FORGET_RESULT", "FORGET_ARTIFACTS"])
