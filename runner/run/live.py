@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from runner.errors import RunnerError
 from runner.frame import RAW, Frame
-from runner.results import IMAGE_KINDS, RenderJob, Stored, small_frame
+from runner.job import Extent
+from runner.results import IMAGE_KINDS, RenderJob, small_frame
 from runner.run.channel import Message
 from runner.run.child import start_child
 from runner.run.context import TabSession
@@ -80,7 +81,7 @@ class Live:
         say: Callable[[str], None],
     ):
         self._results = results
-        self._rows = {"database": database, "campaign_id": campaign_id}
+        self._rows = {"database": database, "campaign_id": campaign_id, "results": str(results)}
         self._tabs, self._rendering, self._resting, self._elsewhere = tabs, rendering, resting, elsewhere
         self._fault, self._say = fault, say
         self._viewer: _Process | None = None
@@ -106,18 +107,20 @@ class Live:
 
     async def small(self, path: str) -> bytes | None:
         """The picture of that path below the results, as a small JPEG; None where there is none."""
-        stored = self._found(path)
-        if stored is None:
-            return None
-        return _bytes(await self._ask("small", file=str(stored.file), start=stored.start, size=stored.size))
+        extent = self._found(path)
+        return _bytes(await self._ask("small", **extent._asdict())) if extent else None
 
     async def original(self, path: str) -> tuple[bytes, str] | None:
         """The picture itself, and its media type."""
-        stored = self._found(path)
-        if stored is None:
+        extent = self._found(path)
+        if extent is None:
             return None
-        content = await asyncio.to_thread(stored.read_bytes)
-        kind = IMAGE_KINDS.get(stored.file.suffix.lower()) or _kind_of(content)
+        if extent.start is None:
+            file = self._results / extent.path
+            return await asyncio.to_thread(file.read_bytes), IMAGE_KINDS[file.suffix.lower()]
+        # Its shard may be in an object store by now.
+        content = _bytes(await self._ask("part", **extent._asdict())) or b""
+        kind = next((kind for begin, kind in _BEGINS.items() if content.startswith(begin)), None)
         return (content, kind) if kind else None
 
     async def frame(self, tab: str) -> tuple[bytes, str] | None:
@@ -178,27 +181,22 @@ class Live:
         tabs.sort(key=lambda tab: (len(tab["name"].split(".")[0]), tab["name"]))
         return {"fault": self._fault(), "tabs": tabs}
 
-    def _found(self, path: str) -> Stored | None:
+    def _found(self, path: str) -> Extent | None:
         """A picture in the results; nothing else, nothing hidden, and no link that leads out.
 
         path: of a file, or of a part of a shard, as shards/1.tar@START+SIZE.
         """
         part = _PART.fullmatch(path)
-        file = (self._results / (part["shard"] if part else path)).resolve()
-        is_hidden = any(name.startswith(".") for name in Path(path).parts)
-        is_picture = part is not None or file.suffix.lower() in IMAGE_KINDS
-        if (
-            is_hidden
-            or not is_picture
-            or not file.is_file()
-            or not file.is_relative_to(self._results.resolve())
-        ):
+        name = part["shard"] if part else path
+        file = (self._results / name).resolve()
+        is_hidden = any(one.startswith(".") for one in Path(name).parts)
+        if is_hidden or not file.is_relative_to(self._results.resolve()):
             return None
-        there = file.stat().st_size
-        if part is None:
-            return Stored(file, None, there)
-        start, size = int(part["start"]), int(part["size"])
-        return Stored(file, start, size) if start + size <= there and size <= _LARGEST_PART_BYTES else None
+        if part is not None:
+            size = int(part["size"])
+            return Extent(name, int(part["start"]), size) if size <= _LARGEST_PART_BYTES else None
+        is_picture = file.suffix.lower() in IMAGE_KINDS and file.is_file()
+        return Extent(name, None, file.stat().st_size) if is_picture else None
 
 
 class _Process:
@@ -248,11 +246,6 @@ class _Process:
         self._channel.close()
         self._process.kill()
         self._process.wait()
-
-
-def _kind_of(content: bytes) -> str | None:
-    """The media type of a picture by its first bytes; None where it is not one."""
-    return next((kind for begin, kind in _BEGINS.items() if content.startswith(begin)), None)
 
 
 def _bytes(text: str | None) -> bytes | None:

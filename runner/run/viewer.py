@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from runner.errors import RunnerError
+from runner.job import Extent
 from runner.reasons import error_line
 from runner.run.channel import Channel, Message
 from runner.run.thrift import Thrift
@@ -25,7 +26,7 @@ from runner.store import Access, Reader, Store
 
 if TYPE_CHECKING:
     from runner.report import Summary
-    from runner.results import Stored
+    from runner.results import Moved
 
 __all__ = ["Viewer", "main"]
 
@@ -66,7 +67,7 @@ async def _answer(channel: Channel) -> None:
     def hear(asked: Message) -> None:
         if asked["is"] == "open":
             # Not among the arguments, which all users of a machine may read: a database's address may hold a password.
-            viewers.append(Viewer(asked["database"], asked["campaign_id"]))
+            viewers.append(Viewer(asked["database"], asked["campaign_id"], Path(asked["results"])))
             return
         task = loop.create_task(answer(asked))
         answering.add(task)
@@ -89,10 +90,11 @@ class _Look:
 
 
 class Viewer:
-    """What is asked of the rows and files of one campaign. database: where the rows are."""
+    """What is asked of the rows and files of one campaign. database, results: where they are."""
 
-    def __init__(self, database: str, campaign_id: int):
-        self._database, self._campaign_id = database, campaign_id
+    def __init__(self, database: str, campaign_id: int, results: Path):
+        self._database, self._campaign_id, self._results = database, campaign_id, results
+        self._moved: Moved | None = None
         self._reader: Reader | None = None
         self._store: Store | None = None
         self._looks = Thrift(_LOOKS_SHARE)
@@ -102,12 +104,12 @@ class Viewer:
         self._looking: asyncio.Task[None] | None = None
         self._look_due = self._count_due = 0.0
         self._counting: asyncio.Task[dict[str, Any]] | None = None
-        self._small: OrderedDict[Stored, str] = OrderedDict()
+        self._small: OrderedDict[Extent, str] = OrderedDict()
 
     async def answer(self, what: str, **values: Any) -> str | None:
         """Call the method of that name, but for this one."""
         asked: dict[str, Any] = {
-            one.__name__: one for one in (self.page, self.news, self.small, self.shrunk, self.act)
+            one.__name__: one for one in (self.page, self.news, self.small, self.part, self.shrunk, self.act)
         }
         told: str | None = await asked[what](**values)
         return told
@@ -126,19 +128,47 @@ class Viewer:
         told = json.dumps({"known": look.number, "now": await self._counts() | now}, allow_nan=False)
         return told if look.number == known else f'{told[:-1]}, "campaigns": [{look.text}]}}'
 
-    async def small(self, file: str, start: int | None, size: int) -> str | None:
+    async def small(self, path: str, start: int | None, size: int) -> str | None:
         """The picture that lies there as a small JPEG, in base 64; None where it cannot be read."""
-        from runner.results import Stored, small_jpeg
+        from runner.results import small_jpeg
 
-        stored = Stored(Path(file), start, size)
-        if stored not in self._small:
-            made = await self._pictures.spend(lambda: small_jpeg(stored, _SMALL_WIDTH, _QUALITY))
+        extent = Extent(path, start, size)
+        if extent not in self._small:
+            read = self._reading(extent)
+
+            def make() -> bytes | None:
+                content = read()
+                return None if content is None else small_jpeg(content, _SMALL_WIDTH, _QUALITY)
+
+            made = await self._pictures.spend(make)
             if made is None:
                 return None
-            self._small[stored] = base64.b64encode(made).decode()
+            self._small[extent] = base64.b64encode(made).decode()
             while len(self._small) > _KEPT_PICTURES:
                 self._small.popitem(last=False)
-        return self._small[stored]
+        return self._small[extent]
+
+    async def part(self, path: str, start: int, size: int) -> str | None:
+        """The bytes of that part of a shard, in base 64; None where they cannot be read."""
+        content = await self._pictures.spend(self._reading(Extent(path, start, size)))
+        return None if content is None else base64.b64encode(content).decode()
+
+    def _reading(self, extent: Extent) -> Callable[[], bytes | None]:
+        """Reads what lies there; None where it is not all there."""
+        from runner.results import Stored, moved_of
+
+        if self._moved is None:
+            self._moved = moved_of(Reader(self._database), self._campaign_id)
+        stored = Stored.of(self._results, extent, self._moved)
+
+        def read() -> bytes | None:
+            try:
+                content = stored.read_bytes()
+            except OSError:
+                return None
+            return content if len(content) == extent.size else None
+
+        return read
 
     async def shrunk(self, data: str) -> str | None:
         """A picture's bytes, in base 64, likewise."""
