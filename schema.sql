@@ -124,6 +124,7 @@ CREATE TABLE attempt (
 
 -- What befell the runs rather than a job: pause and resume (the machine failed, and was well again),
 -- browser (one ended and was replaced), clock (the machine slept, or its clock was set), halt, renderer,
+-- hidden and seen (a tab went out of sight, and came back, by its name),
 -- source (a file that pictures are made of was used first, or is another than before: its hash and its name).
 CREATE TABLE event (
     id INTEGER NOT NULL,

@@ -28,9 +28,10 @@ _MEANINGS = {
     ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found; doctor: mend something; "
     "preview: the job failed, or may be wrong)",
     ExitStatus.USAGE: "usage, or a file that cannot be used",
-    ExitStatus.STOPPED: "stopped: paused, cancelled, halted (also by a canary), or no browser could be started",
+    ExitStatus.STOPPED: "stopped: paused, cancelled, halted (also by a canary), no browser could be started, or "
+    "join found no run",
     ExitStatus.NOTHING_TO_DO: "there are no jobs",
-    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit; run: files wait for an object store)",
+    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit, join; run: files wait for an object store)",
     ExitStatus.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitStatus.TERMINATED: "terminated",
 }

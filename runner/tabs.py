@@ -25,6 +25,12 @@ class TabOwner:
     tab_id = ""
     retired = ""
 
+    def came(self, refused: str) -> None:
+        """The tab's page is connected. refused: why it cannot be used; ''."""
+
+    def left(self, reason: str) -> None:
+        """The tab's page is connected no more."""
+
     def rendered(self) -> None:
         """The tab has rendered a job, well or not; told before it takes another."""
 

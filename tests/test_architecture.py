@@ -25,8 +25,10 @@ WINGS: dict[str, list[str]] = {
     "arrays": [],
     "frame": [],
     "tabs": [],
+    "wire": [],
+    "joining": [],
     "notices": [],
-    "machine": ["address", "disk", "filesystem", "faults", "guard", "clocks", "process"],
+    "machine": ["address", "certificate", "disk", "filesystem", "faults", "guard", "clocks", "process"],
     "store": [
         "schema",
         "statements",
@@ -111,6 +113,7 @@ WINGS: dict[str, list[str]] = {
         "script",
         "door",
         "live",
+        "joiners",
         "server",
     ],
     "run": [
@@ -155,6 +158,7 @@ WINGS: dict[str, list[str]] = {
         "watch",
         "supervisor",
         "options",
+        "token",
         "start",
         "intake",
         "one_run",
@@ -163,6 +167,7 @@ WINGS: dict[str, list[str]] = {
         "bench",
         "notebook",
     ],
+    "join": ["link", "line", "joiner"],
     "doctor": ["check", "software", "places", "limits", "drawing", "trial", "examine", "text"],
     "cli": [
         "options",
@@ -174,6 +179,7 @@ WINGS: dict[str, list[str]] = {
         "operate",
         "init",
         "render",
+        "join",
         "watching",
         "try_out",
         "take_out",
@@ -185,7 +191,7 @@ WINGS: dict[str, list[str]] = {
 # Where a foreign package may be imported.
 PLACES = {
     "vuer": {"sessions"},
-    "aiohttp": {"sessions"},
+    "aiohttp": {"sessions", "join"},
     "msgpack": {"sessions"},
     "ml_logger": {"results/metrics", "results/mirror"},
     "requests": {"results/mirror"},

@@ -21,6 +21,7 @@ from waiting import Clock, wait_until
 from runner.errors import RunnerError, WorldFault
 from runner.run.live import Live, tab_now
 from runner.run.thrift import Thrift
+from runner.run.worker import _Sightings
 from runner.store import Store
 from runner.tabs import TabOwner
 
@@ -193,6 +194,7 @@ def tab(**more):
             "seen": None,
             "waits": None,
             "is_hidden": False,
+            "held_s": 0.0,
             "refused": "",
         }
         | more
@@ -218,12 +220,28 @@ def test_each_state_of_a_tab_is_told():
     assert [(one.kind, one.does, one.shots) for one in told] == [
         ("wait", "waiting for mug.glb, a picture 12 s", 0),
         ("work", "rendering, step 3 of 9 for 5 s", 7),
-        ("bad", "rendering; the tab is hidden, where browsers let it do little: bring it to the front", 0),
+        ("bad", "rendering; hidden tab, where browsers let it do little: bring it to the front", 0),
         ("bad", "cannot render: no WebGL", 0),
         ("wait", "being replaced: 3 jobs failed", 0),
         ("idle", "idle: no job is ready for it", 0),
     ]
     assert told[0].job == "mug"
+
+
+def test_a_run_tells_which_tabs_are_out_of_sight():
+    """Once when one goes, whether it is hidden or only held back; and that it is back, or closed."""
+    told = []
+    outpost = SimpleNamespace(
+        note=lambda *what: told.append(what), say=lambda line: told.append(("say", line))
+    )
+    sightings = _Sightings(outpost)
+    here, late, away = tab(), tab(held_s=0.9), tab(is_hidden=True)
+    for tabs in ([here], [away], [away], [late], [here], [late], []):
+        sightings.look(tabs)
+    assert [what for what in told if what[0] != "say"] == [("hidden", "b"), ("seen", "b")] * 2
+    assert [line for what, line in told if what == "say"] == [
+        "b is out of sight, where browsers let a tab do little: bring it to the front"
+    ] * 2
 
 
 def test_a_page_tells_what_its_pictures_wait_for():

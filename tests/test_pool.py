@@ -127,6 +127,23 @@ def processes(browser: Browser, kind: str = "") -> list[psutil.Process]:
     return found
 
 
+def test_a_pool_that_is_drained_ends_with_the_jobs_that_it_has(night, tmp_path):
+    """None is broken off, and no browser takes the place of one that has ended."""
+    names = set()
+
+    async def deed(pool):
+        await until(lambda: done_in(tmp_path) >= 5, "some jobs")
+        pool.drain("it is enough")
+        names.update(pool._lives)
+        await until(lambda: not pool._lives, "the end")
+
+    night(deed)
+    assert names == {"browser-1"} and 5 <= done_in(tmp_path) < 120
+    with Store(tmp_path / "runner.db") as store:
+        assert not store.reader.attempts(1) and store.reader.progress(1).in_progress == 0
+        assert [row["name"] for row in store.reader.sessions(1)] == ["browser-1"]
+
+
 async def nothing(pool):
     """Let the night be quiet."""
 

@@ -131,6 +131,19 @@ def test_status_tells_who_is_at_work(night):
     assert (found["done"], found["failed"], found["pending"], found["state"]) == (2, 2, 3, "open")
 
 
+def test_status_names_tabs_that_are_hidden(night):
+    """As long as they are, and their run is at work: another run's tabs are nobody's concern any more."""
+    with Store(night) as store:
+        before, now = store.start_worker(1), store.start_worker(1)
+        store.write_events(1, before, [(1.0, "hidden", "tab of an earlier run")])
+        store.end_worker(before)
+        sightings = (("hidden", "phone"), ("hidden", "laptop"), ("seen", "phone"))
+        store.write_events(1, now, [(2.0, kind, name) for kind, name in sightings])
+        (found,) = json.loads(within("status", "--db", night, "--json").stdout)
+        assert found["hidden_tabs"] == ["laptop"]
+        assert within("status", "--db", night).stdout.rstrip().endswith("; hidden tab: laptop")
+
+
 def test_a_watched_status_tells_each_change_until_nothing_is_left(night):
     """On a pipe a list in JSON a line, each time something has changed; the exit status is that of the end."""
     process = start("status", "--db", night, "--watch", "--json", "--exit-status")

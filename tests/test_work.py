@@ -27,7 +27,9 @@ class Tab(SceneOps):
 
     owner, settle_s, is_spoiled, lasting, browser, renderer = PERSON, 0.0, False, "", "", ""
     remarks = {}
-    waited_s = asked_s = 0.0
+    waited_s = asked_s = held_s = 0.0
+    is_hidden = False
+    last_frame = None
 
     def __init__(self, name: str):
         self.name, self.client = name, {}
@@ -63,10 +65,10 @@ def campaign_of(count: int, render) -> Campaign:
 
 
 @asynccontextmanager
-async def crew_of(campaign: Campaign, store, folder, kind=ResultsFolder):
+async def crew_of(campaign: Campaign, store, folder, kind=ResultsFolder, timeout_s=None):
     campaign_id, _ = store.submit(campaign.name, campaign.iterate_jobs())
     results = kind(folder, campaign.name)
-    limits = Limits(TimeLimit(None), TimeLimit(None))
+    limits = Limits(TimeLimit(timeout_s), TimeLimit(None))
     context = RunContext(campaign, campaign_id, store, results, Guard(print, []), limits, Ending())
 
     async def come_back(worker_id: int) -> int:
@@ -111,6 +113,29 @@ def test_many_idle_tabs_look_for_work_no_more_often_than_one(sqlite_store, tmp_p
             await asyncio.gather(*tabs)
 
     asyncio.run(main())
+
+
+def test_what_took_too_long_in_a_hidden_tab_says_so(sqlite_store, tmp_path):
+    """It may be slow because it is out of sight, and is not dead; one that is in sight has no such excuse."""
+
+    async def render(session, job):
+        await asyncio.Event().wait()
+
+    async def main():
+        campaign = campaign_of(2, render)
+        async with crew_of(campaign, sqlite_store, tmp_path, timeout_s=0.3) as (context, crew):
+            tabs = [Tab("hidden"), Tab("here")]
+            tabs[0].is_hidden = True
+            working = [asyncio.create_task(crew.work(tab)) for tab in tabs]
+            while len(attempts := sqlite_store.reader.attempts(context.campaign_id)) < 2:
+                await asyncio.sleep(0.01)
+            context.ending.stop("it is known")
+            await asyncio.gather(*working)
+        return attempts, await crew.standing()
+
+    attempts, standing = asyncio.run(main())
+    assert sorted("out of sight" in str(one["error"]) for one in attempts) == [False, True]
+    assert (standing.total, standing.done, standing.state) == (2, 0, "open")
 
 
 def test_a_suspect_is_rendered_alone(sqlite_store, tmp_path):

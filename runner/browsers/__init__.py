@@ -1,7 +1,7 @@
 """Headless Chromium: found, started, watched, replaced and ended."""
 
 from runner.browsers.browser import Browser
-from runner.browsers.cards import best_driver, chosen_drivers, find_cards, find_drivers, undrawn
+from runner.browsers.cards import best_driver, chosen_drivers, drivers_of, find_cards, find_drivers, undrawn
 from runner.browsers.find import find_browser
 from runner.browsers.launcher import RASTERIZERS, Launcher, is_software
 from runner.browsers.pool import BrowserPool, Doors, Limits
@@ -18,6 +18,7 @@ __all__ = [
     "Tab",
     "best_driver",
     "chosen_drivers",
+    "drivers_of",
     "end_orphans",
     "find_browser",
     "find_cards",

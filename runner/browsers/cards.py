@@ -12,7 +12,17 @@ from pathlib import Path
 
 from runner.errors import UsageError
 
-__all__ = ["PIN", "Card", "Driver", "best_driver", "chosen_drivers", "find_cards", "find_drivers", "undrawn"]
+__all__ = [
+    "PIN",
+    "Card",
+    "Driver",
+    "best_driver",
+    "chosen_drivers",
+    "drivers_of",
+    "find_cards",
+    "find_drivers",
+    "undrawn",
+]
 
 # Of libglvnd, which asks one driver after the other, in the order of their files' names, and takes the first that
 # answers: so a browser may get Mesa's software beside a card that is idle. The second names the only files to ask.
@@ -137,6 +147,15 @@ def chosen_drivers(wanted: str, cards: list[Card], drivers: list[Driver]) -> lis
             )
         chosen.append(files[card.driver])
     return chosen
+
+
+def drivers_of(gpus: str | None, rasterizer: str) -> list[str]:
+    """The EGL drivers' files of the cards that --gpus asks for; none where it does not. Raises UsageError."""
+    if gpus is None:
+        return []
+    if rasterizer not in ("auto", "egl"):
+        raise UsageError(f"--gpus needs --rasterizer egl, not {rasterizer}")
+    return chosen_drivers(gpus, find_cards(), find_drivers())
 
 
 def undrawn(cards: list[Card], drivers: list[Driver], renderer: str) -> str:

@@ -53,11 +53,12 @@ class Launcher:
 
     folder: where the browsers have their folders; made by start, removed by stop.
     drivers: the files of EGL drivers that browsers are pinned to, one after the other; choose_rasterizer finds one
-    where none is given, and there are several.
+    where none is given, and there are several. flags: more of them for each browser.
     """
 
-    def __init__(self, drivers: Sequence[str] = ()) -> None:
+    def __init__(self, drivers: Sequence[str] = (), flags: Sequence[str] = ()) -> None:
         self.path = find_browser()
+        self._flags = (*_FLAGS, *flags)
         self.folder = Path()
         self.drivers = tuple(drivers)
         self._cards: list[Card] = []
@@ -147,7 +148,7 @@ class Launcher:
         try:
             started = await self._playwright.chromium.launch(
                 executable_path=self.path,
-                args=[*RASTERIZERS[rasterizer], *_FLAGS],
+                args=[*RASTERIZERS[rasterizer], *self._flags],
                 env=os.environ | places,
                 handle_sigint=False,
                 handle_sigterm=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -148,7 +149,7 @@ class BrowserPool:
     them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
     campaign's pictures so far, to go on with. found_rasterizer: the one that was found to work here already; '',
     and the one that is, once it is. drivers: the EGL drivers' files that browsers are pinned to, in turn.
-    first: the number of the first browser, from 1.
+    first: the number of the first browser, from 1. flags: more of them for each browser.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted, unless others fail alike (see Record); where that does not help it is benched for a while.
@@ -168,11 +169,12 @@ class BrowserPool:
         found_rasterizer: str = "",
         drivers: Sequence[str] = (),
         first: int = 1,
+        flags: Sequence[str] = (),
     ):
         self._slots = range(first, first + count)
         self._count, self._say = count, say
         self._guard, self._limits = guard, limits
-        self._launcher = Launcher(drivers) if count else None
+        self._launcher = Launcher(drivers, flags) if count else None
         self._rasterizer, self._require_gpu = rasterizer, require_gpu
         self._earlier_renderer = earlier_renderer
         self.found_rasterizer = found_rasterizer
@@ -185,6 +187,7 @@ class BrowserPool:
         self._resting: dict[int, tuple[str, float]] = {}
         # Then one of this run's browsers has, here or in another process.
         self._has_worked = bool(found_rasterizer)
+        self._draining = asyncio.Event()
 
     def _on_settled(self, life: _Life, is_done: bool) -> None:
         self._strikes[life.slot] = 0 if is_done else self._strikes[life.slot] + 1
@@ -201,7 +204,7 @@ class BrowserPool:
             raise WorldFault(f"no browser can be started: {reason}")
 
     async def run(self, doors: Doors) -> None:
-        """Keep the browsers at work until cancelled. Raises BrowserError when they never could be started."""
+        """Keep the browsers at work until cancelled or drained. Raises BrowserError when none ever could start."""
         if self._launcher is None:
             await asyncio.Event().wait()
             return
@@ -215,8 +218,8 @@ class BrowserPool:
             self.found_rasterizer = self.found_rasterizer or await launcher.choose_rasterizer(
                 self._rasterizer, self._require_gpu, self._say, self._earlier_renderer
             )
-            tasks = [asyncio.create_task(self._keep_one(slot, launcher, doors)) for slot in self._slots]
-            tasks.append(asyncio.create_task(self._watch()))
+            keeping = [asyncio.create_task(self._keep_one(slot, launcher, doors)) for slot in self._slots]
+            tasks = [*keeping, asyncio.create_task(self._watch(keeping))]
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
@@ -224,10 +227,16 @@ class BrowserPool:
             await asyncio.gather(*tasks, return_exceptions=True)
             await launcher.stop()
 
+    def drain(self, reason: str) -> None:
+        """Let each browser end with the job that it renders now, and start none any more."""
+        self._draining.set()
+        for life in self._lives.values():
+            life.recycle(reason)
+
     async def _keep_one(self, slot: int, launcher: Launcher, doors: Doors) -> None:
         fruitless = start = 0
         self._resting[slot] = "starting", 0.0
-        while True:
+        while not self._draining.is_set():
             start += 1
             kind = "browser"
             name = f"browser-{slot}" if start == 1 else f"browser-{slot}.{start}"
@@ -241,6 +250,8 @@ class BrowserPool:
                     raise
                 if fruitless >= _GIVE_UP_AFTER:
                     self._failing[slot] = reason
+            if self._draining.is_set():
+                return
             self._guard.note(kind, reason)
             wait_s = min(2.0 ** (fruitless - 1), _LONGEST_WAIT_S) if fruitless else self._bench_s(slot)
             self._say(
@@ -248,7 +259,8 @@ class BrowserPool:
             )
             state = "benched" if slot in self._benched else "not to be started" if fruitless else "starting"
             self._resting[slot] = f"{state}: {reason}", time.monotonic() + wait_s
-            await asyncio.sleep(wait_s)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._draining.wait(), wait_s)
             self._benched.discard(slot)
 
     def resting(self) -> dict[str, tuple[str, float]]:
@@ -282,6 +294,8 @@ class BrowserPool:
         life = _Life(browser, slot, self._patience(slot), self._limits, self._on_settled, self._record)
         try:
             self._lives[name] = life
+            if self._draining.is_set():
+                return "recycle", ""
             await browser.open(doors.link(name, life))
             session = await self._connection(life, doors, _CONNECT_S)
             if session is None:
@@ -329,10 +343,10 @@ class BrowserPool:
         connected.cancel()
         return None
 
-    async def _watch(self) -> None:
-        """See browsers that stand still, and those that have grown too large."""
+    async def _watch(self, keeping: Sequence[asyncio.Task[None]]) -> None:
+        """See browsers that stand still, and those that have grown too large, until none is kept any more."""
         looks = 0
-        while True:
+        while not all(task.done() for task in keeping):
             await asyncio.sleep(_WATCH_S)
             looks += 1
             for life in list(self._lives.values()):

@@ -16,6 +16,7 @@ from runner.cli.doctor import doctor
 from runner.cli.explain import explain
 from runner.cli.init import init
 from runner.cli.jobs import list_jobs
+from runner.cli.join import join
 from runner.cli.look import log, report, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.pages import help_on
@@ -61,6 +62,9 @@ _MEANT = {
     "restart": "retry",
     "redo": "retry",
     "requeue": "retry",
+    "worker": "join",
+    "attach": "join",
+    "connect": "join",
     "unpause": "resume",
     "abort": "cancel",
     "check": "verify",
@@ -160,7 +164,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-main.add_family("Render", init, run, demo)
+main.add_family("Render", init, run, join, demo)
 main.add_family("Try", preview, bench)
 main.add_family("Look", status, report, list_jobs, explain, verify, log, doctor)
 main.add_family("Operate", pause, resume, cancel, retry)

@@ -14,14 +14,18 @@ from runner.errors import RunnerError, UsageError
 
 __all__ = [
     "all_option",
+    "browser_memory_option",
     "campaign_argument",
     "database_option",
     "file_argument",
+    "gpus_option",
     "json_option",
     "log_root_option",
     "notify_option",
     "option",
     "rasterizer_option",
+    "recycle_option",
+    "require_gpu_option",
     "results_option",
     "sessions_option",
     "settings_option",
@@ -126,6 +130,28 @@ rasterizer_option = option(
     default="auto",
     help="What the browsers draw with: the system's OpenGL (a GPU, or Mesa's software), "
     "Chromium's own SwiftShader, or Chromium's choice.",
+)
+require_gpu_option = option("--require-gpu", is_flag=True, help="Refuse to render in software.")
+gpus_option = option(
+    "--gpus",
+    metavar="all|0,1",
+    help="Give each browser one of these graphics cards, in turn, and refuse what does not draw; works for one card "
+    "of each driver.",
+)
+recycle_option = option(
+    "--recycle-after",
+    type=click.IntRange(1),
+    default=5000,
+    metavar="JOBS",
+    help="Replace a browser after so many jobs.",
+)
+browser_memory_option = option(
+    "--browser-memory",
+    "browser_memory_bytes",
+    type=size(least="256M"),
+    default="3G",
+    metavar="SIZE",
+    help="Replace a browser that has grown larger, between two jobs.",
 )
 sessions_option = option(
     "--sessions",

@@ -11,12 +11,16 @@ import click
 
 from runner.cli.look import report
 from runner.cli.options import (
+    browser_memory_option,
     database_option,
     file_argument,
+    gpus_option,
     log_root_option,
     notify_option,
     option,
     rasterizer_option,
+    recycle_option,
+    require_gpu_option,
     results_option,
     sessions_option,
     settings_option,
@@ -57,27 +61,17 @@ _FILE = click.Path(exists=True, dir_okay=False)
     help="Let in who calls this machine by that name, too, beside its own name and addresses.",
 )
 @rasterizer_option
-@option("--require-gpu", is_flag=True, help="Refuse to render in software.")
+@require_gpu_option
+@gpus_option
+@recycle_option
+@browser_memory_option
 @option(
-    "--gpus",
-    metavar="all|0,1",
-    help="Give each browser one of these graphics cards, in turn, and refuse what does not draw; works for one card "
-    "of each driver.",
-)
-@option(
-    "--recycle-after",
-    type=click.IntRange(1),
-    default=5000,
-    metavar="JOBS",
-    help="Replace a browser after so many jobs.",
-)
-@option(
-    "--browser-memory",
-    "browser_memory_bytes",
-    type=size(least="256M"),
-    default="3G",
-    metavar="SIZE",
-    help="Replace a browser that has grown larger, between two jobs.",
+    "--tab-lease",
+    "tab_lease_s",
+    type=click.FloatRange(1.0, 3600.0),
+    default=30.0,
+    metavar="S",
+    help="Give up a tab of which nothing was heard for so many seconds, and hand its job to another.",
 )
 @option(
     "--workers",

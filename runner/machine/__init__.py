@@ -1,6 +1,7 @@
 """What happens to the machine underneath: faults and their end, clocks, processes, disks."""
 
 from runner.machine.address import is_loopback, no_such_address, reachable_host, refuse_address, tls_context
+from runner.machine.certificate import Certificate
 from runner.machine.clocks import ClockWatch
 from runner.machine.disk import forecast, free_bytes, is_plenty, job_bytes, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
@@ -9,6 +10,7 @@ from runner.machine.guard import Faults, Guard
 from runner.machine.process import Identity, is_gone, memory_bytes, this_process
 
 __all__ = [
+    "Certificate",
     "ClockWatch",
     "Faults",
     "Guard",

@@ -77,6 +77,8 @@ async def render(
             file = context.campaign.file
             standing = standing_of(task, file.parent if file is not None else None)
             overdue += f", at {standing.place}" if standing.place else ""
+            if session.is_hidden or session.held_s:
+                overdue += "; its tab was out of sight, where browsers let it do little"
         await _cancel([task], context)
     # What runs on may use nothing any more.
     life.is_over = True

@@ -66,6 +66,8 @@ class TabSession(Protocol):
     waited_s: float
     asked_s: float
     settle_s: float
+    is_hidden: bool
+    held_s: float
     set: Any
 
     def set_base(self, scene: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from runner import __version__
 from runner.errors import LeaseLost, SessionGone
 from runner.job import Checkpoint, Finished, Lease, Provenance
+from runner.joining import Standing
 from runner.machine import world_fault
 from runner.results import RenderJob, recover
 from runner.run.agenda import Agenda
@@ -93,6 +94,20 @@ class Crew:
     def steps(self) -> list[tuple[str, int, int]]:
         """Of each job of many steps that is being rendered: its key, how many steps are finished, and of how many."""
         return [(job.key, *job.steps_of) for job, _ in self.rendering.values() if job.steps_of is not None]
+
+    async def standing(self) -> Standing:
+        """How far the campaign is. Raises WorldFault."""
+        reader, campaign_id, fault = (
+            self._context.store.reader,
+            self._context.campaign_id,
+            self._context.guard.fault,
+        )
+
+        def look() -> Standing:
+            progress, row = reader.progress(campaign_id), reader.campaign(campaign_id)
+            return Standing(**vars(progress), state=row["state"], fault="" if fault is None else str(fault))
+
+        return await asyncio.to_thread(look)
 
     async def watch(self) -> None:
         """See that the campaign has come to its end while no tab looks: none is here yet, or any more, or may work."""

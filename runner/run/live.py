@@ -40,7 +40,6 @@ class ViewedSession(TabSession, Protocol):
     id: str
     seen: tuple[int, Frame] | None
     waits: tuple[Any, float] | None
-    is_hidden: bool
     refused: str
 
 
@@ -257,11 +256,10 @@ def tab_now(tab: ViewedSession, at_work: tuple[RenderJob, float] | None, now: fl
     job = at_work[0].key if at_work is not None else ""
     shots = tab.seen[0] if tab.seen is not None else 0
     kind, does = _does(tab, at_work, now)
-    if tab.is_hidden:
-        kind, does = (
-            "bad",
-            f"{does}; the tab is hidden, where browsers let it do little: bring it to the front",
-        )
+    if tab.is_hidden or tab.held_s:
+        held = f" (its timers come {tab.held_s:.1f} s late)" if tab.held_s else ""
+        where = "hidden tab" if tab.is_hidden else "tab that its browser holds back"
+        kind, does = "bad", f"{does}; {where}{held}, where browsers let it do little: bring it to the front"
     return Tab(tab.id, tab.name, kind, does, job, shots)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import secrets
 import threading
 import time
 import webbrowser
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from runner.browsers import temporary_place
+from runner.browsers import drivers_of, temporary_place
 from runner.campaign import Campaign
 from runner.commands import Commands
 from runner.errors import RunnerError, WorldFault
 from runner.exits import ExitStatus
-from runner.machine import Guard, Probe, memory_bytes, probe_descriptors, probe_disk, size_text
+from runner.machine import Guard, Probe, is_loopback, memory_bytes, probe_descriptors, probe_disk, size_text
 from runner.notices import Notices
 from runner.patience import told_while
 from runner.reasons import error_line
@@ -43,7 +42,6 @@ from runner.run.sheets import draw_sheets
 from runner.run.signals import Interrupts, Signals
 from runner.run.spec import WorkerSpec
 from runner.run.start import (
-    drivers_of,
     earlier_renderer_of,
     look_at_database,
     look_at_remote,
@@ -54,6 +52,7 @@ from runner.run.start import (
     writing_in,
 )
 from runner.run.supervisor import Supervisor
+from runner.run.token import kept_token, new_token
 from runner.store import Store
 
 # Below that a browser cannot keep its profile.
@@ -143,6 +142,7 @@ def _run_campaign(
                 is_packed=options.pack or bool(options.remote) or campaign.results == "shards",
                 on_live=alarm.know_link,
                 intake=intake,
+                token=guard.insist(_token, store, options),
             )
             has_left = progress.left > 0 or not intake.has_all
             with one.kept_log(is_needed=has_left):
@@ -198,7 +198,7 @@ class Run:
     log_file: Path | None = None
     earlier_renderer: str = ""
     on_live: Callable[[str], object] = lambda link: None
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    token: str = field(default_factory=new_token)
     live_link: str = ""
     intake: Intake | None = None
     mover: Mover | None = None
@@ -339,9 +339,9 @@ class Run:
             options.spool_bytes if options.remote else math.inf,
         )
         view = ProgressView(
-            store.reader,
-            campaign_id,
-            self.commands,
+            lambda: (store.reader.progress(campaign_id), store.reader.campaign(campaign_id)["state"]),
+            self.campaign.name,
+            self.commands.verb("resume"),
             lambda: _live(supervisor, keeper, guard),
             self.screen,
             options.verbose,
@@ -368,7 +368,11 @@ class Run:
     def _tell_link(self, link: str) -> None:
         """Where a person's own tabs may work."""
         if not self.options.is_shown:
-            say(f"open this link in a browser, in as many tabs as you like:\n{link}")
+            say(
+                f"open this link in a browser, in as many tabs as you like:\n{link}\n"
+                f"or have browsers render for it on another machine: runner join 'LINK' --sessions 4"
+                + ("" if self.options.port else " (with --port the link outlives this run)")
+            )
             return
         say(f"opening a tab of your browser; if none opens, open this link:\n{link}")
         # A browser of the terminal's own would be waited for.
@@ -413,6 +417,7 @@ class Run:
             has_all=self.has_all,
             plain_page=options.plain_page,
             **self._shards(),
+            tab_lease_s=options.tab_lease_s,
         )
 
     def _shards(self) -> dict[str, Any]:
@@ -446,6 +451,16 @@ class Run:
 def _written_to(store: Store, results: ResultsFolder) -> list[Path]:
     """The folders whose disks must have room."""
     return [results.folder, *([store.database.file.parent] if store.database.file is not None else [])]
+
+
+def _token(store: Store, options: RunOptions) -> str:
+    """Of a link that others are given, the same as in the last run."""
+    if options.sessions and is_loopback(options.host):
+        return new_token()
+    file = store.database.file
+    place = options.results / ".token" if file is None else file.with_name(f"{file.name}.token")
+    with writing_in(place.parent):
+        return kept_token(place)
 
 
 def _live(supervisor: Supervisor, keeper: Housekeeper, guard: Guard) -> Live:

@@ -45,6 +45,7 @@ class RunOptions:
     limit: at most so many jobs are taken, once each; None: all. canary: so many are rendered first, spread over all;
     where more of them than halt_share are bad, the run ends. order: 'added', or 'spread' over all of them.
     plain_page: the page does nothing for speed alone, for comparing.
+    tab_lease_s: a tab of which nothing was heard for so long is given up, and its job handed back.
     owns_streams: whatever else this process prints goes to the run's log. is_shown: without browsers of its own, the
     link for a person's tab is opened, and shows the scene. pack: the files of done jobs are packed into shards, also
     where the campaign does not say so. remote: the URL of an object store, to which they go from the results folder;
@@ -79,6 +80,7 @@ class RunOptions:
     pack: bool = False
     verbose: bool = False
     plain_page: bool = False
+    tab_lease_s: float = 30.0
     owns_streams: bool = False
     screen: Screen | None = None
     is_shown: bool = False

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from runner.commands import Commands
 from runner.errors import WorldFault
 from runner.job import Progress
 from runner.run.pace import Pace, left_text, rate_text
 from runner.run.say import say, terminal
-from runner.store import Reader
 
 __all__ = ["JobSteps", "Live", "ProgressView", "Screen", "line_of", "screen_of"]
 
@@ -87,30 +85,31 @@ def line_of(progress: Progress, live: Live, retried: int, pace: Pace, columns: i
 class ProgressView:
     """Shows how far a run is until it is cancelled, and says so when somebody pauses or cancels the campaign.
 
-    live: what the run knows of itself. with_steps: a bar for each job of many steps, too.
+    look: how far the campaign of that name is, and its state; it may raise WorldFault. resume: what lets one that is
+    paused go on. live: what the run knows of itself. with_steps: a bar for each job of many steps, too.
     """
 
     def __init__(
         self,
-        store: Reader,
-        campaign_id: int,
-        commands: Commands,
+        look: Callable[[], tuple[Progress, str]],
+        campaign: str,
+        resume: str,
         live: Callable[[], Live],
         screen: Screen,
         with_steps: bool = False,
     ):
-        self._store, self._campaign_id, self._commands = store, campaign_id, commands
+        self._look_at_it, self._campaign, self._resume = look, campaign, resume
         self._live, self._screen = live, screen
         self._with_steps = with_steps and screen is not Screen.LINES
         self._pace = Pace()
         self._state = "open"
-        self._progress = store.progress(campaign_id)
+        self._progress, _ = look()
         self._failed_before = self._progress.failed
         self._step_bars: dict[str, Any] = {}
 
     def tell(self) -> None:
         """Say how far it is, as whoever sends SIGUSR1 asks."""
-        say(f"{self._commands.campaign}: {self._standing()}{self._line()}")
+        say(f"{self._campaign}: {self._standing()}{self._line()}")
 
     async def show(self) -> None:
         """Show it until this is cancelled."""
@@ -131,24 +130,26 @@ class ProgressView:
             if bar is not None:
                 # A last look, so that the bar ends where the campaign does.
                 with contextlib.suppress(WorldFault):
-                    self._progress = await asyncio.to_thread(self._store.progress, self._campaign_id)
+                    self._progress, _ = await asyncio.to_thread(self._look_at_it)
                 self._draw(bar)
                 bar.close()
 
     async def _look(self) -> None:
-        def look() -> tuple[Progress, str]:
-            return self._store.progress(self._campaign_id), self._store.campaign(self._campaign_id)["state"]
-
         try:
-            self._progress, state = await asyncio.to_thread(look)
+            self._progress, state = await asyncio.to_thread(self._look_at_it)
         except WorldFault:
             return
         if state != self._state:
             self._state = state
-            say(_state_line(state, self._commands))
+            say(self._state_line())
         is_standing = state != "open" or bool(self._live().fault)
         settled = self._progress.done + self._progress.failed
         self._pace.look(time.monotonic(), settled, self._progress.left, is_standing)
+
+    def _state_line(self) -> str:
+        if self._state == "open":
+            return f"{self._campaign} goes on"
+        return f"{self._campaign} is {self._state}: no job is begun; to let it go on: {self._resume}"
 
     def _standing(self) -> str:
         """Why nothing is begun now; ''."""
@@ -229,9 +230,3 @@ def _has_letters_only() -> bool:
     """Whether the locale says that the terminal shows ASCII only; Python itself writes UTF-8 there."""
     named = os.environ.get("LC_ALL") or os.environ.get("LANG", "")
     return named in ("C", "POSIX")
-
-
-def _state_line(state: str, commands: Commands) -> str:
-    if state == "open":
-        return f"{commands.campaign} goes on"
-    return f"{commands.campaign} is {state}: no job is begun; to let it go on: {commands.verb('resume')}"

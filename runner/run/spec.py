@@ -29,6 +29,7 @@ class WorkerSpec:
     has_all: whether all jobs are in the database; where they are not, it is told when they are.
     shard_bytes: a shard that has so many takes no more, and shard_age_s: one that was begun so long ago; 0: as usual.
     plain_page: it does nothing for speed alone.
+    tab_lease_s: a tab of which nothing was heard for so long is given up.
     """
 
     file: str
@@ -64,6 +65,7 @@ class WorkerSpec:
     plain_page: bool = False
     shard_bytes: int = 0
     shard_age_s: float = 0.0
+    tab_lease_s: float = 30.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

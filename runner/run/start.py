@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.browsers import chosen_drivers, find_cards, find_drivers
 from runner.campaign import Campaign, Submission
 from runner.commands import Commands
 from runner.errors import CampaignError, UsageError, WorldFault
@@ -22,7 +21,6 @@ from runner.store import Reader, Store
 
 __all__ = [
     "agree",
-    "drivers_of",
     "earlier_renderer_of",
     "look_at_database",
     "look_at_remote",
@@ -81,15 +79,6 @@ def warn_of_network(options: RunOptions) -> None:
             f"--host {options.host} without --cert is plain HTTP: whoever can listen on the network on the way can "
             "read the token, take jobs with it, and send pictures"
         )
-
-
-def drivers_of(gpus: str | None, rasterizer: str) -> list[str]:
-    """The EGL drivers' files of the cards that were asked for; none where none were. Raises UsageError."""
-    if gpus is None:
-        return []
-    if rasterizer not in ("auto", "egl"):
-        raise UsageError(f"--gpus needs --rasterizer egl, not {rasterizer}")
-    return chosen_drivers(gpus, find_cards(), find_drivers())
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from runner.run.ending import Ending
 from runner.run.limits import TimeLimit
 from runner.run.live import Live
 from runner.run.spec import WorkerSpec
-from runner.sessions import Server, Session, session_view
+from runner.sessions import Joiners, Server, Session, session_view
 from runner.store import Store
 from runner.tabs import PERSON
 
@@ -235,6 +235,11 @@ class _Worker:
             lambda: str(self._outpost.fault or ""),
             self._outpost.say,
         )
+        joiners = Joiners(
+            campaign.name,
+            lambda: next((one.renderer for one in server.sessions if one.renderer), spec.earlier_renderer),
+            crew.standing,
+        )
         server = Server(
             _welcome(crew.work, self._outpost),
             spec.host,
@@ -248,6 +253,8 @@ class _Worker:
             live,
             self._outpost.doors,
             spec.plain_page,
+            joiners,
+            spec.tab_lease_s,
         )
         await server.start()
         is_for_people = not (spec.share.sessions and is_loopback(spec.host))
@@ -257,6 +264,7 @@ class _Worker:
         finished = asyncio.create_task(ending.finished.wait())
         telling = asyncio.create_task(self._tell(server, pool, crew, limits, live))
         watching = asyncio.create_task(crew.watch())
+        informing = asyncio.create_task(joiners.tell_standing())
         try:
             ends: set[asyncio.Future[Any]] = {browsers, watching, finished, ending.stopping}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -271,7 +279,8 @@ class _Worker:
             finished.cancel()
             telling.cancel()
             watching.cancel()
-            await server.stop()
+            informing.cancel()
+            await server.stop(ending.reason, ending.finished.is_set())
             live.close()
             browsers.cancel()
             await asyncio.gather(browsers, return_exceptions=True)
@@ -289,7 +298,9 @@ class _Worker:
 
     async def _tell(self, server: Server, pool: BrowserPool, crew: Crew, limits: Limits, live: Live) -> None:
         """Tell the supervisor, now and then, how many tabs there are, what keeps them from work, and what is known."""
+        sightings = _Sightings(self._outpost)
         while True:
+            sightings.look(server.sessions)
             trouble = ""
             try:
                 pool.probe()
@@ -321,6 +332,28 @@ async def _close_shards(results: ResultsFolder, age_s: float) -> None:
     while age_s and isinstance(results, PackedResults):
         await asyncio.sleep(min(age_s, _LOOK_AT_SHARDS_S))
         await asyncio.to_thread(results.close_older_than, age_s)
+
+
+class _Sightings:
+    """Tells which tabs are out of sight, and which no longer are."""
+
+    def __init__(self, outpost: _Outpost):
+        self._outpost = outpost
+        self._hidden: dict[str, str] = {}
+
+    def look(self, sessions: Iterable[Session]) -> None:
+        """See what has changed."""
+        now = {one.id: one.name for one in sessions if one.is_hidden or one.held_s}
+        for tab, name in now.items():
+            if tab not in self._hidden:
+                self._outpost.note("hidden", name)
+                self._outpost.say(
+                    f"{name} is out of sight, where browsers let a tab do little: bring it to the front"
+                )
+        for tab, name in self._hidden.items():
+            if tab not in now:
+                self._outpost.note("seen", name)
+        self._hidden = now
 
 
 def _probe_tabs(crew: Crew) -> None:

@@ -5,11 +5,12 @@ The page's side, page/protocol.js, is written from here by scripts/write_page_pr
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from runner import wire
 
 __all__ = [
     "FENCE",
@@ -151,29 +152,22 @@ class Waits:
 
 @dataclass(frozen=True)
 class Hidden:
-    """Whether the tab is out of sight, where browsers let it do little."""
+    """Whether the tab is out of sight, where browsers let it do little. held_s: how late they let its timers come."""
 
     type: ClassVar[str] = "hidden"
     is_hidden: bool = False
+    held_s: float = 0.0
 
 
 Message = Grab | Ready | Render | Begin | Bye | Hello | IsReady | Refused | Waits | Hidden
 TO_PAGE: tuple[type[Message], ...] = (Grab, Ready, Render, Begin, Bye)
 FROM_PAGE: tuple[type[Message], ...] = (Hello, IsReady, Refused, Waits, Hidden)
-_KINDS = {kind.type: kind for kind in FROM_PAGE}
-# By how they are written above.
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "str": str,
-    "bool": bool,
-    "float": (int, float),
-    "Mapping[str, str]": dict,
-    "Sequence[str]": list,
-}
+_KINDS = wire.kinds_of(FROM_PAGE)
 
 
 def encode(message: Message) -> str:
     """The message as the page reads it."""
-    return json.dumps({"type": message.type} | vars(message))
+    return wire.encode(message)
 
 
 # In a parcel each message has before it whether it is a text, and how many bytes it has.
@@ -205,22 +199,4 @@ def parted(message: bytes | str) -> list[bytes | str]:
 
 def decode(text: str) -> Message | None:
     """What the page says; None where it is of a kind that is not known. Raises ValueError where it makes no sense."""
-    if len(text) > LARGEST_TEXT:
-        raise ValueError(f"a text of {len(text):,} characters")
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"no JSON ({error})") from None
-    if not isinstance(said, dict) or not isinstance(said.get("type"), str):
-        raise ValueError("JSON that is not an object with a type")
-    kind = _KINDS.get(said["type"])
-    if kind is None:
-        return None
-    given = {part.name: said[part.name] for part in fields(kind) if part.name in said}
-    for part in fields(kind):
-        if part.name in given and not isinstance(given[part.name], _TYPES[str(part.type)]):
-            raise ValueError(f"{kind.type} with a {type(given[part.name]).__name__} as {part.name}")
-    try:
-        return kind(**given)
-    except TypeError:
-        raise ValueError(f"{kind.type} without all that belongs to it") from None
+    return wire.decode(text, _KINDS, LARGEST_TEXT)

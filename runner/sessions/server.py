@@ -17,13 +17,15 @@ from socket import gethostname
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import vuer
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
+from runner import __version__, joining
 from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
 from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
 from runner.sessions.door import Door, Visitor
+from runner.sessions.joiners import Joiners
 from runner.sessions.live import LivePage, LiveRoutes
 from runner.sessions.messages import unpacked
 from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
@@ -42,6 +44,9 @@ _QUERY = {"hideUI": "true", "frameloop": "never"}
 
 # A browser that is done with a connection keeps it for its next request.
 _KEPT_S = 15.0
+_LEASE_S = 30.0
+# How many tabs a joiner may say that it will have, and how it says so.
+_COUNTS = {str(count): count for count in range(65)}
 # What aiohttp tells of strangers' mistakes is nobody's concern, and has no end.
 _quiet = logging.getLogger(f"{__name__}.strangers")
 _quiet.disabled = True
@@ -72,6 +77,8 @@ class Server:
     doors: how many tabs each of several servers of the run has, by its port; where this one is among them, each tab
     of a person that comes here is sent to the one that has the fewest.
     is_plain: the page does nothing for speed alone, for comparing.
+    joiners: who keeps browsers for this run elsewhere; None: nobody may.
+    lease_s: a tab of which nothing was heard for so long is given up, and a joiner too.
     """
 
     def __init__(
@@ -88,6 +95,8 @@ class Server:
         live: LivePage | None = None,
         doors: MutableMapping[int, int] | None = None,
         is_plain: bool = False,
+        joiners: Joiners | None = None,
+        lease_s: float = _LEASE_S,
     ):
         self._doors = {} if doors is None else doors
         self.host, self.port = host, port
@@ -99,6 +108,7 @@ class Server:
         self._work, self._assets, self._say = work, assets, say
         self._live = LiveRoutes(live, self.token) if live is not None else None
         self._query = _QUERY | ({"plain": "true"} if is_plain else {})
+        self._joiners, self._lease_s = joiners, lease_s
         self._owners: dict[str, TabOwner] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -118,6 +128,8 @@ class Server:
         app = web.Application(middlewares=[self._meet])
         if self._live is not None:
             self._live.add_to(app.router)
+        if self._joiners is not None:
+            app.router.add_get(joining.PATH, self._join)
         app.router.add_get("/{path:.*}", self._serve)
         self._runner = web.AppRunner(
             app, access_log=None, logger=_quiet, shutdown_timeout=1.0, keepalive_timeout=_KEPT_S
@@ -139,8 +151,10 @@ class Server:
         """Where it listens."""
         return self._door.addresses if self._door else []
 
-    async def stop(self) -> None:
-        """Close all tabs and stop to listen."""
+    async def stop(self, reason: str = "the run ended", is_finished: bool = False) -> None:
+        """Tell joiners why, and whether it has no job left to begin; close all tabs, and stop to listen."""
+        if self._joiners is not None:
+            await self._joiners.say_over(reason, is_finished)
         for session in list(self.sessions):
             session.is_spoiled = False
             await session.disconnect("the run ended")
@@ -232,12 +246,19 @@ class Server:
         token = "".join(socket.get("token", []))
         if self.port not in self._doors or not self._is_token(token) or {"tab", "placed"} & socket.keys():
             return
-        port = min(self._doors, key=lambda port: self._doors[port])
-        # Until it is told anew, once that tab is there.
-        self._doors[port] += 1
+        port = self._emptiest(1)
         place = request.url.with_port(port)
         ws = f"ws{'s' if self._cert else ''}://{place.authority}/?{query}&placed=1"
         raise web.HTTPTemporaryRedirect(place.update_query(ws=ws))
+
+    def _emptiest(self, tabs: int) -> int:
+        """The port of the server that has the fewest tabs, where so many go."""
+        if self.port not in self._doors:
+            return self.port
+        port = min(self._doors, key=lambda port: self._doors[port])
+        # Until it is told anew, once these tabs are there.
+        self._doors[port] += tabs
+        return port
 
     def _is_token(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
@@ -261,18 +282,11 @@ class Server:
     async def _connect(self, request: web.Request) -> web.WebSocketResponse:
         door, visitor = self._door, _visitor_of(request)
         assert door is not None and visitor is not None  # it was met
-        if not self._is_token(request.query.get("token", "")):
-            raise web.HTTPForbidden(text="the token is missing or of another run")
-        tab_id = request.query.get("tab", "")
-        owner = self._owners.get(tab_id) if tab_id else PERSON
+        self._refuse_without_token(request)
+        owner = self._owner_of(request.query.get("tab", ""))
         if owner is None:
             raise web.HTTPForbidden(text="this tab was replaced")
-        if door.is_full():
-            self._say_full(door.most_tabs)
-            raise web.HTTPServiceUnavailable(text="too many tabs")
-        door.admit(visitor)
-        socket = web.WebSocketResponse(max_msg_size=LARGEST_MESSAGE_BYTES, compress=False, heartbeat=20.0)
-        await socket.prepare(request)
+        socket = await self._admitted(request, door, visitor, LARGEST_MESSAGE_BYTES)
         name = one_line(request.query.get("name", ""), 100) or f"tab from {request.remote}"
         session = Session(socket, name, owner)
         visitor.most_bytes = lambda: session.most_bytes
@@ -291,6 +305,7 @@ class Server:
                         hello = session.receive_text(message.data)
                         self._arrival.set()
                         if hello and len(tasks) == 1:
+                            owner.came(session.refused)
                             tasks.append(asyncio.create_task(self._work_and_close(session)))
                 except ValueError as error:
                     session.break_off(
@@ -298,9 +313,81 @@ class Server:
                     )
                     break
         finally:
+            if isinstance(socket.exception(), asyncio.TimeoutError):
+                # What still waits to be sent would keep the connection.
+                visitor.cut_off()
+                session.close(f"nothing was heard of it for {self._lease_s:g} s")
             session.close("its tab was closed or its browser ended")
+            owner.left(session.closed.result())
             self.sessions.discard(session)
             await asyncio.gather(*tasks, return_exceptions=True)
+        return socket
+
+    async def _admitted(
+        self, request: web.Request, door: Door, visitor: Visitor, most_bytes: int
+    ) -> web.WebSocketResponse:
+        """A websocket to who asks for it, and is no stranger."""
+        if door.is_full():
+            self._say_full(door.most_tabs)
+            raise web.HTTPServiceUnavailable(text="too many tabs")
+        door.admit(visitor)
+        # It asks when nothing was heard for so long, and waits half as long for the answer.
+        heartbeat_s = self._lease_s / 1.5
+        socket = web.WebSocketResponse(max_msg_size=most_bytes, compress=False, heartbeat=heartbeat_s)
+        await socket.prepare(request)
+        return socket
+
+    def _owner_of(self, tab_id: str) -> TabOwner | None:
+        """Who has opened the tab of that id, '' for a person; None: nobody any more."""
+        if not tab_id:
+            return PERSON
+        owner = self._owners.get(tab_id)
+        return self._joiners.owner_of(tab_id) if owner is None and self._joiners else owner
+
+    def _refuse_without_token(self, request: web.Request) -> None:
+        if not self._is_token(request.query.get("token", "")):
+            raise web.HTTPForbidden(text="the token is missing or of another run")
+
+    async def _join(self, request: web.Request) -> web.StreamResponse:
+        """What a joiner is to know, or the line to it."""
+        joiners, door, visitor = self._joiners, self._door, _visitor_of(request)
+        assert joiners is not None and door is not None and visitor is not None  # it was met
+        self._refuse_without_token(request)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            welcome = joining.Welcome(
+                speaks=joining.SPEAKS,
+                runner=__version__,
+                campaign=joiners.campaign,
+                lease_s=self._lease_s,
+                port=self._emptiest(_COUNTS.get(request.query.get("sessions", ""), 0)),
+                query=self._query,
+                renderer=joiners.renderer(),
+            )
+            return web.Response(text=joining.encode(welcome), headers=_PAGE_HEADERS)
+        line = joiners.open(request.query.get("line", ""))
+        if line is None:
+            raise web.HTTPForbidden(text="this line is known already")
+        name = one_line(request.query.get("name", ""), 100) or str(request.remote)
+        visitor.most_bytes = lambda: 2 * joining.LONGEST_LINE
+        reason = "its joiner is gone"
+        try:
+            socket = await self._admitted(request, door, visitor, joining.LONGEST_LINE)
+            self._say(f"{name} has joined")
+            try:
+                await line.keep(socket, visitor.taken_in)
+            except ValueError as error:
+                reason = f"its joiner said what makes no sense: {one_line(str(error), 200)}"
+            if isinstance(socket.exception(), asyncio.TimeoutError):
+                visitor.cut_off()
+                reason = f"nothing was heard of its joiner for {self._lease_s:g} s"
+            if not joiners.is_over:
+                self._say(
+                    f"{name} has left" + ("" if socket.close_code == WSCloseCode.OK else f" ({reason})")
+                )
+        finally:
+            joiners.forget(line)
+            own = [session for session in self.sessions if session.owner in line.tabs.values()]
+            await asyncio.gather(*(session.disconnect(reason) for session in own), return_exceptions=True)
         return socket
 
     def _say_full(self, most: int) -> None:

@@ -81,7 +81,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     late_replies: pictures that came after nobody waited for them any more, and were dropped.
     last_frame: the last picture that came for this job; seen: for whichever job, with its number among all.
     waits: what a picture waits for that is being loaded, and since when, by the monotonic clock. is_hidden: the tab
-    is out of sight.
+    is out of sight; held_s: so late its browser lets its timers come.
     waited_s, asked_s: for how long, in all, pictures have waited for what is loaded, and were asked for at all.
     """
 
@@ -99,6 +99,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.seen: tuple[int, Frame] | None = None
         self.waits: tuple[Sequence[str], float] | None = None
         self.is_hidden = False
+        self.held_s = 0.0
         self.waited_s = self.asked_s = 0.0
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.end: asyncio.Future[TabEnd] = asyncio.get_running_loop().create_future()
@@ -453,6 +454,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self.waited_s += 0.0 if lacks else waited_s
         elif isinstance(message, Hidden):
             self.is_hidden = bool(message.is_hidden)
+            self.held_s = message.held_s if 0.0 <= message.held_s < 1e9 else 0.0
         elif isinstance(message, (IsReady, Refused)):
             if isinstance(message, Refused) and not message.reply:
                 # Nobody waits for it: what did it has ended.

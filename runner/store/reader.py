@@ -105,6 +105,16 @@ class Reader:
         """What befell the campaign's runs rather than a job: ts, kind, message, worker_id; oldest first."""
         return self._rows(queries.events(campaign_id))
 
+    def hidden_tabs(self, campaign_id: int, worker_ids: Sequence[int]) -> list[str]:
+        """Names of the tabs of those workers that are out of sight, where browsers let them do little."""
+        hidden: dict[str, None] = {}
+        for kind, name in self._tuples(queries.sightings(campaign_id, worker_ids)):
+            if kind == "hidden":
+                hidden[name] = None
+            else:
+                hidden.pop(name, None)
+        return list(hidden)
+
     def sources(self, campaign_id: int) -> list[Source]:
         """The files that the campaign's pictures were made of, each time one was first used or another than before."""
         rows = self._tuples(queries.sources(campaign_id))

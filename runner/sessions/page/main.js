@@ -1,7 +1,7 @@
 // What runner adds to the page of Vuer's web client: a picture is taken only when everything that was sent
 // before it is in the scene and loaded. Here its parts are put together, before the client's own scripts run.
 import { KNOWN_VERSIONS } from "./protocol.js";
-import { Timers, patientClock } from "./timers.js";
+import { Clamp, Timers, patientClock } from "./timers.js";
 import { React } from "./react.js";
 import { Loads, watchLoads } from "./loads.js";
 import { Scene } from "./scene.js";
@@ -17,6 +17,8 @@ import { Inlet, contains, messagesIn, quieten, takeSockets } from "./client.js";
 import { Line } from "./line.js";
 import { Pictures, rendererName } from "./pictures.js";
 import { Shortcut } from "./shortcut.js";
+
+const STEP_MS = 100, RECONNECT_MS = 1000, LONGEST_RECONNECT_MS = 10000;
 
 inject(window);
 
@@ -54,6 +56,7 @@ function inject(window) {
   const isAlone = /[?&]frameloop=never/.test(window.location.search);
   const shortcut = isAlone && !isPlain ? new Shortcut(window, react, changed) : null;
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
+  let clamp = new Clamp(timers.now, (f) => timers.nextTurn(f), STEP_MS);
   const loads = new Loads(changed);
   const scene = new Scene(react, lookSoon);
   const order = new Order(window);
@@ -76,8 +79,10 @@ function inject(window) {
       const say = (/** @type {import("./protocol.js").FromPage} */ message) => {
         if (socket.readyState === 1) socket.sendText(JSON.stringify(message, cut));
       };
-      const timer = timers.setInterval(step, 100); // for limits only: the hooks drive the rest
-      const { document } = window, tellHidden = () => say({ type: "hidden", is_hidden: document.hidden });
+      clamp = new Clamp(timers.now, (f) => timers.nextTurn(f), STEP_MS);
+      const { document } = window;
+      const tellHidden = () => say({ type: "hidden", is_hidden: document.hidden, held_s: clamp.held_ms / 1000 });
+      const timer = timers.setInterval(() => { if (clamp.tick()) tellHidden(); step(); }, STEP_MS); // for limits only: the hooks drive the rest
       document.addEventListener("visibilitychange", tellHidden);
       stop = () => { clearInterval(timer); document.removeEventListener("visibilitychange", tellHidden); };
       const hello = greeting(window, react);
@@ -112,7 +117,7 @@ function inject(window) {
       say(hello);
       if (document.hidden) tellHidden();
     },
-    onMessage(socket, data) { for (const message of messagesIn(data)) if (line) line.receive(message); },
+    onMessage(socket, data) { clamp.turn(); for (const message of messagesIn(data)) if (line) line.receive(message); },
     maySend(socket, data) { return !line || line.send((text) => contains(data, text)); },
     mayClose() {
       if (!line || !faults.said.length) return true;
@@ -124,19 +129,20 @@ function inject(window) {
       const isOver = line && line.isOver;
       stop();
       line = null;
-      if (!isOver) reconnect(30);
+      if (!isOver) reconnect(RECONNECT_MS);
     },
   });
 
   /**
-   * The client never connects again by itself: begin anew as soon as the server answers.
-   * @param {number} triesLeft
+   * The client never connects again by itself: begin anew as soon as the server answers, however long that takes.
+   * @param {number} wait_ms
    */
-  async function reconnect(triesLeft) {
+  async function reconnect(wait_ms) {
+    const signal = AbortSignal.timeout(LONGEST_RECONNECT_MS);
     try {
-      if ((await realFetch(window.location.href, { cache: "no-store" })).ok) { window.location.reload(); return; }
+      if ((await realFetch(window.location.href, { cache: "no-store", signal })).ok) { window.location.reload(); return; }
     } catch (error) { /* not there yet */ }
-    if (triesLeft) timers.setTimeout(() => reconnect(triesLeft - 1), 1000);
+    timers.setTimeout(() => reconnect(Math.min(1.2 * wait_ms, LONGEST_RECONNECT_MS)), wait_ms);
   }
 }
 

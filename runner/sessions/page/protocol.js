@@ -16,6 +16,6 @@ export const KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5
 /** @typedef {{ type: "is_ready", reply: string }} IsReady */
 /** @typedef {{ type: "refused", reply: string, reason: string, is_lost: boolean }} Refused */
 /** @typedef {{ type: "waits", lacks: string[], waited_s: number }} Waits */
-/** @typedef {{ type: "hidden", is_hidden: boolean }} Hidden */
+/** @typedef {{ type: "hidden", is_hidden: boolean, held_s: number }} Hidden */
 /** @typedef {Grab | Ready | Render | Begin | Bye} ToPage */
 /** @typedef {Hello | IsReady | Refused | Waits | Hidden} FromPage */

@@ -19,6 +19,47 @@ export function patientClock(now) {
   };
 }
 
+const LATE_MS = 250;
+
+/**
+ * Sees whether the browser holds the page's timers back, as it does in a tab that is out of sight: one is overdue, and
+ * what was asked for after that is run before it. Where a timer is late because the page is busy, it is the other way
+ * round.
+ */
+export class Clamp {
+  /** By how much a timer that was held back came late; 0 while they come in time. */ held_ms = 0;
+  #now; #nextTurn; #period_ms; #due; #isAsking = false; #isHeld = false;
+
+  /**
+   * @param {() => number} now
+   * @param {(f: Callback) => void} nextTurn
+   * @param {number} period_ms of the timer that calls tick
+   */
+  constructor(now, nextTurn, period_ms) {
+    this.#now = now;
+    this.#nextTurn = nextTurn;
+    this.#period_ms = period_ms;
+    this.#due = now() + period_ms;
+  }
+  /** The timer has come; whether that has changed what is known. */
+  tick() {
+    const late_ms = this.#now() - this.#due, before = this.held_ms > 0;
+    if (this.#isHeld) this.held_ms = late_ms;
+    else if (late_ms < LATE_MS) this.held_ms = 0;
+    this.#due = this.#now() + this.#period_ms;
+    this.#isHeld = false;
+    return before !== this.held_ms > 0;
+  }
+  /** Something else is run. */
+  turn() {
+    const due = this.#due;
+    if (this.#isAsking || this.#now() < due + LATE_MS) return;
+    this.#isAsking = true;
+    // The first may stand before the timer all the same.
+    this.#nextTurn(() => this.#nextTurn(() => { this.#isAsking = false; this.#isHeld ||= due === this.#due; }));
+  }
+}
+
 export class Timers {
   /** @type {Callback[] | null} */ #taken = null;
   /** @type {Callback[]} */ #turns = [];
