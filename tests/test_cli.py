@@ -212,7 +212,7 @@ def test_retry_filters_by_error_and_key(tmp_path):
     assert pending() == ["c", "d"]
     assert run("retry", *database, "--error", "^OSError").returncode == 0
     assert pending() == ["a", "c", "d"]
-    assert "1 jobs are pending" in run("retry", *database).stderr and pending() == keys
+    assert "1 job is pending" in run("retry", *database).stderr and pending() == keys
 
 
 @pytest.mark.slow
