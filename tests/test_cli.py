@@ -49,8 +49,8 @@ def test_a_bad_campaign_file_is_one_clear_line_and_changes_no_row(tmp_path, mist
     file.write_text(content)
     with Store(tmp_path / "runner.db") as store:
         store.submit("good", [{"x": 0}])
-    end = run("run", file)
-    assert end.returncode == 2
+    end = within("run", file)
+    assert end.exit_code == 2
     assert message in end.stderr and end.stdout == ""
     assert len(end.stderr.strip().splitlines()) == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
@@ -120,8 +120,8 @@ def test_a_browser_that_cannot_start_stops_the_run(tmp_path):
 def test_a_campaign_without_jobs_has_nothing_to_do(tmp_path):
     """Exit 4 tells a script apart from all done."""
     (tmp_path / "good.py").write_text(GOOD.replace('yield {"x": 1}', "return []"))
-    end = run("run", tmp_path / "good.py")
-    assert end.returncode == 4 and "there are no jobs" in end.stderr
+    end = within("run", tmp_path / "good.py")
+    assert end.exit_code == 4 and "there are no jobs" in end.stderr
 
 
 @pytest.fixture
@@ -140,9 +140,9 @@ def mixed(tmp_path):
 
 def test_report_says_verdict_first_and_what_to_do_next(mixed):
     """Why jobs failed, grouped, with an example, on stdout."""
-    end = run("report", "--db", mixed)
+    end = within("report", "--db", mixed)
     lines = end.stdout.splitlines()
-    assert end.returncode == 0 and end.stderr == ""
+    assert end.exit_code == 0 and end.stderr == ""
     assert lines[0] == "mixed: unfinished, 1 of 6 jobs are left"
     assert any("2 failed: browser-1: the browser died" in line for line in lines)
     assert any(f"runner retry mixed --db {mixed}" in line for line in lines)
@@ -150,8 +150,8 @@ def test_report_says_verdict_first_and_what_to_do_next(mixed):
 
 def test_report_and_status_speak_json(mixed):
     """What a script reads is JSON on stdout, with the same numbers in both."""
-    (report,) = json.loads(run("report", "mixed", "--db", mixed, "--json").stdout)
-    (status,) = json.loads(run("status", "--db", mixed, "--json").stdout)
+    (report,) = json.loads(within("report", "mixed", "--db", mixed, "--json").stdout)
+    (status,) = json.loads(within("status", "--db", mixed, "--json").stdout)
     for name in ("campaign", "total", "done", "failed", "in_progress", "pending"):
         assert report[name] == status[name]
     counts = {name: report[name] for name in ("total", "done", "failed", "pending")}
@@ -168,26 +168,26 @@ def test_report_warns_when_jobs_were_drawn_with_different_things(tmp_path):
             tab = Provenance(name="tab", browser="Chromium/156", renderer=renderer)
             session_id = store.start_session(worker_id, campaign_id, tab)
             store.complete(store.claim(worker_id, campaign_id, session_id=session_id)[0])
-    lines = run("report", "--db", tmp_path / "runner.db").stdout.splitlines()
+    lines = within("report", "--db", tmp_path / "runner.db").stdout.splitlines()
     warnings = [line.strip() for line in lines if "warning" in line]
     assert warnings == ["warning   the done jobs differ in WebGL renderer: llvmpipe (2); SwiftShader (1)"]
-    (summary,) = json.loads(run("report", "--json", "--db", tmp_path / "runner.db").stdout)
+    (summary,) = json.loads(within("report", "--json", "--db", tmp_path / "runner.db").stdout)
     assert summary["drawn_with"]["renderer"] == {"llvmpipe": 2, "SwiftShader": 1}
 
 
 @pytest.mark.slow
 def test_status_tells_scripts_by_its_exit_status(mixed):
     """8 while jobs are left, 1 when some failed, 0 when all is done, and 0 when not asked."""
-    assert run("status", "--db", mixed).returncode == 0
+    assert within("status", "--db", mixed).exit_code == 0
     with Store(mixed) as store:
-        assert run("status", "--db", mixed, "--exit-status").returncode == 8
+        assert within("status", "--db", mixed, "--exit-status").exit_code == 8
         worker_id = store.start_worker(1)
         store.complete(store.claim(worker_id, 1)[0])
-        assert run("status", "--db", mixed, "--exit-status").returncode == 1
+        assert within("status", "--db", mixed, "--exit-status").exit_code == 1
         store.retry(1)
         for lease in store.claim(worker_id, 1, count=10):
             store.complete(lease)
-    assert run("status", "--db", mixed, "--exit-status").returncode == 0
+    assert within("status", "--db", mixed, "--exit-status").exit_code == 0
 
 
 @pytest.mark.slow
@@ -207,12 +207,12 @@ def test_retry_filters_by_error_and_key(tmp_path):
             return [row["key"] for row in store.reader.jobs(1) if row["status"] == "pending"]
 
     database = ["--db", tmp_path / "runner.db"]
-    assert run("retry", *database, "--error", "(").returncode == 2 and pending() == ["d"]
-    assert run("retry", *database, "--error", "^OSError", "--key", "c").returncode == 0
+    assert within("retry", *database, "--error", "(").exit_code == 2 and pending() == ["d"]
+    assert within("retry", *database, "--error", "^OSError", "--key", "c").exit_code == 0
     assert pending() == ["c", "d"]
-    assert run("retry", *database, "--error", "^OSError").returncode == 0
+    assert within("retry", *database, "--error", "^OSError").exit_code == 0
     assert pending() == ["a", "c", "d"]
-    assert "1 job is pending" in run("retry", *database).stderr and pending() == keys
+    assert "1 job is pending" in within("retry", *database).stderr and pending() == keys
 
 
 @pytest.mark.slow
@@ -224,11 +224,11 @@ def test_a_paused_campaign_hands_out_nothing_until_it_is_resumed(tmp_path):
         store.submit("good", [{"x": 1}])
         worker_id = store.start_worker(1)
         for verb, state in [("pause", "paused"), ("cancel", "cancelled")]:
-            assert f"good is {state}" in run(verb, "good", "--db", database).stderr
+            assert f"good is {state}" in within(verb, "good", "--db", database).stderr
             assert store.claim(worker_id, 1) == []
-            end = run("run", tmp_path / "good.py")
-            assert end.returncode == 3 and f"good is {state}; to let it go on: " in end.stderr
-        run("resume", "--db", database)
+            end = within("run", tmp_path / "good.py")
+            assert end.exit_code == 3 and f"good is {state}; to let it go on: " in end.stderr
+        within("resume", "--db", database)
         assert len(store.claim(worker_id, 1)) == 1
 
 

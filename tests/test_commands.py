@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from campaigns import GOOD
-from processes import lines_of, run, start
+from processes import lines_of, run, start, within
 from waiting import wait_until
 
 import runner
@@ -76,7 +76,7 @@ def test_what_report_run_verify_and_export_say_to_type_works_elsewhere(night):
     """Each does what it is said to do, with the database, results and settings of the campaign."""
     database, elsewhere = night / "the jobs.db", night / "elsewhere"
     assert counts(database) == ("open", 1, 1, 1)
-    assert run("pause", "good", "--db", database).returncode == 0
+    assert within("pause", "good", "--db", database).exit_code == 0
     retry, resume, go_on = told(run("report", "--db", database).stdout)
 
     assert paste(retry, elsewhere).returncode == 0
@@ -140,7 +140,7 @@ def test_a_run_says_when_it_is_paused_and_at_its_end_what_to_type(tmp_path):
     lines = lines_of(process)
     wait_until(lambda: "open this link" in "".join(lines), "the link for a person's own tabs")
     database = tmp_path / "runner.db"
-    assert run("pause", "--db", database).returncode == 0
+    assert within("pause", "--db", database).exit_code == 0
     wait_until(lambda: "good is paused: no job is begun" in "".join(lines), "the pause to be told of")
     (resume,) = told("".join(lines))
     assert paste(resume, tmp_path / "elsewhere").returncode == 0
@@ -163,7 +163,7 @@ def test_a_run_without_a_tab_is_cancelled(tmp_path):
     process = start("run", tmp_path / "good.py", "--sessions", "0")
     lines = lines_of(process)
     wait_until(lambda: "open this link" in "".join(lines), "the link for a person's own tabs")
-    assert run("cancel", "--db", tmp_path / "runner.db").returncode == 0
+    assert within("cancel", "--db", tmp_path / "runner.db").exit_code == 0
     assert process.wait(30) == ExitStatus.STOPPED, "".join(lines)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from processes import run
+from processes import run, within
 
 import runner
 from runner import export
@@ -288,8 +288,8 @@ def test_nerfstudio_sees_known_points_where_the_pictures_show_them(tmp_path, bro
     (tmp_path / "spheres.py").write_text(SPHERES.format(points=points))
     end = run("run", tmp_path / "spheres.py", "--sessions", "1")
     assert end.returncode == 0, end.stderr
-    end = run("export", "nerfstudio", tmp_path / "nerf", "--db", tmp_path / "runner.db")
-    assert end.returncode == 0 and "2 jobs" in end.stderr, end.stderr
+    end = within("export", "nerfstudio", tmp_path / "nerf", "--db", tmp_path / "runner.db")
+    assert end.exit_code == 0 and "2 jobs" in end.stderr, end.stderr
     transforms = json.loads((tmp_path / "nerf" / "transforms.json").read_text())
     for frame in transforms["frames"]:
         picture = np.asarray(Image.open(tmp_path / "nerf" / frame["file_path"])).astype(int)
@@ -450,8 +450,8 @@ def test_numbers_without_room_are_text(tmp_path, monkeypatch):
         "test_export.params", lambda n: {"n": n} | (values if n else {"seed": 3, "f": 2**60 + 1})
     )
     made = Made(tmp_path)
-    end = run("export", "parquet", tmp_path / "t.parquet", "--db", made.database, "--results", made.root)
-    assert end.returncode == 0 and "as text, in JSON, for no type of column holds" in end.stderr
+    end = within("export", "parquet", tmp_path / "t.parquet", "--db", made.database, "--results", made.root)
+    assert end.exit_code == 0 and "as text, in JSON, for no type of column holds" in end.stderr
     frame = pd.read_parquet(tmp_path / "t.parquet")
     assert frame["seed"].tolist() == ["3", *[str(2**128 + 1)] * 4]
     assert frame["seeds"][1] == f"[{2**70},1]" and frame["empty"][1] == "{}" and frame["odd"][1] == '[1,"a"]'
@@ -500,18 +500,18 @@ def test_the_orbit_turns_in_order_though_it_was_previewed(tmp_path):
 
     made = numbered(tmp_path, [0, 4, 1, 2, 3, 5], ["x" * n for n in (1, 5, 2, 3, 4, 6)])
     for order in ("v", "key"):
-        end = run(
+        end = within(
             "export", "mp4", tmp_path / f"{order}.mp4", "--order", order, "--db", made.database,
             "--results", made.root,
         )  # fmt: skip
-        assert end.returncode == 0, end.stderr
+        assert end.exit_code == 0, end.stderr
         with imageio.get_reader(tmp_path / f"{order}.mp4") as video:
             levels = [float(frame.mean()) for frame in video]
         assert levels == sorted(levels) and levels[-1] - levels[0] > 150
-    end = run(
+    end = within(
         "export", "csv", tmp_path / "t.csv", "--order", "w", "--db", made.database, "--results", made.root
     )
-    assert end.returncode == 2 and "no job has 'w'" in end.stderr and end.stderr.count("\n") == 1
+    assert end.exit_code == 2 and "no job has 'w'" in end.stderr and end.stderr.count("\n") == 1
 
 
 def test_depth_is_seen_in_the_video_and_in_the_sheet(tmp_path):
@@ -542,11 +542,11 @@ def test_depth_is_seen_in_the_video_and_in_the_sheet(tmp_path):
 def test_the_command_says_what_it_wrote_and_refuses_in_one_line(tmp_path):
     """Exit 0 and the count; exit 2, one line, and what to do."""
     made = Made(tmp_path, left=1)
-    refused = run("export", "csv", tmp_path / "t.csv", "--db", made.database)
+    refused = within("export", "csv", tmp_path / "t.csv", "--db", made.database)
     assert (
-        refused.returncode == 2 and refused.stderr.count("\n") == 1 and "--allow-incomplete" in refused.stderr
+        refused.exit_code == 2 and refused.stderr.count("\n") == 1 and "--allow-incomplete" in refused.stderr
     )
     places = ["--db", made.database, "--results", made.root]
-    done = run("export", "csv", tmp_path / "t.csv", "orbit", *places, "--allow-incomplete")
-    assert done.returncode == 0 and "4 jobs, 1 left out" in done.stderr and done.stdout == ""
+    done = within("export", "csv", tmp_path / "t.csv", "orbit", *places, "--allow-incomplete")
+    assert done.exit_code == 0 and "4 jobs, 1 left out" in done.stderr and done.stdout == ""
     assert len(pd.read_csv(tmp_path / "t.csv")) == 4

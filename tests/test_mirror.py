@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from campaigns import complete_jobs, read_metrics
-from processes import run
+from processes import run, within
 from waiting import wait_until
 
 from runner.errors import UsageError, WorldFault
@@ -135,8 +135,8 @@ def test_large_logs_go_in_parts_of_whole_records(log, ml_logger_server, tmp_path
 def test_a_folder_can_hold_the_copy(log, tmp_path):
     """As on a disk that is mounted from elsewhere; by the command, too."""
     log.close()
-    end = run("log", "--db", tmp_path / "test.db", "--log-root", tmp_path / "elsewhere")
-    assert end.returncode == 0, end.stderr
+    end = within("log", "--db", tmp_path / "test.db", "--log-root", tmp_path / "elsewhere")
+    assert end.exit_code == 0, end.stderr
     assert_copied(log, tmp_path / "elsewhere")
 
 
@@ -203,7 +203,7 @@ def test_a_run_keeps_the_copy_up_to_date(tmp_path, ml_logger_server):
     from campaigns import write_colors
 
     file = write_colors(tmp_path, count=5)
-    end = run("run", file, "--log-root", ml_logger_server.url)
+    end = run("run", file, "-n", "1", "--log-root", ml_logger_server.url)
     assert end.returncode == 0, end.stderr
     assert len(read_metrics(tmp_path / "remote", "colors")) == 5
     with Store(tmp_path / "runner.db") as store:

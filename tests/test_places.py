@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from processes import run
+from processes import within
 
 import runner
 from runner.job import Place
@@ -32,7 +32,7 @@ def make_night(folder: Path, results: Path) -> Path:
             job.save("note.txt", lease.key)
             store.complete(lease, job.finish())
         store.end_worker(worker_id)
-    run("log", "--db", folder / "runner.db")
+    within("log", "--db", folder / "runner.db")
     return folder / "runner.db"
 
 
@@ -61,15 +61,15 @@ def test_a_copy_is_a_campaign_of_its_own(copy, is_old):
         connection.commit()
         connection.close()
     note(copy / "results").unlink()
-    found = run("verify", "--db", copy / "runner.db")
-    assert found.returncode == 1 and f"looked in  {copy}/results/night" in found.stdout
-    refused = run("export", "jsonl", copy / "rows.jsonl", "--db", copy / "runner.db")
-    assert refused.returncode == 2 and f"looked in {copy}/results/night" in refused.stderr
-    assert run("verify", "--fix", "--db", copy / "runner.db").returncode == 1
+    found = within("verify", "--db", copy / "runner.db")
+    assert found.exit_code == 1 and f"looked in  {copy}/results/night" in found.stdout
+    refused = within("export", "jsonl", copy / "rows.jsonl", "--db", copy / "runner.db")
+    assert refused.exit_code == 2 and f"looked in {copy}/results/night" in refused.stderr
+    assert within("verify", "--fix", "--db", copy / "runner.db").exit_code == 1
     with runner.open(copy / "runner.db") as campaigns:
         assert campaigns["night"].results == copy / "results" and campaigns["night"].progress.done == 2
     assert note(original / "results").read_text() == "v1"
-    assert run("verify", "--db", original / "runner.db").returncode == 0
+    assert within("verify", "--db", original / "runner.db").exit_code == 0
     with runner.open(original / "runner.db") as campaigns:
         assert campaigns["night"].progress.done == 3
 
@@ -79,8 +79,8 @@ def test_a_folder_that_has_moved_is_whole(copy):
     """Database and results under another name: nothing is missing, and what is told leads there."""
     moved = copy.rename(copy.with_name("moved"))
     shutil.rmtree(copy.with_name("original"))
-    assert run("verify", "--db", moved / "runner.db").returncode == 0
-    assert f"results        {moved}/results/night" in run("report", "--db", moved / "runner.db").stdout
+    assert within("verify", "--db", moved / "runner.db").exit_code == 0
+    assert f"results        {moved}/results/night" in within("report", "--db", moved / "runner.db").stdout
 
 
 @pytest.mark.slow
@@ -90,13 +90,15 @@ def test_results_elsewhere_stay_where_they_are_until_they_are_named(tmp_path):
     # An older campaign of that name, beside the database, is not theirs.
     shutil.copytree(tmp_path / "disk" / "results", tmp_path / "study" / "results")
     note(tmp_path / "study" / "results").write_text("another")
-    assert run("verify", "--db", database).returncode == 0
+    assert within("verify", "--db", database).exit_code == 0
     (tmp_path / "disk").rename(tmp_path / "elsewhere")
-    gone = run("verify", "--db", database)
-    assert gone.returncode == 1 and f"looked in  {tmp_path}/disk/results/night" in gone.stdout
-    assert f"results        none in {tmp_path}/disk/results/night" in run("report", "--db", database).stdout
+    gone = within("verify", "--db", database)
+    assert gone.exit_code == 1 and f"looked in  {tmp_path}/disk/results/night" in gone.stdout
+    assert (
+        f"results        none in {tmp_path}/disk/results/night" in within("report", "--db", database).stdout
+    )
     named = ["--db", database, "--results", tmp_path / "elsewhere" / "results"]
-    assert run("verify", *named).returncode == 0
-    assert run("log", "--rebuild", *named).returncode == 0
-    assert f"results        {tmp_path}/elsewhere/results/night" in run("report", *named).stdout
-    assert run("export", "jsonl", tmp_path / "rows.jsonl", *named).returncode == 0
+    assert within("verify", *named).exit_code == 0
+    assert within("log", "--rebuild", *named).exit_code == 0
+    assert f"results        {tmp_path}/elsewhere/results/night" in within("report", *named).stdout
+    assert within("export", "jsonl", tmp_path / "rows.jsonl", *named).exit_code == 0

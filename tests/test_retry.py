@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from processes import run
+from processes import within
 
 from runner.errors import UsageError
 from runner.job import Outcome, Place
@@ -105,7 +105,7 @@ class Night:
             store.end_worker(worker_id)
 
     def retry(self, *arguments: str):
-        return run("retry", "--db", self.database, *arguments)
+        return within("retry", "--db", self.database, *arguments)
 
     def pending(self) -> list[str]:
         with Store(self.database) as store:
@@ -125,23 +125,23 @@ def night(tmp_path) -> Night:
 def test_a_done_job_is_taken_again_and_its_files_are_kept_until_then(night):
     """Named by its key; the old picture stays until the new one is there, and then goes."""
     told = night.retry("--key", "v1")
-    assert told.returncode == 0 and "v1 is done: add --done to take it again" in told.stderr
-    assert night.pending() == [] and night.retry("--key", "v9").returncode == 2
+    assert told.exit_code == 0 and "v1 is done: add --done to take it again" in told.stderr
+    assert night.pending() == [] and night.retry("--key", "v9").exit_code == 2
     assert "1 job is pending again" in night.retry("--done", "--key", "v1").stderr
     assert night.pending() == ["v1"] and night.files()["v1"] == "first v1"
-    verified = run("verify", "--db", night.database).stdout
+    verified = within("verify", "--db", night.database).stdout
     assert "3 files of 3 done jobs: all are whole" in verified and "orphaned" not in verified
     night.render("second")
     assert night.files() == {"v0": "first v0", "v1~2": "second v1", "v2": "first v2", "v3": "first v3"}
     assert not (night.results.folder / "jobs" / "0000" / "v1").exists()
-    assert run("verify", "--db", night.database).returncode == 0
+    assert within("verify", "--db", night.database).exit_code == 0
 
 
 @pytest.mark.slow
 def test_suspects_and_what_an_expression_finds_are_taken_again(night):
     """--suspect, and --where over params and metrics, of done and of failed jobs; a filter must narrow --done."""
-    assert night.retry("--done").returncode == 2
-    assert night.retry("--done", "--where", "lihgt > 1").returncode == 2 and night.pending() == []
+    assert night.retry("--done").exit_code == 2
+    assert night.retry("--done", "--where", "lihgt > 1").exit_code == 2 and night.pending() == []
     night.retry("--suspect")
     assert night.pending() == ["v3"]
     night.retry("--done", "--where", "light > 0 and i < 3")

@@ -403,7 +403,7 @@ def test_a_file_that_no_process_could_import_is_refused_by_name(folder, name):
     with pytest.raises(CampaignError, match=r"call it|another name"):
         load_campaign(file)
     file.unlink()
-    assert run("init", file).returncode == 2 and not file.exists()
+    assert within("init", file).exit_code == 2 and not file.exists()
 
 
 def test_a_spool_gives_back_what_went_in():
@@ -451,7 +451,7 @@ def test_a_helper_that_changed_halfway_is_a_warning_with_the_counts(folder):
     told = run_without_browser(folder.file, "--set", "n=12").stderr
     assert "parts/look.py changed after 6 of 6 jobs were rendered" in told
     folder.finish()
-    report = run("report", "--db", folder.path / "runner.db").stdout
+    report = within("report", "--db", folder.path / "runner.db").stdout
     assert "warning   parts/look.py changed after 6 of 12 done jobs" in report and "source " not in report
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from campaigns import assert_whole, read_metrics, write_colors
-from processes import run
+from processes import run, within
 
 from runner import read_records
 from runner.job import Checkpoint, Place
@@ -240,23 +240,23 @@ def test_what_is_being_written_is_neither_orphaned_nor_temporary(night):
 def test_verify_fix_and_run_make_a_damaged_campaign_whole(tmp_path):
     """The commands that the report names, on a campaign whose results were damaged behind its back."""
     file = write_colors(tmp_path, count=8)
-    assert run("run", file).returncode == 0
+    assert run("run", file, "-n", "1").returncode == 0
     database = tmp_path / "runner.db"
-    well = run("verify", "--db", database)
+    well = within("verify", "--db", database)
     assert (
-        well.returncode == 0 and "8 files of 8 done jobs: all are whole" in well.stdout and well.stderr == ""
+        well.exit_code == 0 and "8 files of 8 done jobs: all are whole" in well.stdout and well.stderr == ""
     )
     pictures = sorted((tmp_path / "results/colors/jobs").rglob("rgb.jpg"))
     pictures[0].unlink()
     pictures[1].write_bytes(pictures[2].read_bytes())
-    end = run("verify", "--json", "--db", database)
+    end = within("verify", "--json", "--db", database)
     (findings,) = json.loads(end.stdout)
-    assert end.returncode == 1 and len(findings["missing"]) == len(findings["changed"]) == 1
-    fixed = run("verify", "colors", "--fix", "--db", database)
-    assert fixed.returncode == 1 and "2 jobs requeued" in fixed.stdout
-    again = run("run", file)
+    assert end.exit_code == 1 and len(findings["missing"]) == len(findings["changed"]) == 1
+    fixed = within("verify", "colors", "--fix", "--db", database)
+    assert fixed.exit_code == 1 and "2 jobs requeued" in fixed.stdout
+    again = run("run", file, "-n", "1")
     assert again.returncode == 0 and "6 done, 0 failed, 2 left" in again.stderr
     assert_whole(tmp_path, 8)
-    assert run("verify", "--db", database).returncode == 0
+    assert within("verify", "--db", database).exit_code == 0
     with Store(database) as store:
         assert [row["outcome"] for row in store.reader.attempts(1)] == ["requeued", "requeued"]
