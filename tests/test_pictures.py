@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
@@ -12,19 +13,38 @@ from PIL import Image
 from playwright.async_api import async_playwright
 from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, Scene, Sphere
 
-from runner.browsers import RASTERIZERS, find_browser
+from runner.browsers import RASTERIZERS
 from runner.sessions import Server
 
 pytestmark = pytest.mark.usefixtures("browser_path")
 
 
-def in_pages(*renders, query="", script="", ask="", answers=None):
-    """Run each render(session) in a page of its own, one after the other; returns what they returned.
+class Pages:
+    """Pages of one browser, which has a loop of its own."""
 
-    script: is run in each page before its own ones; the value of the expression `ask` is appended to answers.
-    """
+    def __init__(self, browser_path: str):
+        self._loop = asyncio.new_event_loop()
+        self._stack = AsyncExitStack()
+        self._loop.run_until_complete(self._open(browser_path))
 
-    async def main():
+    async def _open(self, browser_path: str) -> None:
+        playwright = await self._stack.enter_async_context(async_playwright())
+        flags = [*RASTERIZERS["swiftshader"], "--force-device-scale-factor=1"]
+        self._browser = await playwright.chromium.launch(executable_path=browser_path, args=flags)
+        self._stack.push_async_callback(self._browser.close)
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._stack.aclose())
+        self._loop.close()
+
+    def __call__(self, *renders, query="", script="", ask="", answers=None):
+        """Run each render(session) in a page of its own, one after the other; returns what they returned.
+
+        script: is run in each page before its own ones; the value of the expression `ask` is appended to answers.
+        """
+        return self._loop.run_until_complete(self._render(renders, query, script, ask, answers))
+
+    async def _render(self, renders, query, script, ask, answers):
         waiting, outcomes = list(renders), []
         finished = asyncio.Event()
 
@@ -39,28 +59,28 @@ def in_pages(*renders, query="", script="", ask="", answers=None):
 
         server = Server(work)
         await server.start()
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(
-                executable_path=find_browser(),
-                args=[*RASTERIZERS["swiftshader"], "--force-device-scale-factor=1"],
-            )
-            for _ in renders:
-                finished.clear()
-                page = await browser.new_page(viewport={"width": 320, "height": 240})
-                await page.add_init_script(script)
-                await page.goto(server.link("browser-1") + query)
-                await asyncio.wait_for(finished.wait(), 120)
-                if ask:
-                    answers.append(await page.evaluate(ask))
-                await page.close()
-            await browser.close()
+        for _ in renders:
+            finished.clear()
+            page = await self._browser.new_page(viewport={"width": 320, "height": 240})
+            await page.add_init_script(script)
+            await page.goto(server.link("browser-1") + query)
+            await asyncio.wait_for(finished.wait(), 120)
+            if ask:
+                answers.append(await page.evaluate(ask))
+            await page.close()
         await server.stop()
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
         return outcomes
 
-    return asyncio.run(main())
+
+@pytest.fixture(scope="module")
+def in_pages(browser_path):
+    """Renders in pages of one browser, which starts once."""
+    pages = Pages(browser_path)
+    yield pages
+    pages.close()
 
 
 def lit_scene(*cameras):
@@ -75,7 +95,7 @@ def lit_scene(*cameras):
     )  # fmt: skip
 
 
-def test_every_format_holds_the_pixels_of_the_stock_client():
+def test_every_format_holds_the_pixels_of_the_stock_client(in_pages):
     """PNG, WebP and raw are equal to the pixel, to each other and to what the client's own canvas encodes."""
 
     async def render(session):
@@ -109,7 +129,7 @@ def render_plain(render):
     return lambda session: render(Plain(session))
 
 
-def test_half_floats_read_by_a_table_make_the_jpegs_of_the_stock_client():
+def test_half_floats_read_by_a_table_make_the_jpegs_of_the_stock_client(in_pages):
     """Dark, glaring, transparent, crowded: few pixels differ, and these by what JPEG makes of one level."""
 
     def scene(number):
@@ -156,7 +176,7 @@ def test_half_floats_read_by_a_table_make_the_jpegs_of_the_stock_client():
     assert max(picture.max() for picture in plain) == 255
 
 
-def test_depth_is_right_to_a_millimetre_at_twenty_metres():
+def test_depth_is_right_to_a_millimetre_at_twenty_metres(in_pages):
     """frame.depth is the distance from the camera's plane in metres; inf where nothing is."""
     distances = [0.5, 1.0, 3.7, 10.0, 19.9, 20.0]
 
@@ -186,7 +206,7 @@ def test_depth_is_right_to_a_millimetre_at_twenty_metres():
         assert np.isinf(frame.depth[24, 0])
 
 
-def test_what_a_job_asks_of_a_camera_is_in_its_picture():
+def test_what_a_job_asks_of_a_camera_is_in_its_picture(in_pages):
     """Random size, lens, kind and pose under one key, in one page, give the pixels of fresh cameras."""
     choose = random.Random(4)
 
@@ -209,7 +229,7 @@ def test_what_a_job_asks_of_a_camera_is_in_its_picture():
             }
         return common | {"ctype": "perspective", "fov": choose.uniform(15, 100)}
 
-    jobs = [asked() for _ in range(24)]
+    jobs = [asked() for _ in range(12)]
 
     async def one_key(session):
         session.set @ lit_scene(CameraView(key="ego", **jobs[0]))
@@ -235,7 +255,7 @@ def test_what_a_job_asks_of_a_camera_is_in_its_picture():
     assert len({frame.data for frame in mine}) == len(jobs)
 
 
-def test_a_camera_inside_a_group_keeps_its_place_when_its_size_changes():
+def test_a_camera_inside_a_group_keeps_its_place_when_its_size_changes(in_pages):
     """Another size makes another camera inside the page, in the same group."""
 
     async def render(session):
@@ -252,7 +272,7 @@ def test_a_camera_inside_a_group_keeps_its_place_when_its_size_changes():
     assert np.array_equal(before.array, after.array)
 
 
-def test_several_cameras_show_one_state_of_the_scene():
+def test_several_cameras_show_one_state_of_the_scene(in_pages):
     """grab("left", "right") gives a frame of each, in order, from the same moment."""
 
     async def render(session):
@@ -280,7 +300,7 @@ def test_several_cameras_show_one_state_of_the_scene():
         assert not np.array_equal(left.array, right.array)
 
 
-def test_frames_of_many_megabytes_arrive_whole():
+def test_frames_of_many_megabytes_arrive_whole(in_pages):
     """A 4K picture comes back, as PNG and as 33 MB of raw pixels."""
 
     async def render(session):
@@ -292,7 +312,7 @@ def test_frames_of_many_megabytes_arrive_whole():
     assert np.array_equal(raw.array, png.array) and raw.array.std() > 20
 
 
-def test_pictures_that_may_be_wrong_are_marked():
+def test_pictures_that_may_be_wrong_are_marked(in_pages):
     """One colour all over, or the same bytes as before, is kept but said."""
 
     async def render(session):
@@ -307,7 +327,7 @@ def test_pictures_that_may_be_wrong_are_marked():
     assert "same bytes" in repeated.suspicion
 
 
-def test_chance_and_time_are_those_of_the_jobs_seed():
+def test_chance_and_time_are_those_of_the_jobs_seed(in_pages):
     """In the page of a job with a seed they are the same each time, and others with another seed."""
 
     def render(seed):

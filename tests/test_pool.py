@@ -10,12 +10,14 @@ import os
 import signal
 import sqlite3
 import tempfile
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
-from campaigns import assert_whole, write_colors
+from campaigns import PACED, assert_whole, write_colors
 from workers import WorkerThread
 
 from runner.browsers import Browser, BrowserPool, Launcher, Limits
@@ -44,11 +46,15 @@ for (const Canvas of [HTMLCanvasElement, OffscreenCanvas]) {
 LOSE_CONTEXTS = "window.__contexts.forEach((gl) => gl.getExtension('WEBGL_lose_context')?.loseContext())"
 
 
-@pytest.fixture
-def night(tmp_path, monkeypatch):
-    """Run a campaign in this process while deed(pool) lays hands on its browsers; returns the exit status."""
+class Night:
+    """Runs a campaign in this process, so that its browsers can be laid hands on. It is in this folder."""
 
-    def run_it(deed, count=120, policy="", body="pass", **options) -> int:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, deed, count=120, policy="", body="pass", **options) -> int:
+        """Run it while deed(pool) goes on; returns the exit status."""
         troubles = []
 
         class Haunted(BrowserPool):
@@ -77,18 +83,16 @@ def night(tmp_path, monkeypatch):
                     haunting.cancel()
                     await asyncio.gather(haunting, return_exceptions=True)
 
-        monkeypatch.setattr(worker, "BrowserPool", Haunted)
-        monkeypatch.setattr(one_run, "WorkerProcess", WorkerThread)
+        self._monkeypatch.setattr(worker, "BrowserPool", Haunted)
+        self._monkeypatch.setattr(one_run, "WorkerProcess", WorkerThread)
         handlers = {
             number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
-        file = write_colors(tmp_path, count, body, policy)
+        file = write_colors(self.folder, count, body, policy)
         settings = {"sessions": 1} | options
+        places = {"database": str(self.folder / "runner.db"), "results": self.folder / "results"}
         try:
-            status = run_campaign(
-                load_campaign(file, {}),
-                RunOptions(database=str(tmp_path / "runner.db"), results=tmp_path / "results", **settings),
-            )
+            status = run_campaign(load_campaign(file, {}), RunOptions(**places, **settings))
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
@@ -96,7 +100,10 @@ def night(tmp_path, monkeypatch):
             raise troubles[0]
         return status
 
-    return run_it
+
+@pytest.fixture
+def night(tmp_path, monkeypatch) -> Night:
+    return Night(tmp_path, monkeypatch)
 
 
 async def until(fact, what: str, limit_s: float = 60.0):
@@ -207,52 +214,89 @@ DEATHS = {
 }
 
 
-def held(gate: Path) -> str:
-    """What a render does so that job 20's first attempt is in flight, and takes pictures, until the gate is there."""
+# Each befalls a job of its own. Between two of them others are rendered.
+HELD = {20 + 10 * place: death for place, death in enumerate(DEATHS)}
+
+
+def held(folder: Path) -> str:
+    """What a render does so that the first attempt at each of these takes pictures until its gate is there."""
     return f"""
     import pathlib
-    while job.params["number"] == 20 and job.attempt == 1 and not pathlib.Path({str(gate)!r}).exists():
+    gate = pathlib.Path({str(folder)!r}) / f"gate-{{job.params['number']}}"
+    while job.params["number"] in {sorted(HELD)} and job.attempt == 1 and not gate.exists():
         frame = await session.grab("ego")
         await asyncio.sleep(0.02)"""
 
 
-def is_held(folder) -> bool:
+def is_in_flight(folder: Path, number: int) -> bool:
     with contextlib.closing(sqlite3.connect(folder / "runner.db")) as connection:
-        query = "SELECT 1 FROM job WHERE status = 'in_progress' AND params LIKE '%:20}'"
+        query = f"SELECT 1 FROM job WHERE status = 'in_progress' AND params LIKE '%:{number}}}'"
         return connection.execute(query).fetchone() is not None
 
 
-@pytest.mark.parametrize("death", DEATHS)
-def test_a_death_is_survived_named_and_charged_to_whom_it_should_be(tmp_path, night, death):
-    """The job in flight goes back, the browser is replaced, the campaign goes on, and the report names it."""
-    deed, name, charge = DEATHS[death]
-    gate = tmp_path / "gate"
+@dataclass
+class Death:
+    """What came of one: the events of browsers, and how the attempts at its job ended and were charged."""
+
+    events: list[str] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
+    charges: int = 0
+
+
+@pytest.fixture(scope="module")
+def deaths(tmp_path_factory) -> dict[str, Death]:
+    """All of them, one after the other, in one run with one session; each has its job done, uncharged but for that."""
+    folder = tmp_path_factory.mktemp("deaths")
+    count = max(HELD) + 20
+    began_ts: dict[str, float] = {}
 
     async def haunt(pool):
-        await until(lambda: is_held(tmp_path), "the job to be in flight")
-        life = pool._lives["browser-1"]
-        await deed(pool, life.browser)
-        if name and not name.endswith("|"):
-            await until(life.browser.ended.done, "the end of the browser", 20)
-        else:
-            await asyncio.sleep(1.0)
-        gate.touch()
+        for number, death in HELD.items():
+            deed, name, _ = DEATHS[death]
+            # That it comes so far tells that the campaign went on after the one before.
+            await until(lambda number=number: is_in_flight(folder, number), f"job {number} to be in flight")
+            (life,) = pool._lives.values()
+            began_ts[death] = time.time()
+            await deed(pool, life.browser)
+            if name and not name.endswith("|"):
+                await until(life.browser.ended.done, "the end of the browser", 20)
+            else:
+                await asyncio.sleep(1.0)
+            (folder / f"gate-{number}").touch()
 
-    assert night(haunt, count=40, body=held(gate)) == 0
-    assert gate.exists()
-    assert_whole(tmp_path, 40)
-    with Store(tmp_path / "runner.db") as store:
-        events = [event["message"] for event in store.reader.events(1) if event["kind"] == "browser"]
-        outcomes = [row["outcome"] for row in store.reader.attempts(1)]
-        charges = sum(row["failures"] + row["crashes"] for row in store.reader.jobs(1))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert Night(folder, monkeypatch)(haunt, count=count, body=held(folder)) == 0
+    assert_whole(folder, count)
+    with Store(folder / "runner.db") as store:
+        jobs = {row["params"]["number"]: row for row in store.reader.jobs(1)}
+        attempts = store.reader.attempts(1)
+        events = [event for event in store.reader.events(1) if event["kind"] == "browser"]
+    assert {row["key"] for row in attempts} <= {jobs[number]["key"] for number in HELD}
+    found = {death: Death() for death in DEATHS}
+    for event in events:
+        *_, death = [death for death in DEATHS if began_ts[death] <= event["ts"]]
+        found[death].events.append(event["message"])
+    for number, death in HELD.items():
+        job = jobs[number]
+        found[death].outcomes += [row["outcome"] for row in attempts if row["key"] == job["key"]]
+        found[death].charges = job["failures"] + job["crashes"]
+    return found
+
+
+@pytest.mark.xdist_group("deaths")
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_death_is_survived_named_and_charged_to_whom_it_should_be(deaths, death):
+    """The job in flight goes back, the browser is replaced, the campaign goes on, and the report names it."""
+    _, name, charge = DEATHS[death]
+    found = deaths[death]
     expected = [charge] if charge else []
     if name.endswith("|"):
         # Between two pictures nothing was lost, and nobody noticed.
-        assert outcomes in ([], expected) and len(events) == len(outcomes)
+        assert found.outcomes in ([], expected) and len(found.events) == len(found.outcomes)
     else:
-        assert outcomes == expected and len(events) == bool(name), (outcomes, events)
-    assert all(name.removesuffix("|") in event for event in events), events
-    assert charges == (charge == "crashed")
+        assert found.outcomes == expected and len(found.events) == bool(name), found
+    assert all(name.removesuffix("|") in event for event in found.events), found
+    assert found.charges == (charge == "crashed")
 
 
 def test_a_page_that_hangs_is_replaced(tmp_path, night):
@@ -262,8 +306,8 @@ def test_a_page_that_hangs_is_replaced(tmp_path, night):
         await until(lambda: done_in(tmp_path) >= 5, "the first done jobs")
         await evaluate("for (;;) {}")(pool, pool._lives["browser-1"].browser)
 
-    assert night(haunt, policy=", timeout_s=4") == 0
-    assert_whole(tmp_path, 120)
+    assert night(haunt, count=40, body=PACED, policy=", timeout_s=4") == 0
+    assert_whole(tmp_path, 40)
     with Store(tmp_path / "runner.db") as store:
         assert [event["message"] for event in store.reader.events(1)] == ["its page stood still"]
         (attempt,) = store.reader.attempts(1)
@@ -272,19 +316,31 @@ def test_a_page_that_hangs_is_replaced(tmp_path, night):
 
 def test_a_browser_is_recycled_after_so_many_renders(tmp_path, night):
     """Between two jobs: no attempt ends badly, and each browser renders no more than that."""
-    assert night(nothing, limits=Limits(renders=50)) == 0
-    assert_whole(tmp_path, 120)
+    assert night(nothing, count=35, limits=Limits(renders=15)) == 0
+    assert_whole(tmp_path, 35)
     with Store(tmp_path / "runner.db") as store:
-        assert [event["message"] for event in store.reader.events(1)] == ["it has rendered 50 jobs"] * 2
+        assert [event["message"] for event in store.reader.events(1)] == ["it has rendered 15 jobs"] * 2
         assert store.reader.attempts(1) == []
 
 
-def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night):
-    """Memory is looked at every few seconds, and acted upon between two jobs."""
-    body = "await asyncio.sleep(0.1)"
-    assert night(nothing, count=120, body=body, limits=Limits(memory_bytes=1 << 20)) == 0
+def test_a_browser_that_grows_too_large_is_recycled(tmp_path, night, monkeypatch):
+    """Memory is looked at now and then, and acted upon between two jobs."""
+    real, looks = Browser.memory_bytes, []
+
+    def memory_bytes(browser: Browser) -> int:
+        """As it is, once it is at work; the browser after it is as small as one can be."""
+        if not looks and done_in(tmp_path) >= 5:
+            looks.append(real(browser))
+            return looks[0]
+        return 0
+
+    monkeypatch.setattr(Browser, "memory_bytes", memory_bytes)
+    monkeypatch.setattr("runner.browsers.pool._WATCH_S", 0.2)
+    assert night(nothing, count=40, body=PACED, limits=Limits(memory_bytes=1 << 20)) == 0
+    assert_whole(tmp_path, 40)
     with Store(tmp_path / "runner.db") as store:
-        assert "it has grown to" in store.reader.events(1)[0]["message"]
+        (event,) = store.reader.events(1)
+        assert event["message"].startswith("it has grown to ") and looks[0] > 50 << 20
         assert store.reader.attempts(1) == []
 
 
@@ -329,7 +385,7 @@ def test_nothing_is_left_behind(tmp_path, night, monkeypatch):
         seen.extend(pool._lives["browser-1.2"].browser._tree())
         assert not own.exists(), "the one that was killed"
 
-    assert night(haunt) == 0
+    assert night(haunt, count=60) == 0
     assert len(seen) > 10
     assert not psutil.wait_procs(seen, timeout=10)[1]
     temporary.rmdir()
@@ -346,7 +402,7 @@ def test_a_browser_has_no_pages_but_ours(night):
             " ".join(one.cmdline()) for one in processes(pool._lives["browser-1"].browser, "renderer")
         )
 
-    assert night(haunt) == 0
+    assert night(haunt, count=20) == 0
     assert kinds and not [command for command in kinds if "webui" in command]
 
 
