@@ -15,7 +15,7 @@ import psutil
 import pytest
 from campaigns import PACED, assert_nobody_was_charged, assert_whole, done_count, number_in, write_colors
 from needs import missing
-from processes import browsers_of, lines_of, run, start
+from processes import browsers_of, lines_of, run, start, within
 from waiting import wait_until
 
 from runner.store import Store
@@ -56,10 +56,10 @@ def test_topping_up_renders_only_what_is_new(tmp_path):
 def test_kills_at_random_moments_lose_nothing(tmp_path):
     """After each SIGKILL of the runner and its browsers the same command goes on; in the end all is whole."""
     chance = random.Random(int(os.environ.get("RUNNER_TEST_SEED", "1")))
-    count, kills = 240, 5
+    count, kills = 150, 5
     file = write_colors(tmp_path, count, PACED, policy=", max_crashes=100")
     for kill in range(kills):
-        process = start("run", file)
+        process = start("run", file, "-n", "1")
         # Let some runs come far, and end others before their first frame.
         goal = done_count(tmp_path) + chance.choice([0, 1, 10, 20])
         wait_until(
@@ -78,7 +78,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
         # Browsers that were spared end by themselves, because nobody drives them any more.
         _gone, alive = psutil.wait_procs(victims, timeout=20)
         assert not alive
-    finish = run("run", file)
+    finish = run("run", file, "-n", "1")
     assert finish.returncode == 0, finish.stderr
     assert_whole(tmp_path, count)
 
@@ -86,7 +86,7 @@ def test_kills_at_random_moments_lose_nothing(tmp_path):
 def test_ctrl_c_hands_jobs_back_and_leaves_nothing_behind(tmp_path):
     """SIGINT: exit 130, no browser left, jobs in flight pending again and charged nothing."""
     file = write_colors(tmp_path, 20, 'job.params["number"] == 7 and await asyncio.sleep(60)')
-    process = start("run", file)
+    process = start("run", file, "-n", "2")
     wait_until(lambda: done_count(tmp_path) == 19, "all jobs but the one that takes its time")
     browsers = browsers_of(process)
     assert browsers
@@ -115,13 +115,13 @@ def test_a_render_that_raises_is_retried_and_then_set_aside(tmp_path):
         assert failed["error"] == "ValueError: no such mesh: cup.obj"
         assert (failed["attempt"], failed["failures"], failed["crashes"]) == (2, 2, 0)
         assert all("colors.py" in row["traceback"] for row in store.reader.attempts(1))
-    report = run("report", "--db", tmp_path / "runner.db")
+    report = within("report", "--db", tmp_path / "runner.db")
     assert "colors: finished, but 1 of 5 jobs failed" in report.stdout
     assert "1 failed: ValueError: no such mesh: cup.obj" in report.stdout
     assert "runner retry colors" in report.stdout
     assert run("run", file, "-n", "1").returncode == 1
     write_colors(tmp_path, 5)
-    assert run("retry", "colors", "--db", tmp_path / "runner.db").returncode == 0
+    assert within("retry", "colors", "--db", tmp_path / "runner.db").exit_code == 0
     assert run("run", file, "-n", "1").returncode == 0
     assert_whole(tmp_path, 5)
 
@@ -140,7 +140,7 @@ def test_a_bad_scene_halts_the_run_and_charges_nobody(tmp_path):
         assert not any(row["failures"] or row["crashes"] for row in jobs)
         assert store.reader.progress(1).failed == 0
         assert len(store.reader.attempts(1)) < 50
-    assert "halt " in run("report", "--db", tmp_path / "runner.db").stdout
+    assert "halt " in within("report", "--db", tmp_path / "runner.db").stdout
     assert run("run", file, "--halt", "some").returncode == 2
     onwards = run("run", file, "--halt", "never")
     assert onwards.returncode == 1 and "10 of 100 jobs are done, 90 failed" in onwards.stderr
@@ -259,11 +259,11 @@ def test_the_demo_draws_its_colours(tmp_path):
 def test_init_writes_a_campaign_that_runs_as_it_stands(tmp_path):
     """The file that a new user starts from needs no change."""
     file = tmp_path / "mine.py"
-    assert run("init", file).returncode == 0
-    end = run("run", file, "--set", "count=4")
+    assert within("init", file).exit_code == 0
+    end = run("run", file, "-n", "1", "--set", "count=4")
     assert end.returncode == 0, end.stderr
-    refused = run("init", file)
-    assert refused.returncode == 2 and "exists already" in refused.stderr
+    refused = within("init", file)
+    assert refused.exit_code == 2 and "exists already" in refused.stderr
 
 
 def test_number_in_reads_what_the_ball_tells(tmp_path):
@@ -299,7 +299,7 @@ def test_a_suspect_picture_is_kept_retried_or_failed_as_the_campaign_says(tmp_pa
     policy = f', on_suspect="{on_suspect}", max_failures=2, backoff_s=0.0'
     file = write_colors(tmp_path, count=2, policy=policy)
     done = run("run", file, "--sessions", 1, "--halt", "never")
-    report = json.loads(run("report", "--db", tmp_path / "runner.db", "--json").stdout)[0]
+    report = json.loads(within("report", "--db", tmp_path / "runner.db", "--json").stdout)[0]
     assert done.returncode == (1 if on_suspect == "fail" else 0), done.stderr
     assert report["failed"] == (2 if on_suspect == "fail" else 0)
     assert report["attempts"].get("failed", 0) == {"keep": 0, "retry": 2, "fail": 4}[on_suspect]

@@ -399,11 +399,11 @@ def test_a_packed_campaign_from_its_start_to_its_export(tmp_path):
     """run --pack, SIGKILL, the same again, verify, a shard damaged, --fix, run, export: each frame its own job's."""
     count = 60
     file = write_colors(tmp_path, count, PACED)
-    process = start("run", file, "--pack")
+    process = start("run", file, "--pack", "-n", "1")
     wait_until(lambda: done_count(tmp_path) >= 10, "the first jobs")
     process.kill()
     process.communicate()
-    end = run("run", file, "--pack")
+    end = run("run", file, "--pack", "-n", "1")
     assert end.returncode == 0, end.stderr
     assert_whole(tmp_path, count)
     assert not (tmp_path / "results/colors/jobs").exists()
@@ -416,7 +416,7 @@ def test_a_packed_campaign_from_its_start_to_its_export(tmp_path):
         shard.write(b"damaged")
     assert "1 jobs requeued" in within("verify", "--fix", "--db", database).stdout
     # Without --pack, the job that is rendered again has a folder of its own.
-    assert run("run", file).returncode == 0
+    assert run("run", file, "-n", "1").returncode == 0
     assert_whole(tmp_path, count)
     linked = within("export", "webdataset", tmp_path / "shards", "--db", database)
     assert linked.exit_code == 0 and "linked, not copied" in linked.stderr, linked.stderr

@@ -34,7 +34,7 @@ def on_a_terminal(folder, file) -> tuple[int, int]:
     """Start the run as the foreground program of a terminal of its own: (its pid, the terminal)."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(sys.executable, command("run", file))
+        os.execv(sys.executable, command("run", file, "-n", "1"))
     os.set_blocking(terminal, False)
     return pid, terminal
 
@@ -91,7 +91,7 @@ def test_a_terminal_that_closes_ends_the_run_in_order(tmp_path):
 
 def test_a_closed_terminal_that_is_told_twice_ends_the_run_in_order_too(tmp_path):
     """The kernel sends SIGHUP, and the shell passes it on: nobody asked to stop at once."""
-    process = start("run", write_colors(tmp_path, 3000))
+    process = start("run", write_colors(tmp_path, 3000), "-n", "1")
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     process.send_signal(signal.SIGHUP)
@@ -105,7 +105,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
     """What nohup has made the process ignore is ignored."""
     if shutil.which("nohup") is None:
         missing("nohup")
-    file = write_colors(tmp_path, 60, PACED)
+    file = write_colors(tmp_path, 40, PACED)
     process = subprocess.Popen(
         ["nohup", *command("run", file, "-n", "1")],
         stdin=subprocess.DEVNULL,
@@ -116,7 +116,7 @@ def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
     process.send_signal(signal.SIGHUP)
     _, messages = process.communicate(timeout=120)
     assert process.returncode == 0, messages
-    assert_whole(tmp_path, 60)
+    assert_whole(tmp_path, 40)
 
 
 def test_a_service_manager_stops_all_at_once(tmp_path):
@@ -138,9 +138,9 @@ def test_what_a_killed_runner_left_is_ended_at_the_next_start(tmp_path):
     """Browsers that stand still outlive their runner; the next one finds and ends them, and their folders."""
     temporary = subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     environment = os.environ | {"TMPDIR": temporary}
-    file = write_colors(tmp_path, 60, PACED)
+    file = write_colors(tmp_path, 40, PACED)
     process = subprocess.Popen(
-        command("run", file), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command("run", file, "-n", "1"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     browsers = [one for one in browsers_of(process) if "--user-data-dir" in " ".join(one.cmdline())]
@@ -151,10 +151,10 @@ def test_what_a_killed_runner_left_is_ended_at_the_next_start(tmp_path):
             one.kill()
     process.communicate()
     assert any(one.is_running() and one.status() == psutil.STATUS_STOPPED for one in browsers)
-    again = run("run", file, env=environment)
+    again = run("run", file, "-n", "1", env=environment)
     assert again.returncode == 0, again.stderr
     assert "earlier runs left behind" in again.stderr
     assert not psutil.wait_procs(browsers, timeout=5)[1]
     assert not [name for name in os.listdir(temporary) if name.startswith("runner-browsers-")]
     shutil.rmtree(temporary)
-    assert_whole(tmp_path, 60)
+    assert_whole(tmp_path, 40)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from campaigns import GOOD, assert_nobody_was_charged, assert_whole, write_colors
-from processes import STARTED, lines_of, run, start
+from processes import STARTED, lines_of, run, start, within
 from waiting import wait_until
 
 from runner.errors import StoreError, StoreUnavailable
@@ -85,7 +85,7 @@ def test_a_full_disk_is_waited_for(tmp_path, small_disk, browser_path, what):
     file = write_colors(tmp_path, 20)
     option, name = {"database": ("--db", "runner.db"), "results": ("--results", "results")}[what]
     filler = fill(small_disk)
-    process = start("run", file, "--min-free", 0, option, small_disk / name)
+    process = start("run", file, "-n", "1", "--min-free", 0, option, small_disk / name)
     lines = lines_of(process)
     wait_for_pause(process, lines)
     filler.unlink()
@@ -93,7 +93,7 @@ def test_a_full_disk_is_waited_for(tmp_path, small_disk, browser_path, what):
     (tmp_path / name).symlink_to(small_disk / name)
     assert_whole(tmp_path, 20)
     assert_nobody_was_charged(tmp_path)
-    report = run("report", "--db", tmp_path / "runner.db")
+    report = within("report", "--db", tmp_path / "runner.db")
     assert "pause " in report.stdout and "full" in report.stdout
 
 
@@ -119,8 +119,8 @@ def test_a_server_that_is_away_is_waited_for(empty, distant_server):
     process = start("run", empty, "--db", distant_server.url)
     lines = lines_of(process)
     wait_for_pause(process, lines)
-    status = run("status", "--db", distant_server.url)
-    assert status.returncode == 2 and len(status.stderr.splitlines()) == 1
+    status = within("status", "--db", distant_server.url)
+    assert status.exit_code == 2 and len(status.stderr.splitlines()) == 1
     distant_server.join()
     assert_goes_on(process, lines, 4)
 

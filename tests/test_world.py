@@ -11,7 +11,7 @@ import subprocess
 import psutil
 import pytest
 from campaigns import PACED, assert_nobody_was_charged, assert_whole, done_count, write_colors
-from processes import browsers_of, lines_of, run, start
+from processes import browsers_of, lines_of, start, within
 from waiting import wait_until
 
 from runner.store import Store
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("browser_path")
 
 def test_a_full_disk_pauses_the_campaign(small_disk):
     """Database and results on a disk that fills up: a pause, no charge, and the end of it when there is room."""
-    file = write_colors(small_disk, 120, PACED)
+    file = write_colors(small_disk, 80, PACED)
     process = start("run", file, "--min-free", 0)
     lines = lines_of(process)
     wait_until(lambda: done_count(small_disk) >= 5, "the first done jobs")
@@ -33,23 +33,24 @@ def test_a_full_disk_pauses_the_campaign(small_disk):
     filler.unlink()
     assert process.wait(timeout=120) == 0, "".join(lines)
     assert "going on after" in "".join(lines)
-    assert_whole(small_disk, 120)
+    assert_whole(small_disk, 80)
     assert_nobody_was_charged(small_disk)
-    report = run("report", "--db", small_disk / "runner.db")
+    report = within("report", "--db", small_disk / "runner.db")
     assert "pause " in report.stdout and "full" in report.stdout
 
 
 @pytest.mark.parametrize("what", ["database", "results"])
 def test_a_full_disk_under_a_part_pauses_the_campaign_too(tmp_path, small_disk, what):
     """Only the database, or only the files and the log, on the disk that fills up: the same pause."""
-    file = write_colors(tmp_path, 120, PACED)
+    file = write_colors(tmp_path, 40, PACED)
     database, results = tmp_path / "runner.db", tmp_path / "results"
     if what == "database":
         database = small_disk / "runner.db"
     else:
         results = small_disk / "results"
         (tmp_path / "results").symlink_to(results)
-    process = start("run", file, "--min-free", 0, "--db", database, "--results", results)
+    places = ["--db", database, "--results", results]
+    process = start("run", file, "-n", "1", "--min-free", 0, *places)
     lines = lines_of(process)
     wait_until(lambda: done_count(database.parent) >= 5, "the first done jobs")
     with open(small_disk / "filler", "wb", buffering=0) as opened, pytest.raises(OSError):
@@ -60,7 +61,7 @@ def test_a_full_disk_under_a_part_pauses_the_campaign_too(tmp_path, small_disk, 
     assert process.wait(timeout=120) == 0, "".join(lines)
     if what == "database":
         (tmp_path / "runner.db").symlink_to(database)
-    assert_whole(tmp_path, 120)
+    assert_whole(tmp_path, 40)
     assert_nobody_was_charged(tmp_path)
 
 
@@ -92,8 +93,8 @@ def test_less_room_than_the_floor_pauses_the_campaign(tmp_path, small_disk):
 
 def test_a_locked_database_holds_the_campaign_up(tmp_path):
     """Another program that locks the database for a while costs time and nothing else."""
-    file = write_colors(tmp_path, 60, PACED)
-    process = start("run", file)
+    file = write_colors(tmp_path, 40, PACED)
+    process = start("run", file, "-n", "1")
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     other = sqlite3.connect(tmp_path / "runner.db", isolation_level=None, timeout=30)
@@ -105,15 +106,15 @@ def test_a_locked_database_holds_the_campaign_up(tmp_path):
     other.execute("ROLLBACK")
     other.close()
     assert process.wait(timeout=120) == 0, "".join(lines)
-    assert_whole(tmp_path, 60)
+    assert_whole(tmp_path, 40)
     assert_nobody_was_charged(tmp_path)
 
 
 def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server):
     """PostgreSQL gone in mid-run: a pause, which Ctrl-C ends with 130; the next run waits and goes on."""
-    file = write_colors(tmp_path, 100, PACED)
+    file = write_colors(tmp_path, 50, PACED)
     with Store(distant_server.url) as store:
-        process = start("run", file, "--db", distant_server.url)
+        process = start("run", file, "-n", "1", "--db", distant_server.url)
         lines = lines_of(process)
         wait_until(lambda: any(row["done"] >= 5 for row in store.reader.campaigns()), "the first done jobs")
     distant_server.cut()
@@ -121,22 +122,22 @@ def test_a_server_that_goes_away_holds_the_campaign_up(tmp_path, distant_server)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130, "".join(lines)
     assert "Traceback" not in "".join(lines)
-    process = start("run", file, "--db", distant_server.url)
+    process = start("run", file, "-n", "1", "--db", distant_server.url)
     lines = lines_of(process)
     wait_until(lambda: "paused, no job is charged" in "".join(lines), "the pause")
     distant_server.join()
     assert process.wait(timeout=120) == 0, "".join(lines)
     with Store(distant_server.url) as store:
         rows = store.reader.jobs(1)
-        assert [row["status"] for row in rows] == ["done"] * 100
+        assert [row["status"] for row in rows] == ["done"] * 50
         assert not any(row["failures"] for row in rows)
-        assert len(store.reader.results_after(1, 0, 1000)) == 100
+        assert len(store.reader.results_after(1, 0, 1000)) == 50
 
 
 def test_a_machine_that_sleeps_charges_nobody(tmp_path):
     """Runner and browsers stand still for longer than a job may take, and go on: no attempt is timed out."""
-    file = write_colors(tmp_path, 60, PACED, policy=", timeout_s=4")
-    process = start("run", file)
+    file = write_colors(tmp_path, 40, PACED, policy=", timeout_s=4")
+    process = start("run", file, "-n", "1")
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     everyone = [*browsers_of(process), process]
@@ -148,7 +149,7 @@ def test_a_machine_that_sleeps_charges_nobody(tmp_path):
         one.send_signal(signal.SIGCONT)
     assert process.wait(timeout=120) == 0, "".join(lines)
     assert "this process was not let run for" in "".join(lines)
-    assert_whole(tmp_path, 60)
+    assert_whole(tmp_path, 40)
     assert_nobody_was_charged(tmp_path)
 
 
@@ -159,7 +160,7 @@ def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
     broken, wrapper = tmp_path / "broken", tmp_path / "browser"
     wrapper.write_text(f'#!/bin/sh\n[ -e "{broken}" ] && exit 1\nexec "{find_browser()}" "$@"\n')
     wrapper.chmod(0o755)
-    file = write_colors(tmp_path, 60, PACED)
+    file = write_colors(tmp_path, 40, PACED)
     process = start("run", file, "-n", "1", environment={"RUNNER_BROWSER": str(wrapper)})
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
@@ -172,7 +173,7 @@ def test_browsers_that_cannot_be_started_any_more_pause_the_campaign(tmp_path):
     broken.unlink()
     assert process.wait(timeout=120) == 0, "".join(lines)
     assert "going on after" in "".join(lines)
-    assert_whole(tmp_path, 60)
+    assert_whole(tmp_path, 40)
     with Store(tmp_path / "runner.db") as store:
         assert sum(row["crashes"] + row["failures"] for row in store.reader.jobs(1)) <= 1
 
@@ -183,7 +184,7 @@ def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):
 
     from runner.browsers.launcher import _FLAGS
 
-    file = write_colors(tmp_path, 60, PACED)
+    file = write_colors(tmp_path, 40, PACED)
     process = start("run", file, "--sessions", "0")
     lines = lines_of(process)
     wait_until(lambda: any(line.startswith("http://localhost:") for line in lines), "the link")
@@ -199,5 +200,5 @@ def test_tabs_that_go_away_pause_the_campaign(tmp_path, browser_path):
         assert process.wait(timeout=120) == 0, "".join(lines)
         browser.close()
     assert "going on after" in "".join(lines)
-    assert_whole(tmp_path, 60)
+    assert_whole(tmp_path, 40)
     assert_nobody_was_charged(tmp_path)
