@@ -11,6 +11,9 @@ from processes import run
 
 from runner.store import Store
 
+# One run is looked at by all.
+pytestmark = pytest.mark.xdist_group("cameras")
+
 CAMPAIGN = """
 import math
 

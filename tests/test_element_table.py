@@ -33,6 +33,7 @@ def test_every_element_of_vuer_has_a_row():
     assert list(table()) == names()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("browser_path")
 def test_pictures_are_as_the_table_says(tmp_path):
     """Shown or not, changed or not, gone or not: as it was beside the stock client."""
