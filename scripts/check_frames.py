@@ -489,6 +489,8 @@ class Run:
 
         profile = tempfile.mkdtemp(prefix="profile-", dir=self.folder)
         flags = ["--headless=new", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run"]
+        # One without windows ends at once, where nobody could ask it anything.
+        flags.append("--remote-debugging-port=0")
         if os.geteuid() == 0:
             flags.append("--no-sandbox")
         command = [find_browser(), *flags, f"--user-data-dir={profile}", self.link]

@@ -12,6 +12,7 @@ from processes import browsers_of, lines_of, run, start, within
 from receiver import Receiver
 from waiting import wait_until
 
+from runner.browsers import find_browser
 from runner.browsers.processes import is_alive
 from runner.doctor import Check, State, check, drawing, limits, places, software, text, trial, verdict
 from runner.job import Policy
@@ -206,6 +207,17 @@ def test_a_browser_that_is_broken_is_told_with_the_cure(tmp_path, monkeypatch):
     monkeypatch.setenv("RUNNER_BROWSER", str(broken))
     end = doctor(tmp_path, "--sessions", 1)
     assert end.exit_code == 1 and "✗ browser" in end.stdout and "render " not in end.stdout
+
+
+def test_a_browser_without_windows_is_found_first(tmp_path, monkeypatch):
+    """Where the system has both; the one that is named counts before all."""
+    for name in ("chromium", "chromium-headless-shell"):
+        (tmp_path / name).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("RUNNER_BROWSER", raising=False)
+    assert find_browser() == str(tmp_path / "chromium-headless-shell")
+    monkeypatch.setenv("RUNNER_BROWSER", "chromium")
+    assert find_browser() == str(tmp_path / "chromium")
 
 
 @pytest.mark.usefixtures("browser_path")

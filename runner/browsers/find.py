@@ -8,7 +8,16 @@ from pathlib import Path
 
 from runner.errors import BrowserError
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome", "chrome")
+# Chromium without windows first, where somebody has installed it: it starts in half of the time.
+_NAMES = (
+    "chromium-headless-shell",
+    "chrome-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+    "chrome",
+)
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 HOW_TO_GET_ONE = (
     "install one with 'playwright install --with-deps chromium', or your system's own "
