@@ -27,20 +27,20 @@ def frames_and_wrong(*options: str) -> list[int]:
 @pytest.mark.long
 def test_no_frame_shows_another_job_while_browsers_are_killed():
     """Fourteen kinds of scene in two sessions; the browser's processes are killed at random: none wrong, all done."""
-    assert frames_and_wrong("--frames", "216", "--sessions", "2", "--kills", "3") == [216, 0]
+    assert frames_and_wrong("--frames", "140", "--sessions", "2", "--kills", "3") == [140, 0]
 
 
 def test_a_gpu_process_that_dies_leaves_no_blank_frame():
     """A picture that was being drawn is refused, and the browser, which has no WebGL any more, is replaced."""
     kinds = ["--kind", "one update", "--kind", "removal"]
-    assert frames_and_wrong("--frames", "80", "--kills", "3", "--victim", "gpu-process", *kinds) == [80, 0]
+    assert frames_and_wrong("--frames", "48", "--kills", "2", "--victim", "gpu-process", *kinds) == [48, 0]
 
 
 def test_a_window_opened_by_hand_is_as_right():
     """The link of --sessions 0 in plain windows, one of which is killed and opened anew: none wrong, all done."""
     quick = ["one update", "200 updates", "texture", "model", "removal", "camera pose"]
     kinds = [word for kind in quick for word in ("--kind", kind)]
-    assert frames_and_wrong("--frames", "60", "--by-hand", "--kills", "1", *kinds) == [60, 0]
+    assert frames_and_wrong("--frames", "36", "--by-hand", "--kills", "1", *kinds) == [36, 0]
 
 
 def test_the_check_sees_a_wrong_frame(tmp_path, capsys):
