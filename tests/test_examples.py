@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from checks import check_isolation, make_example_assets
+from needs import quick_rasterizer
 from PIL import Image
 from processes import within
 
@@ -20,6 +21,8 @@ from runner.job import Lease, Outcome
 from runner.results import RenderJob, ResultsFolder
 from runner.sessions import session_view
 
+# All are rendered once, for all tests that look at them.
+looks_at_them = pytest.mark.xdist_group("examples")
 SHIPPED = Path(__file__).parents[1] / "runner" / "campaign" / "examples"
 # Those of `runner doctor` and `runner demo` are for these alone.
 NAMES = sorted({file.stem for file in SHIPPED.glob("*.py")} - {"__init__", "doctor", "demo"})
@@ -83,7 +86,7 @@ def rendered(browser_path, tmp_path_factory) -> dict[str, list[tuple[Outcome, di
     assets = AssetFolder(folder / "assets")
 
     async def render_all():
-        async with check_isolation.Pages(SimpleNamespace(folder=assets)).open("swiftshader") as pages:
+        async with check_isolation.Pages(SimpleNamespace(folder=assets)).open(quick_rasterizer()) as pages:
             return {name: await some_jobs(pages, folder / f"{name}.py", assets) for name in NAMES}
 
     return asyncio.run(render_all())
@@ -111,6 +114,7 @@ async def some_jobs(pages, file: Path, assets: AssetFolder) -> list[tuple[Outcom
     return given
 
 
+@looks_at_them
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_renders_as_it_stands(rendered, name):
     """Nothing that it shows is suspect, and each job's first picture is another."""
@@ -129,6 +133,7 @@ def share_of_other_pixels(one: np.ndarray, other: np.ndarray) -> float:
     return float((abs(one - other).max(axis=-1) > 30).mean())
 
 
+@looks_at_them
 def test_the_robot_has_the_colours_of_its_urdf(rendered):
     """Vuer's client paints white those parts that came before it looked; its base is dark in each picture."""
     for _, files in rendered["robot"]:
@@ -136,6 +141,7 @@ def test_the_robot_has_the_colours_of_its_urdf(rendered):
         assert base.max() < 140
 
 
+@looks_at_them
 def test_the_views_come_with_depth(rendered):
     """Each camera's is kept in metres and in millimetres, and the two agree."""
     for _, files in rendered["views"]:
@@ -147,6 +153,7 @@ def test_the_views_come_with_depth(rendered):
             assert abs(millimetres[is_there] - 1000 * metres[is_there]).max() <= 0.51
 
 
+@looks_at_them
 def test_the_steps_are_all_kept(rendered):
     """A picture of each step, and the one of all."""
     for _, files in rendered["steps"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from checks import check_isolation
+from needs import quick_rasterizer
 from processes import run, start
 from waiting import wait_until
 
@@ -125,6 +126,7 @@ async def render(session, job):
 """
 
 
+@pytest.mark.long
 def test_a_killed_job_of_steps_goes_on_in_the_scene_that_it_had(tmp_path):
     """SIGKILL at each step of a growing scene, of the worker or all: pictures and metrics are the unharmed job's."""
     file = tmp_path / "growing.py"
@@ -161,7 +163,8 @@ def test_a_killed_job_of_steps_goes_on_in_the_scene_that_it_had(tmp_path):
     assert set(charged) <= {"ends in outside"}
 
 
+@pytest.mark.long
 def test_random_jobs_in_random_order_give_the_pictures_of_each_alone():
     """Nested, transparent, textured, models, texts, in three pages: each pixel is that of a fresh page."""
-    done, wrong, _ = asyncio.run(check_isolation.check(200, 10, 3, 3, "swiftshader", print))
+    done, wrong, _ = asyncio.run(check_isolation.check(200, 10, 3, 3, quick_rasterizer(), print))
     assert (done, wrong) == (200, [])
