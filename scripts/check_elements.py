@@ -129,7 +129,7 @@ def make_campaign(names: list[str]) -> Any:
     return campaign
 
 
-def render_ours(folder: Path, names: list[str], sessions: int) -> dict[str, Shown]:
+def render_ours(folder: Path, names: list[str], sessions: int, rasterizer: str) -> dict[str, Shown]:
     """`runner run` with that many sessions; what each sample looks like, by name."""
     from runner.store import Store
 
@@ -138,7 +138,7 @@ def render_ours(folder: Path, names: list[str], sessions: int) -> dict[str, Show
     file = folder / "elements.py"
     file.write_text(CAMPAIGN.format(scripts=str(Path(__file__).resolve().parent), names=names))
     command = [sys.executable, "-m", "runner", "run", str(file), "-n", str(sessions), "--halt", "never"]
-    subprocess.run([*command, "--rasterizer", "swiftshader"], check=False)
+    subprocess.run([*command, "--rasterizer", rasterizer], check=False)
     found: dict[str, Shown] = {name: Shown() for name in names}
     with Store(folder / "runner.db") as store:
         (campaign,) = store.reader.campaigns()
@@ -446,10 +446,14 @@ def write_sheet(file: Path, rows: list[Row], ours: dict[str, Shown], stock: dict
 
 
 def check(
-    folder: Path, names: list[str], sessions: list[int], with_stock: bool = True
+    folder: Path,
+    names: list[str],
+    sessions: list[int],
+    with_stock: bool = True,
+    rasterizer: str = "swiftshader",
 ) -> tuple[list[Row], list[dict[str, Shown]], dict[str, Shown]]:
-    """Render all of them everywhere, and compare."""
-    ours = [render_ours(folder / f"ours-{count}", names, count) for count in sessions]
+    """Render all of them everywhere, and compare. rasterizer: of ours; the stock client's is SwiftShader."""
+    ours = [render_ours(folder / f"ours-{count}", names, count, rasterizer) for count in sessions]
     stock = asyncio.run(render_stock(folder / "stock", names)) if with_stock else {}
     chosen = [sample for sample in samples(lambda name: name) if sample.name in names]
     rows = [judge(sample, [run[sample.name] for run in ours], stock.get(sample.name)) for sample in chosen]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from needs import quick_rasterizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 import check_elements
@@ -38,7 +39,7 @@ def test_every_element_of_vuer_has_a_row():
 def test_pictures_are_as_the_table_says(tmp_path):
     """Shown or not, changed or not, gone or not: as it was beside the stock client."""
     chosen = [name for i, name in enumerate(names()) if i % PART == 0 or name in LATE]
-    rows, _, _ = check_elements.check(tmp_path, chosen, [1], with_stock=False)
+    rows, _, _ = check_elements.check(tmp_path, chosen, [1], False, quick_rasterizer())
     assert [f"{row.name}: {reason}" for row in rows for reason in row.wrong] == []
     cells = {row.name: [row.cells[phase] for phase in check_elements.PHASES] for row in rows}
     assert cells == {name: [check_elements.without_vuer(cell) for cell in table()[name]] for name in chosen}
