@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import LeaseLost, RunnerError, WorldFault
-from runner.job import Lease, Policy, Status
+from runner.job import Job, Lease, Policy, Status, canonical_json, content_key
 from runner.reasons import error_line
 from runner.store import Store, Worker
 
@@ -113,6 +113,16 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         """Add one job. Raises CampaignError when the params are not JSON."""
         self.extend([job_params])
 
+    def add(self, value: Mapping[str, Any], *, key: str | None = None) -> str:
+        """Add one job, and return its key: that which is given, or the one that its params make.
+
+        As zaku's: value is the params. Adding the same params twice adds one job, too. Raises CampaignError when
+        the params are not JSON, or the key stands for other params.
+        """
+        found = content_key(canonical_json(value)) if key is None else key
+        self.extend([Job(value, key=key)])
+        return found
+
     def extend(self, jobs: Iterable[Any]) -> int:
         """Add many jobs in one transaction: dicts of params, pairs (key, params), or Job. Returns how many were new."""
         return self.store.add(self._campaign_id, jobs).new
@@ -153,9 +163,13 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     def house_keeping(self) -> None:
         """Put back jobs that took longer than ttl, and those of dead processes."""
+        self.unstale_tasks(self._ttl_s)
+
+    def unstale_tasks(self, ttl: float = 300.0) -> None:
+        """As zaku's: put back jobs that this process took more than ttl seconds ago, and those of dead processes."""
         store = self.store
         with self._mutex:
-            late = self._monotonic() - self._ttl_s
+            late = self._monotonic() - ttl
             for lease in [lease for lease, taken in self._leases.values() if taken < late]:
                 self._settle_back(lease)
         store.promote(self._campaign_id)
@@ -169,6 +183,12 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         job is None where none is ready. The exception goes on after it was recorded.
         """
         return _Claim(self)
+
+    @contextlib.contextmanager
+    def pop(self) -> Iterator[dict[str, Any] | None]:
+        """As zaku's: `with queue.pop() as params:`, the same as claim but for the job's params alone."""
+        with self.claim() as job:
+            yield None if job is None else job["job_params"]
 
     # -- the mapping -----------------------------------------------------------------------------
 

@@ -186,6 +186,7 @@ WINGS: dict[str, list[str]] = {
         "doctor",
         "pages",
         "group",
+        "plugin",
     ],
 }
 # Where a foreign package may be imported.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from campaigns import GOOD, write_colors
@@ -16,6 +18,7 @@ from runner.exits import ExitStatus
 from runner.job import Outcome, Policy, Provenance
 from runner.store import Store
 
+ROOT = Path(__file__).parents[1]
 BAD_FILES = {
     "syntax error": (GOOD + "\ndef broken(:\n", "campaign.py:15: syntax error"),
     "an import that fails": ("import no_such_package\n", "campaign.py:1: ModuleNotFoundError"),
@@ -331,3 +334,27 @@ def test_any_output_can_be_written_anywhere(tmp_path, encoding):
         end = run(*verb, *place, env=environment, encoding=encoding)
         assert (end.returncode, "Traceback (" in end.stderr) == (0, False), end.stderr
         assert end.stdout or end.stderr
+
+
+@pytest.mark.slow
+def test_vuers_own_command_has_ours(tmp_path):
+    """`vuer runner …` takes the same words and ends with the same status; Vuer lists it among its commands."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    installed = tmp_path / "runner-0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: runner\nVersion: 0\n")
+    (installed / "entry_points.txt").write_text(f"[vuer.cli]{setup['options.entry_points']['vuer.cli']}\n")
+
+    def vuer(*words):
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        return subprocess.run(
+            [sys.executable, "-m", "vuer.cli.main", *words],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    shown = vuer("runner", "status", "--help")
+    assert shown.returncode == 0 and shown.stdout.startswith("Usage: vuer runner status [OPTIONS]")
+    missing = vuer("runner", "report", "--db", "none.db", "--json")
+    assert missing.returncode == 2 and "there is no database" in missing.stderr and missing.stdout == ""
+    assert "runner" in vuer("--help").stdout

@@ -15,7 +15,7 @@ import pytest
 from waiting import wait_until
 
 from runner import JobQueue
-from runner.errors import LeaseLost, StoreError
+from runner.errors import CampaignError, LeaseLost, StoreError
 from runner.store import Store
 
 
@@ -92,6 +92,30 @@ def test_mark_done_and_mark_reset_by_key(queue):
     assert queue["a"]["status"] is None and len(queue) == 2
     with pytest.raises(KeyError):
         queue.mark_reset("c")
+
+
+def test_zakus_verbs_do_the_same_here(queue, monotonic):
+    """A job is added with its key, popped as its params alone, done at the block's end, waits again after an error."""
+    assert queue.add({"n": 1}, key="a") == "a"
+    content_key = queue.add({"n": 2})
+    assert queue.add({"n": 2}) == content_key and list(queue) == ["a", content_key]
+    with pytest.raises(CampaignError, match="two different params"):
+        queue.add({"n": 3}, key="a")
+    with queue.pop() as params:
+        assert params == {"n": 1} and queue["a"]["status"] == "in_progress"
+    with pytest.raises(ValueError), queue.pop() as params:
+        assert params == {"n": 2}
+        raise ValueError("no such mesh")
+    assert queue["a"]["status"] == "done" and queue[content_key]["status"] is None
+    with queue.pop() as params:
+        assert params is None
+    queue.mark_reset("a")
+    job, _, _ = queue.take()
+    monotonic.now += 100.0
+    queue.unstale_tasks()
+    assert queue[job["key"]]["status"] == "in_progress"
+    queue.unstale_tasks(ttl=60)
+    assert queue[job["key"]]["status"] is None
 
 
 def test_with_claim_settles_the_job(queue):

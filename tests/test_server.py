@@ -21,6 +21,7 @@ from needs import missing
 from pictures import picture
 from PIL import Image
 from tabs import Tab, with_server, with_tab
+from vuer.events import GrabRender, MjRender, MjStep
 from vuer.schemas import CameraView, Scene, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
@@ -89,6 +90,50 @@ def test_vuers_own_call_gives_the_checked_picture():
 
     with pytest.raises(FrameError, match="cut off"):
         with_tab(render, play)
+
+
+def test_a_request_of_vuers_is_sent_when_the_scene_is_ready_and_gets_its_own_answer():
+    """As Vuer's session.rpc, behind all that was sent; what may have changed the page has it loaded anew."""
+    seen = []
+
+    async def render(session):
+        session.update @ Sphere(key="ball", position=[1, 0, 0])
+        event = await session.rpc(MjStep(key="sim", ctrl=[0.5]), ttl=5)
+        return event.value, session.is_spoiled, session.lasting
+
+    async def play(tab):
+        while "READY" not in (said := await tab.next()).get("reply", ""):
+            seen.append(said["etype"])
+        await tab.say({"type": "is_ready", "reply": said["reply"]})
+        step = await tab.next()
+        seen.append((step["etype"], step["key"], step["data"]))
+        for kind, value in (("MJ_STEP_RESPONSE@another", "another's"), (step["rtype"], "its own")):
+            await tab.websocket.send_bytes(msgpack.packb({"etype": kind, "ts": 1, "value": value}))
+
+    value, is_spoiled, lasting = with_tab(render, play)
+    assert value == "its own"
+    assert seen == ["SET", "UPDATE", "UPSERT", ("MJ_STEP", "sim", {"ctrl": [0.5]})]
+    assert is_spoiled and "MJ_STEP" in lasting
+
+
+def test_a_request_that_nothing_in_the_page_answers_is_refused_by_its_name():
+    """Not a bare time-out; asking changes nothing, and what is no request is not sent at all."""
+
+    async def render(session):
+        with pytest.raises(FrameError, match=r"answered MJ_RENDER \(key 'wrist'\) within 0\.1 s"):
+            await session.rpc(MjRender(key="wrist"), ttl=0.1)
+        with pytest.raises(FrameError, match="takes a request of Vuer's"):
+            await session.rpc("MJ_STEP")
+        event = await session.rpc(GrabRender(key="ego"), ttl=5)
+        return event.value["width"], session.is_spoiled
+
+    async def play(tab):
+        while "READY" not in (said := await tab.next()).get("reply", ""):
+            pass
+        await tab.say({"type": "is_ready", "reply": said["reply"]})
+        await tab.answer((await tab.until_grab())[-1], {"frame": picture("JPEG")})
+
+    assert with_tab(render, play) == (64, False)
 
 
 def test_an_update_of_what_is_not_there_raises_where_it_is_given():

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
-from vuer.events import ClientEvent, GrabRender, ServerEvent, Set
+from vuer.events import ClientEvent, GrabRender, ServerEvent, ServerRPC, Set
 from vuer.server import SceneOps
 
 from runner.errors import FrameError, SessionGone
@@ -55,6 +55,8 @@ _LARGEST_PARCEL_BYTES = 65536
 # What a tab may say though nobody has asked for it; the client's own messages have some hundred bytes.
 _MESSAGE_BYTES = 1 << 18
 _MOST_PARTS, _LONGEST_REASON = 16, 2000
+# Requests of Vuer's that ask the page for something and change nothing there.
+_ASKING = ("MJ_RENDER", "GET_WEBXR_MESH")
 
 
 class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
@@ -331,6 +333,36 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         if depth is not None:
             value["depthFrame"] = depth
         return ClientEvent(etype="GRAB_RENDER_RESPONSE", key=found, value=value)
+
+    async def rpc(self, event: ServerRPC, ttl: float = 2.0) -> ClientEvent:
+        """Vuer's own call: send a request such as MjStep when the scene is ready for it, and wait for its answer.
+
+        event: as Vuer makes it; a GrabRender is answered as by grab_render. ttl: how long the answer may take, in
+        seconds. What comes back is the page's word, unchecked: only pictures of grab and grab_render are checked.
+        After a request that may have changed the page, that is loaded anew for the next job. Raises FrameError when
+        nothing there answers: an element or a library must, and Vuer's client brings none for MuJoCo along.
+        """
+        if isinstance(event, GrabRender):
+            return await self.grab_render(ttl, key=event.key, **event.data)
+        if not isinstance(event, ServerRPC):
+            raise FrameError(f"session.rpc takes a request of Vuer's, such as MjStep(), not {event!r:.100}")
+        await self.ready(wait_s=max(30.0, ttl))
+        if event.etype not in _ASKING and not self.lasting:
+            self.lasting = f"it has sent a {event.etype}, and what that changes there is the page's own"
+            self.is_spoiled = True
+        reply = self._replies[event.rtype] = asyncio.get_running_loop().create_future()
+        try:
+            self._post(plain_message(event))
+            await self.flush()
+            value = await asyncio.wait_for(reply, ttl)
+        except asyncio.TimeoutError:
+            raise FrameError(
+                f"nothing in the page has answered {event.etype} (key {getattr(event, 'key', None)!r}) within "
+                f"{ttl:g} s: an element or a library in the scene must, and Vuer's client brings none for MuJoCo along"
+            ) from None
+        finally:
+            del self._replies[event.rtype]
+        return ClientEvent(etype=event.rtype, key=getattr(event, "key", None), value=value)
 
     def _refuse_too_large(self, key: str, format: str) -> None:
         """What is too large to be sent is not asked for: the connection would break under it."""
