@@ -101,7 +101,7 @@ def add_raw(path: Path, count: int) -> float:
     with Store(path) as store:
         campaign_id, now = store.add_campaign("bench"), time.time()
         rows = [(campaign_id, content_key(text), text, now) for text in texts]
-        driver = store.database._driver
+        driver = store.database._door.driver
         start = time.perf_counter()
         for first in range(0, count, 10_000):
             driver.execute("BEGIN IMMEDIATE")

@@ -238,7 +238,7 @@ class Ours(Contender):
         del self.store
 
     def connection(self):
-        return self.store.database._driver
+        return self.store.database._door.driver
 
     def add(self, jobs):
         self.store.add(self.campaign_id, jobs)

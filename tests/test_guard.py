@@ -110,7 +110,7 @@ def test_the_disk_probe_leaves_nothing_behind(tmp_path):
 def test_a_locked_database_is_unavailable_and_then_goes_on(tmp_path):
     """Another program's lock is a fault of the world, and the store works as soon as it is gone."""
     with Store(tmp_path / "test.db") as store:
-        store.database._driver.execute("PRAGMA busy_timeout = 50")
+        store.database._door.driver.execute("PRAGMA busy_timeout = 50")
         other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable):

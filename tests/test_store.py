@@ -12,7 +12,7 @@ import pytest
 from runner.errors import CampaignError, LeaseLost, StoreError
 from runner.job import Added, Artifact, Job, Outcome, Policy, Progress, Provenance, Status
 from runner.machine import this_process
-from runner.store import Cursor, Store
+from runner.store import Cursor, Store, moves
 
 POLICY = Policy(max_failures=3, max_crashes=3, backoff_s=10.0, backoff_max_s=60.0)
 
@@ -331,6 +331,21 @@ def test_threads_share_a_store_and_each_job_runs_once(store):
     assert errors == []
     assert len(seen) == len(set(seen)) == 200
     assert store.reader.progress(campaign_id).done == 200
+
+
+def test_on_a_server_a_claim_waits_for_no_completion(postgres_database_url):
+    """While a transaction of this process is open, the next job is claimed; a dropped connection is made anew."""
+    with Store(postgres_database_url) as store:
+        campaign_id, _ = store.submit("night", ({"n": n} for n in range(3)))
+        worker_id = store.start_worker(campaign_id)
+        (first,) = store.claim(worker_id, campaign_id)
+        with store.database.write() as cursor:
+            moves.complete(cursor, [(first, Outcome())], 1.0)
+            (second,) = store.claim(worker_id, campaign_id)
+        store.database._claims.driver.close()
+        (third,) = store.claim(worker_id, campaign_id)
+        store.complete_many([(second, Outcome()), (third, Outcome())])
+        assert store.reader.progress(campaign_id).done == 3
 
 
 def test_a_file_that_is_no_database_is_refused_unchanged(tmp_path):

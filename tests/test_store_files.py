@@ -40,8 +40,8 @@ def test_a_full_disk_is_said_and_changes_nothing(tmp_path):
     with Store(tmp_path / "runner.db") as store:
         campaign_id, _ = store.submit("night", ({"n": n} for n in range(100)))
         worker_id = store.start_worker(campaign_id)
-        pages = store.database._driver.execute("PRAGMA page_count").fetchone()[0]
-        store.database._driver.execute(f"PRAGMA max_page_count = {pages + 20}")
+        pages = store.database._door.driver.execute("PRAGMA page_count").fetchone()[0]
+        store.database._door.driver.execute(f"PRAGMA max_page_count = {pages + 20}")
         with pytest.raises(StoreError, match="the disk is full; make room"):
             store.add(campaign_id, ({"m": m, "pad": "x" * 500} for m in range(5000)))
         assert store.reader.progress(campaign_id).total == 100 == len(store.reader.jobs(campaign_id))

@@ -138,6 +138,30 @@ def test_what_took_too_long_in_a_hidden_tab_says_so(sqlite_store, tmp_path):
     assert (standing.total, standing.done, standing.state) == (2, 0, "open")
 
 
+def test_a_run_that_drains_ends_what_is_in_flight_and_begins_no_other(sqlite_store, tmp_path):
+    """Each tab ends its own job, which is done; the run is over then, though jobs are left."""
+    begun, gate = [], asyncio.Event()
+
+    async def render(session, job):
+        begun.append(job.key)
+        await gate.wait()
+
+    async def main():
+        async with crew_of(campaign_of(20, render), sqlite_store, tmp_path) as (context, crew):
+            tabs = [asyncio.create_task(crew.work(Tab(f"tab-{number}"))) for number in range(3)]
+            while len(begun) < 3:
+                await asyncio.sleep(0.01)
+            context.ending.drain("its time was up")
+            gate.set()
+            await asyncio.gather(*tabs)
+            assert context.ending.finished.is_set() and not context.ending.stopping.done()
+
+    asyncio.run(main())
+    progress = sqlite_store.reader.progress(1)
+    assert (len(begun), progress.done, progress.left) == (3, 3, 17)
+    assert not sqlite_store.reader.attempts(1)
+
+
 def test_a_suspect_is_rendered_alone(sqlite_store, tmp_path):
     """What ends the process meanwhile was done by no other job: they wait, those that were begun and new ones."""
     now, seen, told = set(), {}, []

@@ -19,6 +19,7 @@ __all__ = [
     "database_option",
     "file_argument",
     "gpus_option",
+    "hours",
     "json_option",
     "log_root_option",
     "notify_option",
@@ -54,6 +55,17 @@ def size(least: str = "0") -> Callable[[str], int]:
         return count
 
     return convert
+
+
+def hours(text: str) -> float:
+    """The kind of a value in hours, as 8 or 0.5; in seconds."""
+    try:
+        count = float(text)
+    except ValueError:
+        count = 0.0
+    if not 0.0 < count < 1e6:
+        raise click.BadParameter(f"write a number of hours such as 8 or 0.5, not {text!r}")
+    return 3600.0 * count
 
 
 def share(text: str) -> float | None:

@@ -15,6 +15,7 @@ from runner.cli.options import (
     database_option,
     file_argument,
     gpus_option,
+    hours,
     log_root_option,
     notify_option,
     option,
@@ -118,6 +119,21 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=click.IntRange(1),
     metavar="N",
     help="Take at most N jobs, once each, and end with 8 where some are left.",
+)
+@option(
+    "--max-hours",
+    "longest_s",
+    type=hours,
+    metavar="H",
+    help="Begin no job after H hours; those in flight end, and the run ends with 8 where jobs are left.",
+)
+@option(
+    "--grace",
+    "grace_s",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="At SIGTERM begin no job, and let those in flight end for so long, before they are handed back.",
 )
 @option(
     "--canary",

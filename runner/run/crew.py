@@ -196,7 +196,7 @@ class Crew:
 
     async def _look_for_end(self) -> None:
         row = await self._threads.store(self._context.store.reader.campaign, self._context.campaign_id)
-        is_over = row["state"] == "cancelled" or self._agenda.is_spent
+        is_over = row["state"] == "cancelled" or self._agenda.is_spent or self._context.ending.draining
         is_all_settled = self._context.ending.has_all and row["done"] + row["failed"] == row["total"]
         # Otherwise what is in flight would be handed back.
         if is_all_settled or (is_over and not self._in_flight):
@@ -217,18 +217,23 @@ class Crew:
     async def _take(self, session_id: int) -> _Taken | None:
         """The next job, and what an earlier attempt at it may have left behind on disk; None: none is ready."""
         store, campaign_id = self._context.store, self._context.campaign_id
+        if self._context.ending.draining:
+            return None
 
         def claim() -> _Taken | None:
             leases = self._agenda.claim(store, self.worker_id, campaign_id, session_id)
             return (leases[0], self._context.results.left_behind(leases[0])) if leases else None
 
+        # From now on: who sees none in flight takes it for the end.
+        self._in_flight += 1
+        taken: _Taken | None = None
         try:
-            taken = await self._threads.store(claim)
+            taken = await self._threads.claim(claim)
         except LeaseLost:
             # This process was suspended for longer than the lease: it goes on as a new worker.
             self.worker_id = await self._come_back(self.worker_id)
-            return None
-        self._in_flight += taken is not None
+        finally:
+            self._in_flight -= taken is None
         return taken
 
     async def _attempt(

@@ -31,15 +31,21 @@ class Stop:
 class Ending:
     """Whether a run goes on.
 
-    finished: no job is left to be begun; what is in flight ends by itself. stopping: done when what is in
-    flight is to be handed back, uncharged, and no more to be taken. has_all: whether all jobs are in the database;
-    else it is not the end that none is left.
+    finished: no job is left to be begun, and none is in flight. draining: why no more jobs are begun, while those in
+    flight end by themselves; ''. stopping: done when what is in flight is to be handed back, uncharged, and no more
+    to be taken. has_all: whether all jobs are in the database; else it is not the end that none is left. grace_s: for
+    how long SIGTERM lets those in flight go on, in seconds.
     """
 
-    def __init__(self, has_all: bool = True) -> None:
-        self.has_all = has_all
+    def __init__(self, has_all: bool = True, grace_s: float = 0.0) -> None:
+        self.has_all, self.grace_s = has_all, grace_s
+        self.draining = ""
         self.finished = asyncio.Event()
         self.stopping: asyncio.Future[Stop] = asyncio.get_running_loop().create_future()
+
+    def drain(self, reason: str) -> None:
+        """Begin no more jobs; the run is over when those in flight have ended."""
+        self.draining = self.draining or reason
 
     def stop(self, reason: str, end: End = End.STOPPED, error: Exception | None = None) -> None:
         """Hand back what is in flight, uncharged, and take no more; the first who says why is believed."""

@@ -23,6 +23,7 @@ from runner.machine import Guard, Probe, is_loopback, memory_bytes, probe_descri
 from runner.notices import Notices
 from runner.patience import told_while
 from runner.reasons import error_line
+from runner.report import span
 from runner.results import RUN_LOG, LogMirror, MetricsLog, ResultsFolder, moved_of
 from runner.run.alarm import Alarm
 from runner.run.breaker import Breaker
@@ -308,7 +309,8 @@ class Run:
     ) -> ExitStatus | None:
         """Render; the exit status, or None where it is as the rows tell. jobs: see render_in_portions."""
         store, campaign_id, options, guard = self.store, self.campaign_id, self.options, self.guard
-        ending, shares = Ending(), shares_of(options.sessions, options.workers)
+        ending = Ending(grace_s=options.grace_s)
+        shares = shares_of(options.sessions, options.workers)
         assert self.campaign.file is not None
         supervisor = Supervisor(
             store,
@@ -350,6 +352,9 @@ class Run:
         if self.intake is not None:
             self.intake.heed(ending, loop)
         signals.tell = lambda: loop.call_soon_threadsafe(view.tell)
+        if options.longest_s is not None:
+            left_s = self.began + options.longest_s - time.monotonic()
+            loop.call_later(max(0.0, left_s), self._drain, ending)
         if options.sessions and options.show_progress:
             among = "" if len(shares) == 1 else f" for {len(shares)} worker processes"
             say(f"starting {options.sessions} browser{'' if options.sessions == 1 else 's'}{among} …")
@@ -364,6 +369,13 @@ class Run:
         if supervisor.adopted:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, self.commands, self.notices)
+
+    def _drain(self, ending: Ending) -> None:
+        """Its time is up."""
+        assert self.options.longest_s is not None
+        if not (ending.draining or ending.stopping.done()):
+            say(f"{span(self.options.longest_s)} are over: jobs in flight may end, no other is begun")
+            ending.drain("its time was up")
 
     def _tell_link(self, link: str) -> None:
         """Where a person's own tabs may work."""

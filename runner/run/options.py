@@ -49,7 +49,9 @@ class RunOptions:
     owns_streams: whatever else this process prints goes to the run's log. is_shown: without browsers of its own, the
     link for a person's tab is opened, and shows the scene. pack: the files of done jobs are packed into shards, also
     where the campaign does not say so. remote: the URL of an object store, to which they go from the results folder;
-    spool_bytes: when so many of them wait there, the run pauses.
+    spool_bytes: when so many of them wait there, the run pauses. longest_s: after so long no job is begun, and the run
+    ends when those in flight have; None: when none is left. grace_s: for how long SIGTERM lets those in flight go on
+    before they are handed back.
     """
 
     sessions: int
@@ -86,3 +88,5 @@ class RunOptions:
     is_shown: bool = False
     remote: str = ""
     spool_bytes: int = 8 << 30
+    longest_s: float | None = None
+    grace_s: float = 0.0

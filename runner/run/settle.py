@@ -78,7 +78,9 @@ class Settler:
             tab=tab,
             tab_name=session.name,
             tabs_lost=self._tabs_lost[attempt.lease.job_id],
-            stopping=self._context.ending.reason,
+            # What makes the run drain may have ended the browser, too.
+            stopping=self._context.ending.reason
+            or (self._context.ending.draining if tab is not None else ""),
         )
 
     def _judge(self, attempt: Attempt, end: AttemptEnd) -> Move:

@@ -1,4 +1,4 @@
-"""The signals that end a run: the first hands back what is in flight, the second ends everything."""
+"""The signals that end a run: the first hands back what is in flight, or lets it end; the second ends everything."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class Interrupts(Protocol):
 class Signals:
     """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once.
 
+    Where the run has a grace, SIGTERM first lets what is in flight end by itself, for so long.
     So does the first while no run is under way: nothing is in flight then. A second SIGHUP is no person's: where
     a terminal closes, the kernel sends one and the shell another. say: takes a line for people.
 
@@ -111,14 +112,16 @@ class Signals:
         if self._under_way is not None and self.status is None:
             self.status = _ENDED_BY[number]
             ending, loop = self._under_way
-            threading.Thread(target=self._end_in_the_end, args=(number,), daemon=True).start()
-            loop.call_soon_threadsafe(self._stop, ending)
+            grace_s = ending.grace_s if number == signal.SIGTERM else 0.0
+            latest_s = grace_s + _LONGEST_END_S
+            threading.Thread(target=self._end_in_the_end, args=(number, latest_s), daemon=True).start()
+            loop.call_soon_threadsafe(self._drain if grace_s else self._stop, ending)
         elif self._under_way is None or number != signal.SIGHUP:
             self._end_at_once(number)
 
-    def _end_in_the_end(self, number: int) -> None:
+    def _end_in_the_end(self, number: int, latest_s: float) -> None:
         """Whatever holds the end up, a database that is locked, a disk that hangs: it is not waited for longer."""
-        time.sleep(_LONGEST_END_S)
+        time.sleep(latest_s)
         self._end_at_once(number)
 
     def _end_at_once(self, number: int) -> None:
@@ -126,6 +129,14 @@ class Signals:
             with contextlib.suppress(psutil.Error):
                 child.kill()
         os._exit(self.status or _ENDED_BY[number])
+
+    def _drain(self, ending: Ending) -> None:
+        self._say(
+            f"stopping: jobs in flight may end within {ending.grace_s:g} s, no other is begun; "
+            "once more to stop at once"
+        )
+        ending.drain("the run was interrupted")
+        asyncio.get_running_loop().call_later(ending.grace_s, ending.stop, "the run was interrupted")
 
     def _stop(self, ending: Ending) -> None:
         self._say("stopping: jobs in flight are handed back; once more to stop at once")

@@ -148,7 +148,7 @@ class Supervisor:
     ) -> None:
         while True:
             try:
-                if self._ending.stopping.done():
+                if self._ending.stopping.done() or self._ending.draining:
                     return
                 life = await self._begin(post, process)
                 limits = self._limit_s, self._memory_bytes
@@ -160,7 +160,7 @@ class Supervisor:
                 return
             has_suspects = await self._assign_blame(life, fault)
             self._fruitless = 0 if has_suspects else self._fruitless + 1
-            if self._ending.stopping.done():
+            if self._ending.stopping.done() or self._ending.draining:
                 return
             if self._fruitless >= _FRUITLESS_LIVES * len(self._posts):
                 raise RunnerError(

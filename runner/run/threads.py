@@ -19,7 +19,7 @@ _LOOK_AGAIN_S = 0.1
 
 
 class Threads:
-    """One thread for the database, some that write files, and more that wait for these.
+    """One thread for the database, one for claims, some that write files, and more that wait for these.
 
     writer: where files are encoded and written.
     """
@@ -28,6 +28,7 @@ class Threads:
         self.writer: Executor = ThreadPoolExecutor(8, thread_name_prefix="runner-files")
         self._guard, self._ending = guard, ending
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
+        self._claims = ThreadPoolExecutor(1, thread_name_prefix="runner-claims")
         # They wait for the disk: the loop's own threads, which decode frames, must not wait behind them.
         self._waiting = ThreadPoolExecutor(32, thread_name_prefix="runner-settle")
 
@@ -35,10 +36,17 @@ class Threads:
         self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
         """Run one of the store's verbs; while the database is at fault, again and again until it is not."""
+        return await self._insist(self._database, lambda: verb(*arguments, **named))
+
+    async def claim(self, act: Callable[[], _Result]) -> _Result:
+        """The same for a claim, which does not wait for what completes jobs."""
+        return await self._insist(self._claims, act)
+
+    async def _insist(self, threads: Executor, act: Callable[[], _Result]) -> _Result:
         loop, stopping = asyncio.get_running_loop(), self._ending.stopping
         while True:
             try:
-                return await loop.run_in_executor(self._database, lambda: verb(*arguments, **named))
+                return await loop.run_in_executor(threads, act)
             except WorldFault as fault:
                 self._guard.pause(fault)
                 while self._guard.fault is not None and not stopping.done():
@@ -56,5 +64,5 @@ class Threads:
 
     async def close(self) -> None:
         """Let the threads go, once they have done what they were given."""
-        for threads in (self._database, self.writer, self._waiting):
+        for threads in (self._claims, self._database, self.writer, self._waiting):
             await asyncio.to_thread(threads.shutdown)

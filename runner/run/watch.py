@@ -39,9 +39,10 @@ def standstill_limit_s(policy: Policy) -> float:
 class WorkerLife:
     """One worker process from its start to its end, as it tells of itself and is told.
 
-    fault_told, has_all_told, worker_id_told, doors_told, elsewhere_told: what it knows of the world, whether all jobs
-    are in the database, as which worker it claims, how many tabs the run's workers have, by their ports, and of the
-    others' tabs. shown: its own, by its live page's address, where it is not the first. port: of its
+    fault_told, has_all_told, worker_id_told, draining_told, doors_told, elsewhere_told: what it knows of the world,
+    whether all jobs are in the database, as which worker it claims, why no more jobs are begun, how many tabs the run's
+    workers have, by their ports, and of the others' tabs. shown: its own, by its live page's address, where it is not
+    the first. port: of its
     server, 0 while it has none. sessions: how many tabs it has; trouble: what keeps them from work, ''. steps: of
     each job of many steps that it renders, its key, the steps finished, and all. alone: the job that is rendered
     alone now, 0 for none. is_silent: it can say no more. grown: by how much its memory has grown while each job was
@@ -54,6 +55,7 @@ class WorkerLife:
     memory_bytes: int
     has_all_told: bool
     fault_told: WorldFault | None = None
+    draining_told: str = ""
     doors_told: dict[int, int] = field(default_factory=dict)
     elsewhere_told: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     shown: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -75,8 +77,11 @@ class WorkerLife:
         for one in self.process.board.running():
             self.grown[one] += max(0, self.memory_bytes - before)
 
-    def tell(self, fault: WorldFault | None, has_all: bool) -> None:
-        """Say what has changed: whether the world is at fault, all jobs are there, and as which worker it claims."""
+    def tell(self, fault: WorldFault | None, has_all: bool, draining: str) -> None:
+        """Say what has changed: the world's fault, whether all jobs are there, as which worker it claims, if at all."""
+        if draining != self.draining_told:
+            self.draining_told = draining
+            self.send("drain", reason=draining)
         if has_all and not self.has_all_told:
             self.has_all_told = True
             self.send("all there")
@@ -162,7 +167,7 @@ async def watch(
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
             return None if life.is_over else life.seen(FaultKind.DIED, still_limit_s, status)
-        life.tell(world.fault, has_all())
+        life.tell(world.fault, has_all(), ending.draining)
         if life.is_over:
             over_at = over_at or now
             if now - over_at > _EXIT_S:

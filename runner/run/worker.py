@@ -68,6 +68,8 @@ async def _obey(orders: asyncio.Queue[Message], outpost: _Outpost, ending: Endin
         order = await orders.get()
         if order["is"] == "stop":
             ending.stop(order["reason"])
+        elif order["is"] == "drain":
+            ending.drain(order["reason"])
         elif order["is"] == "fault":
             outpost.fault = WorldFault(order["message"])
         elif order["is"] == "well":

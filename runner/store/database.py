@@ -51,16 +51,19 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.file = Path(shown(self.url)) if self.is_sqlite else None
         self.news = ""
-        self._lock = threading.RLock()
-        self._raw: Any = None
         self._engine: sa.Engine | None = None
+        self._door: _Door | None = None
+        self._claims: _Door | None = None
         self._writes = 0
         try:
             if self.file is not None:
                 refuse_other_file(self.file, access)
             self._engine = made_engine(self.url, access, synchronous)
             if access is not Access.LOOK:
-                self._connect()
+                self._door = _Door(self._engine, self.is_sqlite)
+                # SQLite lets one write at a time anyway.
+                self._claims = self._door if self.is_sqlite else _Door(self._engine, False)
+                self._door.cursor()
             self._settle_tables()
         except driver_errors() as error:
             self.close()
@@ -79,28 +82,11 @@ class Database:
         """The folder of a SQLite database."""
         return None if self.file is None else self.file.parent
 
-    def _connect(self) -> None:
-        assert self._engine is not None  # it is set unless opening failed
-        self._raw = self._engine.raw_connection()
-        self._driver = self._raw.driver_connection
-        if not self.is_sqlite:
-            self._driver.autocommit = True
-        # One for all: each claim or completion would make its own at a cost that can be measured.
-        self._cursor = Cursor(self._driver.cursor(), self.is_sqlite)
-
-    def _writing(self) -> Cursor:
-        """The cursor to write with, of a new connection where the server has dropped the old one."""
-        assert self.access is not Access.LOOK, "whoever only looks does not write"
-        if not self.is_sqlite and self._driver.closed:
-            if self._raw.is_valid:
-                self._raw.invalidate()
-            self._connect()
-        return self._cursor
-
     def close(self) -> None:
         """Let go of the database; SQLite folds its write-ahead log into the file."""
-        if self._raw is not None:
-            self._raw.close()
+        for door in (self._door, self._claims):
+            if door is not None:
+                door.close()
         if self._engine is not None:
             self._engine.dispose()
 
@@ -113,28 +99,35 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Cursor]:
         """The one door for writing: a transaction that starts by taking the write lock."""
-        with self._lock:
+        door = self._door
+        assert door is not None, "whoever only looks does not write"
+        with door.lock:
             try:
-                self._writing().run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+                cursor = door.cursor()
+                cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
                 try:
-                    yield self._cursor
-                    self._cursor.run("COMMIT")
+                    yield cursor
+                    cursor.run("COMMIT")
                 except BaseException:
-                    # SQLite has rolled back by itself when the disk was full, and a server that went away,
-                    # too.
-                    if self._driver.in_transaction if self.is_sqlite else not self._driver.closed:
-                        self._cursor.run("ROLLBACK")
+                    if door.is_in_transaction:
+                        cursor.run("ROLLBACK")
                     raise
             except driver_errors() as error:
                 raise cannot_use(self.url, error) from error
-            self._bound_log()
+            self._bound_log(door)
 
     @contextmanager
-    def write_one(self) -> Iterator[Cursor]:
-        """The same for a single statement, which is a transaction by itself."""
-        with self._lock:
+    def claiming(self) -> Iterator[Cursor]:
+        """The door for claims, each a single statement, which is a transaction by itself.
+
+        On PostgreSQL it has a connection of its own, so that a claim waits for no completion. It is flushed all the
+        same: a claim that a crash of the server took back would give its number, and so its folder, to another.
+        """
+        door = self._claims
+        assert door is not None, "whoever only looks does not write"
+        with door.lock:
             try:
-                yield self._writing()
+                yield door.cursor()
             except driver_errors() as error:
                 raise cannot_use(self.url, error) from error
 
@@ -149,7 +142,7 @@ class Database:
         except driver_errors() as error:
             raise cannot_use(self.url, error) from error
 
-    def _bound_log(self) -> None:
+    def _bound_log(self, door: _Door) -> None:
         """Now and then fold SQLite's write-ahead log back: readers that overlap keep it from starting anew."""
         self._writes += 1
         if not self.is_sqlite or self._writes % _LOOK_AT_LOG_EVERY:
@@ -157,9 +150,9 @@ class Database:
         log = Path(f"{self.url.database}-wal")
         if log.exists() and log.stat().st_size > LARGEST_LOG:
             # Readers that are at work are waited for; one that stays is let be until the next look.
-            self._driver.execute("PRAGMA busy_timeout = 1000")
-            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            door.driver.execute("PRAGMA busy_timeout = 1000")
+            door.driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            door.driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def make_durable(self) -> None:
         """See that no power cut takes back what was committed. Raises OSError.
@@ -246,6 +239,44 @@ class Database:
     def _connection(self) -> sa.Connection:
         assert self._engine is not None  # it is set unless opening failed
         return self._engine.connect()
+
+
+class _Door:
+    """A connection to write with, for one thread at a time: whoever has the lock. driver: the driver's own.
+
+    It is made when it is first asked for.
+    """
+
+    def __init__(self, engine: sa.Engine, is_sqlite: bool):
+        self.lock = threading.RLock()
+        self.driver: Any = None
+        self._engine, self._is_sqlite = engine, is_sqlite
+        self._raw: Any = None
+
+    def cursor(self) -> Cursor:
+        """The one cursor of the connection, of a new one where the server has dropped the old one."""
+        if self._raw is None or (not self._is_sqlite and self.driver.closed):
+            if self._raw is not None and self._raw.is_valid:
+                self._raw.invalidate()
+            self._connect()
+        return self._cursor
+
+    def _connect(self) -> None:
+        self._raw = self._engine.raw_connection()
+        self.driver = self._raw.driver_connection
+        if not self._is_sqlite:
+            self.driver.autocommit = True
+        # One for all: each claim or completion would make its own at a cost that can be measured.
+        self._cursor = Cursor(self.driver.cursor(), self._is_sqlite)
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """SQLite has rolled back by itself when the disk was full, and a server that went away, too."""
+        return bool(self.driver.in_transaction if self._is_sqlite else not self.driver.closed)
+
+    def close(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
 
 
 class Cursor:

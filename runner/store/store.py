@@ -244,7 +244,7 @@ class Store:
         An empty list means that nothing is ready now. Raises LeaseLost when this worker was
         declared lost: start a new one.
         """
-        with self.database.write_one() as cursor:
+        with self.database.claiming() as cursor:
             leases = moves.claim(cursor, worker_id, campaign_id, count, session_id, self.clock(), job, near)
         if not leases:
             self._refuse_lost(worker_id)
