@@ -25,15 +25,23 @@ CREATE TABLE campaign (
     done BIGINT DEFAULT 0 NOT NULL,             --   progress is quick to read at any size
     failed BIGINT DEFAULT 0 NOT NULL,
     file TEXT,                                  -- the campaign file, for people; a relative path starts from
-    results TEXT,                               --   this file's own folder. The folder that artifact.path starts from
+    results TEXT,                               --   this file's own folder. The last run's folder for results
     parameters TEXT,                            -- JSON object: what parameters.pkl tells
-    logged_id BIGINT DEFAULT 0 NOT NULL,        -- metrics.pkl holds all results up to this id …
-    logged_bytes BIGINT DEFAULT 0 NOT NULL,     -- … in its first so many bytes
     created_ts REAL NOT NULL,
     remote TEXT,                                -- URL of the object store to which shards go; NULL: they stay
     PRIMARY KEY (id),
     CONSTRAINT campaign_state CHECK (state IN ('open', 'paused', 'cancelled')),
     UNIQUE (name)
+);
+
+-- A results folder of the campaign: where runners on several machines have each its own, these are several.
+CREATE TABLE folder (
+    campaign_id BIGINT NOT NULL,
+    id TEXT NOT NULL,                           -- as the folder's own file .folder has it, wherever it is moved
+    place TEXT NOT NULL,                        -- host:path, as it was last used; for people
+    logged_id BIGINT DEFAULT 0 NOT NULL,        -- its metrics.pkl holds all results up to this id …
+    logged_bytes BIGINT DEFAULT 0 NOT NULL,     -- … in its first so many bytes
+    PRIMARY KEY (campaign_id, id)
 );
 
 -- One unit of rendering. (worker_id, attempt) is the fence: only who holds both may settle the job.
@@ -85,6 +93,7 @@ CREATE TABLE worker (
     state TEXT DEFAULT 'live' NOT NULL,         -- lost: declared dead, and its jobs taken back
     started_ts REAL NOT NULL,
     beat_ts REAL NOT NULL,                      -- for people; no decision compares two hosts' clocks
+    folder TEXT,                                -- folder.id: where the files are of the jobs that it has done
     PRIMARY KEY (id),
     CONSTRAINT worker_state CHECK (state IN ('live', 'ended', 'lost'))
 );
@@ -155,7 +164,7 @@ CREATE INDEX result_suspicion ON result (campaign_id, job_id) WHERE suspicion IS
 CREATE TABLE artifact (
     job_id BIGINT NOT NULL,
     name TEXT NOT NULL,                         -- as the render function named it
-    path TEXT NOT NULL,                         -- below campaign.results, with forward slashes: the file, or its shard
+    path TEXT NOT NULL,                         -- below the folder of its job's worker, with forward slashes: the file, or its shard
     size BIGINT NOT NULL,                       -- bytes
     sha256 TEXT NOT NULL,                       -- hex
     kind TEXT NOT NULL,                         -- media type

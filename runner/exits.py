@@ -31,8 +31,8 @@ _MEANINGS = {
     ExitStatus.STOPPED: "stopped: paused, cancelled, halted (also by a canary), no browser could be started, or "
     "join found no run",
     ExitStatus.NOTHING_TO_DO: "there are no jobs",
-    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit, run --max-hours, join; run: files wait for an "
-    "object store)",
+    ExitStatus.UNFINISHED: "unfinished (status --exit-status, run --limit, run --max-hours, join; run: files "
+    "wait for an object store)",
     ExitStatus.INTERRUPTED: "interrupted (Ctrl-C)",
     ExitStatus.TERMINATED: "terminated",
 }

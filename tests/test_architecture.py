@@ -65,6 +65,7 @@ WINGS: dict[str, list[str]] = {
         "packed",
         "recovery",
         "moving",
+        "whose",
         "verify",
     ],
     "report": [

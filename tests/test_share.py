@@ -16,6 +16,7 @@ from waiting import wait_until
 
 from runner.job import seed_of
 from runner.report import summarize
+from runner.results import ResultsFolder
 from runner.run.share import shares_of
 from runner.store import Store
 
@@ -86,6 +87,8 @@ def test_two_workers_are_one_run(night, tmp_path):
         assert [event.kind for event in summary.events] == ["order"] and summary.events[0].count == 1
         assert [source.name for source in reader.sources(1)] == ["colors.py"]
         assert len({row["worker_id"] for row in reader.jobs(1)}) == 2
+        folder = ResultsFolder(tmp_path / "results", "colors").id
+        assert folder and {row["folder"] for row in reader.workers(1)} == {folder}
         records = reader.results_after(1, 0, 200)
         assert all(row["metrics"]["seed"] == seed_of("colors", row["key"]) for row in records)
 

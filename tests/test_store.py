@@ -301,11 +301,12 @@ def test_requeue_forgets_the_result(store, campaign_id, worker_id):
     """done → pending: the old result is gone, and the log is to be written anew."""
     lease = claim_one(store, worker_id, campaign_id)
     store.complete(lease, Outcome((Artifact("a", "a", 1, "00", "text/plain"),), {"x": 1}))
-    store.write_log_cursor(campaign_id, 1, 100)
+    store.add_folder(campaign_id, "one", "here:/results")
+    store.write_log_cursor(campaign_id, "one", 1, 100)
     assert store.requeue(campaign_id, [lease.key, "unknown"]) == 1
     assert store.reader.progress(campaign_id).done == 0
     assert store.reader.artifacts(campaign_id) == [] and store.reader.results_after(campaign_id, 0, 9) == []
-    assert store.reader.log_cursor(campaign_id) == (0, 0)
+    assert store.reader.log_cursor(campaign_id, "one") == (0, 0)
     store.complete(claim_one(store, worker_id, campaign_id), Outcome())
 
 

@@ -212,7 +212,7 @@ def test_a_log_that_another_version_has_pickled_is_as_exact(night):
     path = night.results.folder / "metrics.pkl"
     records = read_records(path)
     path.write_bytes(b"".join(pickle.dumps(record, protocol=5) for record in records))
-    night.store.write_log_cursor(night.id, len(records), path.stat().st_size)
+    night.store.write_log_cursor(night.id, night.results.id, len(records), path.stat().st_size)
     assert night.verify().is_log_exact
 
 

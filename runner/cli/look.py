@@ -218,7 +218,7 @@ def _write_log(store: Store, row: CampaignRow, rebuild: bool, log_root: str | No
 
         def tell() -> None:
             with contextlib.suppress(StoreError):
-                logged_id, _ = store.reader.log_cursor(row["id"])
+                logged_id, _ = metrics.cursor()
                 click.echo(f"{row['name']}: the log is written up to result {logged_id:,}", err=True)
 
         with told_while(tell):

@@ -83,6 +83,14 @@ class Rows:
             fix = Commands(self.name, campaign.database).verb("verify", "--fix")
             mend = f"; to requeue what is not whole: {fix}" if faults else ""
             reasons += [f"looked in {self._results.folder} (--results names another)"] * bool(faults)
+            folders = [f"{count:,} jobs in {place}" for place, count in campaign.folders().items() if faults]
+            if folders:
+                # To requeue what another runner has would be the wrong thing to do.
+                mend = ""
+                reasons.append(
+                    f"the files are where each runner has put them, {', '.join(folders)}: copy these "
+                    "folders into one, and name that"
+                )
             raise ExportError(
                 f"{self.name}: {self.left_out:,} of {total:,} jobs cannot be exported: {'; '.join(reasons)}. "
                 f"Run the campaign until all are done, or leave these out with --allow-incomplete{mend}"

@@ -17,7 +17,7 @@ from runner.machine import Identity, is_gone
 from runner.reasons import one_line
 from runner.report.evidence import Evidence, read_evidence
 from runner.report.text import parts_told, span
-from runner.results import ResultsFolder, moved_of, told
+from runner.results import ResultsFolder, Whose, moved_of, told
 from runner.store import AttemptOfTabRow, CampaignRow, JobRow, Reader, WholeJobRow
 
 __all__ = ["Explanation", "PastAttempt", "explain_job", "find_job"]
@@ -146,6 +146,9 @@ def explain_job(
         raise UsageError(f"{campaign['name']} has no job {key!r}")
     (job,) = store.rows_after(campaign["id"], brief["id"] - 1, 1)
     folder = ResultsFolder(campaign["results"] or "", campaign["name"], moved=moved_of(store, campaign["id"]))
+    elsewhere = (
+        Whose(store, campaign["id"], folder).elsewhere(job["worker_id"]) if campaign["results"] else ""
+    )
     commands = Commands.of(campaign, store.database.address)
     suspicion = store.suspicion_of(job["id"]) or ""
     now, following = _now(store, campaign, job, commands, suspicion, clock())
@@ -161,7 +164,10 @@ def explain_job(
         created_ts=job["created_ts"],
         attempts=tuple(_attempts(store, job, folder if campaign["results"] else None)),
         metrics=job["metrics"],
-        files=tuple(told(folder, file, job["attempt"]) for file in job["artifacts"]),
+        files=tuple(
+            f"{elsewhere}/{file['path']}" if elsewhere else told(folder, file, job["attempt"])
+            for file in job["artifacts"]
+        ),
         suspicion=suspicion,
         now=now,
         next=tuple(following),

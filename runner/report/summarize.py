@@ -96,6 +96,7 @@ def _summary(
         file=campaign["file"],
         looked_in=str(Path(campaign["results"], campaign["name"])) if campaign["results"] else None,
         results=_existing(campaign["results"], campaign["name"]),
+        folders=store.done_by_folder(campaign_id),
         contact_sheet=_existing(campaign["results"], campaign["name"], "contact_sheet.jpg"),
         suspects_sheet=_existing(campaign["results"], campaign["name"], "suspects.jpg"),
         failures_sheet=_existing(campaign["results"], campaign["name"], "failures.jpg"),

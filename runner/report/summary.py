@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any
 
@@ -204,7 +204,8 @@ class Stored:
 class Summary(Counts):
     """Everything the report says of one campaign; times in seconds, paths absolute, None where there is nothing.
 
-    looked_in: where the results should be. drawn_with: of each of PARTS, how many done jobs each value has drawn.
+    looked_in: where the results should be. folders: where runners have each their own results, how many done jobs
+    each of these holds, by HOST:PATH. drawn_with: of each of PARTS, how many done jobs each value has drawn.
     attempts: those that ended otherwise than well, by outcome. done_after_retry: of the done ones, those that had
     failed before. failures, tries: the most frequent reasons; failure_reasons: how many there are in all. next:
     commands to type, in this order. remote: the object store to which the last run's files went; stored: how much of
@@ -240,6 +241,7 @@ class Summary(Counts):
     since: Since | None = None
     remote: str | None = None
     stored: Stored | None = None
+    folders: Mapping[str, int] = field(default_factory=dict)
     version: int = 2
 
     @property

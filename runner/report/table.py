@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import UsageError
 from runner.job import Extent, Progress, ShardEnd, Status
-from runner.results import COLUMNS, FILES, Stored, moved_of, named
+from runner.results import COLUMNS, FILES, ResultsFolder, Stored, Whose, moved_of, named
 from runner.store import ArtifactRow, JobRow, Reader
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ class CampaignTable:
         """Up to where the shards are good in which the files of done jobs lie, if they are packed."""
         return self._reader.shards(self._id)
 
+    def folders(self) -> dict[str, int]:
+        """Where runners have each their own results: how many done jobs each of these folders holds, by HOST:PATH."""
+        return self._reader.done_by_folder(self._id)
+
     def job(self, key: str) -> JobRow | None:
         """One job's row in the database by its key, or None."""
         return self._reader.job(self._id, key)
@@ -126,7 +130,11 @@ class CampaignTable:
             raise UsageError(f"{self.name}: there is no file {name!r} of job {key}; its files: {there:.200}")
         extent = Extent(file["path"], file["start"], file["size"])
         stored = Stored.of(self.results or Path(), extent, self.moved)
+        here = ResultsFolder(self.results or Path(), self.name)
+        elsewhere = Whose(self._reader, self._id, here).elsewhere(rows[0]["worker_id"])
         fault = stored.fault(file["sha256"])
+        if fault == "missing" and elsewhere:
+            raise UsageError(f"{self.name}: {name} of job {key} is not here, but below {elsewhere}")
         if fault is not None:
             raise UsageError(f"{self.name}: {name} of job {key} is {fault}, in {stored}")
         return stored.read_bytes()

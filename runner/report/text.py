@@ -40,6 +40,7 @@ def to_text(summary: Summary) -> str:
     elif summary.looked_in and summary.done:
         lines.append(f"  results        none in {summary.looked_in}: name the folder above it with --results")
     lines += _stored(summary)
+    lines += [f"  files          {count:,} jobs in {place}" for place, count in summary.folders.items()]
     files = {
         "contact sheet": summary.contact_sheet,
         "suspects": summary.suspects_sheet,

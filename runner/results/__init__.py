@@ -24,6 +24,7 @@ from runner.results.shown import is_scaled, range_of, shown
 from runner.results.stored import Moved, Stored, moved_of
 from runner.results.tile import small_frame, small_jpeg
 from runner.results.verify import Findings
+from runner.results.whose import Whose
 
 __all__ = [
     "COLUMNS",
@@ -43,6 +44,7 @@ __all__ = [
     "ResultsFolder",
     "Stored",
     "address_of",
+    "Whose",
     "contact_sheet",
     "fetch",
     "folder_name",

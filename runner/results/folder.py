@@ -6,6 +6,7 @@ The other one is in packed.py.
     RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
     RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
     …/KEY/.result.json                      the attempt's manifest, written last
+    RESULTS/CAMPAIGN/.folder                what the database knows this folder by, wherever it is moved
     RESULTS/CAMPAIGN/runs/START/run.log     what a run has said, and what was printed meanwhile
     RESULTS/CAMPAIGN/aside/0000/KEY/        files that no longer belong to a job, under other names
 
@@ -22,7 +23,9 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -50,6 +53,7 @@ from runner.results.stored import Moved, Stored, nowhere
 
 MANIFEST = ".result.json"
 RUN_LOG = "run.log"
+_ID = ".folder"
 _MANIFEST_VERSION = 1
 JOBS_PER_FOLDER = 1000
 
@@ -79,6 +83,36 @@ class ResultsFolder:
         self.folder = self.root / campaign_name
         self._file_sha256 = file_sha256
         self._moved = moved
+
+    @property
+    def id(self) -> str:
+        """What the database knows this folder by; '' where it has no name yet."""
+        try:
+            return (self.folder / _ID).read_text("ascii").strip()[:100]
+        except (OSError, ValueError):
+            return ""
+
+    def named(self) -> str:
+        """The same; a folder that has no name is made, and given one. Raises OSError."""
+        if not self.id:
+            make_results(self.root)
+            self.folder.mkdir(exist_ok=True)
+            fresh = self.folder / f"{_ID}.{os.getpid()}.tmp"
+            fresh.write_text(f"{secrets.token_hex(16)}\n")
+            try:
+                os.link(fresh, self.folder / _ID)
+            except FileExistsError:
+                pass  # of several who name it at once, the first has named it
+            except OSError:
+                # There are disks without links.
+                os.replace(fresh, self.folder / _ID)
+            fresh.unlink(missing_ok=True)
+        return self.id
+
+    @property
+    def place(self) -> str:
+        """Where RESULTS is, for people on other machines."""
+        return f"{socket.gethostname()}:{self.root}"
 
     def new_run_folder(self, now_ts: float) -> Path:
         """Make a folder for what a run that begins now leaves of itself, such as runs/20261127T230501Z."""

@@ -60,7 +60,8 @@ class MetricsLog:
     def __init__(self, store: Store, campaign_id: int, results: ResultsFolder):
         self._store, self._campaign_id = store, campaign_id
         self.folder, self.prefix = results.folder, results.campaign_name
-        self._root = results.root
+        self._root, self._results = results.root, results
+        self._folder_id = ""
         self._path = self.folder / METRICS
         self._client: Any = None
         self._lock_file: IO[str] | None = None
@@ -104,7 +105,7 @@ class MetricsLog:
         with self._mutex:
             if not self._lock():
                 return None
-            self._store.write_log_cursor(self._campaign_id, 0, 0)
+            self._write_cursor(0, 0)
         self.write_params()
         return self.sync()
 
@@ -114,7 +115,7 @@ class MetricsLog:
         Nothing while another process writes the log.
         """
         with self._mutex:
-            _, good_bytes = self._store.reader.log_cursor(self._campaign_id)
+            _, good_bytes = self.cursor()
             if self._lock_file is None or start >= good_bytes or not self._path.exists():
                 return self.edition, b""
             with open(self._path, "rb") as file:
@@ -124,6 +125,13 @@ class MetricsLog:
                 end = file.tell()
                 file.seek(start)
                 return self.edition, file.read(end - start)
+
+    def cursor(self) -> tuple[int, int]:
+        """Up to which result the file is written, and its length in bytes then."""
+        return self._store.reader.log_cursor(self._campaign_id, self._folder_id) or (0, 0)
+
+    def _write_cursor(self, logged_id: int, good_bytes: int) -> None:
+        self._store.write_log_cursor(self._campaign_id, self._folder_id, logged_id, good_bytes)
 
     def close(self) -> None:
         """Let another process write the log."""
@@ -141,16 +149,18 @@ class MetricsLog:
             except OSError:
                 lock_file.close()
                 return False
+            self._folder_id = self._results.named()
+            self._store.add_folder(self._campaign_id, self._folder_id, self._results.place)
             self._lock_file = lock_file
         return True
 
     def _repair(self) -> tuple[int, int]:
         """Make the file and the cursor in the database agree; returns the cursor."""
-        logged_id, good_bytes = self._store.reader.log_cursor(self._campaign_id)
+        logged_id, good_bytes = self.cursor()
         size = self._path.stat().st_size if self._path.exists() else 0
         if size < good_bytes:
             logged_id = good_bytes = 0
-            self._store.write_log_cursor(self._campaign_id, 0, 0)
+            self._write_cursor(0, 0)
         if size and not good_bytes:
             self.edition += 1
         if size > good_bytes:
@@ -165,7 +175,7 @@ class MetricsLog:
         with open(self._path, "rb") as file:
             getattr(os, "fdatasync", os.fsync)(file.fileno())
         cursor = rows[-1]["id"], good_bytes + len(content)
-        self._store.write_log_cursor(self._campaign_id, *cursor)
+        self._write_cursor(*cursor)
         return cursor
 
     def _make_folder(self) -> None:
@@ -187,23 +197,24 @@ def is_exact(
 ) -> bool:
     """Whether metrics.pkl holds, up to where it was written, the very records of the database.
 
-    on_looked: told how many more were compared.
+    on_looked: told how many more were compared. Of a folder that the database does not know, it is not known up to
+    where that was.
     """
-    logged_id, good_bytes = store.log_cursor(campaign_id)
+    logged_id, good_bytes = store.log_cursor(campaign_id, results.id) or (None, None)
     after = 0
     try:
         with open(results.folder / METRICS, "rb") as file:
             while rows := store.results_after(campaign_id, after, 1000):
                 for row in rows:
-                    if row["id"] > logged_id:
-                        return file.tell() == good_bytes
+                    if row["id"] > logged_id if logged_id is not None else not file.peek(1):
+                        return good_bytes is None or file.tell() == good_bytes
                     if not _is_next(file, record_of(row)):
                         return False
                 after = rows[-1]["id"]
                 on_looked(len(rows))
-            return file.tell() == good_bytes
+            return not file.read(1) if good_bytes is None else file.tell() == good_bytes
     except FileNotFoundError:
-        return good_bytes == 0
+        return not good_bytes
     except Exception:
         # What pickle makes of damaged bytes may raise anything.
         return False

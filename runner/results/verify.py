@@ -20,6 +20,7 @@ from runner.results.recovery import cut_tails, tails
 from runner.results.remote import address_of, names_below, probe
 from runner.results.shards import FOLDER, writer_of
 from runner.results.stored import moved_of
+from runner.results.whose import Whose
 from runner.store import EndedRow, FileRow, JobBriefRow, Reader, Store
 
 __all__ = ["Findings", "fix", "to_text", "verify"]
@@ -34,7 +35,8 @@ class Findings:
 
     missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
     of attempts that came to nothing, as kills leave them. temporary: files that were being written when
-    their writer died. orphaned: other files that no row names; strays: those of them that lie beside no file
+    their writer died. elsewhere: how many done jobs have their files in other runners' folders, by where these are;
+    none of them was looked at. orphaned: other files that no row names; strays: those of them that lie beside no file
     that one does. tails: shards with bytes at their end that are in no row, as kills leave them; the next run takes
     them over, or cuts them off. is_log_exact: whether metrics.pkl holds the records of the database. requeued,
     removed, set_aside: what fix did. fix_command: what to type to have it done.
@@ -50,6 +52,7 @@ class Findings:
     unreadable: list[dict[str, str]] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    elsewhere: dict[str, int] = field(default_factory=dict)
     abandoned: list[str] = field(default_factory=list)
     temporary: list[str] = field(default_factory=list)
     tails: list[str] = field(default_factory=list)
@@ -83,9 +86,10 @@ def verify(
     results = _results_of(store, campaign)
     command = Commands.of(campaign, store.database.address).verb("verify", "--fix")
     findings = Findings(campaign["name"], str(results.root), command)
+    whose = Whose(store, campaign["id"], results)
     with ThreadPoolExecutor(threads or min(16, 2 + (os.cpu_count() or 1))) as pool:
         for folder, first_id in _shards(store, campaign["id"], results):
-            _verify_shard(store, campaign["id"], results, folder, first_id, findings, pool, on_looked)
+            _verify_shard(store, campaign["id"], results, whose, folder, first_id, findings, pool, on_looked)
     _look_beside(store, campaign["id"], results, findings)
     _look_at_shards(store, campaign["id"], results, findings)
     _look_at_objects(store, campaign, findings)
@@ -112,6 +116,7 @@ def _verify_shard(
     store: Reader,
     campaign_id: int,
     results: ResultsFolder,
+    whose: Whose,
     folder: Path,
     first_id: int,
     findings: Findings,
@@ -122,18 +127,24 @@ def _verify_shard(
     there = {path.relative_to(results.root).as_posix() for path in files_below(folder)}
     jobs, files, ended = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
     done_jobs = sum(job["status"] == "done" for job in jobs)
-    findings.jobs += done_jobs
+    elsewhere: dict[int, str] = {}
     done = [file for file in files if file["status"] == "done"]
 
     def fault_of(file: FileRow) -> str | None:
         return results.fault_of(file)
 
     for file, fault in zip(done, pool.map(fault_of, done)):
+        if fault == "missing" and (place := whose.elsewhere(file["worker_id"])):
+            elsewhere[file["job_id"]] = place
+            continue
         findings.files += 1
         if fault is not None:
             hit = {"path": _told_below(file), "key": file["key"], "name": file["name"]}
             getattr(findings, fault).append(hit)
     on_looked(done_jobs)
+    findings.jobs += done_jobs - len(elsewhere)
+    for place in elsewhere.values():
+        findings.elsewhere[place] = findings.elsewhere.get(place, 0) + 1
     known = {file["path"] for file in files}
     kept = _kept_folders(results, jobs, known)
     fruitless = _fruitless_folders(results, jobs, ended, known)
@@ -331,6 +342,10 @@ def to_text(findings: Findings, limit: int = 20) -> str:
         lines += [f"  {kind:<11}{path}" for path in paths[:limit]]
         if len(paths) > limit:
             lines.append(f"  {kind:<11}… and {len(paths) - limit:,} more (--json lists all)")
+    lines += [
+        f"  elsewhere  {count:,} more done jobs have their files in {place}: verify these there"
+        for place, count in findings.elsewhere.items()
+    ]
     if findings.missing:
         lines.append(f"  looked in  {Path(findings.results) / findings.campaign}")
     if findings.requeued or findings.removed or findings.set_aside:

@@ -322,6 +322,7 @@ class Run:
             self._spec,
             shares,
             self.campaign.file.parent,
+            guard.insist(self._named_results),
             options.worker_memory_bytes or memory_bytes() // 2 // len(shares),
             jobs,
             self._tell_link,
@@ -369,6 +370,13 @@ class Run:
         if supervisor.adopted:
             say(f"{supervisor.adopted:,} jobs had been finished before a crash, and were not rendered again")
         return _status_of_end(ending, signals, self.commands, self.notices)
+
+    def _named_results(self) -> str:
+        """The id of the folder for results, which the database knows then."""
+        with writing_in(self.results.folder):
+            results_id = self.results.named()
+        self.store.add_folder(self.campaign_id, results_id, self.results.place)
+        return results_id
 
     def _drain(self, ending: Ending) -> None:
         """Its time is up."""

@@ -47,11 +47,11 @@ class Supervisor:
     """Has worker processes render until the run ends; where one of them ends before, another takes its place.
 
     spec: what a worker of that share is told, but for what is found out in the run. shares: of each worker process.
-    folder: where the user's own code lies. memory_bytes: a worker that holds more is ended. jobs: the only ones that
-    are rendered, and how many attempts each had before, or None. on_link: told the link for people's own tabs, where
-    they may come; on_live: the live page's, once it is served. has_all: whether all jobs are in the database.
-    workers: as which the run works now. adopted: jobs that had been finished before a crash. charged: attempts that
-    failed.
+    folder: where the user's own code lies; results_id: of the folder for results. memory_bytes: a worker that holds
+    more is ended. jobs: the only ones that are rendered, and how many attempts each had before, or None. on_link: told
+    the link for people's own tabs, where they may come; on_live: the live page's, once it is served. has_all: whether
+    all jobs are in the database. workers: as which the run works now. adopted: jobs that had been finished before a
+    crash. charged: attempts that failed.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Supervisor:
         spec: Callable[[Share], WorkerSpec],
         shares: Sequence[Share],
         folder: Path,
+        results_id: str,
         memory_bytes: int,
         jobs: Mapping[int, int] | None = None,
         on_link: Callable[[str], object] = say,
@@ -81,6 +82,7 @@ class Supervisor:
         self._store, self._campaign_id, self._policy = store, campaign_id, policy
         self._guard, self._ending, self._breaker = guard, ending, breaker
         self._spec, self._folder, self._memory_bytes = spec, folder, memory_bytes
+        self._results_id = results_id
         self._jobs = None if jobs is None else dict(jobs)
         self._on_link, self._on_live = on_link, on_live
         self._threads = Threads(guard, ending)
@@ -170,7 +172,7 @@ class Supervisor:
             process = start()
 
     async def _begin(self, post: _Post, process: WorkerProcess) -> WorkerLife:
-        worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S)
+        worker = await self._threads.store(Worker, self._store, self._campaign_id, LEASE_S, self._results_id)
         self.workers.append(worker)
         spec = self._spec(post.share)
         life = post.life = WorkerLife(process, worker, worker.id, process.memory_bytes(), spec.has_all)

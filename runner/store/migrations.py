@@ -51,6 +51,13 @@ STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
         "CREATE TABLE shard (campaign_id BIGINT NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, "
         "jobs BIGINT NOT NULL, address TEXT, PRIMARY KEY (campaign_id, path))",
         "ALTER TABLE campaign ADD COLUMN remote TEXT",
+        "ALTER TABLE worker ADD COLUMN folder TEXT",
+        # Where the log has come to is each folder's own: the next run writes it anew, and knows.
+        "ALTER TABLE campaign DROP COLUMN logged_id",
+        "ALTER TABLE campaign DROP COLUMN logged_bytes",
+        "CREATE TABLE folder (campaign_id BIGINT NOT NULL, id TEXT NOT NULL, place TEXT NOT NULL, "
+        "logged_id BIGINT DEFAULT 0 NOT NULL, logged_bytes BIGINT DEFAULT 0 NOT NULL, "
+        "PRIMARY KEY (campaign_id, id))",
         partial(_mark_metrics, table="result"),
         partial(_mark_metrics, table="checkpoint"),
     ),

@@ -302,7 +302,7 @@ def requeue(cursor: Cursor, campaign_id: int, keys: Sequence[str], reason: str) 
             count += 1
     if count:
         cursor.run(statements.COUNT_DONE, {"campaign": campaign_id, "count": -count})
-        cursor.run(statements.RESET_LOG, {"campaign": campaign_id})
+        cursor.run(statements.RESET_LOGS, {"campaign": campaign_id})
     return count
 
 

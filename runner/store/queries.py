@@ -15,6 +15,7 @@ from runner.store.schema import (
     campaign,
     checkpoint,
     event,
+    folder,
     job,
     result,
     session,
@@ -58,9 +59,15 @@ def progress() -> _Query:
     return sa.select(*counts).where(campaign.c.id == this)
 
 
-def log_cursor(campaign_id: int) -> _Query:
-    """Up to which result the metrics log is written, and its length in bytes."""
-    return sa.select(campaign.c.logged_id, campaign.c.logged_bytes).where(campaign.c.id == campaign_id)
+def folders(campaign_id: int) -> _Query:
+    """(id, place) of its results folders."""
+    return sa.select(folder.c.id, folder.c.place).where(folder.c.campaign_id == campaign_id)
+
+
+def log_cursor(campaign_id: int, folder_id: str) -> _Query:
+    """Up to which result the metrics log in that folder is written, and its length in bytes."""
+    columns = (folder.c.logged_id, folder.c.logged_bytes)
+    return sa.select(*columns).where(folder.c.campaign_id == campaign_id, folder.c.id == folder_id)
 
 
 def events(campaign_id: int) -> _Query:
@@ -343,7 +350,7 @@ def failures(campaign_id: int) -> _Query:
 def artifacts(campaign_id: int, limit: int | None = None) -> _Query:
     """Files of done jobs, each with its job's key, in the order of jobs and names."""
     return (
-        sa.select(artifact, job.c.key, job.c.status)
+        sa.select(artifact, job.c.key, job.c.status, job.c.worker_id)
         .join(job, job.c.id == artifact.c.job_id)
         .where(job.c.campaign_id == campaign_id, _IS_DONE)
         .order_by(artifact.c.job_id, artifact.c.name)
@@ -367,7 +374,7 @@ def jobs_files_and_ends(campaign_id: int, first_id: int, last_id: int) -> Sequen
     mine = (_is_of(campaign_id), job.c.id >= first_id, job.c.id <= last_id)
     jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
     files = (
-        sa.select(artifact, job.c.key, job.c.status)
+        sa.select(artifact, job.c.key, job.c.status, job.c.worker_id)
         .join(job, job.c.id == artifact.c.job_id)
         .where(*mine, artifact.c.job_id >= first_id, artifact.c.job_id <= last_id)
         .order_by(artifact.c.job_id, artifact.c.name)
@@ -484,6 +491,12 @@ def sessions(campaign_id: int) -> _Query:
 def session_of(session_id: int) -> _Query:
     """The one of that id."""
     return sa.select(session.c.name, session.c.renderer).where(session.c.id == session_id)
+
+
+def done_by_folder(campaign_id: int) -> _Query:
+    """(folder, count) of the done jobs: of those who did them."""
+    query = sa.select(worker.c.folder, sa.func.count()).join(job, job.c.worker_id == worker.c.id)
+    return query.where(job.c.campaign_id == campaign_id, _IS_DONE).group_by(worker.c.folder)
 
 
 def done_by_session(campaign_id: int) -> _Query:

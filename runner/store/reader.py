@@ -96,10 +96,14 @@ class Reader:
             counts = connection.execute(queries.progress(), {"campaign": campaign_id}).mappings().one()
         return Progress(**counts)
 
-    def log_cursor(self, campaign_id: int) -> tuple[int, int]:
-        """Up to which result the metrics log is written, and its length in bytes then."""
-        logged_id, logged_bytes = self._tuples(queries.log_cursor(campaign_id))[0]
-        return logged_id, logged_bytes
+    def folders(self, campaign_id: int) -> dict[str, str]:
+        """Where the campaign's results folders are, as HOST:PATH, by their ids."""
+        return dict(self._tuples(queries.folders(campaign_id)))
+
+    def log_cursor(self, campaign_id: int, folder_id: str) -> tuple[int, int] | None:
+        """Up to which result the metrics log in that folder is written, and its length in bytes; None: not known."""
+        rows = self._tuples(queries.log_cursor(campaign_id, folder_id))
+        return rows[0] if rows else None
 
     def events(self, campaign_id: int) -> list[EventRow]:
         """What befell the campaign's runs rather than a job: ts, kind, message, worker_id; oldest first."""
@@ -409,6 +413,14 @@ class Reader:
         """The name of that browser tab, and what it drew with; '' where it is unknown."""
         rows = self._tuples(queries.session_of(session_id))
         return rows[0] if rows else ("", "")
+
+    def done_by_folder(self, campaign_id: int) -> dict[str, int]:
+        """How many done jobs have their files in each of the campaign's folders, by its place; none where it is one."""
+        places = self.folders(campaign_id)
+        if len(places) < 2:
+            return {}
+        counts = dict(self._tuples(queries.done_by_folder(campaign_id)))
+        return {place: counts[folder_id] for folder_id, place in places.items() if folder_id in counts}
 
     def done_by_session(self, campaign_id: int) -> dict[int | None, int]:
         """How many done jobs each browser tab has drawn, by its id; None: no tab was recorded."""

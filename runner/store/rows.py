@@ -42,8 +42,6 @@ class CampaignRow(TypedDict):
     file: str | None
     results: str | None
     parameters: str | None
-    logged_id: int
-    logged_bytes: int
     created_ts: float
     remote: str | None
 
@@ -106,6 +104,7 @@ class WorkerRow(TypedDict):
     state: str
     started_ts: float
     beat_ts: float
+    folder: str | None
 
 
 class SessionRow(TypedDict):
@@ -203,10 +202,11 @@ class JobBriefRow(TypedDict):
 
 
 class FileRow(ArtifactRow):
-    """A file with its job's key and status."""
+    """A file with its job's key and status, and who did that job."""
 
     key: str
     status: str
+    worker_id: int | None
 
 
 class ResultRow(TypedDict):

@@ -41,11 +41,19 @@ campaign = sa.Table(
     sa.Column("file", sa.Text),
     sa.Column("results", sa.Text),
     sa.Column("parameters", sa.Text),
-    sa.Column("logged_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("logged_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
     sa.Column("created_ts", _ts, nullable=False),
     sa.Column("remote", sa.Text),
     sa.CheckConstraint("state IN ('open', 'paused', 'cancelled')", name="campaign_state"),
+)
+
+folder = sa.Table(
+    "folder",
+    metadata,
+    sa.Column("campaign_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("logged_id", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("logged_bytes", sa.BigInteger, nullable=False, server_default=sa.text("0")),
 )
 
 job = sa.Table(
@@ -104,6 +112,7 @@ worker = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="live"),
     sa.Column("started_ts", _ts, nullable=False),
     sa.Column("beat_ts", _ts, nullable=False),
+    sa.Column("folder", sa.Text),
     sa.CheckConstraint("state IN ('live', 'ended', 'lost')", name="worker_state"),
 )
 _partial_index("worker_live", worker.c.campaign_id, where="state = 'live'")

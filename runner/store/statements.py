@@ -152,9 +152,13 @@ ON CONFLICT (name) DO UPDATE
        remote = CASE WHEN excluded.results IS NULL THEN campaign.remote ELSE excluded.remote END
 RETURNING id
 """
+ADD_FOLDER = """
+INSERT INTO folder (campaign_id, id, place) VALUES (:campaign, :folder, :place)
+ON CONFLICT (campaign_id, id) DO UPDATE SET place = excluded.place
+"""
 START_WORKER = """
-INSERT INTO worker (id, campaign_id, host, boot, pid, pid_start, started_ts, beat_ts)
-VALUES (:worker, :campaign, :host, :boot, :pid, :pid_start, :now, :now)
+INSERT INTO worker (id, campaign_id, host, boot, pid, pid_start, started_ts, beat_ts, folder)
+VALUES (:worker, :campaign, :host, :boot, :pid, :pid_start, :now, :now, :folder)
 """
 START_SESSION = """
 INSERT INTO session (id, campaign_id, worker_id, name, browser, renderer, client, runner, vuer,
@@ -199,7 +203,8 @@ FORGET_ARTIFACTS = """
 DELETE FROM artifact WHERE job_id = (SELECT id FROM job WHERE campaign_id = :campaign AND key = :key)
 """
 WRITE_PARAMETERS = "UPDATE campaign SET parameters = :parameters WHERE id = :campaign"
-RESET_LOG = "UPDATE campaign SET logged_id = 0, logged_bytes = 0 WHERE id = :campaign"
+RESET_LOGS = "UPDATE folder SET logged_id = 0, logged_bytes = 0 WHERE campaign_id = :campaign"
 WRITE_LOG_CURSOR = """
-UPDATE campaign SET logged_id = :logged_id, logged_bytes = :logged_bytes WHERE id = :campaign
+UPDATE folder SET logged_id = :logged_id, logged_bytes = :logged_bytes
+ WHERE campaign_id = :campaign AND id = :folder
 """

@@ -128,17 +128,27 @@ class Store:
 
     # -- workers and their browser tabs ----------------------------------------------------------
 
-    def start_worker(self, campaign_id: int, identity: Identity | None = None) -> int:
-        """Register this process as a worker of the campaign; returns its id.
+    def add_folder(self, campaign_id: int, folder_id: str, place: str) -> None:
+        """Know a results folder of the campaign by its id. place: HOST:PATH, where it is now."""
+        with self.database.write() as cursor:
+            values = {"campaign": campaign_id, "folder": folder_id, "place": cleaned(place)}
+            cursor.run(statements.ADD_FOLDER, values)
+
+    def start_worker(
+        self, campaign_id: int, identity: Identity | None = None, folder_id: str | None = None
+    ) -> int:
+        """Register this process as a worker of the campaign; returns its id. folder_id: where it keeps files.
 
         The id is random, never one that a lost commit could hand out again.
         """
         with self.database.write() as cursor:
-            return self._start_worker(cursor, campaign_id, identity or this_process())
+            return self._start_worker(cursor, campaign_id, identity or this_process(), folder_id)
 
-    def _start_worker(self, cursor: Cursor, campaign_id: int, identity: Identity) -> int:
+    def _start_worker(
+        self, cursor: Cursor, campaign_id: int, identity: Identity, folder_id: str | None
+    ) -> int:
         worker_id = secrets.randbits(62)
-        values = {"worker": worker_id, "campaign": campaign_id, "now": self.clock()}
+        values = {"worker": worker_id, "campaign": campaign_id, "now": self.clock(), "folder": folder_id}
         cursor.run(statements.START_WORKER, values | vars(identity))
         return worker_id
 
@@ -150,11 +160,11 @@ class Store:
                     f"worker {worker_id} was silent for too long and its jobs were given to others"
                 )
 
-    def come_back(self, worker_id: int, campaign_id: int) -> int:
+    def come_back(self, worker_id: int, campaign_id: int, folder_id: str | None = None) -> int:
         """A worker that was declared lost lives after all: its jobs are uncharged, and it is given a new id."""
         with self.database.write() as cursor:
             moves.uncharge_taken(cursor, campaign_id, worker_id)
-            return self._start_worker(cursor, campaign_id, this_process())
+            return self._start_worker(cursor, campaign_id, this_process(), folder_id)
 
     def end_worker(self, worker_id: int) -> int:
         """The worker stops: what it still holds goes back uncharged. Returns how many jobs that were."""
@@ -386,8 +396,10 @@ class Store:
             values = {"campaign": campaign_id, "parameters": to_json(parameters)}
             cursor.run(statements.WRITE_PARAMETERS, values)
 
-    def write_log_cursor(self, campaign_id: int, logged_id: int, logged_bytes: int) -> None:
-        """Record that the metrics log holds all results up to logged_id in its first logged_bytes."""
+    def write_log_cursor(self, campaign_id: int, folder_id: str, logged_id: int, logged_bytes: int) -> None:
+        """Record that the metrics log in that folder holds all results up to logged_id in its first logged_bytes."""
         with self.database.write() as cursor:
-            values = {"campaign": campaign_id, "logged_id": logged_id, "logged_bytes": logged_bytes}
-            cursor.run(statements.WRITE_LOG_CURSOR, values)
+            values = {"campaign": campaign_id, "folder": folder_id}
+            cursor.run(
+                statements.WRITE_LOG_CURSOR, values | {"logged_id": logged_id, "logged_bytes": logged_bytes}
+            )

@@ -18,16 +18,18 @@ class Worker:
     times in so long, and does so by calling beat() whenever is_due: from a thread of its own, as what a render
     function does may take any time. An unavailable database is for the caller to wait for, and to try again.
 
+    folder_id: of the results folder in which it keeps files, if it has one.
     id: in the database. It changes where this process was silent for too long (suspended, or held up), was
     declared lost, and came back: what it held until then is lost, and charged to nobody. A process that only
     claims for it is told the new one.
     """
 
-    def __init__(self, store: Store, campaign_id: int, lease_s: float):
+    def __init__(self, store: Store, campaign_id: int, lease_s: float, folder_id: str | None = None):
         self._store, self._campaign_id, self._lease_s = store, campaign_id, lease_s
+        self._folder_id = folder_id
         self._mutex = threading.Lock()
         self._has_ended = False
-        self.id = store.start_worker(campaign_id)
+        self.id = store.start_worker(campaign_id, folder_id=folder_id)
         self._last_beat = store.monotonic()
 
     @property
@@ -79,4 +81,4 @@ class Worker:
         with self._mutex:
             # Several threads may find it lost; one of them brings it back. A beat may come after its end.
             if self.id == lost_id and not self._has_ended:
-                self.id = self._store.come_back(lost_id, self._campaign_id)
+                self.id = self._store.come_back(lost_id, self._campaign_id, self._folder_id)
