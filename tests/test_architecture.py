@@ -169,6 +169,7 @@ WINGS: dict[str, list[str]] = {
         "notebook",
     ],
     "join": ["link", "line", "joiner"],
+    "cluster": [],
     "doctor": ["check", "software", "places", "limits", "drawing", "trial", "examine", "text"],
     "cli": [
         "options",
@@ -184,6 +185,7 @@ WINGS: dict[str, list[str]] = {
         "watching",
         "try_out",
         "take_out",
+        "slurm",
         "doctor",
         "pages",
         "group",
@@ -211,6 +213,7 @@ PLACES = {
     "pyarrow": {"export/tables"},
     "imageio": {"export/pictures"},
     "apprise": {"notices"},
+    "submitit": {"cluster"},
     "psutil": {"machine", "browsers", "run/signals", "run/process", "doctor/limits"},
 }
 MODULES = {

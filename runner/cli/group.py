@@ -21,6 +21,7 @@ from runner.cli.look import log, report, verify
 from runner.cli.operate import cancel, pause, resume, retry
 from runner.cli.pages import help_on
 from runner.cli.render import demo, run
+from runner.cli.slurm import slurm
 from runner.cli.status import status
 from runner.cli.take_out import export
 from runner.cli.try_out import bench, preview
@@ -48,6 +49,8 @@ _MEANT = {
     "why": "explain",
     "describe": "explain",
     "start": "run",
+    "sbatch": "slurm",
+    "submit": "slurm",
     "render": "run",
     "go": "run",
     "continue": "run",
@@ -164,7 +167,7 @@ def main(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-main.add_family("Render", init, run, join, demo)
+main.add_family("Render", init, run, join, slurm, demo)
 main.add_family("Try", preview, bench)
 main.add_family("Look", status, report, list_jobs, explain, verify, log, doctor)
 main.add_family("Operate", pause, resume, cancel, retry)

@@ -1,0 +1,98 @@
+"""Runners on a cluster: each is one job of its scheduler, drains before its time is up, and submits itself again."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.errors import UsageError
+from runner.exits import ExitStatus
+
+__all__ = ["Shift", "submit"]
+
+# What jobs in flight, and signing off, may take of the scheduler's time: a tenth, but not more than that.
+_LONGEST_END_S = 600.0
+# For how long jobs in flight may go on when the scheduler wants its node back.
+_GRACE_S = 30.0
+
+# What this process waits for, where it is a job of the scheduler's.
+_running: list[subprocess.Popen[bytes]] = []
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What one job of the scheduler's does: a run, for so many hours at most; and again while jobs are left.
+
+    command: as `runner run FILE …`, the program first. name: for the scheduler's lists. folder: where submitit keeps
+    what it needs, and what runs print. cluster: submitit's name for the scheduler, 'slurm' or 'local'. gpus: cards
+    each. parameters: submitit's others, such as slurm_partition.
+    """
+
+    command: tuple[str, ...]
+    name: str
+    hours: float
+    folder: str
+    cluster: str
+    gpus: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> list[str]:
+        """What the run is told of its time."""
+        hours = self.hours - min(0.1 * self.hours, _LONGEST_END_S / 3600)
+        return ["--max-hours", f"{hours:.6g}", "--grace", f"{_GRACE_S:g}"]
+
+    def __call__(self) -> int:
+        """Called by submitit, on the node. Raises UsageError where the run could not go on."""
+        process = subprocess.Popen([*self.command, *self.limits])
+        _running.append(process)
+        status = process.wait()
+        _running.clear()
+        if status == ExitStatus.UNFINISHED:
+            (job_id,) = submit(self, 1)
+            print(f"jobs are left: the next shift is {job_id}", flush=True)
+        elif status not in (ExitStatus.DONE, ExitStatus.SOME_FAILED, ExitStatus.NOTHING_TO_DO):
+            raise UsageError(
+                f"the run ended with {status}, and is not begun again: what it said stands above"
+            )
+        return status
+
+    def checkpoint(self) -> Any:
+        """Called by submitit when the scheduler wants its node back: what it is to call when there is one again."""
+        import submitit
+
+        for process in _running:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def submit(shift: Shift, count: int) -> list[str]:
+    """Submit so many shifts of that kind; the scheduler's ids of them. Raises UsageError."""
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise UsageError("a cluster needs the package submitit: pip install 'runner[slurm]'") from None
+    Path(shift.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Where this is a job itself, its scheduler's variables are not those of the next.
+    with submitit.helpers.clean_env():
+        try:
+            executor = submitit.AutoExecutor(folder=f"{shift.folder}/%j", cluster=shift.cluster)
+            executor.update_parameters(
+                name=shift.name,
+                timeout_min=math.ceil(60 * shift.hours),
+                nodes=1,
+                tasks_per_node=1,
+                gpus_per_node=shift.gpus,
+                **shift.parameters,
+            )
+            with executor.batch():
+                jobs: Sequence[Any] = [executor.submit(shift) for _ in range(count)]
+        except (RuntimeError, NameError, ValueError, submitit.core.utils.FailedJobError) as error:
+            raise UsageError(f"{shift.cluster} takes no such job: {error}") from None
+    return [job.job_id for job in jobs]
