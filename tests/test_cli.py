@@ -358,3 +358,30 @@ def test_vuers_own_command_has_ours(tmp_path):
     missing = vuer("runner", "report", "--db", "none.db", "--json")
     assert missing.returncode == 2 and "there is no database" in missing.stderr and missing.stdout == ""
     assert "runner" in vuer("--help").stdout
+
+
+HEAVY = ("pandas", "vuer", "ml_logger", "playwright", "aiohttp", "PIL", "pyarrow", "requests")
+
+
+@pytest.mark.slow
+def test_looking_imports_nothing_that_only_rendering_needs(tmp_path):
+    """Whoever watches a run from a small machine waits for SQLAlchemy at most."""
+    with Store(tmp_path / "runner.db") as store:
+        campaign_id, _ = store.submit("night", [("only", {"n": 1})])
+        (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+        store.complete(lease, Outcome())
+    code = f"""
+import sys
+from click.testing import CliRunner
+from runner.cli import main
+for words in (["status"], ["report"], ["list"], ["explain", "only"], ["pause"], ["help"]):
+    end = CliRunner().invoke(main, words)
+    assert end.exit_code == 0, end.output
+    print(words[0], *[name for name in {HEAVY} if name in sys.modules])
+"""
+    end = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert end.stdout.split() == ["status", "report", "list", "explain", "pause", "help"], (
+        end.stdout + end.stderr
+    )
