@@ -7,7 +7,9 @@ CPU time is told apart. Then processes that do nothing but claim and complete jo
 what the database lets through. All is interleaved round by round: what counts are ratios, and CPU time a frame.
 
     scripts/bench_processes.py [--rounds N] [--seconds S] [--workers 1,2,4] [--tabs N] [--postgres URL]
-                               [--only frames|queue] [--json]
+                               [--only frames|queue] [--as-run] [--json]
+
+--as-run: such a process claims in one thread and completes, up to six at once, in another, as a run does.
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ import argparse
 import json
 import multiprocessing
 import os
+import queue
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -31,7 +35,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from clients import LINK, Tabs, noisy
 
-from runner.job import Artifact, Outcome
+from runner.job import Artifact, Lease, Outcome
 from runner.store import Store
 
 SIZE = (320, 240)
@@ -121,22 +125,51 @@ def measure_frames(workers: int, tabs: int, seconds: float, database: str | None
     return {"per_s": frames / took_s} | {f"{kind}_ms": 1000 * s / frames for kind, s in used.items()}
 
 
-def move_jobs(database: str, seconds: float, begin: Any, counts: Any) -> None:
+def outcome_of(lease: Lease) -> Outcome:
+    path = f"bench/jobs/{lease.job_id}/rgb.jpg"
+    return Outcome((Artifact("rgb.jpg", path, 20_000, "0" * 64, "image/jpeg"),), {"mean": 0.5})
+
+
+def move_jobs(database: str, seconds: float, as_run: bool, begin: Any, counts: Any) -> None:
     """One process that claims and completes; it tells how many jobs, and its CPU seconds."""
     with Store(database) as store:
-        worker_id, done = store.start_worker(1), 0
+        worker_id = store.start_worker(1)
         begin.wait()
         end, before_s = time.monotonic() + seconds, time.process_time()
+        done = move_in_threads(store, worker_id, end) if as_run else 0
         while time.monotonic() < end and (leases := store.claim(worker_id, 1)):
-            path = f"bench/jobs/{leases[0].job_id}/rgb.jpg"
-            file = Artifact("rgb.jpg", path, 20_000, "0" * 64, "image/jpeg")
-            store.complete(leases[0], Outcome((file,), {"mean": 0.5}))
+            store.complete(leases[0], outcome_of(leases[0]))
             done += 1
         counts.put((done, time.process_time() - before_s))
         store.end_worker(worker_id)
 
 
-def measure_moves(processes: int, seconds: float, database: str | None) -> dict[str, float]:
+def move_in_threads(store: Store, worker_id: int, end: float) -> int:
+    """How many jobs are done by then, claimed in another thread."""
+    claimed: queue.Queue[Lease | None] = queue.Queue(8)
+
+    def claim() -> None:
+        while time.monotonic() < end:
+            for lease in store.claim(worker_id, 1):
+                claimed.put(lease)
+        claimed.put(None)
+
+    claiming = threading.Thread(target=claim)
+    claiming.start()
+    done, is_last = 0, False
+    while not is_last:
+        some = [claimed.get()]
+        while len(some) < 6 and not claimed.empty():
+            some.append(claimed.get())
+        is_last = None in some
+        if leases := [lease for lease in some if lease is not None]:
+            store.complete_many([(lease, outcome_of(lease)) for lease in leases])
+            done += len(leases)
+    claiming.join()
+    return done
+
+
+def measure_moves(processes: int, seconds: float, database: str | None, as_run: bool) -> dict[str, float]:
     """Jobs that are claimed and completed in a second by so many processes together, and what each took."""
     with tempfile.TemporaryDirectory(prefix="runner-bench-") as name:
         url = database or str(Path(name) / "bench.db")
@@ -144,7 +177,10 @@ def measure_moves(processes: int, seconds: float, database: str | None) -> dict[
             store.submit("bench", ({"number": number} for number in range(int(6000 * seconds))))
         spawn = multiprocessing.get_context("spawn")
         begin, counts = spawn.Barrier(processes), spawn.Queue()
-        ones = [spawn.Process(target=move_jobs, args=(url, seconds, begin, counts)) for _ in range(processes)]
+        ones = [
+            spawn.Process(target=move_jobs, args=(url, seconds, as_run, begin, counts))
+            for _ in range(processes)
+        ]
         for one in ones:
             one.start()
         told = [counts.get() for _ in ones]
@@ -191,6 +227,7 @@ def main() -> None:
     parser.add_argument("--tabs", type=int, default=8)
     parser.add_argument("--postgres", metavar="URL")
     parser.add_argument("--only", choices=("frames", "queue"))
+    parser.add_argument("--as-run", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     postgres = Postgres(options.postgres) if options.postgres else None
@@ -205,7 +242,7 @@ def main() -> None:
                         found["frames", kind, count].append(one)
                         tell("frames", kind, count, one)
                     if options.only != "frames":
-                        one = measure_moves(count, options.seconds / 2, new())
+                        one = measure_moves(count, options.seconds / 2, new(), options.as_run)
                         found["moves", kind, count].append(one)
                         tell("moves", kind, count, one)
     finally:
