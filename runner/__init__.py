@@ -34,7 +34,7 @@ __all__ = [
     "read_records",
     "run",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # A campaign file has no need of them while it is read, and they bring SQLAlchemy, NumPy, Pillow or aiohttp.
 _LATE = {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Render colour-coded jobs in many kinds of scene, kill browsers meanwhile, and see that no frame shows another job.
 
-    python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--keep FOLDER]
+    python scripts/check_frames.py --frames N [--sessions K] [--kills M] [--seed S] [--by-hand] [--plain-page]
+                                    [--keep FOLDER]
     python scripts/check_frames.py --long N [--kind KIND]
 
 Each job's number is in the colours of what it shows. `runner run` renders them as it would any campaign, in
@@ -602,13 +603,13 @@ def check(folder: Path, kinds: list[str]) -> tuple[list[tuple], bool]:
 
 def check_frames(
     folder: Path, frames: int, sessions: int, kills: int, seed: int, by_hand: bool, kinds: list[str],
-    victim: str | None,
+    victim: str | None, more: list[str],
 ) -> bool:  # fmt: skip
     """Render, kill, read back, print; whether all frames are right."""
     chance = random.Random(seed)
     marks = sorted(chance.randrange(frames) for _ in range(kills))
     began = time.monotonic()
-    run = Run(write_campaign(folder, frames, seed, kinds), sessions, by_hand)
+    run = Run(write_campaign(folder, frames, seed, kinds), sessions, by_hand, *more)
     try:
         killed = kill_at(run, marks, sessions, chance, victim)
     except BaseException:
@@ -674,6 +675,7 @@ def main() -> int:
     parser.add_argument("--victim", choices=VICTIMS, help="kill only these processes")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--by-hand", action="store_true")
+    parser.add_argument("--plain-page", action="store_true", help="without what the page does for speed")
     parser.add_argument("--kind", action="append", choices=list(VARIANTS), help="only these kinds")
     parser.add_argument(
         "--long", type=int, metavar="N", help="N jobs in one session, with rate, memory and CPU"
@@ -690,7 +692,7 @@ def main() -> int:
         else:
             is_right = check_frames(
                 folder, options.frames, options.sessions, options.kills, seed, options.by_hand,
-                options.kind or list(VARIANTS), options.victim,
+                options.kind or list(VARIANTS), options.victim, ["--plain-page"] * options.plain_page,
             )  # fmt: skip
     finally:
         if options.keep is None:
