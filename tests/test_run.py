@@ -56,7 +56,7 @@ def test_topping_up_renders_only_what_is_new(tmp_path):
 def test_kills_at_random_moments_lose_nothing(tmp_path):
     """After each SIGKILL of the runner and its browsers the same command goes on; in the end all is whole."""
     chance = random.Random(int(os.environ.get("RUNNER_TEST_SEED", "1")))
-    count, kills = 150, 5
+    count, kills = 120, 4
     file = write_colors(tmp_path, count, PACED, policy=", max_crashes=100")
     for kill in range(kills):
         process = start("run", file, "-n", "1")

@@ -388,11 +388,12 @@ class Run:
     def _tell_link(self, link: str) -> None:
         """Where a person's own tabs may work."""
         if not self.options.is_shown:
-            say(
-                f"open this link in a browser, in as many tabs as you like:\n{link}\n"
-                f"or have browsers render for it on another machine: runner join 'LINK' --sessions 4"
-                + ("" if self.options.port else " (with --port the link outlives this run)")
-            )
+            say(f"open this link in a browser, in as many tabs as you like:\n{link}")
+            if not is_loopback(self.options.host):
+                outlives = "" if self.options.port else " (with --port the link outlives this run)"
+                say(
+                    f"or have browsers on another machine render for it: runner join 'LINK' --sessions 4{outlives}"
+                )
             return
         say(f"opening a tab of your browser; if none opens, open this link:\n{link}")
         # A browser of the terminal's own would be waited for.

@@ -78,10 +78,9 @@ def events(campaign_id: int) -> _Query:
 
 
 def sightings(campaign_id: int, worker_ids: Sequence[int]) -> _Query:
-    """(kind, message) of tabs that those workers saw go out of sight and come back, oldest first."""
-    query = sa.select(event.c.kind, event.c.message).where(event.c.campaign_id == campaign_id)
-    query = query.where(event.c.kind.in_(("hidden", "seen")), event.c.worker_id.in_(worker_ids))
-    return query.order_by(event.c.id)
+    """(id, kind, message) of tabs that those workers saw go out of sight and come back, in no order."""
+    query = sa.select(event.c.id, event.c.kind, event.c.message).where(event.c.campaign_id == campaign_id)
+    return query.where(event.c.kind.in_(("hidden", "seen")), event.c.worker_id.in_(worker_ids))
 
 
 def sources(campaign_id: int) -> _Query:

@@ -112,7 +112,7 @@ class Reader:
     def hidden_tabs(self, campaign_id: int, worker_ids: Sequence[int]) -> list[str]:
         """Names of the tabs of those workers that are out of sight, where browsers let them do little."""
         hidden: dict[str, None] = {}
-        for kind, name in self._tuples(queries.sightings(campaign_id, worker_ids)):
+        for _, kind, name in sorted(self._tuples(queries.sightings(campaign_id, worker_ids))):
             if kind == "hidden":
                 hidden[name] = None
             else:
