@@ -35,14 +35,12 @@ def dry_run(campaign: Campaign, options: RunOptions) -> tuple[str, ExitStatus]:
                 if row is not None:
                     progress, state = store.progress(row["id"]), row["state"]
         told = [*_counts(campaign, spool, found, progress, options), *(f"  {line}" for line in lines)]
-    pruned = len(found.gone_pending) if options.prune else 0
-    left = progress.left - pruned + found.new + _updated(found, options)
     if doubt:
         told.append(f"  it would ask first, and end with 2 where nobody answers (--add says yes): {doubt}")
         return "\n".join(told), ExitStatus.USAGE
     if state != "open":
         told.append(f"  none would be rendered: the campaign is {state}")
-    return "\n".join(told), ExitStatus.DONE if left else ExitStatus.NOTHING_TO_DO
+    return "\n".join(told), ExitStatus.DONE if _left(found, progress, options) else ExitStatus.NOTHING_TO_DO
 
 
 def _counts(
@@ -60,19 +58,17 @@ def _counts(
         f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(found.gone.items())
     )
     yield f"  gone      {gone:,}" + (f" that the file no longer yields: {counts}" if gone else "")
-    left = (
-        progress.left
-        + found.new
-        - (len(found.gone_pending) if options.prune else 0)
-        + _updated(found, options)
-    )
+    left = _left(found, progress, options)
     rendered = left if options.limit is None else min(left, options.limit)
     yield f"  rendered  {rendered:,}" + (f" of {left:,}" if rendered < left else "")
 
 
-def _updated(found: Comparison, options: RunOptions) -> int:
-    """How many that are done or failed would be rendered again with other params."""
-    return found.changed["done"] + found.changed["failed"] if options.update else 0
+def _left(found: Comparison, progress: Progress, options: RunOptions) -> int:
+    """How many jobs would be left to render."""
+    pruned = len(found.gone_pending) if options.prune else 0
+    # Rendered again with other params.
+    updated = found.changed["done"] + found.changed["failed"] if options.update else 0
+    return progress.left + found.new - pruned + updated
 
 
 def _is_new(database: str) -> bool:

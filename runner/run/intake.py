@@ -85,13 +85,12 @@ class Intake:
 
         Raises CampaignError.
         """
-        campaign, guard = self._campaign, self._guard
+        campaign, guard, options = self._campaign, self._guard, self._options
         plan = None
-        changes = self._options.prune, self._options.update
         if self._spool is not None:
+            changes = options.prune, options.update
             plan = guard.insist(plan_submission, campaign, store.reader, self._spool, *changes)
-            agree(plan, self._options.add, commands)
-        options = self._options
+            agree(plan, options.add, commands)
         place = Place(str(campaign.file), str(options.results), options.remote or None)
         # With its settings from the first: whatever ends this start, the next one is compared with them.
         campaign_id = guard.insist(store.add_campaign, campaign.name, campaign.policy, place)

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -96,6 +97,7 @@ class Viewer:
         self._database, self._campaign_id, self._results = database, campaign_id, results
         self._moved: Moved | None = None
         self._reader: Reader | None = None
+        self._opening = threading.Lock()
         self._store: Store | None = None
         self._looks = Thrift(_LOOKS_SHARE)
         self._pictures = Thrift(_PICTURES_SHARE, _PICTURES_AT_ONCE_S)
@@ -157,13 +159,11 @@ class Viewer:
         """Reads what lies there; None where it is not all there."""
         from runner.results import Stored, moved_of
 
-        if self._moved is None:
-            self._moved = moved_of(Reader(self._database), self._campaign_id)
-        stored = Stored.of(self._results, extent, self._moved)
-
         def read() -> bytes | None:
+            if self._moved is None:
+                self._moved = moved_of(self._opened_reader(), self._campaign_id)
             try:
-                content = stored.read_bytes()
+                content = Stored.of(self._results, extent, self._moved).read_bytes()
             except OSError:
                 return None
             return content if len(content) == extent.size else None
@@ -211,9 +211,8 @@ class Viewer:
     def _looked(self) -> _Look:
         from runner.report import page_of
 
-        if self._reader is None:
-            self._reader = Reader(self._database)
-        page = page_of(self._reader, self._reader.campaign(self._campaign_id), _ROOM, is_live=True)
+        reader = self._opened_reader()
+        page = page_of(reader, reader.campaign(self._campaign_id), _ROOM, is_live=True)
         data = page.to_json("file/") | {"small": "small/"}
         return _Look(str(time.time_ns()), data, json.dumps(data, allow_nan=False), page.summary)
 
@@ -242,6 +241,12 @@ class Viewer:
 
     def _retry(self) -> str:
         return f"has {self._opened_store().retry(self._campaign_id):,} failed jobs pending again"
+
+    def _opened_reader(self) -> Reader:
+        with self._opening:
+            if self._reader is None:
+                self._reader = Reader(self._database)
+            return self._reader
 
     def _opened_store(self) -> Store:
         if self._store is None:
