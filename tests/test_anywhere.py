@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 
+import fsspec
 import pytest
 from buckets import BUCKET, S3Server
 from campaigns import number_in, write_colors
@@ -36,6 +37,8 @@ def server():
     server = S3Server()
     before = dict(os.environ)
     os.environ.update(server.environment)
+    # fsspec keeps what it made for an address: the server before, if this file's tests run in two parts.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     fs, _ = remote._opened(f"s3://{BUCKET}")
     fs.mkdir(BUCKET)
     # Its own tries would hide what is tested, and take their time.

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import urllib.request
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -46,6 +47,8 @@ class S3Server:
 
     def close(self) -> None:
         self.held.set()
+        # moto keeps its buckets for the process.
+        urllib.request.urlopen(f"{self.environment['AWS_ENDPOINT_URL']}/moto-api/reset", data=b"").close()
         self._server.shutdown()
         self._server.server_close()
 
