@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from runner.errors import FrameError
+from runner.parts import refuse_unasked
 from runner.reasons import one_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Frame:
     width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
     suspicion: why the picture may be wrong though it is whole; empty for most.
     size: (width, height) that was asked for, which is looked at before anything is decoded; None takes any.
-    format: 'jpeg', 'png', 'webp' or 'raw', which was asked for; None takes any.
+    format: 'jpeg', 'png', 'webp' or 'raw', which a browser was asked for; None takes any, of whatever making.
     Raises FrameError when the bytes are not a whole picture of that size and format, and when the depth that
     belongs to it is not there or of another size.
     """
@@ -62,6 +63,8 @@ class Frame:
                 if self.data[8:12] == b"WEBP":
                     # Pillow makes room for all pixels when it opens one.
                     _refuse_other_size(_webp_size(self.data), size)
+                if format is not None:
+                    refuse_unasked(self.data)
                 formats = [kind for kind in _KINDS if format in (None, kind.lower())]
                 image = Image.open(io.BytesIO(self.data), formats=formats)
                 _refuse_other_size(image.size, size)

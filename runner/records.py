@@ -5,36 +5,112 @@ Python's own pickle calls whatever a file names, and a recording or a metrics lo
 
 from __future__ import annotations
 
+import math
 import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from runner.errors import UsageError
+from runner.reasons import one_line
 
 __all__ = ["load", "read_records"]
 
-# What arrays and single numbers of NumPy are made of, by versions 1 and 2; none of it calls anything else.
-_NUMPY = {
-    f"numpy{core}.{name}"
-    for core in (".core", "._core")
-    for name in ("multiarray._reconstruct", "multiarray.scalar", "numeric._frombuffer")
-}
-_BUILTIN = {f"{of}.{name}" for of in ("builtins", "__builtin__") for name in ("set", "frozenset", "complex")}
-_PLAIN = _NUMPY | _BUILTIN | {"numpy.ndarray", "numpy.dtype", "collections.OrderedDict"}
+# Truths, numbers and texts; what is in an array of objects is an address in memory.
+_NUMBERS = re.compile(r"[biufcSU][1-9][0-9]{0,8}")
 
 
 class _NotPlain(pickle.UnpicklingError):
     """A pickle names something that is not plain data."""
 
 
+@dataclass
+class _Type:
+    """Stands for a dtype of NumPy, whose own can be told by a file to take any bytes for addresses."""
+
+    found: Any
+
+    def build(self, state: Any) -> None:
+        _, order, *parts = state
+        if any(parts[:3]) or order not in ("<", ">", "|", "="):
+            raise _NotPlain("it holds an array of parts, which is not plain data")
+        self.found = self.found.newbyteorder(order)
+
+
+def _type(code: Any, *_: Any) -> _Type:
+    import numpy as np
+
+    if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
+        raise _NotPlain(f"it holds an array of {code!r:.20}, which is not plain data")
+    return _Type(np.dtype(code))
+
+
+def _array(raw: bytes | bytearray, of: _Type, shape: tuple[int, ...], order: str) -> Any:
+    import numpy as np
+
+    return np.frombuffer(raw, of.found).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(of: _Type, raw: bytes) -> Any:
+    (found,) = _array(raw, of, (-1,), "C")
+    return found
+
+
+def _empty(*_: Any) -> Any:
+    """An array that is to be built."""
+    import numpy as np
+
+    return np.empty(0)
+
+
+def _build(array: Any, state: Any) -> None:
+    _, shape, of, is_fortran, raw = state
+    # NumPy believes what it is told.
+    if (
+        not isinstance(raw, bytes)
+        or min(shape, default=0) < 0
+        or math.prod(shape) * of.found.itemsize != len(raw)
+    ):
+        raise ValueError("an array of another size")
+    array.__setstate__((1, shape, of.found, is_fortran, raw))
+
+
+# What a file may name, and what stands for it here. None of it calls anything else, or can be changed by a file.
+_PLAIN: dict[str, Callable[..., Any] | None] = {
+    f"{of}.{kind.__name__}": kind for of in ("builtins", "__builtin__") for kind in (set, frozenset, complex)
+}
+_PLAIN |= {"collections.OrderedDict": OrderedDict, "numpy.dtype": _type, "numpy.ndarray": None}
+for _core in ("numpy.core", "numpy._core"):
+    _PLAIN |= {f"{_core}.multiarray._reconstruct": _empty, f"{_core}.multiarray.scalar": _scalar}
+    _PLAIN |= {f"{_core}.numeric._frombuffer": _array}
+
+
 # Not the one that is written in C: a few bytes have that one take any amount of memory for its memo.
 class _PlainUnpickler(pickle._Unpickler):
     """Loads numbers, texts, bytes, None, lists, tuples, sets, dicts, and NumPy's arrays. Raises for others."""
 
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in _PLAIN:
-            raise _NotPlain(f"it names {module}.{name}, which is not plain data")
-        return super().find_class(module, name)
+            raise _NotPlain(f"it names {one_line(f'{module}.{name}')}, which is not plain data")
+        return _PLAIN[f"{module}.{name}"]
+
+    def load_build(self) -> None:
+        """Give what was made last its state."""
+        state, made = self.stack.pop(), self.stack[-1]
+        if isinstance(made, _Type):
+            made.build(state)
+        elif type(made).__name__ == "ndarray":
+            _build(made, state)
+        else:
+            raise _NotPlain(f"it changes a {type(made).__name__}, which is not plain data")
+
+    dispatch[pickle.BUILD[0]] = load_build
 
 
 def load(file: IO[bytes]) -> Any:
@@ -62,6 +138,7 @@ def read_records(path: str | Path) -> list[Any]:
         ) from None
     except Exception as error:
         raise UsageError(
-            f"{path} is not a file of records, or is cut off: record {len(found) + 1:,} cannot be read ({error})"
+            f"{path} is not a file of records, or is cut off: record {len(found) + 1:,} cannot be read "
+            f"({one_line(str(error))})"
         ) from None
     return found

@@ -23,6 +23,7 @@ WINGS: dict[str, list[str]] = {
     "patience": [],
     "job": [],
     "arrays": [],
+    "parts": [],
     "frame": [],
     "tabs": [],
     "wire": [],

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import struct
+import zlib
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -101,6 +102,77 @@ def test_a_picture_bomb_is_not_unpacked(victim, bomb):
     print("peak MiB", (victim.peak_bytes() - before) / MIB, outcome)
     assert victim.peak_bytes() - before < 32 * MIB
     assert "the browser sent 13000x13000" in outcome["error"]
+
+
+def chunk(kind, data):
+    """A part of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with(*chunks):
+    whole = picture("PNG")
+    return whole[:33] + b"".join(chunks) + whole[33:]
+
+
+def webp_with(flags, *chunks):
+    body = b"WEBPVP8X" + struct.pack("<II", 10, flags) + bytes([63, 0, 0, 47, 0, 0]) + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def in_passes(count):
+    """A JPEG whose pixels are gone through that many times."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    return whole[:-2] + whole[whole.rindex(b"\xff\xda") : -2] * count + whole[-2:]
+
+
+def lossy():
+    file = io.BytesIO()
+    Image.open(io.BytesIO(picture("PNG"))).save(file, "WEBP", quality=90)
+    return file.getvalue()
+
+
+# A text of a million characters that take four bytes each.
+TEXT = zlib.compress("\U0001f600".encode() + b"a" * ((1 << 20) - 8), 9)
+PIXELS = picture("WEBP")[12:]
+
+
+@pytest.mark.parametrize(
+    ("image_format", "data", "told"),
+    [
+        ("png", png_with(*(chunk(b"iTXt", b"%d\0\1\0\0\0" % n + TEXT) for n in range(60))), "more in it"),
+        ("png", png_with(*(chunk(b"zTXt", b"%d\0\0" % n + TEXT) for n in range(60))), "more in it"),
+        ("png", png_with(*[chunk(b"prVt", b"")] * 15000), "more in it"),
+        ("png", png_with(chunk(b"tEXt", b"k\0" + b"x" * 200_000)), "more in it"),
+        ("png", png_with(chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(64 * MIB), 9))), "not a whole picture"),
+        ("png", png_with(chunk(b"acTL", struct.pack(">II", 1 << 30, 0))), "that moves"),
+        ("webp", webp_with(2, b"ANIM" + struct.pack("<IIH", 6, 0, 0), PIXELS), "that moves"),
+        ("webp", webp_with(0x20, b"ICCP" + struct.pack("<I", 200_000) + bytes(200_000), PIXELS), "more in it"),
+        ("webp", webp_with(0, webp_of(13000, 13000)[12:], PIXELS), "not a whole picture"),
+        ("webp", lossy(), "not lossless"),
+        ("jpeg", in_passes(10_000), "not come in one pass"),
+        ("jpeg", in_passes(1), "not come in one pass"),
+        ("jpeg", picture("JPEG")[:2] + b"\xff\xe4\x00\x02" * 50_000 + picture("JPEG")[2:], "more in it"),
+        ("jpeg", b"\xff\xd8\xff\xd9", "not come in one pass"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else value,
+)  # fmt: skip
+def test_a_picture_that_holds_more_than_its_pixels_is_not_unpacked(victim, image_format, data, told):
+    """Packed texts, profiles, animations and passes without end: a small file takes neither memory nor time."""
+    victim.reset_peak()
+    before = victim.peak_bytes()
+    outcome = outcome_of(victim, f"64x48 {image_format}", {"frame": data})
+    print("peak MiB", (victim.peak_bytes() - before) / MIB, outcome)
+    assert victim.peak_bytes() - before < 32 * MIB
+    assert outcome["width"] == 0 and told in outcome["error"]
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "BMP", "TIFF", "ICO", "PPM"])
+def test_a_file_of_a_format_that_nobody_asks_for_is_not_opened(victim, image_format):
+    """Whatever decoders there are, three are used."""
+    outcome = outcome_of(victim, "64x48 png", {"frame": picture(image_format)})
+    assert "not a whole picture in the format png" in outcome["error"]
 
 
 @pytest.mark.parametrize(

@@ -12,5 +12,5 @@ def picture(image_format: str, size=(64, 48)) -> bytes:
     """Noise, the same each time, as a file of that format."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
-    Image.fromarray(noise).save(buffer, format=image_format)
+    Image.fromarray(noise).save(buffer, format=image_format, lossless=True)
     return buffer.getvalue()
