@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 import zlib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import msgpack
@@ -270,6 +270,49 @@ def test_nonsense_ends_that_tab_at_most(victim, message):
     asyncio.run(play())
 
 
+def frame(opcode, content=b"", is_last=True, length=None):
+    """A part of what is said on a websocket, masked with zeros."""
+    head = bytes([is_last << 7 | opcode])
+    if length is None and len(content) < 126:
+        return head + bytes([0x80 | len(content)]) + bytes(4) + content
+    return head + b"\xff" + struct.pack(">Q", len(content) if length is None else length) + bytes(4) + content
+
+
+PACKED = zlib.compressobj(9, zlib.DEFLATED, -15)
+BOMB = PACKED.compress(bytes(64 * MIB)) + PACKED.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame(0x42, BOMB[:-4]), frame(3), frame(0, b"no beginning"), frame(2, b"x", False) + frame(1, b"y"),
+        frame(2, b"", False) + frame(0, b"", False) * 60_000,
+        frame(2, b"x", False) + frame(0, bytes(1 << 16), False) * 50,
+        frame(9, bytes(125)) * 5000, frame(10, bytes(125)) * 5000, frame(9, bytes(126)), frame(9, b"x", False),
+        frame(2, length=1 << 63), frame(2, length=(1 << 28) + 1), frame(8, b"\0\1x"), frame(8, b"x"),
+        frame(1, b"\xed\xa0\x80"),
+    ],
+    ids=lambda said: said[:12].hex(),
+)  # fmt: skip
+def test_who_misuses_a_websocket_is_cut_off(victim, said):
+    """Packed messages, pieces without end, floods of pings, lengths beyond all bounds: that tab alone ends."""
+    victim.reset_peak()
+    before = victim.peak_bytes()
+    hello = frame(1, json.dumps({"type": "hello", "ok": True, "versions": {}}).encode())
+    with socket.create_connection(("127.0.0.1", victim.port), 10) as tab:
+        tab.sendall(
+            b"GET /?token=%s&name=64x48%%20jpeg HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+            b"Upgrade: websocket\r\nConnection: upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" % (victim.token.encode(), victim.port)
+        )
+        with suppress(ConnectionError):
+            tab.sendall(hello + said)
+            while tab.recv(1 << 16):
+                pass
+    assert victim.peak_bytes() - before < 32 * MIB
+
+
 LARGE = 64 * MIB
 
 
@@ -313,18 +356,48 @@ def test_a_message_is_no_longer_than_what_was_asked_for(victim, message):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://[", "http://a]b", "null", "//", "\\\\", "http://[::1", "http://127.0.0.1:x"]
-)
+    "origin",
+    [
+        "http://[", "http://a]b", "null", "//", "\\\\", "http://[::1", "http://127.0.0.1:x", "//127.0.0.1:PORT",
+        "http://127.0.0.1:PORT@evil", "http://evil@127.0.0.1:PORT", "file://127.0.0.1:PORT", "http://127.0.0.1:PORT/x",
+        "http://127.0.0.1.evil:PORT", "http://localhost:PORT", "http://127.0.0.1:1", "",
+    ],
+)  # fmt: skip
 def test_an_origin_that_makes_no_sense_is_another_one(victim, origin):
     """It is refused as a stranger's, not by a mistake of the server's."""
 
     async def play():
         async with aiohttp.ClientSession() as client:
             url = f"http://127.0.0.1:{victim.port}/"
-            async with client.get(url, headers={"Origin": origin}) as answer:
+            async with client.get(
+                url, headers={"Origin": origin.replace("PORT", str(victim.port))}
+            ) as answer:
                 return answer.status
 
     assert asyncio.run(play()) == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil", "evil:PORT", "localhost", "localhost:1", "localhost:PORT@evil", "evil@localhost:PORT",
+        "localhost.evil:PORT", "evil\\@localhost:PORT", "localhost:PORT/evil", "evil#localhost:PORT",
+        "evil?localhost:PORT", "0.0.0.0:PORT",
+        "2130706433:PORT", "[::ffff:127.0.0.1]:PORT", "localhost:99999999", "[", "192.0.2.1:PORT",
+    ],
+)  # fmt: skip
+def test_a_host_that_is_not_this_server_alone_is_another_one(victim, host):
+    """However it is written: a name that an attacker's own name server gives leads nowhere."""
+    named = host.replace("PORT", str(victim.port))
+    answer = exchanged(victim, f"GET / HTTP/1.1\r\nHost: {named}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 403"), answer
+
+
+def exchanged(victim, what):
+    """The first that a stranger hears who says that."""
+    with socket.create_connection(("127.0.0.1", victim.port), 10) as stranger:
+        stranger.sendall(what)
+        return stranger.recv(4096)
 
 
 GRABS = """

@@ -266,7 +266,7 @@ class Server:
     def _refuse_strangers(self, request: web.Request) -> None:
         """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""
         origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
-        if origin is not None and _place_of(origin) != host:
+        if origin not in (None, f"http://{host}", f"https://{host}"):
             raise web.HTTPForbidden(text="another origin")
         if not self._is_own(host):
             raise web.HTTPForbidden(text="another host: name it with --allow-host")
@@ -412,16 +412,10 @@ def _visitor_of(request: web.Request) -> Visitor | None:
     return protocol if isinstance(protocol, Visitor) else None
 
 
-def _place_of(origin: str) -> str | None:
-    """Host and port of an origin; None where it makes no sense."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return None
-
-
 def _parts_of(url: str) -> tuple[str, int | None]:
-    """Name and port; ('', None) where it makes no sense."""
+    """Name and port; ('', None) where it makes no sense, or is more than these."""
+    if set("/?#@\\") & set(url[2:]):
+        return "", None
     try:
         parts = urlsplit(url)
         return parts.hostname or "", parts.port
