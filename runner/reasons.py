@@ -13,14 +13,18 @@ __all__ = [
     "harmless",
     "normalized",
     "one_line",
+    "whole_lines",
     "without_tokens",
 ]
 
 _LONGEST, _LONGEST_ERROR = 300, 500
 # Colours and other commands to a terminal: CSI … letter, OSC … bell, and two-letter ones.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]")
-# Control characters but line breaks and tabs, what turns the direction of writing, and lone surrogates.
-_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# Control characters but line breaks and tabs, what turns the direction of writing, what nobody sees, lone surrogates.
+_ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 # In the address of a tab's page or of its websocket, which pages and browsers tell of.
 _TOKEN = re.compile(r"(token(?:=|%3D)|/live/)[\w-]{8,}", re.IGNORECASE)
@@ -61,7 +65,16 @@ def harmless(text: str) -> str:
 
 def _escaped(odd: re.Match[str]) -> str:
     code = ord(odd[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def whole_lines(lines: Iterable[str]) -> str:
+    """The text of these lines: each is one line and harmless, whatever is in it."""
+    return "".join(f"{line if line.isprintable() else _line(line)}\n" for line in lines)
+
+
+def _line(text: str) -> str:
+    return harmless(text).replace("\n", "\\n")
 
 
 def without_tokens(text: str) -> str:

@@ -19,6 +19,7 @@ WINGS: dict[str, list[str]] = {
     "exits": [],
     "commands": [],
     "reasons": [],
+    "cells": [],
     "records": [],
     "patience": [],
     "job": [],

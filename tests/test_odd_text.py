@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import shutil
+import sqlite3
 
 import pytest
 from processes import within
@@ -14,8 +17,18 @@ from runner.run.say import said_to, say
 from runner.store import Store
 
 # Colours, a window's title, a line over, a control sequence in one byte, writing from the right, a page's script.
-ODD = "\x1b[31mred\x1b]0;title\x07\r\nFORGED\x9b2J\u202eevil\u2028</script><img src=x onerror=alert(1)>"
-COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# A link whose text is another one, what nobody sees, the end of a block of Markdown, a formula.
+ODD = (
+    "\x1b[31mred\x1b]0;title\x07\r\nFORGED\x9b2J\u202eevil\u2028\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\\x1bPq\x1b\\"
+    "\u200b\u200f\u061c\u2060\xad\U000e0041</script><img src=x onerror=alert(1)>|\n```\nFORGED\n=cmd|'/C calc'!A0"
+)
+COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\U000e0000-\U000e007f]"
+)
+LOOKS = [
+    "report", "report --json", "report --csv", "report --markdown", "list", "list --json", "list --status pending",
+    "explain 0", "explain 0 --json", "explain 1", "status", "status --json", "explain \x1b[31mnobody\x07", "verify",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +57,64 @@ def database(tmp_path_factory):
     return file
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "report", "report --json", "report --csv", "report --markdown", "list", "list --json", "list --status pending",
-        "explain 0", "explain 0 --json", "explain 1", "status", "status --json", "explain \x1b[31mnobody\x07",
-    ],
-)  # fmt: skip
-def test_no_command_prints_what_a_terminal_would_obey(database, command):
+@pytest.fixture(scope="module")
+def planted(database):
+    """The same as somebody else may have made it, whose rows were written past all that cleans them."""
+    file = database.with_name("planted.db")
+    shutil.copy(database, file)
+    connection = sqlite3.connect(file)
+    for column in (
+        "job.key", "job.error", "attempt.error", "attempt.traceback", "session.name", "session.browser",
+        "session.renderer", "event.kind", "event.message", "result.suspicion", "worker.host",
+        "campaign.name", "campaign.results",
+    ):  # fmt: skip
+        table, name = column.split(".")
+        connection.execute(f"UPDATE {table} SET {name} = coalesce({name}, '') || ?", (ODD.replace("\0", ""),))
+    connection.commit()
+    connection.close()
+    return file
+
+
+@pytest.mark.parametrize("made", ["database", "planted"])
+@pytest.mark.parametrize("command", LOOKS)
+def test_no_command_prints_what_a_terminal_would_obey(request, made, command):
     """Nor a line that begins as if it were runner's own."""
-    output = within(*command.split(" "), "--db", database).output
+    output = within(*command.split(" "), "--db", request.getfixturevalue(made)).output
     assert output and not COMMANDS.search(output)
-    assert not [line for line in output.splitlines() if line.startswith("FORGED")]
+    assert not [line for line in output.splitlines() if line.startswith(("FORGED", "```F", "=cmd"))]
 
 
-def test_the_reports_page_runs_none_of_it(database, tmp_path):
+def test_no_cell_of_a_table_is_a_formula(tmp_path):
+    """A spreadsheet would run it; what calls nothing is as it was."""
+    file, table = tmp_path / "runner.db", tmp_path / "table.csv"
+    texts = {
+        "a": "=cmd|'/C calc'!A0",
+        "b": " +SUM(1)",
+        "c": "@x|y",
+        "d": "\t-1!A",
+        "e": "-left",
+        "f": "=1",
+        "g": "(a)",
+    }
+    with Store(file) as store:
+        campaign_id = store.add_campaign("night")
+        store.add(campaign_id, [("=HYPERLINK(1)", texts)])
+        (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+        store.complete(lease, Outcome((), {}))
+    told = within("export", "csv", table, "--db", file)
+    (row,) = csv.DictReader(table.read_text().splitlines())
+    assert row["key"] == "'=HYPERLINK(1)" and "5 texts that a spreadsheet might run" in told.stderr
+    assert {name: row[name] for name in texts} == {
+        name: f"'{text}" if name in "abcd" else text for name, text in texts.items()
+    }
+    assert ",'=HYPERLINK(1)," in within("report", "--csv", "--db", file).output
+
+
+@pytest.mark.parametrize("made", ["database", "planted"])
+def test_the_reports_page_runs_none_of_it(request, made, tmp_path):
     """What stands in the data is data, also where it ends a script."""
     page = tmp_path / "report.html"
-    assert within("report", "--html", page, "--db", database).exit_code == 0
+    assert within("report", "--html", page, "--db", request.getfixturevalue(made)).exit_code == 0
     text = page.read_text()
     assert "<img src=x" not in text and not COMMANDS.search(text) and "onerror" in text
 

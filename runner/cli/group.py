@@ -138,7 +138,8 @@ class Verbs(click.Group):
         try:
             status = super().invoke(ctx)
         except RunnerError as error:
-            click.echo(harmless(f"runner: {error}"), err=True)
+            # What is named in it may hold line breaks, and begins no line of ours.
+            click.echo(harmless(f"runner: {error}").replace("\n", "\n  "), err=True)
             status = ExitStatus.USAGE if isinstance(error, UsageError) else ExitStatus.STOPPED
         except KeyboardInterrupt:
             status = ExitStatus.INTERRUPTED

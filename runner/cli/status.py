@@ -14,6 +14,7 @@ import click
 from runner.cli.chosen import campaign_rows, looked_at
 from runner.cli.options import campaign_argument, database_option, json_option, option
 from runner.exits import ExitStatus
+from runner.reasons import whole_lines
 
 if TYPE_CHECKING:
     from runner.report import Status
@@ -45,7 +46,7 @@ def status(campaign: str | None, db: str | None, as_json: bool, watch: bool, exi
         elif as_json:
             click.echo(json.dumps([asdict(one) for one in found], indent=1))
         else:
-            click.echo("\n".join(map(str, found)))
+            click.echo(whole_lines(map(str, found)), nl=False)
     if exit_status and any(not one.is_over for one in found):
         return ExitStatus.UNFINISHED
     if exit_status and any(one.failed for one in found):
@@ -81,7 +82,7 @@ class _Lines:
         self._before: object = None
 
     def told(self, found: list[Status]) -> str:
-        return "\n".join(map(str, found))
+        return whole_lines(map(str, found))[:-1]
 
     def __call__(self, text: str, found: list[Status]) -> None:
         # Beats alone are not news.
@@ -113,7 +114,7 @@ class _InPlace(_Lines):
             )
             ends = "" if pace.left_s is None or one.is_over else f", {left_text(pace.left_s)}"
             lines.append(f"{one}{f', {rate_text(pace.rate)}' if pace.rate else ''}{ends}")
-        return "\n".join(lines)
+        return whole_lines(lines)[:-1]
 
     def __call__(self, text: str, found: list[Status]) -> None:
         columns = os.get_terminal_size(sys.stdout.fileno()).columns or 80

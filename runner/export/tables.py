@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from runner.cells import cell, is_formula
 from runner.errors import ExportError
 from runner.export.rows import BATCH, Row, Rows
 from runner.export.targets import needing, replacing, to_json
@@ -24,14 +25,22 @@ def write_jsonl(rows: Rows, target: Path) -> None:
 
 
 def write_csv(rows: Rows, target: Path) -> None:
-    """Lists and dicts are cells of JSON; what a job does not have is empty."""
+    """Lists and dicts are cells of JSON, formulas are text; what a job does not have is empty."""
     with replacing(target) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         as_needed = csv.writer(file, lineterminator="\n")
         # Python's own writer leaves a bare carriage return unquoted, which readers take for a line's end.
         all_quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        formulas = 0
         for cells in _cells(rows):
-            has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+            formulas += sum(map(is_formula, cells))
+            cells = list(map(cell, cells))
+            has_return = any(isinstance(value, str) and "\r" in value for value in cells)
             (all_quoted if has_return else as_needed).writerow(cells)
+    if formulas:
+        rows.notes.append(
+            f"{formulas:,} texts that a spreadsheet might run as formulas have a ' before them here; "
+            "jsonl and parquet have them as they are"
+        )
 
 
 def _cells(rows: Rows) -> Any:

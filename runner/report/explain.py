@@ -14,7 +14,7 @@ from runner.commands import Commands
 from runner.errors import UsageError
 from runner.job import Status
 from runner.machine import Identity, is_gone
-from runner.reasons import one_line
+from runner.reasons import one_line, whole_lines
 from runner.report.evidence import Evidence, read_evidence
 from runner.report.text import parts_told, span
 from runner.results import ResultsFolder, Whose, moved_of, told
@@ -81,7 +81,7 @@ class Explanation:
 
     def to_text(self) -> str:
         """It for people: where the job stands first, at the end what to type next."""
-        return "\n".join(self._lines()) + "\n"
+        return whole_lines(self._lines())
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.campaign}: job {self.key} (row {self.row:,}) {self.now}"

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from runner.reasons import one_line
+from runner.cells import cell
+from runner.reasons import one_line, whole_lines
 from runner.report.summary import Failures, Summary
 from runner.report.text import span
 
@@ -28,8 +29,12 @@ def to_csv(summaries: Iterable[Summary]) -> str:
         if writer is None:
             writer = csv.DictWriter(file, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     return file.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return cell(whole_lines([value])[:-1]) if isinstance(value, str) else value
 
 
 def _csv_row(summary: Summary) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def to_markdown(summary: Summary) -> str:
     if more > 0:
         lines += ["", f"and {more:,} more reasons"]
     if summary.next:
-        lines += ["", "```sh", *summary.next, "```"]
+        lines += ["", "```sh", whole_lines(summary.next) + "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from runner.reasons import one_line
 from runner.report.charts import Hours, Spread, hours_of, spread_of
 from runner.report.gallery import Gallery, gallery_of
 from runner.report.summarize import look_at, session_names
@@ -82,7 +83,7 @@ def to_html(
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     own = {name: Markup((_FOLDER / name).read_text()) for name in ("page.css", *_SCRIPTS)}
     return environment.get_template("page.html").render(
-        title="; ".join(summary.verdict for summary in summaries),
+        title="; ".join(one_line(summary.verdict) for summary in summaries),
         style=own["page.css"],
         script=Markup("\n").join(own[name] for name in _SCRIPTS),
         text="\n".join(map(to_text, summaries)),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from runner.machine import size_text
-from runner.reasons import one_line
+from runner.reasons import one_line, whole_lines
 from runner.report.summary import PARTS, Event, Failures, Since, Summary
 
 __all__ = ["parts_told", "span", "to_text"]
@@ -49,7 +49,9 @@ def to_text(summary: Summary) -> str:
     }
     lines += [f"  {name:<14} {file}" for name, file in files.items() if file]
     lines += [f"  next           {command}" for command in summary.next]
-    return "\n".join(lines).rstrip() + "\n"
+    while lines and not lines[-1]:
+        lines.pop()
+    return whole_lines(lines)
 
 
 def _counts(summary: Summary) -> str:

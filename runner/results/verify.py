@@ -14,6 +14,7 @@ from typing import Any
 from runner.commands import Commands
 from runner.errors import UsageError
 from runner.machine import is_gone
+from runner.reasons import whole_lines
 from runner.results.folder import JOBS_PER_FOLDER, MANIFEST, ResultsFolder, files_below, remove_empty
 from runner.results.metrics import METRICS, MetricsLog, is_exact
 from runner.results.recovery import cut_tails, tails
@@ -357,4 +358,4 @@ def to_text(findings: Findings, limit: int = 20) -> str:
         )
     elif not findings.is_well or findings.abandoned or findings.temporary or findings.strays:
         lines.append(f"  next       {findings.fix_command}")
-    return "\n".join(lines) + "\n"
+    return whole_lines(lines)
