@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 
 import pytest
+from nights import Night
 from processes import within
 
 from runner.job import Outcome, Provenance
@@ -82,6 +83,42 @@ def test_no_command_prints_what_a_terminal_would_obey(request, made, command):
     output = within(*command.split(" "), "--db", request.getfixturevalue(made)).output
     assert output and not COMMANDS.search(output)
     assert not [line for line in output.splitlines() if line.startswith(("FORGED", "```F", "=cmd"))]
+
+
+@pytest.mark.parametrize(
+    ("change", "command", "told"),
+    [
+        ("artifact SET name = '../../../evil' || rowid", "export folder", "a file cannot be named"),
+        ("artifact SET name = '{folder}/evil' || rowid", "export folder", "a file cannot be named"),
+        ("artifact SET path = '/etc/hostname', start = NULL", "export folder", "no path below a results folder"),
+        ("artifact SET path = 'night/../../x', start = NULL", "verify", "no path below a results folder"),
+        ("campaign SET name = '../../evil'", "export webdataset", "2 jobs"),
+        ("campaign SET name = 'a' || char(0)", "export webdataset", "2 jobs"),
+        ("shard SET path = 'gone.tar', address = 'reference::{folder}/list'", "verify", "unreadable"),
+        ("shard SET path = 'gone.tar', address = 'simplecache::memory://x'", "verify", "unreadable"),
+        ("shard SET path = 'gone.tar', address = '/etc/hostname'", "verify", "unreadable"),
+    ],
+)  # fmt: skip
+def test_a_database_from_elsewhere_names_nothing_outside(tmp_path, change, command, told):
+    """Neither is anything written beside what was asked for, nor read from there, nor opened as code."""
+    file, root = tmp_path / "runner.db", tmp_path / "results"
+    with Store(file) as store:
+        night = Night(store, root, 2)
+        night.complete(store.start_worker(night.id), 2)
+        night.results.close()
+    (tmp_path / "list").write_text("{}")
+    connection = sqlite3.connect(file)
+    connection.execute(f"UPDATE {change.format(folder=tmp_path)}")
+    if "gone.tar" in change:
+        connection.execute("UPDATE artifact SET path = 'gone.tar'")
+    connection.commit()
+    connection.close()
+    out = [tmp_path / "out"] if "export" in command else []
+    end = within(*command.split(), *out, "--db", file)
+    assert (
+        told in end.output and "Traceback" not in end.output and isinstance(end.exception, SystemExit | None)
+    ), end
+    assert not [path for path in tmp_path.rglob("*evil*") if tmp_path / "out" not in path.parents]
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path):

@@ -11,7 +11,7 @@ from runner.errors import ExportError
 from runner.export.rows import Rows
 from runner.export.targets import new_folder, to_json
 from runner.export.typed import as_text, typed
-from runner.results import FILES, JOBS_PER_FOLDER, folder_name
+from runner.results import FILES, JOBS_PER_FOLDER, checked_name, folder_name
 
 _SHARD_JOBS = 10_000
 _SHARD_BYTES = 1 << 30
@@ -101,7 +101,7 @@ class _Shards:
     """Tar files in a folder, which are begun one after the other."""
 
     def __init__(self, folder: Path, name: str):
-        self._folder, self._name = folder, name
+        self._folder, self._name = folder, folder_name(name)
         self._count = self._size = self._jobs = 0
         self._tar: tarfile.TarFile | None = None
 
@@ -134,7 +134,8 @@ def write_folder(rows: Rows, target: Path) -> None:
     """A folder for each job, as a run that packs nothing keeps them: 0000/KEY/NAME, a thousand jobs in a folder."""
     with new_folder(target) as folder:
         for number, row in enumerate(rows):
+            own = folder / f"{number // JOBS_PER_FOLDER:04d}" / folder_name(row["key"])
             for file in row["artifacts"]:
-                path = folder / f"{number // JOBS_PER_FOLDER:04d}" / folder_name(row["key"]) / file["name"]
+                path = own / checked_name(file["name"])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(rows.content(file))

@@ -14,6 +14,7 @@ from runner.results.folder import (
 from runner.results.metrics import METRICS, MetricsLog
 from runner.results.mirror import LogMirror
 from runner.results.moving import move_shards, settle_moved
+from runner.results.names import checked_name
 from runner.results.packed import PackedResults
 from runner.results.recovery import recover
 from runner.results.remote import address_of, fetch, is_url, probe
@@ -45,6 +46,7 @@ __all__ = [
     "Stored",
     "address_of",
     "Whose",
+    "checked_name",
     "contact_sheet",
     "fetch",
     "folder_name",

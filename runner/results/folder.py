@@ -80,7 +80,8 @@ class ResultsFolder:
     ):
         self.root = Path(root).absolute()
         self.campaign_name = campaign_name
-        self.folder = self.root / campaign_name
+        # The name of a queue, or one in a database from elsewhere, may be any text.
+        self.folder = self.root / folder_name(campaign_name)
         self._file_sha256 = file_sha256
         self._moved = moved
 

@@ -195,6 +195,11 @@ def _reached(address: str) -> Iterator[tuple[Any, str]]:
 def _opened(address: str) -> tuple[Any, str]:
     """Its file system, and its path there. Raises UsageError where nothing here speaks to such a store."""
     protocol = address.partition("://")[0]
+    # Before it is opened: in chains, and in lists of references, whoever wrote the address has code run.
+    if not is_url(address) or protocol.lower() in _READ_ONLY or "::" in address:
+        raise UsageError(
+            f"{address}: nothing can be written there: name an object store, such as s3://BUCKET/PREFIX"
+        )
     try:
         import fsspec.config
         import fsspec.core
@@ -209,10 +214,6 @@ def _opened(address: str) -> tuple[Any, str]:
         if "protocol" in str(error).lower():
             raise UsageError(f"no object store is known by {protocol}:// ({error})") from None
         raise
-    if protocol in _READ_ONLY or "::" in address:
-        raise UsageError(
-            f"{address}: nothing can be written there: name an object store, such as s3://BUCKET/PREFIX"
-        )
     return fs, path
 
 

@@ -53,7 +53,11 @@ class Stored:
 
     @classmethod
     def of(cls, root: Path, extent: Extent, moved: Moved = nowhere) -> Stored:
-        """What lies there below the results folder `root`."""
+        """What lies there below the results folder `root`. Raises UsageError for a path that leads elsewhere."""
+        if extent.path.startswith("/") or "/../" in f"/{extent.path}/" or "\0" in extent.path:
+            raise UsageError(
+                f"{extent.path!r} is no path below a results folder: runner has not made this database as it is"
+            )
         return cls(root / extent.path, extent.start, extent.size, extent.path, moved)
 
     def __str__(self) -> str:
