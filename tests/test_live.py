@@ -122,6 +122,7 @@ def test_pictures_of_the_results_are_given_out_and_nothing_else(tmp_path):
     for file in ("a.jpg", ".hidden/a.jpg", ".a.jpg", "notes.txt", "../../out.jpg"):
         (folder / file).write_bytes(picture("JPEG"))
     (folder / "link.jpg").symlink_to(tmp_path / "out.jpg")
+    (tmp_path / "results" / "circle.jpg").symlink_to("circle.jpg")
     (folder / "torn.jpg").write_bytes(b"torn")
     (folder / "1.tar").write_bytes(b"." * 512 + picture("PNG") + b".")
     (folder / ".1.tar").write_bytes(picture("PNG"))
@@ -137,7 +138,8 @@ def test_pictures_of_the_results_are_given_out_and_nothing_else(tmp_path):
             assert (await live.small(part)).startswith(b"\xff\xd8")
             not_pictures = ("orbit/1.tar", "orbit/1.tar@0+99", "orbit/1.tar@512+9999", f"orbit/.{part[6:]}")
             others = ("orbit/.hidden/a.jpg", "orbit/.a.jpg", "orbit/notes.txt", "orbit/link.jpg", "orbit",
-                      "../out.jpg", "orbit/../../out.jpg", str(tmp_path / "out.jpg"), *not_pictures)  # fmt: skip
+                      "../out.jpg", "orbit/../../out.jpg", "circle.jpg", "a\0.jpg", "a" * 9999 + ".jpg",
+                      "\udcff.jpg", "a\0.tar@0+9", str(tmp_path / "out.jpg"), *not_pictures)  # fmt: skip
             for path in others:
                 assert await live.original(path) is None and await live.small(path) is None, path
         finally:

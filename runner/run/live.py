@@ -187,7 +187,10 @@ class Live:
         """
         part = _PART.fullmatch(path)
         name = part["shard"] if part else path
-        file = (self._results / name).resolve()
+        try:
+            file = (self._results / name).resolve(strict=part is None)
+        except (OSError, RuntimeError, ValueError):
+            return None  # it is not there, leads in a circle, or is no name
         is_hidden = any(one.startswith(".") for one in Path(name).parts)
         if is_hidden or not file.is_relative_to(self._results.resolve()):
             return None
