@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,8 @@ class Shift:
 
     def __call__(self) -> int:
         """Called by submitit, on the node. Raises UsageError where the run could not go on."""
-        process = subprocess.Popen([*self.command, *self.limits])
+        # Slurm tells all that runs in a job by that signal that its time is up, and it would end who does not know it.
+        process = subprocess.Popen([*self.command, *self.limits], preexec_fn=_ignore_usr2)
         _running.append(process)
         status = process.wait()
         _running.clear()
@@ -68,8 +71,14 @@ class Shift:
 
         for process in _running:
             process.send_signal(signal.SIGTERM)
-            process.wait()
+            # This interrupts __call__, whose own waiting holds the lock that process.wait() would take.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return submitit.helpers.DelayedSubmission(self)
+
+
+def _ignore_usr2() -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def submit(shift: Shift, count: int) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from needs import missing
 from processes import within
@@ -17,11 +19,16 @@ from runner.errors import UsageError
 
 # In place of `runner run`: writes down what it was called with, and ends with the next of the statuses.
 STAND_IN = """
-import pathlib, sys
+import os, pathlib, signal, sys, time
 folder = pathlib.Path(sys.argv[1])
 statuses = (folder / "statuses").read_text().split()
 with open(folder / "calls", "a") as calls:
     print(*sys.argv[2:], file=calls)
+if statuses[len((folder / "calls").read_text().splitlines()) - 1] == "waits":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    (folder / "waits").write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.05)
 sys.exit(int(statuses[len((folder / "calls").read_text().splitlines()) - 1]))
 """
 
@@ -38,9 +45,11 @@ def shift(tmp_path):
 def submit_elsewhere(shift: Shift) -> str:
     """By a process that ends then, as `runner slurm` does; the job's id."""
     code = f"from runner.cluster import Shift, submit; print(*submit({shift}, 1))"
-    return subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    told = Path(shift.folder).with_name("told")
+    # Not by a pipe: what it starts would keep that open.
+    with open(told, "w") as file:
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=file, stderr=file)
+    return told.read_text().strip()
 
 
 def calls_of(folder: Path) -> list[str]:
@@ -72,6 +81,20 @@ def test_a_run_that_cannot_go_on_is_not_begun_again(shift, tmp_path):
     submit_elsewhere(shift)
     wait_until(lambda: results_of(tmp_path) == 1, "the shift's end")
     assert len(calls_of(tmp_path)) == 1 and "the run ended with 3" in said(tmp_path)
+
+
+def test_a_shift_whose_node_is_taken_away_comes_again(shift, tmp_path):
+    """The run is told to end, and waited for; the signal that says so ends nothing by itself."""
+    (tmp_path / "statuses").write_text("waits 0")
+    scheduler = psutil.Process(int(submit_elsewhere(shift)))
+    wait_until((tmp_path / "waits").exists, "the run")
+    run = int((tmp_path / "waits").read_text())
+    # As Slurm does: to all that runs there.
+    for process in reversed(scheduler.children(recursive=True)):
+        process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: results_of(tmp_path) == 1, "the second shift's end")
+    assert calls_of(tmp_path) == ["--max-hours 0.45 --grace 30"] * 2
+    assert not psutil.pid_exists(run) and "Requeued" in said(tmp_path)
 
 
 def test_what_a_scheduler_does_not_take_is_said_in_one_line(shift):

@@ -221,7 +221,10 @@ def test_the_scene_is_what_the_client_makes_of_the_operations(messages):
 @given(operations(), operations())
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_changes_make_the_wanted_scene_of_the_one_that_is_shown(before, after):
-    """Whatever a tab shows, the messages bring its client to the wanted elements, in the wanted order."""
+    """Whatever a tab shows, the messages bring its client to the wanted elements, in the wanted order.
+
+    But for what a camera keeps, which is told: the page is loaded anew then.
+    """
     shown, wanted = Scene(), Scene()
     for message in before:
         shown.apply(message)
@@ -233,9 +236,10 @@ def test_the_changes_make_the_wanted_scene_of_the_one_that_is_shown(before, afte
     for message in [*found.first, *found.rest]:
         client.apply(_copy(message))
     drawn, due = plain(client.tree), plain(wanted.node(ROOT))
-    assert [drawn.get(branch) for branch in Client.BRANCHES] == [
-        due.get(branch) for branch in Client.BRANCHES
-    ]
+    if not found.lasting.startswith("its camera"):
+        assert [drawn.get(branch) for branch in Client.BRANCHES] == [
+            due.get(branch) for branch in Client.BRANCHES
+        ]
     assert changes(wanted, wanted.copy()).rest == []
 
 
