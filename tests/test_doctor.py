@@ -113,6 +113,17 @@ def test_a_machine_that_will_fall_asleep_is_told(tmp_path, monkeypatch):
     assert state(found) == "warn" and "suspend after 900 s" in found.found and "systemd-inhibit" in found.fix
 
 
+def test_a_container_that_knows_of_no_power_supply_is_no_failure(monkeypatch):
+    """The folder that tells of batteries is not in each."""
+
+    def none():
+        raise FileNotFoundError("/sys/class/power_supply")
+
+    monkeypatch.setattr(limits.psutil, "sensors_battery", none)
+    monkeypatch.setattr(limits, "_is_masked", lambda: False)
+    assert state(limits.check_sleep()) in ("ok", "warn")
+
+
 def test_an_idle_card_is_told(smi, vendors):
     """NVIDIA's is here and Mesa draws: marked, with the cure."""
     smi("NVIDIA H100 PCIe")

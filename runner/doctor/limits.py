@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import shutil
 import sys
@@ -70,7 +71,10 @@ def check_sleep() -> Check:
     if desktop and seconds and seconds.split()[-1] != "0":
         told["the desktop's setting"] = f"{desktop.strip(chr(39))} after {seconds.split()[-1]} s"
     sleepy = {name: value for name, value in told.items() if value.split()[0] in _SLEEPS}
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    battery = None
+    # There is no such function on some systems, and in some containers no folder that it reads.
+    with contextlib.suppress(AttributeError, OSError):
+        battery = psutil.sensors_battery()
     if sleepy:
         found = ", ".join(f"{name} is {value}" for name, value in sleepy.items())
         return Check("sleep", State.WARN, found, "systemd-inhibit --what=idle:sleep runner run FILE …")
