@@ -57,14 +57,22 @@ def canonical_json(params: Mapping[str, Any]) -> str:
         raise CampaignError(f"a job's params must be a dict, got {type(params).__name__}: {params!r:.80}")
     try:
         text = _ENCODE(params)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CampaignError(
-            f"a job's params are not JSON ({error}): {dict(params)!r:.120}. "
+            f"a job's params are not JSON ({error}): {_short(params)}. "
             "Use numbers, strings, booleans, None, lists and dicts; "
             "convert arrays with .tolist()"
         ) from None
     _refuse_other_names(params)
     return text
+
+
+def _short(params: Mapping[str, Any]) -> str:
+    """What they are, as far as Python writes them."""
+    try:
+        return f"{dict(params)!r:.120}"
+    except (ValueError, RecursionError):
+        return f"those named {list(params)!r:.120}"
 
 
 def _refuse_other_names(value: Any) -> None:

@@ -16,11 +16,12 @@ from PIL import Image
 from waiting import wait_until
 
 from runner import Campaign, Depth
-from runner.errors import ArtifactError
+from runner.errors import ArtifactError, CampaignError
 from runner.frame import Frame
 from runner.job import Lease
 from runner.results import RenderJob, ResultsFolder, contact_sheet, shown
 from runner.results.encode import encode
+from runner.run.start import refuse_another_databases
 
 
 @pytest.fixture
@@ -123,6 +124,16 @@ def test_no_two_names_can_meet_on_any_disk(files, first, second):
         ("x.jpg", picture("JPEG")[:-2]),
         ("x.png", picture("JPEG")),
         ("x.jpg", None),
+        ("x.png", "/tmp/x.png"),
+        ("x.png", {"a": 1}),
+        ("x.npy", [1, 2]),
+        ("x.npy", b"no array"),
+        ("x.png", np.zeros(8, np.uint8)),
+        ("x.png", np.zeros((2, 2, 2), np.uint8)),
+        ("x.png", np.ma.masked_array(np.zeros((2, 2), np.uint8), mask=True)),
+        ("x.png", Depth(np.array([[1200, 900]], np.uint16))),
+        ("x.png", Depth(np.array([[2.0, 80.0]]))),
+        ("x.json", {1: "one", "1": "other"}),
     ],
 )
 def test_content_that_belies_its_name_is_refused(files, name, content):
@@ -130,6 +141,16 @@ def test_content_that_belies_its_name_is_refused(files, name, content):
     with pytest.raises((ArtifactError, ValueError)):
         files.save(name, content)
     assert files.finish().artifacts == ()
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "LA", "CMYK", "YCbCr", "HSV"])
+def test_a_picture_of_pillows_keeps_its_colors(files, results, mode):
+    """Whatever its own numbers mean, the file shows what the picture does."""
+    image = Image.new("RGB", (4, 4), (200, 200, 200) if mode == "LA" else (255, 0, 0)).convert(mode)
+    files.save("x.png", image)
+    (artifact,) = files.finish().artifacts
+    kept = Image.open(results.root / artifact.path).convert("RGB").getpixel((0, 0))
+    assert np.abs(np.subtract(kept, (200, 200, 200) if mode == "LA" else (255, 0, 0))).max() <= 1
 
 
 def test_metrics_are_plain_values_under_names_of_their_own(files):
@@ -176,7 +197,7 @@ def test_wait_until_says_what_it_waited_for():
 
 def test_depth_is_kept_in_millimetres(files, results):
     """What is marked as depth is metres: a 16-bit PNG holds millimetres, 0 where nothing is."""
-    files.save("depth.png", Depth(np.array([[0.0015, 19.9994], [np.inf, 70.0]], np.float32)))
+    files.save("depth.png", Depth(np.array([[0.0015, 19.9994], [np.inf, np.nan]], np.float32)))
     (artifact,) = files.finish().artifacts
     with Image.open(results.root / artifact.path) as image:
         assert np.asarray(image).tolist() == [[2, 19999], [0, 0]]
@@ -231,6 +252,21 @@ def test_the_manifest_is_json_and_loses_nothing(files, results):
     assert repr(results.left_behind(lease).outcome.metrics) == repr(metrics)
 
 
+def test_the_files_of_another_database_are_not_replaced(results, tmp_path):
+    """A copy, or a new one, with the same results folder is refused as long as the first is there."""
+    first, copy, link = (tmp_path / name for name in ("runner.db", "copy.db", "link.db"))
+    first.touch(), copy.touch(), link.symlink_to(first)
+    results.named()
+    refuse_another_databases(results, copy)
+    results.note_database(first)
+    for same in (first, link, None):
+        refuse_another_databases(results, same)
+    with pytest.raises(CampaignError, match=f"has the files of the jobs of {first}.*--results"):
+        refuse_another_databases(results, copy)
+    first.unlink()
+    refuse_another_databases(results, copy)
+
+
 def test_a_coroutine_is_no_content(files):
     """Who forgot to await is told so."""
 
@@ -260,7 +296,7 @@ def test_any_picture_looks_like_what_it_is(kind):
         "depth": lambda: small(Depth(levels)),
         "uint16": lambda: small((levels * 3000).astype(np.uint16)),
         "float": lambda: Image.fromarray(levels),
-        "two channels": lambda: small(np.dstack([levels * 250] * 2).astype(np.uint8)),
+        "two channels": lambda: Image.fromarray(np.dstack([levels * 250] * 2).astype(np.uint8)),
         "palette": lambda: Image.fromarray((levels * 250).astype(np.uint8)).convert("P"),
         "mask": lambda: small(levels > 0.5),
     }[kind]()

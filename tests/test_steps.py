@@ -10,7 +10,7 @@ from campaigns import write_colors
 from processes import run, start
 from waiting import Clock, wait_until
 
-from runner.errors import LeaseLost
+from runner.errors import LeaseLost, UsageError
 from runner.job import Checkpoint
 from runner.results import RenderJob, ResultsFolder
 from runner.store import Store
@@ -114,6 +114,14 @@ def test_a_kept_file_that_is_not_whole_is_made_again(bench, writer, damage):
     bench.store.complete(bench.lease, job.finish())
     rows = bench.store.reader.artifacts(bench.campaign_id)
     assert len(rows) == 10 and all("~2" in row["path"] for row in rows)
+
+
+def test_steps_are_asked_for_once(bench, writer):
+    """A second loop would find all its steps finished: it is refused."""
+    job = bench.attempt(writer)
+    assert list(job.steps(2)) == [0, 1]
+    with pytest.raises(UsageError, match="make it one loop"):
+        list(job.steps(2))
 
 
 def test_a_lost_lease_ends_the_steps(bench, writer):

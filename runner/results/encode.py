@@ -15,6 +15,11 @@ from runner.frame import RAW, Frame
 IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
 # A text in the PNG itself: what its numbers are.
 DEPTH_MARK = ("Depth", "millimetres, 0 where nothing is")
+_NPY_MAGIC = b"\x93NUMPY"
+# Pictures of Pillow's whose numbers are not grey, nor red, green and blue.
+_OTHER_COLORS = frozenset({"P", "PA", "LA", "CMYK", "YCbCr", "HSV", "LAB", "La", "RGBa", "RGBX"})
+# Farther than that 16 bits of millimetres do not reach.
+_FARTHEST_M = 65.535
 
 
 def encode(name: str, content: Any) -> tuple[bytes, str]:
@@ -27,6 +32,8 @@ def encode(name: str, content: Any) -> tuple[bytes, str]:
         return content.data, content.kind
     if isinstance(content, (bytes, bytearray, memoryview)):
         return _checked_bytes(name, ending, bytes(content))
+    if isinstance(content, (str, dict, list)):
+        _refuse_text_as_numbers(name, ending, content)
     if isinstance(content, str):
         # A name from a disk may hold what UTF-8 has no bytes for.
         return content.encode(errors="backslashreplace"), "text/plain"
@@ -49,8 +56,19 @@ def _refuse_other_kind(name: str, kind: str) -> None:
         raise ArtifactError(f"{name!r} holds a picture of type {kind}: name it .{right}")
 
 
+def _refuse_text_as_numbers(name: str, ending: str, content: Any) -> None:
+    """Under the name of a picture or an array nobody looks for the path of a file, or for JSON."""
+    if ending in IMAGE_KINDS or ending == ".npy":
+        hint = "Path(…).read_bytes()" if isinstance(content, str) else "numpy.asarray(…)"
+        raise ArtifactError(
+            f"{name!r} cannot hold a {type(content).__name__}: give what is to be in the file, such as {hint}"
+        )
+
+
 def _checked_bytes(name: str, ending: str, content: bytes) -> tuple[bytes, str]:
     """Under a picture's name, bytes are that picture, and whole."""
+    if ending == ".npy" and not content.startswith(_NPY_MAGIC):
+        raise ArtifactError(f"{name!r}: {len(content)} bytes that are no .npy file: give the array itself")
     if ending not in IMAGE_KINDS:
         return content, "application/octet-stream"
     try:
@@ -73,7 +91,10 @@ def _encode_json(name: str, content: Any) -> bytes:
 
 def _json_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _json_value(inner) for name, inner in value.items()}
+        named = {_json_name(name): _json_value(inner) for name, inner in value.items()}
+        if len(named) < len(value):
+            raise ValueError(f"two of its names are the same text, among {list(value)!r:.100}")
+        return named
     if isinstance(value, (list, tuple)):
         return [_json_value(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -84,15 +105,28 @@ def _json_value(value: Any) -> Any:
     return value
 
 
+def _json_name(name: Any) -> Any:
+    """The text that JSON makes of a name, where it makes one."""
+    if isinstance(name, str) or not isinstance(name, (bool, int, float, type(None))):
+        return name
+    return json.dumps(name, allow_nan=False)
+
+
 def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
     import numpy as np
     from PIL import Image, PngImagePlugin
 
     from runner.arrays import Depth
 
+    if isinstance(content, Image.Image) and content.mode in _OTHER_COLORS:
+        content = _with_plain_colors(name, content)
+    if isinstance(content, np.ma.MaskedArray):
+        raise ArtifactError(f"{name!r}: what a masked array hides would be shown: save its .filled(…)")
     array = np.asarray(content)
     buffer = io.BytesIO()
     if ending == ".npy":
+        if array.dtype.hasobject:
+            raise ArtifactError(f"{name!r}: an array of Python objects has no .npy form: save numbers")
         np.save(buffer, array, allow_pickle=False)
         return buffer.getvalue(), "application/x-npy"
     if ending not in IMAGE_KINDS:
@@ -101,7 +135,7 @@ def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
     if isinstance(content, Depth):
         if ending != ".png" or array.ndim != 2:
             raise ArtifactError(f"{name!r}: depth of shape (height, width) is kept as .png, or as .npy")
-        array = _millimetres(array)
+        array = _millimetres(name, array)
         options["pnginfo"] = PngImagePlugin.PngInfo()
         options["pnginfo"].add_text(*DEPTH_MARK)
     _refuse_other_numbers(name, ending, array)
@@ -127,6 +161,11 @@ def _refuse_other_numbers(name: str, ending: str, array: Any) -> None:
             "(255 * array).round().astype('uint8'); for depth in metres, Depth(array) (from runner import Depth) "
             "as .png; .npy keeps any array exactly"
         )
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ArtifactError(
+            f"{name!r}: an array of shape {array.shape} is not an image: that is (height, width), or (height, width, 3 "
+            "or 4)"
+        )
     is_deep = ending == ".png" and array.dtype in (np.uint16, np.bool_) and array.ndim == 2
     if array.dtype != np.uint8 and not is_deep:
         raise ArtifactError(
@@ -135,13 +174,30 @@ def _refuse_other_numbers(name: str, ending: str, array: Any) -> None:
         )
 
 
-def _millimetres(depth: Any) -> Any:
-    """Depth in metres as a 16-bit image in millimetres, 0 where nothing is, or nothing nearer than 65.535 m.
+def _with_plain_colors(name: str, image: Any) -> Any:
+    """The same picture in red, green and blue: what its own numbers mean no file of numbers alone would say."""
+    has_alpha = image.mode in ("PA", "LA", "La", "RGBa") or "transparency" in image.info
+    try:
+        return image.convert("RGBA" if has_alpha else "RGB")
+    except ValueError as error:
+        raise ArtifactError(
+            f"{name!r}: a picture of mode {image.mode}: {error}; save its .convert('RGB')"
+        ) from None
+
+
+def _millimetres(name: str, depth: Any) -> Any:
+    """Depth in metres as a 16-bit image in millimetres, 0 where nothing is.
 
     So ROS has it (REP 118), and most readers of depth images.
     """
     import numpy as np
 
+    farthest = float(np.max(depth, initial=0.0, where=np.isfinite(depth)))
+    if farthest > _FARTHEST_M:
+        raise ArtifactError(
+            f"{name!r}: depth of {farthest:.6g} m, and a .png in millimetres ends at {_FARTHEST_M} m: save it as .npy, "
+            "or divide millimetres by 1000"
+        )
     millimetres = np.round(depth * 1000.0)
-    known = np.isfinite(millimetres) & (millimetres > 0) & (millimetres <= 65535)
+    known = np.isfinite(millimetres) & (millimetres > 0)
     return np.where(known, millimetres, 0).astype(np.uint16)

@@ -54,6 +54,7 @@ from runner.results.stored import Moved, Stored, nowhere
 MANIFEST = ".result.json"
 RUN_LOG = "run.log"
 _ID = ".folder"
+_DATABASE = ".database"
 _MANIFEST_VERSION = 1
 JOBS_PER_FOLDER = 1000
 
@@ -109,6 +110,19 @@ class ResultsFolder:
                 os.replace(fresh, self.folder / _ID)
             fresh.unlink(missing_ok=True)
         return self.id
+
+    def other_database(self, file: Path) -> Path | None:
+        """Another database file than this one, still there, whose jobs have their files here; else None."""
+        try:
+            other = Path((self.folder / _DATABASE).read_text().strip())
+            return other if other.is_file() and not other.samefile(file) else None
+        except (OSError, ValueError):
+            return None
+
+    def note_database(self, file: Path) -> None:
+        """From now on the files here are those of this database."""
+        with contextlib.suppress(OSError):
+            (self.folder / _DATABASE).write_text(f"{file}\n")
 
     @property
     def place(self) -> str:

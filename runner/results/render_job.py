@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from runner.errors import ArtifactError
+from runner.errors import ArtifactError, UsageError
 from runner.frame import Frame, FrameBytes
 from runner.job import Artifact, Checkpoint, Lease, Outcome, seed_of
 from runner.results.encode import encode
@@ -94,8 +94,12 @@ class RenderJob:
         A step is finished when the loop asks for the next one. What is finished is recorded, with
         the files and metrics so far, at most once a second; after a crash the next attempt begins
         at the first step that was not recorded, and keeps the files of those that were, once their
-        hashes were compared. Raises LeaseLost when the job was given to another meanwhile.
+        hashes were compared. A job has one such loop. Raises LeaseLost when the job was given to another meanwhile.
         """
+        if self.steps_finished is not None:
+            raise UsageError(
+                f"job {self.key}: job.steps was called twice, and what is finished is counted once: make it one loop"
+            )
         items = range(steps) if isinstance(steps, int) else list(steps)
         self.steps_finished, self._step_count = 0, len(items)
         for number in range(self._finished, len(items)):
@@ -137,8 +141,8 @@ class RenderJob:
         Arrays go by the name's ending: .npy any array; .png, .jpg, .webp uint8 images of shape
         (height, width) or (height, width, 3 or 4); .png also uint16 or bool of shape (height, width), and
         frame.depth, or Depth(metres) of an array: kept in millimetres, 16 bits, 0 where nothing is. Floats
-        that are not marked as depth are refused. NaN and infinities in JSON become the texts "NaN",
-        "Infinity" and "-Infinity". Bytes under a picture's name must be that picture, and whole.
+        that are not marked as depth are refused, and so is depth beyond 65.535 m as .png. NaN and infinities in JSON
+        become the texts "NaN", "Infinity" and "-Infinity". Bytes under a picture's name must be that one, and whole.
         The file counts once the job is done. Raises ArtifactError for a name that is taken (upper and
         lower case are one, as on some disks), leaves the folder, or belies the content.
         """

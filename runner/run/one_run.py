@@ -48,6 +48,7 @@ from runner.run.start import (
     look_at_remote,
     note_sources,
     parameters_of,
+    refuse_another_databases,
     refuse_early,
     warn_of_network,
     writing_in,
@@ -106,6 +107,7 @@ def _run_campaign(
         intake.read()
         away = guard.insist(refuse_early, results.folder, options)
         with guard.insist(Store, options.database) as store:
+            refuse_another_databases(results, store.database.file)
             look_at_database(store, guard)
             guard.insist(look_at_remote, store.reader, campaign.name, options, away)
             commands = Commands(

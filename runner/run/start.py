@@ -14,7 +14,7 @@ from runner.commands import Commands
 from runner.errors import CampaignError, UsageError, WorldFault
 from runner.job import Source
 from runner.machine import Guard, is_loopback, probe_disk, refuse_address, tls_context, world_fault
-from runner.results import address_of, make_results, probe
+from runner.results import ResultsFolder, address_of, make_results, probe
 from runner.run.options import RunOptions
 from runner.run.say import ask, say
 from runner.store import Reader, Store
@@ -26,6 +26,7 @@ __all__ = [
     "look_at_remote",
     "note_sources",
     "parameters_of",
+    "refuse_another_databases",
     "refuse_early",
     "warn_of_network",
     "writing_in",
@@ -104,6 +105,16 @@ def look_at_database(store: Store, guard: Guard) -> None:
     if guard.insist(store.reader.ended_uncleanly):
         say("an earlier run ended without signing off; looking through the database")
         guard.insist(store.database.check)
+
+
+def refuse_another_databases(results: ResultsFolder, database: Path | None) -> None:
+    """Jobs of two databases would replace each other's files, for these go by the jobs' keys. Raises CampaignError."""
+    other = None if database is None else results.other_database(database)
+    if other is not None:
+        raise CampaignError(
+            f"{results.folder} has the files of the jobs of {other}, and those of {database} would replace them: name "
+            "another folder with --results, or go on with that database by --db. If it is of no use any more, remove it"
+        )
 
 
 def agree(submission: Submission, is_agreed: bool, commands: Commands, may_ask: bool = True) -> None:
