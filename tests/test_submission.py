@@ -437,22 +437,32 @@ def test_adding_in_short_transactions_counts_each_job_once(store):
 # -- what the pictures are made of ------------------------------------------------------------------
 
 
-def test_a_helper_that_changed_halfway_is_a_warning_with_the_counts(folder):
-    """A module beside the file, or one further down, changes after 6 of 12 jobs: said at start, and in the report."""
-    (folder.path / "parts").mkdir()
-    (folder.path / "parts" / "look.py").write_text("COLOR = 'red'\n")
+@pytest.mark.parametrize("changed", ["parts/look.py", "looks/red.json", "outside"])
+def test_what_changed_halfway_is_a_warning_with_the_counts(folder, tmp_path_factory, changed):
+    """A module below or elsewhere, or a file that scene() reads, changes after 6 of 12 jobs: said, and reported."""
+    outside = tmp_path_factory.mktemp("lib") / "common_look.py"
+    files = {"parts/look.py": "COLOR = 'red'\n", "looks/red.json": '"red"', str(outside): "COLOR = 'red'\n"}
+    for name, content in files.items():
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_text(content)
     folder.write('    for i in range(n): yield f"view_{i}", {"i": i}', "n=6")
-    folder.file.write_text("import parts.look\n" + folder.file.read_text())
+    head = f"import json, sys, parts.look\nsys.path.append({str(outside.parent)!r})\nimport common_look\n"
+    read = f"open({str(folder.path / 'looks' / 'red.json')!r})"
+    file = folder.file.read_text()
+    assert file.count("def scene():\n") == 1
+    folder.file.write_text(head + file.replace("def scene():\n", f"def scene():\n    {read}.read()\n"))
     assert run_without_browser(folder.file).returncode == 3
     with Store(folder.path / "runner.db") as store:
-        assert {source.name for source in store.reader.sources(1)} == {"study.py", "parts/look.py"}
+        assert {source.name for source in store.reader.sources(1)} == {"study.py", *files}
+    assert (folder.path / "results/good/.database").read_text().strip() == str(folder.path / "runner.db")
     folder.finish()
-    (folder.path / "parts" / "look.py").write_text("COLOR = 'blue'\n")
+    changed = str(outside) if changed == "outside" else changed
+    (folder.path / changed).write_text(files[changed].replace("red", "blue"))
     told = run_without_browser(folder.file, "--set", "n=12").stderr
-    assert "parts/look.py changed after 6 of 6 jobs were rendered" in told
+    assert f"{changed} changed after 6 of 6 jobs were rendered" in told
     folder.finish()
     report = within("report", "--db", folder.path / "runner.db").stdout
-    assert "warning   parts/look.py changed after 6 of 12 done jobs" in report and "source " not in report
+    assert f"warning   {changed} changed after 6 of 12 done jobs" in report and "source " not in report
 
 
 def test_what_is_installed_below_the_folder_is_no_part_of_the_campaign(folder):

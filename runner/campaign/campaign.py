@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import sys
@@ -108,6 +109,7 @@ class Campaign:
         self.file: Path | None = None
         self.file_sha256: str | None = None
         self.sources: Sources | None = None
+        self._code_sha256 = ""
         self.settings: dict[str, str] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         module = sys._getframe(1).f_globals
@@ -161,13 +163,19 @@ class Campaign:
         """Take down from now on which files the campaign uses."""
         self.sources = sources
         sources.look_at_modules()
+        self._code_sha256 = sources.code_sha256
         if self.assets is not None:
             self.assets.on_use = sources.use
 
     @property
     def code_sha256(self) -> str | None:
-        """A hash of the campaign file and all that it has imported from its folder and below."""
-        return self.sources.code_sha256 if self.sources is not None else self.file_sha256
+        """A hash of the campaign file, and of what it has imported and read of the user's when it was loaded."""
+        return self._code_sha256 or self.file_sha256
+
+    @property
+    def space(self) -> Mapping[str, Any]:
+        """The names that the render function finds in its module."""
+        return getattr(self._functions["render"], "__globals__", {})
 
     def is_another_file(self, file: str) -> bool:
         """Whether that is a file other than this campaign's own, and still there."""
@@ -259,16 +267,21 @@ class Campaign:
     def make_scene(self) -> Any:
         """A new scene. Raises CampaignError with the line where the scene function failed."""
         try:
-            return self._call("scene")
+            with self._reading():
+                return self._call("scene")
         except RunnerError:
             raise
         except (Exception, SystemExit) as error:
             raise CampaignError(f"the scene function of {place_of(error, self.file)}") from error
 
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.sources is None else self.sources.reading()
+
     async def render_job(self, session: Any, job: Any) -> None:
         """Call the user's render function; whatever it raises goes through."""
         try:
-            await self._functions["render"](session, job)
+            with self._reading():
+                await self._functions["render"](session, job)
             if self.files:
                 job.expect_files()
         finally:

@@ -36,7 +36,9 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
         raise CampaignError(
             f"cannot read the campaign file {file}: {reason}; to write one to start from: {typed('init', file)}"
         ) from None
-    module = _executed(path, source)
+    sources = Sources(path, source)
+    with sources.reading():
+        module = _executed(path, source)
     found = {id(value): value for value in vars(module).values() if isinstance(value, Campaign)}
     if len(found) != 1:
         count = "no Campaign" if not found else f"{len(found)} Campaigns"
@@ -45,7 +47,7 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
     campaign.file = path
     campaign.file_sha256 = hashlib.sha256(source).hexdigest()
     campaign.settings = dict(settings or {})
-    campaign.trace(Sources(path, source))
+    campaign.trace(sources)
     campaign.check()
     return campaign
 

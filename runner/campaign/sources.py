@@ -1,14 +1,19 @@
-"""What a campaign's pictures are made of on disk: its file, the modules beside it, the assets it has used."""
+"""What a campaign's pictures are made of on disk: its file, the user's modules, the files read, the assets used."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import stat
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 
 from runner.job import Source
@@ -17,19 +22,30 @@ __all__ = ["Sources"]
 
 # A larger file is told by its size and time.
 _READ_UP_TO_BYTES = 64 << 20
+# Modules are looked at once they are imported.
+_CODE = (".py", ".pyc", ".so", ".pyd")
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# Whose campaign's own code runs here, and what it reads is a part of its pictures.
+_reader: ContextVar[Sources | None] = ContextVar("reader", default=None)
 
 
 class Sources:
     """The files that a campaign has used so far, each with what it held then.
 
     A module is taken down once: what was imported stays as it is in this process, whatever becomes of its file.
-    An asset is taken down again whenever another content was given out. Safe to share between threads.
+    An asset, and what the campaign's own code reads, is taken down again whenever it has another content. Safe to
+    share between threads.
     """
 
     def __init__(self, file: Path, content: bytes):
         self.folder = file.parent
+        places = {Path(path) for path in (sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"))}
+        # A campaign may lie where Python was installed, and is then not a part of that.
+        self._installed = [place for place in places if not self.folder.is_relative_to(place)]
         self._lock = threading.Lock()
-        self._modules: set[str] = set()
+        # What was imported before is runner's own, or another campaign's.
+        self._modules = {str(file) for file in self._own_modules() if not file.is_relative_to(self.folder)}
+        self._written: set[str] = set()
         self._digests: dict[str, str] = {}
         self._marks: dict[Path, tuple[int, ...]] = {}
         self._modules_seen = 0
@@ -37,20 +53,61 @@ class Sources:
         self._listener: Callable[[Source], None] | None = None
         self._take_down(file, _digest_of(content))
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """The campaign's own code runs meanwhile: take down the files that Python opens for it to read."""
+        _listen_to_opens()
+        token = _reader.set(self)
+        try:
+            yield
+        finally:
+            _reader.reset(token)
+
+    def opened(self, path: object, flags: int) -> None:
+        """The campaign's own code has opened a file; what it has written itself is no source."""
+        if not isinstance(path, (str, bytes)):
+            return
+        name = os.path.abspath(os.fsdecode(path))
+        if flags & _WRITES:
+            self._written.add(name)
+        elif name not in self._written and not name.endswith(_CODE) and self._is_own(Path(name)):
+            self.use(Path(name))
+
+    def _is_own(self, file: Path) -> bool:
+        """Whether it is the user's: neither installed, nor the system's, nor hidden or temporary."""
+        is_below = file.is_relative_to(self.folder)
+        inner = file.relative_to(self.folder) if is_below else file
+        is_hidden = any(part.startswith(".") for part in inner.parts)
+        return not (is_hidden or self._is_installed(file) or (not is_below and _is_of_system(file)))
+
+    def _is_installed(self, file: Path) -> bool:
+        return not {"site-packages", "dist-packages"}.isdisjoint(file.parts) or any(
+            map(file.is_relative_to, (*self._installed, Path(__file__).parents[1]))
+        )
+
+    def _own_modules(self) -> Iterator[Path]:
+        """Files of imported modules that are the user's own: not what is installed."""
+        for module in list(sys.modules.values()):
+            name = getattr(module, "__file__", None)
+            if isinstance(name, str) and os.path.isabs(name) and not self._is_installed(Path(name)):
+                yield Path(name)
+
     def look_at_modules(self) -> None:
-        """Take down what has been imported from the campaign's folder and below since the last look."""
+        """Take down which of the user's own modules have been imported since the last look."""
         if len(sys.modules) == self._modules_seen:
             return
         self._modules_seen = len(sys.modules)
-        for file in _modules_below(self.folder):
+        for file in self._own_modules():
             if str(file) not in self._modules:
                 self._modules.add(str(file))
                 self._read(file)
 
     def use(self, asset: Path) -> None:
-        """An asset was given out."""
+        """An asset was given out, or a file is read."""
         try:
             status = asset.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return
             mark = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if self._marks.get(asset) != mark:
                 self._read(asset)
@@ -104,15 +161,35 @@ def _digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _modules_below(folder: Path) -> Iterator[Path]:
-    """Files of imported modules that lie below it: the user's own, not what is installed there."""
-    installed = [Path(path) for path in {sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib")}]
-    installed = [path for path in installed if path.is_relative_to(folder)]
-    package = Path(__file__).parents[1]
-    for module in list(sys.modules.values()):
-        name = getattr(module, "__file__", None)
-        if not isinstance(name, str) or not name.startswith(str(folder) + os.sep):
-            continue
-        file = Path(name)
-        if not ("site-packages" in file.parts or any(map(file.is_relative_to, [*installed, package]))):
-            yield file
+def _is_of_system(file: Path) -> bool:
+    return any(
+        map(file.is_relative_to, ("/usr", "/etc", "/proc", "/sys", "/dev", "/lib", "/var", _temporary()))
+    )
+
+
+@cache
+def _temporary() -> str:
+    return tempfile.gettempdir()
+
+
+@cache
+def _listen_to_opens() -> None:
+    """Have Python tell of each file that it opens; that cannot be ended, and costs nothing where nobody reads."""
+    sys.addaudithook(_on_audit)
+
+
+def _on_audit(event: str, arguments: tuple[object, ...]) -> None:
+    if event != "open":
+        return
+    sources = _reader.get()
+    if sources is None:
+        return
+    # What is opened from here is not the campaign's; and whatever is wrong here keeps nobody from his file.
+    token = _reader.set(None)
+    try:
+        path, _, flags = arguments
+        sources.opened(path, int(flags))  # type: ignore[call-overload]
+    except Exception:
+        pass
+    finally:
+        _reader.reset(token)
