@@ -31,6 +31,12 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
         (AttemptEnd(CANCELLED, tab=CLOSED, tabs_lost=3), Verb.RECLAIM, "crash: its tab was lost 3 times"),
         (AttemptEnd(CANCELLED, stopping="Ctrl-C"), Verb.RELEASE, "Ctrl-C"),
         (AttemptEnd(FULL), Verb.RELEASE, "the disk is full: make room on it"),
+        (AttemptEnd(FULL, faults=5), Verb.RELEASE, "the disk is full: make room on it"),
+        (
+            AttemptEnd(FULL, faults=6),
+            Verb.FAIL,
+            "OSError: [Errno 28] No space left on device (6 times, and the run has found the world well each time)",
+        ),
         (AttemptEnd(StoreUnavailable("locked")), Verb.RELEASE, "locked"),
     ],
 )

@@ -12,6 +12,7 @@ from runner.frame import Frame
 from runner.job import Lease, Phases, Policy
 from runner.results import RenderJob
 from runner.run.context import Limits, RunContext, TabSession
+from runner.run.leftovers import Leftovers
 from runner.run.life import CURRENT, Life, Standing, place_of_task, standing_of
 
 __all__ = ["Attempt", "render"]
@@ -56,6 +57,7 @@ async def render(
     waited_s, asked_s = session.waited_s, session.asked_s
     session.last_frame = None
     session.begin_job(files.scene, files.seed if context.campaign.deterministic else None)
+    leftovers = Leftovers(lease.key, context.campaign.space, context.home)
     own = copy_context()
     own.run(CURRENT.set, life)
     task = own.run(asyncio.create_task, context.campaign.render_job(context.view(session, life.check), files))
@@ -63,6 +65,8 @@ async def render(
     limits = _OwnLimits(context.limits, lease, context.campaign.policy)
     overdue = await _in_time(ends, files, limits)
     took_s = time.monotonic() - began
+    for kind, told in leftovers.told().items():
+        context.guard.tell(kind, told, once=kind)
     waited_s = session.waited_s - waited_s
     # Several may be asked for at once.
     phases = Phases(waited_s, max(0.0, min(session.asked_s - asked_s, took_s) - waited_s), took_s)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runner.campaign import Campaign
@@ -34,7 +35,8 @@ class RunContext:
     guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
     view: what a render holds of its session, which calls what it is given before each use. take_fork: whether
     a process that the job's code forked came back. on_settled: told of each attempt that was completed or
-    charged: the job's id, the attempt's number, and what it was charged with, or ''.
+    charged: the job's id, the attempt's number, and what it was charged with, or ''. home: the working directory, as
+    it is once the campaign was loaded.
     """
 
     campaign: Campaign
@@ -47,6 +49,7 @@ class RunContext:
     view: Callable[[Any, Callable[[str], None]], Any] = lambda session, check: session
     take_fork: Callable[[int], bool] = lambda job_id: False
     on_settled: Callable[[int, int, str], None] = lambda job_id, attempt, error: None
+    home: str = field(default_factory=os.getcwd)
 
 
 class TabSession(Protocol):

@@ -12,6 +12,7 @@ from typing import Any
 
 from runner.errors import LeaseLost, SessionGone, WorldFault
 from runner.job import Outcome
+from runner.machine import world_fault
 from runner.run.attempt import Attempt
 from runner.run.commit import Committer, NotKept
 from runner.run.context import RunContext
@@ -30,6 +31,7 @@ class Settler:
         self._context, self._threads = context, threads
         self._committer = Committer(context.store, context.results, threads)
         self._tabs_lost: Counter[int] = Counter()
+        self._faults: Counter[int] = Counter()
 
     async def settle(self, attempt: Attempt) -> None:
         """Make the move that the attempt's end calls for."""
@@ -63,6 +65,7 @@ class Settler:
         )
         if attempt.error is None:
             return end
+        self._faults[attempt.lease.job_id] += world_fault(attempt.error) is not None
         session, stopping = attempt.session, self._context.ending.stopping
         if session.closed.done() and not stopping.done():
             ends: set[asyncio.Future[Any]] = {session.end, stopping}
@@ -78,6 +81,7 @@ class Settler:
             tab=tab,
             tab_name=session.name,
             tabs_lost=self._tabs_lost[attempt.lease.job_id],
+            faults=self._faults[attempt.lease.job_id],
             # What makes the run drain may have ended the browser, too.
             stopping=self._context.ending.reason
             or (self._context.ending.draining if tab is not None else ""),

@@ -13,6 +13,10 @@ from runner.tabs import TabEnd
 
 __all__ = ["AttemptEnd", "Move", "Verb", "verdict"]
 
+# A fault of the world that one job's own code meets so often, while the run finds the world well, is its own: it may
+# write to another disk, or raise what looks like one.
+_MOST_FAULTS = 6
+
 
 class Verb(str, Enum):
     """What becomes of the job: see the state diagram in runner/docs/design.md."""
@@ -29,7 +33,8 @@ class AttemptEnd:
 
     error: what the render, or the keeping of its files, raised; asyncio.CancelledError where it was cancelled.
     overdue: what took too long; ''. tab: how the tab ended, where it did; tab_name: its name, for people.
-    tabs_lost: how many tabs this job has lost, with this one. stopping: why the run stops; ''. suspicion:
+    tabs_lost: how many tabs this job has lost, with this one. faults: how often its own code has met what looks like a
+    fault of the world, with this time. stopping: why the run stops; ''. suspicion:
     which picture may be wrong, and why; ''. strays: the tasks that it left running, by their places; ''.
     has_ended: nothing of its code goes on. has_forked: a process that it forked came back into the runner.
     """
@@ -44,6 +49,7 @@ class AttemptEnd:
     strays: str = ""
     has_ended: bool = True
     has_forked: bool = False
+    faults: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,12 +81,13 @@ def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
         goes_on = "" if end.has_ended else "; it did not end when it was cancelled"
         return Move(Verb.FAIL, f"TimeoutError: {end.overdue}{goes_on}", spoils_tab=True, tells_of_tab=True)
     fault = world_fault(end.error)
-    if fault is not None:
+    if fault is not None and end.faults < _MOST_FAULTS:
         return Move(Verb.RELEASE, str(fault), error=fault)
     assert end.error is not None
+    again = "" if fault is None else f" ({end.faults} times, and the run has found the world well each time)"
     return Move(
         Verb.FAIL,
-        error_line(end.error),
+        error_line(end.error) + again,
         error=end.error,
         spoils_tab=not end.has_ended,
         tells_of_tab=isinstance(end.error, FrameError),

@@ -50,7 +50,7 @@ class Store:
         synchronous: str = "NORMAL",
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.SystemRandom().random,
     ):
         self.database = Database(database, access, synchronous=synchronous)
         self.reader = Reader(self.database)
