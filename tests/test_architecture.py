@@ -102,6 +102,7 @@ WINGS: dict[str, list[str]] = {
         "submission",
     ],
     "sessions": [
+        "arrays",
         "kinds",
         "values",
         "pose",
@@ -109,6 +110,7 @@ WINGS: dict[str, list[str]] = {
         "cameras",
         "changes",
         "messages",
+        "base",
         "gate",
         "protocol",
         "session",
@@ -121,6 +123,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "run": [
         "life",
+        "leftovers",
         "run_log",
         "say",
         "alarm",

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from needs import quick_rasterizer
 
+from runner.sessions.kinds import why_unseen
+from runner.sessions.messages import nodes_of
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 import check_elements
 
@@ -32,6 +35,21 @@ def test_every_element_of_vuer_has_a_row():
     """One that a new Vuer brings is told of by name."""
     assert check_elements.untested() == []
     assert list(table()) == names()
+
+
+# What DefaultScene brings for people, and what brings or moves others.
+QUIET = """
+    CameraView SceneCamera SceneCameraControl CameraPreviewThumbs CameraPreviewOverlay Gamepad Hands MotionControllers
+    ContribLoader AnimationClip VectorTrack QuaternionTrack
+"""
+
+
+def test_whoever_uses_what_no_picture_shows_is_told_of_it():
+    """By name, but for what is in every scene, or shows nothing by itself."""
+    for sample in check_elements.samples(lambda name: name):
+        if sample.expect == check_elements.UNSEEN and sample.element not in QUIET.split():
+            nodes = nodes_of({"nodes": [sample.first._serialize()]})
+            assert any(map(why_unseen, nodes)), sample.name
 
 
 @pytest.mark.long

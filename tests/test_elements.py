@@ -67,6 +67,8 @@ SHOW["thrown"] = lambda: CameraHelper(key="it")
 SHOW["color"] = lambda: Sphere(key="it", material={"color": "bleu"})
 SHOW["shader"] = lambda: tagged(
     "mesh", "it", tagged("sphereGeometry", "g"), tagged("shaderMaterial", "m", fragmentShader="oops"))
+SHOW["hollow"] = lambda: Obj(key="it", text="# nothing")
+SHOW["joint"] = lambda: Urdf(key="it", src=A("arm.urdf"), jointValues={"elbw": 1})
 SHOW["good"] = lambda: Sphere(key="it")
 
 def tagged(tag, key, *children, **props):
@@ -74,6 +76,9 @@ def tagged(tag, key, *children, **props):
     made.tag = tag
     return made
 """
+
+ARM = """<robot name="r"><link name="a"><visual><geometry><box size="1 1 1"/></geometry></visual></link><link name="b"/>
+<joint name="elbow" type="continuous"><parent link="a"/><child link="b"/><axis xyz="0 0 1"/></joint></robot>"""
 
 # Two runs are looked at by all.
 pytestmark = [pytest.mark.usefixtures("browser_path"), pytest.mark.xdist_group("elements")]
@@ -84,6 +89,7 @@ def rendered(folder: Path, shown: str) -> dict[str, dict]:
     assets = folder / "assets"
     assets.mkdir()
     (assets / "font.woff").write_bytes(FONT.read_bytes())
+    (assets / "arm.urdf").write_text(ARM)
     for i in range(3):
         depth = np.full((60, 80), 40, np.uint8)
         depth[:, 15 + 20 * i : 25 + 20 * i] = 200
@@ -166,6 +172,15 @@ def test_what_cannot_be_loaded_tells_its_url_at_once(missing, key, url):
 @pytest.mark.parametrize(("key", "reason"), [("color", "Unknown color bleu"), ("shader", "Shader Error")])
 def test_what_three_js_draws_otherwise_than_it_was_told_is_refused(missing, key, reason):
     """It only remarks on a colour that it does not know, or a shader that does not compile, and draws on."""
+    assert missing[key]["status"] == "failed" and reason in missing[key]["error"], missing[key]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [("hollow", "it: its file holds nothing"), ("joint", "it has no joint elbw; it has: elbow")],
+)
+def test_what_would_be_missing_without_a_word_is_told(missing, key, reason):
+    """A file without anything to draw, and a joint that the robot does not have."""
     assert missing[key]["status"] == "failed" and reason in missing[key]["error"], missing[key]
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import vuer.schemas as v
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vuer.events import Set, Upsert
 
+from runner.errors import FrameError
+from runner.sessions.base import BaseScene
 from runner.sessions.cameras import Cameras
 from runner.sessions.changes import changes
+from runner.sessions.messages import plain_message
 from runner.sessions.pose import whole_pose
 from runner.sessions.scene import ROOT, Scene
 
@@ -437,3 +442,77 @@ def test_what_a_text_keeps():
     assert "7" in again.places
     scene.add([box("odd", position=object())])
     assert scene.difference(base) is None
+
+
+# -- the scene that jobs begin with -----------------------------------------------------------------
+
+
+def test_pages_begin_with_the_scene_that_came_first():
+    """What a job changes of scene()'s own objects is in no later page; the number of an element without a key is."""
+    color, key = {"color": "#0000ff"}, iter("0123")
+    base = BaseScene(make := lambda: v.Scene(v.Sphere(key="ball", material=color), v.Box(key=next(key))))
+    first, told = base.take(make())
+    assert not told
+    again, told = base.take(make())
+    assert not told and again is not first
+    color["color"] = "#00ff00"
+    shown, told = base.take(make())
+    assert shown is again and "another scene each time" in told
+
+
+def test_a_scene_by_chance_is_told_at_its_first_page():
+    """It is made twice, and compared."""
+    place = iter(range(9))
+    base = BaseScene(make := lambda: v.Scene(v.Sphere(key="ball", position=[next(place), 0, 0])))
+    assert "another scene each time" in base.take(make())[1]
+
+
+def test_what_was_sent_stays_though_its_dict_is_changed_later():
+    """An element given as a dict, at the top or within another, is sent as it was when it was given."""
+    look = {"color": "#ff0000"}
+    child = {"tag": "Box", "key": "b", "material": look}
+    for event in (
+        Upsert([child], to=None),
+        Upsert([v.Group(v.Group(child, key="h"), key="g")], to=None),
+        Set(v.Scene(child)),
+    ):
+        sent = plain_message(event)
+        look["color"] = "#00ff00"
+        assert "#ff0000" in repr(sent)
+        look["color"] = "#ff0000"
+
+
+# -- cameras that would be taken for others, or see nothing -----------------------------------------
+
+
+def camera(**props: Any) -> dict[str, Any]:
+    return {
+        "etype": "UPSERT",
+        "ts": 0,
+        "data": {"nodes": [{"tag": "CameraView", **props}], "to": "rawChildren"},
+    }
+
+
+def test_no_two_cameras_share_a_key_inside_the_page():
+    """One of another size goes by another name there, which may be that of a camera of the user's."""
+    cameras = Cameras()
+    for props in ({"key": "ego"}, {"key": "ego", "width": 32}, {"key": "ego~2"}, {"key": "ego", "width": 64}):
+        cameras.translate(camera(**props))
+        assert cameras.inner_key("ego") not in (
+            cameras.inner_key("ego~2") if "ego~2" in cameras._cameras else "",
+        )
+
+
+@pytest.mark.parametrize(
+    ("props", "said"),
+    [
+        ({"near": 0}, "near=0 and far=20"), ({"far": 0.05}, "far=0.05"), ({"fov": 180}, "fov=180"),
+        ({"width": 0}, "width=0"), ({"height": 320.5}, "height=320.5"),
+    ],
+)  # fmt: skip
+def test_a_camera_that_would_show_nothing_is_refused(props, said):
+    """By what it was asked for, whether that came at once or bit by bit."""
+    cameras = Cameras()
+    cameras.translate(camera(key="ego"))
+    with pytest.raises(FrameError, match=said):
+        cameras.translate(camera(key="ego", **props))

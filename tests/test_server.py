@@ -152,6 +152,26 @@ def test_an_update_of_what_is_not_there_raises_where_it_is_given():
     assert with_tab(render, play).width == 64
 
 
+def test_after_what_cannot_be_sent_nothing_is_taken_for_shown():
+    """A job that goes on all the same gets no picture, and the page is loaded anew for the next one."""
+
+    async def render(session):
+        session.set_base(Scene(Sphere(key="ball"), rawChildren=[CameraView(key="ego", width=64, height=48)]))
+        session.begin_job()
+        session.update @ Sphere(key="ball", material={"color": "#ff0000"})
+        session.upsert @ Sphere(key="x", args=[1] * 70 + [object()])
+        for _ in range(2):
+            with pytest.raises(FrameError, match="cannot be sent"):
+                await session.grab()
+            session.remove @ "x"
+        return session.is_spoiled
+
+    async def play(tab):
+        pass
+
+    assert with_tab(render, play)
+
+
 def test_what_no_message_can_hold_is_not_asked_for():
     """The size and the limit are named, and the tab stays; a PNG of 8192 by 8192 is asked for."""
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vuer.schemas import Image, PointCloud, TriMesh
 
 from runner.errors import FrameError
+from runner.sessions.arrays import keep_arrays
+from runner.sessions.kinds import refuse_kind, why_ignored
 from runner.sessions.values import refuse_unusable
 
 BRANCHES = ("children", "nodes")
@@ -26,6 +29,18 @@ BRANCHES = ("children", "nodes")
         ({"args": [1 << 70]}, "its args[] is a whole number of more than 64 bits"),
         ({"position": [0, float("nan"), 0]}, "its position is [0, nan, 0]"),
         ({"scale": float("inf")}, "its scale is inf"),
+        ({"args": [1, float("nan"), 1]}, "its args is [1, nan, 1]"),
+        ({"material": {"opacity": float("nan")}}, "its material.opacity is nan"),
+        ({"position": [1, 2]}, "its position takes 3 numbers"),
+        ({"position": "0 0 0"}, "its position takes numbers"),
+        ({"scale": "2"}, "its scale takes numbers"),
+        ({"rotation": [0, 0, 0.5, 0.8]}, "its rotation takes three angles"),
+        ({"quaternion": [0, 0, 1]}, "its quaternion takes 4 numbers"),
+        ({"quaternion": [0, 0, 3, 4]}, "its quaternion has the length 5"),
+        ({"hide": "False"}, "its hide takes True or False"),
+        ({"visible": 0}, "its visible takes True or False"),
+        ({"material": {"side": "DoubleSide"}}, "its material.side is 0 (front)"),
+        ({"material": "red"}, "its material takes a dict such as {'color': 'red'}"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_its_field(props, said):
@@ -62,9 +77,84 @@ def test_a_camera_takes_numbers_and_as_many_as_it_needs(props, said):
         {"tag": "PointCloud", "vertices": b"\0" * 12, "args": list(range(100_000))},
         {"tag": "Group", "children": [{"tag": "Box", "map": b"looked at by itself"}]},
         {"tag": "CameraView", "rotation": [0, 1, 0, "ZYX"], "fov": 50, "width": 640, "matrix": [1.0] * 16},
-        {"tag": "Plane", "position": "0 0 0", "args": None},
+        {"tag": "Plane", "position": None, "args": None, "rotation": [0, 1, 0, "ZYX"], "hide": None},
+        {"tag": "Plane", "quaternion": [0, 0, 0.383, 0.924], "scale": 2, "visible": False, "material": {"side": 2}},
     ],
 )  # fmt: skip
 def test_what_can_be_sent_is_let_through(node):
     """URLs, numbers, bytes of models and clouds, and long lists."""
     refuse_unusable({"key": "it", **node}, BRANCHES)
+
+
+@pytest.mark.parametrize(
+    "props, said",
+    [
+        ({"Position": [1, 0, 0]}, "a Box has no 'Position': 'position' is meant?"),
+        ({"material": {"colour": "red"}}, "a material has no 'colour': 'color' is meant?"),
+        ({"material": {"wireFrame": True}}, "a material has no 'wireFrame': 'wireframe' is meant?"),
+    ],
+)
+def test_a_slip_in_a_name_is_refused(props, said):
+    """Vuer's client would ignore it; a name that is like none is let be."""
+    with pytest.raises(FrameError, match="element 'it'") as refused:
+        refuse_kind({"tag": "Box", "key": "it", **props})
+    assert said in str(refused.value)
+    refuse_kind({"tag": "Box", "key": "it", "myNote": 1, "material": {"ior": 1.4, "color": "red"}})
+
+
+def test_a_look_that_is_ignored_is_said():
+    """A shape's color is its material's, and an opacity counts where the material is transparent."""
+    assert "material={'color': …}" in why_ignored({"tag": "Box", "key": "it", "color": "red"})
+    half = {"opacity": 0.5}
+    assert "transparent" in why_ignored({"tag": "Box", "key": "it", "material": half})
+    assert not why_ignored({"tag": "Box", "key": "it", "material": half | {"transparent": True}})
+
+
+POINTS, FACES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]])
+COLORS = np.array([[0.5, 0.2, 1.0]] * 3)
+
+
+@pytest.mark.parametrize(
+    "kind, arrays, said",
+    [
+        (PointCloud, {"vertices": POINTS[:, :2]}, "its vertices are of shape (3, 2)"),
+        (PointCloud, {"vertices": np.hstack([POINTS, POINTS[:, :1]])}, "its vertices are of shape (3, 4)"),
+        (PointCloud, {"vertices": POINTS, "colors": COLORS[:2]}, "its colors are of shape (2, 3)"),
+        (PointCloud, {"vertices": POINTS, "colors": COLORS[:, 0]}, "its colors are of shape (3,)"),
+        (
+            PointCloud,
+            {"vertices": POINTS, "colors": COLORS * 255},
+            "its colors are float64 numbers beyond 0 to 1",
+        ),
+        (PointCloud, {"vertices": POINTS, "colors": np.full((3, 3), 200)}, "its colors are int64 numbers"),
+        (PointCloud, {"vertices": POINTS * 1e5}, "its vertices reach 100000, and Vuer sends half floats"),
+        (PointCloud, {"vertices": POINTS + 3000}, "are 2 apart, and span 1"),
+        (
+            TriMesh,
+            {"vertices": POINTS, "faces": FACES + 1},
+            "its faces go from 1 to 3, and its vertices from 0 to 2",
+        ),
+        (TriMesh, {"vertices": POINTS, "faces": np.array([[0, 1, 2, 0]])}, "its faces are of shape (1, 4)"),
+        (TriMesh, {"vertices": POINTS * np.nan, "faces": FACES}, "its vertices hold NaN"),
+        (TriMesh, {"vertices": POINTS, "faces": FACES, "uv": np.zeros((2, 2))}, "its uv are of shape (2, 2)"),
+    ],
+)
+def test_arrays_that_would_come_out_wrong_are_refused(kind, arrays, said):
+    """Vuer takes their numbers three by three, whatever their shape and kind are."""
+    keep_arrays()
+    with pytest.raises(FrameError, match="element 'it'") as refused:
+        kind(key="it", **arrays)
+    assert said in str(refused.value)
+
+
+def test_an_array_stays_as_it_was():
+    """So that two elements of one array of colours are alike; pictures of bytes, and of shares, are taken."""
+    keep_arrays()
+    colors = COLORS.copy()
+    first, second = (PointCloud(key="it", vertices=POINTS, colors=colors).colors for _ in range(2))
+    assert first == second and np.array_equal(colors, COLORS)
+    TriMesh(key="it", vertices=POINTS, faces=FACES, colors=np.full((3, 4), 200, np.uint8))
+    PointCloud(key="it", vertices=np.where(POINTS > 0.5, np.nan, POINTS))
+    Image(np.zeros((2, 2, 3)), key="it")
+    with pytest.raises(FrameError, match="int64 numbers beyond 0 to 1"):
+        Image(np.full((2, 2, 3), 200), key="it")

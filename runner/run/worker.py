@@ -26,7 +26,7 @@ from runner.run.ending import Ending
 from runner.run.limits import TimeLimit
 from runner.run.live import Live
 from runner.run.spec import WorkerSpec
-from runner.sessions import Joiners, Server, Session, session_view
+from runner.sessions import BaseScene, Joiners, Server, Session, keep_arrays, session_view
 from runner.store import Store
 from runner.tabs import PERSON
 
@@ -169,6 +169,7 @@ class _Worker:
     async def work(self) -> None:
         """Serve the tabs until no job is left, or it must stop."""
         spec, ending = self._spec, self._ending
+        keep_arrays()
         campaign = load_campaign(spec.file, spec.settings)
         if campaign.sources is not None:
             campaign.sources.listen(spec.sources, self._note_source)
@@ -257,6 +258,7 @@ class _Worker:
             spec.plain_page,
             joiners,
             spec.tab_lease_s,
+            BaseScene(campaign.make_scene),
         )
         await server.start()
         is_for_people = not (spec.share.sessions and is_loopback(spec.host))

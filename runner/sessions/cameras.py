@@ -8,6 +8,7 @@ the page script before each picture.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections import OrderedDict
@@ -119,6 +120,7 @@ class Cameras:
         if "stream" in node:
             node["stream"] = CAMERA_DEFAULTS["stream"]  # pictures are taken when they are asked for
         full = {name: before[name] for name in before if name not in POSE} | still_held(before, node) | node
+        _refuse_blind(key, full)
         inner = self._inner_key(key, full)
         is_same = known is not None and is_change and inner == known.inner
         if known is not None and is_change:
@@ -146,7 +148,12 @@ class Cameras:
         mount = (key, *(node[name] for name in mounted))
         if mount not in self._inner:
             count = sum(other[0] == key for other in self._inner)
-            self._inner[mount] = f"{key}~{count + 1}" if count else key
+            # Another camera may have such a name from the start.
+            names = itertools.chain(
+                [key] * (not count), (f"{key}~{number}" for number in itertools.count(count + 1))
+            )
+            taken = set(self._inner.values())
+            self._inner[mount] = next(name for name in names if name not in taken)
         return self._inner[mount]
 
     def _make_room(self, more: list[dict[str, Any]]) -> None:
@@ -203,6 +210,21 @@ class Cameras:
         """near and far, where the camera renders depth."""
         node = self._cameras[key].node
         return (_single(node["near"]), _single(node["far"])) if node["renderDepth"] else None
+
+
+def _refuse_blind(key: str, node: dict[str, Any]) -> None:
+    """Raises FrameError for a camera that would show nothing, or everything at one depth, without a word."""
+    near, far, fov = (float(node[name]) for name in ("near", "far", "fov"))
+    is_perspective = node["ctype"] == "perspective"
+    why = ""
+    if not (near < far and (near > 0 or not is_perspective)):
+        why = f"near={near:g} and far={far:g}: near must be less than far" + " and above 0" * is_perspective
+    elif is_perspective and not 0 < fov < 180:
+        why = f"fov={fov:g}: that is in degrees, between 0 and 180"
+    elif min(node["width"], node["height"]) < 1 or any(node[side] % 1 for side in ("width", "height")):
+        why = f"width={node['width']:g} and height={node['height']:g}: these are whole numbers of pixels"
+    if why:
+        raise FrameError(f"camera {key!r} has {why}")
 
 
 def _object_name(inner: str) -> str:

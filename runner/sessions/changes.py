@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.sessions.cameras import CAMERA_DEFAULTS
+from runner.sessions.kinds import PRIMITIVES
 from runner.sessions.pose import POSE, whole_pose
 from runner.sessions.scene import ROOT, ROOT_BRANCHES, Key, Scene
 
@@ -38,10 +39,6 @@ _PRIMITIVE_NEUTRAL = _NEUTRAL | {
     "receiveShadow": True,
 }
 # Which props have no past, by tag. What an element that is not here was changed by may stay in the page for good.
-_PRIMITIVES = """
-    Box Capsule Circle Cone Cylinder Dodecahedron Extrude Icosahedron Lathe Octahedron Plane Polyhedron Ring
-    Sphere Tetrahedron Torus TorusKnot Tube
-"""
 _OTHERS = """
     AmbientLight DirectionalLight HemisphereLight PointLight RectAreaLight SpotLight
     AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
@@ -49,7 +46,7 @@ _OTHERS = """
     Text Billboard BoundingBox DepthPointCloud InPlaceDepthPointCloud
 """
 _IN_PLACE: dict[str, frozenset[str]] = {
-    **dict.fromkeys(_PRIMITIVES.split(), _POSE | {"args", "material"}),
+    **dict.fromkeys(PRIMITIVES, _POSE | {"args", "material"}),
     **dict.fromkeys(("VuerGroup", "Group", "group", "Glb", "Obj", "Ply", "Stl"), _POSE),
     "TriMesh": frozenset({"position", "rotation"}),
     "PointCloud": frozenset({"position", "rotation", "vertices", "colors"}),

@@ -10,7 +10,7 @@ from typing import Any
 from runner.errors import FrameError
 from runner.sessions.cameras import BRANCHES
 from runner.sessions.changes import is_made_anew
-from runner.sessions.kinds import refuse_kind, why_unseen
+from runner.sessions.kinds import refuse_kind, why_ignored, why_unseen
 from runner.sessions.messages import nodes_of
 from runner.sessions.values import refuse_unusable
 
@@ -43,6 +43,9 @@ class Gate:
             reason = why_unseen(node)
             if reason:
                 self.remarks.setdefault(node["tag"], reason)
+            ignored = why_ignored(node)
+            if ignored:
+                self.remarks.setdefault("ignored", ignored)
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
 

@@ -1,23 +1,37 @@
-"""Kinds of elements that no camera's picture shows, and those that are refused; as scripts/check_elements.py found."""
+"""Elements that no camera's picture shows, what is ignored of others, and those that are refused.
+
+As scripts/check_elements.py found.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from runner.errors import FrameError
 
-__all__ = ["refuse_kind", "why_unseen"]
+__all__ = ["PRIMITIVES", "refuse_kind", "why_ignored", "why_unseen"]
 
 _OVER_THE_VIEW = "the client lays it over its main view"
 _OWN_LAYER = "no camera sees the layer that it is in: layer=0 is one that they see"
-# By their tags.
+_STEERS = "it is for the client's main view, and pictures are taken by a CameraView"
+_OF_DEVICES = "it tells of a device that a browser without a person has not"
+_OF_A_MESH = "it draws the mesh that it is in, and the client hands it none"
+# By their tags. What DefaultScene brings for people is not among them, nor what only brings or moves others.
 _UNSEEN = {
     "Html": _OVER_THE_VIEW,
     "ViewportHud": _OVER_THE_VIEW,
     "fog": "the client gives the fog to a group, not to the scene",
     "SceneBackground": "the client draws it with a negative intensity; take ImageBackground",
     **dict.fromkeys(("PerspectiveFrustum", "FisheyeFrustum", "OrthographicFrustum"), _OWN_LAYER),
+    **dict.fromkeys(("Edges", "Wireframe"), _OF_A_MESH),
+    "shadowMaterial": "it shows shadows alone, and the client's lights cast none there",
+    **dict.fromkeys(("OrbitControls", "PointerControls", "TimelineControls", "GrabRender"), _STEERS),
+    **dict.fromkeys(("PerspectiveCamera", "OrthographicCamera", "FisheyeCamera"), _STEERS),
+    **dict.fromkeys(("SimplePerspectiveCamera", "SimpleOrthographicCamera"), _STEERS),
+    **dict.fromkeys(("KeyboardMonitor", "Body", "Head", "WebXRMesh"), _OF_DEVICES),
 }
 _REFUSED = {
     "Splat": "Vuer's client draws it in its main view alone; SparkSplats shows the same file",
@@ -25,13 +39,83 @@ _REFUSED = {
         ("WebRTCVideoPlane", "WebRTCStereoVideoPlane"), "no picture of a live stream is the same twice"
     ),
 }
+# What three.js calls the shapes that it makes of a few numbers.
+_NAMES_PRIMITIVES = """
+    Box Capsule Circle Cone Cylinder Dodecahedron Extrude Icosahedron Lathe Octahedron Plane Polyhedron Ring
+    Sphere Tetrahedron Torus TorusKnot Tube
+"""
+PRIMITIVES = frozenset(_NAMES_PRIMITIVES.split())
+_NAMES_OF_PRIMITIVES = """
+    args castShadow children color frustumCulled hide key layers material materialType matrix name opacity
+    outlines position quaternion receiveShadow renderOrder rotation scale tag transparent up userData visible
+    wireframe
+"""
+_OF_PRIMITIVES = frozenset(_NAMES_OF_PRIMITIVES.split())
+# Of any of three.js's materials for meshes, and what Vuer's client takes beside them.
+_NAMES_OF_MATERIALS = """
+    allowOverride alphaHash alphaMap alphaTest alphaToCoverage anisotropy anisotropyMap anisotropyRotation aoMap
+    aoMapIntensity args attach attenuationColor attenuationDistance blendAlpha blendColor blendDst blendDstAlpha
+    blendEquation blendEquationAlpha blendSrc blendSrcAlpha blending bumpMap bumpScale clearcoat clearcoatMap
+    clearcoatNormalMap clearcoatNormalScale clearcoatRoughness clearcoatRoughnessMap clipIntersection
+    clipShadows clippingPlanes color colorWrite combine depthFunc depthPacking depthTest depthWrite dispersion
+    displacementBias displacementMap displacementScale dithering emissive emissiveIntensity emissiveMap envMap
+    envMapIntensity envMapRotation flatShading fog forceSinglePass gradientMap ior iridescence iridescenceIOR
+    iridescenceMap iridescenceThicknessMap iridescenceThicknessRange lightMap lightMapIntensity map mapRepeat
+    matcap metalness metalnessMap name needsUpdate normalMap normalMapType normalScale opacity polygonOffset
+    polygonOffsetFactor polygonOffsetUnits precision premultipliedAlpha reflectivity refractionRatio roughness
+    roughnessMap shadowSide sheen sheenColor sheenColorMap sheenRoughness sheenRoughnessMap shininess side
+    specular specularColor specularColorMap specularIntensity specularIntensityMap specularMap stencilFail
+    stencilFunc stencilFuncMask stencilRef stencilWrite stencilWriteMask stencilZFail stencilZPass thickness
+    thicknessMap toneMapped transmission transmissionMap transparent type userData vertexColors visible
+    wireframe wireframeLinecap wireframeLinejoin wireframeLinewidth
+"""
+_OF_MATERIALS = frozenset(_NAMES_OF_MATERIALS.split())
+# A name is taken for a slip where it is so near to one that has a meaning.
+_NEAR = 0.8
+_LOOKS = ("color", "opacity", "transparent")
 
 
 def refuse_kind(node: Mapping[str, Any]) -> None:
     """Raises FrameError for an element that would be in no picture as it should."""
-    reason = _REFUSED.get(str(node.get("tag")))
+    tag, key = node.get("tag"), node.get("key")
+    reason = _REFUSED.get(str(tag))
     if reason:
-        raise FrameError(f"element {node.get('key')!r} is a {node['tag']}: {reason}")
+        raise FrameError(f"element {key!r} is a {tag}: {reason}")
+    if tag in PRIMITIVES:
+        slip = _slip(node, _OF_PRIMITIVES)
+        if slip:
+            raise FrameError(f"element {key!r}: a {tag} has no {slip[0]!r}: {slip[1]!r} is meant?")
+        material = node.get("material")
+        slip = _slip(material, _OF_MATERIALS) if isinstance(material, Mapping) else None
+        if slip:
+            raise FrameError(f"element {key!r}: a material has no {slip[0]!r}: {slip[1]!r} is meant?")
+
+
+def _slip(names: Iterable[Any], known: frozenset[str]) -> tuple[str, str] | None:
+    """A name that means nothing, and the one that is meant."""
+    for name in names:
+        if name not in known and isinstance(name, str):
+            meant = _nearest(name, known)
+            if meant:
+                return name, meant
+    return None
+
+
+@lru_cache(1000)
+def _nearest(name: str, known: frozenset[str]) -> str:
+    return next(iter(difflib.get_close_matches(name, known, 1, _NEAR)), "")
+
+
+def why_ignored(node: Mapping[str, Any]) -> str:
+    """What the client ignores of such an element, without a word; '' where nothing is known."""
+    if node.get("tag") not in PRIMITIVES:
+        return ""
+    own, material = [name for name in _LOOKS if name in node], node.get("material")
+    if own:
+        return f"element {node.get('key')!r}: a {node['tag']} has its {', '.join(own)} in material={{'{own[0]}': …}}"
+    if isinstance(material, Mapping) and "transparent" not in material and material.get("opacity", 1) != 1:
+        return f"element {node.get('key')!r}: the opacity of a material counts beside 'transparent': True"
+    return ""
 
 
 def why_unseen(node: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgpack
@@ -21,7 +21,7 @@ def plain_message(event: ServerEvent) -> dict[str, Any]:
     """The event as it is sent; with elements that were given as dicts copied, for they may be changed later."""
     message: dict[str, Any] = event._serialize()
     data = message.get("data")
-    if isinstance(data, dict) and any(isinstance(node, dict) for node in _given_nodes(event.data)):
+    if isinstance(data, dict) and _holds_dicts(event.data):
         message["data"] = _copied(data)
     return message
 
@@ -68,8 +68,12 @@ def unpacked(data: bytes) -> dict[str, Any]:
     return event
 
 
-def _given_nodes(data: Any) -> Iterable[Any]:
-    return data.get("nodes", ()) if isinstance(data, dict) else ()
+def _holds_dicts(given: Any) -> bool:
+    """Whether an element among these, or within one, was given as a dict: Vuer copies what its own elements hold."""
+    if isinstance(given, (list, tuple)):
+        return any(isinstance(node, dict) or _holds_dicts(node) for node in given)
+    held = given if isinstance(given, dict) else getattr(given, "__dict__", {})
+    return any(_holds_dicts(held[branch]) for branch in BRANCHES if held.get(branch))
 
 
 def _copied(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from runner.sessions.pose import POSE, still_held
 
-__all__ = ["ROOT", "ROOT_BRANCHES", "STAGING", "Key", "Scene"]
+__all__ = ["ROOT", "ROOT_BRANCHES", "STAGING", "Key", "Scene", "encoded_bytes"]
 
 Key = Any
 _LONGEST_TEXT = 4 << 20
@@ -41,19 +41,21 @@ class Scene:
     What props and lists hold is never changed in place, so that copies are cheap and equal parts identical.
     A key that is given a second time is kept apart under another one, for the client draws both, and finds
     the first.
+    second_camera: the key of a camera that was given a second time, last; None: there was none.
     """
 
     def __init__(self) -> None:
         self.props: dict[Key, Mapping[str, Any]] = {ROOT: {}}
         self.lists: dict[tuple[Key, str], tuple[Key, ...]] = {(ROOT, branch): () for branch in ROOT_BRANCHES}
         self.places: dict[Key, tuple[Key, str]] = {}
+        self.second_camera: Key = None
         self._groups: set[Key] = set()
 
     def copy(self) -> Scene:
         """The same scene, which may go its own way."""
         other = Scene.__new__(Scene)
         other.props, other.lists, other.places = dict(self.props), dict(self.lists), dict(self.places)
-        other._groups = set(self._groups)
+        other._groups, other.second_camera = set(self._groups), None
         return other
 
     # -- operations ----------------------------------------------------------------------------
@@ -122,6 +124,22 @@ class Scene:
             for key in hollow:
                 self._drop(key)
 
+    def complete(self, data: Any) -> None:
+        """Have what is sent say what is said unless it is given, as the scene does that it was applied to."""
+        if isinstance(data, dict):
+            for node in data.get("nodes", [data]):
+                self._complete(node)
+
+    def _complete(self, node: dict[str, Any]) -> None:
+        known = self.props.get(node.get("key"), {})
+        for name, value in _UNLESS_GIVEN.get(node.get("tag", ""), {}).items():
+            if name not in node and known.get(name) == value:
+                node[name] = value
+        for branch in ROOT_BRANCHES:
+            for child in node.get(branch) or ():
+                if isinstance(child, dict):
+                    self._complete(child)
+
     # -- reading -------------------------------------------------------------------------------
 
     def why_nothing(self, message: Mapping[str, Any]) -> str:
@@ -136,6 +154,9 @@ class Scene:
                 to = data.get("to")
                 if to and to not in ROOT_BRANCHES and to not in self.places:
                     return f"{self._no_element(to)} that another could be added to"
+                for node in data["nodes"]:
+                    if "tag" not in node and node.get("key") not in self.places:
+                        return f"{self._no_element(node.get('key'))}, and what has no tag makes none"
         return ""
 
     def _no_element(self, key: Key) -> str:
@@ -168,7 +189,7 @@ class Scene:
         gone = [key for key in base.props if key not in self.props]
         try:
             parts = {"base": base.digest(), "props": props, "lists": lists, "gone": gone}
-            text = json.dumps(parts, default=_encoded_bytes)
+            text = json.dumps(parts, default=encoded_bytes)
         except (TypeError, ValueError):
             return None
         return text if len(text) <= _LONGEST_TEXT else None
@@ -199,13 +220,15 @@ class Scene:
 
     def digest(self) -> str:
         """A hash of the whole scene."""
-        text = json.dumps(self.node(ROOT), sort_keys=True, default=_encoded_bytes)
+        text = json.dumps(self.node(ROOT), sort_keys=True, default=encoded_bytes)
         return hashlib.sha256(text.encode()).hexdigest()
 
     # -- parts ---------------------------------------------------------------------------------
 
     def _insert(self, node: Any, parent: Key, branch: str) -> None:
         key = node.get("key")
+        if key in self.places and node.get("tag") == "CameraView":
+            self.second_camera = key
         if key is None or key in self.places:
             key = next(other for n in itertools.count(2) if (other := f"{key}~again{n}") not in self.places)
         self.places[key] = (parent, branch)
@@ -278,7 +301,7 @@ def _are_elements(value: Any) -> bool:
     )
 
 
-def _encoded_bytes(value: Any) -> Any:
+def encoded_bytes(value: Any) -> Any:
     """Bytes, and NumPy's own values, for JSON."""
     if isinstance(value, (bytes, bytearray)):
         return {_BYTES: base64.b64encode(value).decode()}

@@ -24,6 +24,7 @@ from runner.campaign import AssetFolder, open_asset
 from runner.errors import UsageError
 from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
+from runner.sessions.base import BaseScene
 from runner.sessions.door import Door, Visitor
 from runner.sessions.joiners import Joiners
 from runner.sessions.live import LivePage, LiveRoutes
@@ -79,6 +80,7 @@ class Server:
     is_plain: the page does nothing for speed alone, for comparing.
     joiners: who keeps browsers for this run elsewhere; None: nobody may.
     lease_s: a tab of which nothing was heard for so long is given up, and a joiner too.
+    base: see Session; None: each tab has its own.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class Server:
         is_plain: bool = False,
         joiners: Joiners | None = None,
         lease_s: float = _LEASE_S,
+        base: BaseScene | None = None,
     ):
         self._doors = {} if doors is None else doors
+        self._base = base
         self.host, self.port = host, port
         self.token = token or secrets.token_urlsafe(24)
         self._own_port = port
@@ -288,7 +292,7 @@ class Server:
             raise web.HTTPForbidden(text="this tab was replaced")
         socket = await self._admitted(request, door, visitor, LARGEST_MESSAGE_BYTES)
         name = one_line(request.query.get("name", ""), 100) or f"tab from {request.remote}"
-        session = Session(socket, name, owner)
+        session = Session(socket, name, owner, self._base)
         visitor.most_bytes = lambda: session.most_bytes
         visitor.on_overflow = lambda most: session.break_off(
             f"its page sent more than {most:,} bytes at once, and was not asked for as much"

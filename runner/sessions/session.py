@@ -14,12 +14,13 @@ from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
-from vuer.events import ClientEvent, GrabRender, ServerEvent, ServerRPC, Set
+from vuer.events import ClientEvent, GrabRender, ServerEvent, ServerRPC
 from vuer.server import SceneOps
 
 from runner.errors import FrameError, SessionGone
 from runner.frame import Frame
 from runner.reasons import one_line
+from runner.sessions.base import BaseScene
 from runner.sessions.cameras import Cameras
 from runner.sessions.changes import changes
 from runner.sessions.gate import Gate
@@ -70,7 +71,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     difference to what the tab shows, when a picture or readiness is asked for. What an earlier job has
     changed is a part of this difference; where it cannot be undone, the session is spoiled.
 
-    name: which tab this is, for people; id: among all tabs of all times. owner: who opened it.
+    name: which tab this is, for people; id: among all tabs of all times. owner: who opened it. base: what the scene
+    function has given so far in this process.
     closed: done, with the reason, as soon as the connection is gone; end: once it is known how the tab ended, which
     may take a moment longer. client: what the page said of itself: versions of its parts.
     browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
@@ -87,7 +89,13 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     waited_s, asked_s: for how long, in all, pictures have waited for what is loaded, and were asked for at all.
     """
 
-    def __init__(self, socket: web.WebSocketResponse, name: str, owner: TabOwner = PERSON):
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        name: str,
+        owner: TabOwner = PERSON,
+        base: BaseScene | None = None,
+    ):
         self.name, self.owner, self.id = name, owner, uuid4().hex[:12]
         self.client: dict[str, Any] = {}
         self.browser = self.renderer = ""
@@ -118,23 +126,30 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._last_data: dict[str, bytes] = {}
         self._gate = Gate()
         self.remarks = self._gate.remarks
-        # The scene that each job begins with, that this job wants, and that the tab shows.
+        # The scene that each job begins with, that this job wants, and that the tab shows. Without a base the second
+        # alone is followed: it is what the tab shows.
+        self._base_scene = base or BaseScene()
         self._base: Scene | None = None
         self._wanted = Scene()
+        self._wanted.add(list(STAGING), "bgChildren")
         self._shown = Scene()
         self._is_changed = False
         self._is_rendered = True
+        self._unsent = ""
 
     # -- the scene -----------------------------------------------------------------------------
 
     def set_base(self, scene: Any) -> None:
         """Show this scene, with which from now on each job begins."""
-        message = plain_message(Set(scene))
+        message, told = self._base_scene.take(scene)
         self._gate.look_through(message["data"])
+        if told:
+            self.remarks["another scene"] = told
         self._gate.knows_base = True
         self._base = Scene()
         self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
+        _refuse_second_camera(self._base)
         self._wanted, self._shown = self._base.copy(), self._base.copy()
         self._gate.count(len(self._wanted.props) - 1)
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
@@ -169,13 +184,15 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
         message = plain_message(event)
         self._gate.look_through(message.get("data"))
-        if self._base is None:
-            self._send(message)
-            return
         nothing = self._wanted.why_nothing(message)
         if nothing:
             raise FrameError(nothing)
-        if self._wanted.apply(message):
+        is_of_scene = self._wanted.apply(message)
+        _refuse_second_camera(self._wanted)
+        if self._base is None:
+            self._wanted.complete(message["data"])
+            self._send(message)
+        elif is_of_scene:
             self._is_changed = True
         else:
             self._sync()
@@ -183,6 +200,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
 
     def _sync(self) -> None:
         """Send the difference between the scene that the tab shows and the one that is wanted."""
+        if self._unsent:
+            raise FrameError(self._unsent)
         if not self._is_changed:
             return
         found = changes(self._shown, self._wanted)
@@ -210,7 +229,18 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     # -- sending -------------------------------------------------------------------------------
 
     def _send(self, message: dict[str, Any]) -> None:
-        """Send a scene operation, with the cameras as the client honours them."""
+        """Send a scene operation, with the cameras as the client honours them.
+
+        Raises FrameError for one that cannot be sent. What the page shows is then not known any more.
+        """
+        try:
+            self._send_translated(message)
+        except FrameError as error:
+            self._unsent = self._unsent or f"what was sent before could not be: {error}"
+            self.is_spoiled = True
+            raise
+
+    def _send_translated(self, message: dict[str, Any]) -> None:
         messages = self._cameras.translate(message)
         self._has_fence &= message["etype"] != "SET"
         # An update takes the fence along: putting it in by itself has React render once more.
@@ -287,6 +317,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """
         if format not in FORMATS:
             raise FrameError(f"no picture format {format!r}; there is: {', '.join(FORMATS)}")
+        if quality is not None and not 0 < quality <= 1:
+            raise FrameError(f"the quality of a JPEG is above 0 and at most 1, and not {quality!r}")
         self._sync()
         found = [self._cameras.find(key) for key in keys or (None,)]
         for key in found:
@@ -541,6 +573,13 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         end = await self.owner.end_of(reason)
         if not self.end.done():
             self.end.set_result(end)
+
+
+def _refuse_second_camera(scene: Scene) -> None:
+    if scene.second_camera is not None:
+        raise FrameError(
+            f"two cameras have the key {scene.second_camera!r}: which is to be grabbed is not clear"
+        )
 
 
 def _reason(said: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -15,7 +16,17 @@ _SENDABLE = (str, int, float, bytes, bytearray, memoryview, list, tuple, dict, t
 _NUMBERS = frozenset({int, float})
 # A longer list is data, and is looked at only when it is sent.
 _LONGEST_LIST = 64
-_POSE = frozenset({"position", "rotation", "quaternion", "scale", "matrix", "lookAt", "up"})
+_FINITE = frozenset(
+    {"position", "rotation", "quaternion", "scale", "matrix", "lookAt", "up", "args", "intensity"}
+)
+_TRUTHS = frozenset({"hide", "visible"})
+# What is looked at though it is a plain text or number.
+_CHOSEN = _TRUTHS | {"side", "material", "scale", "position", "rotation", "quaternion"}
+# How many numbers three.js takes of a list: with fewer the object is in no picture, and nobody is told.
+_POSE_NUMBERS = {"position": 3, "rotation": 3, "scale": 3, "quaternion": 4}
+_ORDERS = frozenset(map("".join, itertools.permutations("XYZ")))
+# So far from 1 the length of a quaternion may be: one of three decimals is rounded.
+_LENGTH_OFF = 0.02
 # How many numbers the client, or the page script, takes of a camera; a rotation may name the order of its axes, too.
 _CAMERA_NUMBERS = {"position": 3, "rotation": 3, "quaternion": 4, "matrix": 16, "lookAt": 3, "up": 3}
 _CAMERA_SCALARS = ("width", "height", "fov", "near", "far", "top", "bottom", "left", "right", "downsample")
@@ -28,9 +39,8 @@ def refuse_unusable(node: Mapping[str, Any], branches: tuple[str, ...]) -> None:
         if name in branches or (not is_camera and _is_surely_good(name, own)):
             continue
         for field, value in _fields(own, name):
-            reason = _why_unusable(field.rpartition(".")[2], value)
-            if not reason and is_camera:
-                reason = _why_no_camera(field, value)
+            reason = _why_no_camera(field, value) if is_camera else ""
+            reason = reason or _why_unusable(field.rpartition(".")[2], value) or _why_no_pose(field, value)
             if reason:
                 raise FrameError(f"element {node.get('key')!r}: its {field} {reason}")
 
@@ -38,12 +48,16 @@ def refuse_unusable(node: Mapping[str, Any], branches: tuple[str, ...]) -> None:
 def _is_surely_good(name: str, value: Any) -> bool:
     """Quick, for what nearly all elements hold: short lists of small numbers, plain text, dicts of these."""
     kind = value.__class__
+    if name in _CHOSEN and (kind is str or kind is int or kind is float):
+        return False
     if kind is str:
         return bool(value.isascii())
     if kind is dict:
         return all(_is_surely_good(part, inner) for part, inner in value.items())
     if kind is list or kind is tuple:
         if len(value) > _LONGEST_LIST or name.endswith(("map", "Map")):
+            return False
+        if name in _POSE_NUMBERS and (len(value) != 3 or name == "quaternion"):
             return False
         return all(_is_small(item) for item in value)
     return kind is bool or (_is_small(value) and not name.endswith(("map", "Map")))
@@ -81,8 +95,36 @@ def _why_unusable(name: str, value: Any) -> str:
         return f"is {value[:80]!r}, which is not text that can be sent"
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
         return "is a whole number of more than 64 bits, which cannot be sent to a browser"
-    if name in _POSE and not all(map(math.isfinite, _numbers(value))):
+    if name in _FINITE and not all(map(math.isfinite, _numbers(value))):
         return f"is {value!r}: the element would be in no picture"
+    if any(map(math.isnan, _numbers(value))):
+        return f"is {str(value)[:80]}: NaN is no number that could be drawn"
+    if name in _TRUTHS and not isinstance(value, (bool, type(None))):
+        return f"takes True or False, and got {value!r:.80}"
+    if name == "side" and value not in (0, 1, 2, None):
+        return f"is 0 (front), 1 (back) or 2 (both), and got {value!r:.80}"
+    if name == "jointValues" and value is not None:
+        return f"takes a dict of angles by the names of joints, and got {str(value)[:80]}"
+    if name == "material" and isinstance(value, str):
+        return f"takes a dict such as {{'color': {value[:80]!r}}}, and got a text"
+    return ""
+
+
+def _why_no_pose(field: str, value: Any) -> str:
+    count = _POSE_NUMBERS.get(field)
+    if count is None or value is None:
+        return ""
+    if isinstance(value, str):
+        return f"takes numbers, and got the text {value[:80]!r}"
+    if not isinstance(value, (list, tuple)):
+        return ""
+    order = value[3:] if field == "rotation" else ()
+    if len(value) < count or (field == "quaternion" and len(value) > count):
+        return f"takes {count} numbers, and got {str(value)[:80]}: the element would be in no picture"
+    if order and not (isinstance(order[0], str) and order[0] in _ORDERS):
+        return f"takes three angles, and the order of the axes such as 'XYZ', and got {str(value)[:80]}"
+    if field == "quaternion" and abs(math.hypot(*_numbers(value)) - 1) > _LENGTH_OFF:
+        return f"has the length {math.hypot(*_numbers(value)):.4g}, and that of a rotation is 1: got {str(value)[:80]}"
     return ""
 
 

@@ -7,7 +7,7 @@ import json
 
 import aiohttp
 import msgpack
-from vuer.schemas import CameraView, Scene
+from vuer.schemas import CameraView, Scene, Sphere
 
 from runner.sessions import Server
 from runner.sessions.protocol import parted
@@ -57,7 +57,9 @@ def with_tab(render, play):
 
         async def work(session):
             try:
-                session.set @ Scene(rawChildren=[CameraView(key="ego", width=64, height=48)])
+                session.set @ Scene(
+                    Sphere(key="ball"), rawChildren=[CameraView(key="ego", width=64, height=48)]
+                )
                 outcome.set_result(await render(session))
             except Exception as error:
                 outcome.set_exception(error)

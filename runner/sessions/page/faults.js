@@ -11,6 +11,7 @@ export class Faults {
   /** What elements threw in a frame, and what will be drawn wrong: no picture of this page is right. @type {string[]} */ thrown = [];
   /** The last error that nobody caught. */ last = "";
   /** Since when something has been seen to have failed; 0: it has not. */ sinceFailure = 0;
+  /** Since when a model has been seen to hold nothing; 0: none does. */ sinceHollow = 0;
   #onChange;
 
   /**

@@ -27,6 +27,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {Set<any>} films textures of films
  * @property {Fiber[]} centers elements that centre what they hold
  * @property {Fiber[]} robots elements that paint what they hold
+ * @property {Fiber[]} models elements of which a file gives what there is to draw
  * @property {import("./scripts.js").Contrib[]} contribs elements that bring a library
  * @property {string[]} waiting keys of elements that are not in the picture yet
  * @property {string[]} errors what went wrong in which element
@@ -45,6 +46,7 @@ const TAG = { FUNCTION: 0, CLASS: 1, HOST: 5, SUSPENSE: 13 };
 const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
 // What an element is made of that a loader fills. Until then it has no object in the scene.
 const SOURCES = ["src", "text", "buff", "depth", "rgb"];
+const MODELS = /^(Obj|Ply|Stl|Glb|Dae|Fbx|Pcd)$/;
 // Elements that never have one: they are laid over the view, or are a background.
 const WITHOUT_OBJECT = /^(Html|Iframe|Img|Markdown|SceneBackground|ImageBackground)$/;
 // Components, and keys where they have no name, that do nothing in a frame that a camera's picture would show:
@@ -196,6 +198,13 @@ export class React {
       for (const fiber of state.robots) yield { props: fiber.memoizedProps, robot: objectsOf(fiber)[0] };
     }
   }
+  /** Keys of models that are there, and hold nothing that could be drawn. */
+  *hollow() {
+    for (const state of this.#roots.values()) {
+      state.models = state.models.filter((fiber) => !objectsOf(fiber).some(canBeDrawn));
+      yield* state.models.map(keyOf);
+    }
+  }
   /** Elements that bring a library. */
   *contribs() {
     for (const state of this.#roots.values()) yield* state.contribs;
@@ -241,7 +250,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], robots: [], contribs: [], waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], robots: [], models: [], contribs: [], waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -277,7 +286,7 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.robots = []; state.contribs = [];
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.robots = []; state.models = []; state.contribs = [];
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
@@ -289,6 +298,7 @@ function look(root, state) {
     const { map, tag, _key, onCentered } = fiber.memoizedProps || {};
     if ((tag === "Center" && _key) || onCentered) state.centers.push(fiber);
     if (tag === "Urdf" && _key) state.robots.push(fiber);
+    if (MODELS.test(tag) && _key && !fiber.memoizedProps.hide) state.models.push(fiber);
     if (tag === "ContribLoader" && _key && _key !== PAGES_OWN_CONTRIB) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
     if (map && map.isVideoTexture) state.films.add(map);
     if (fiber.tag === TAG.SUSPENSE && fiber.memoizedState !== null) state.waiting.push(keyOf(fiber));
@@ -327,6 +337,11 @@ function objectsOf(element) {
   };
   walk(element.child);
   return found;
+}
+/** @param {any} object @returns {boolean} */
+function canBeDrawn(object) {
+  const places = object.geometry && object.geometry.attributes && object.geometry.attributes.position;
+  return Boolean(places && places.count) || object.children.some(canBeDrawn);
 }
 /** @param {Fiber | null} fiber @returns {boolean} */
 function hasObject(fiber) {

@@ -9,6 +9,7 @@
 // What could not be loaded is told when nothing moves any more, all of it; this long after the first at the latest.
 // So long an error, which nobody caught, is given to be the reason that what was sent is not in the scene.
 const FAILURES_MS = 500;
+const HOLLOW_MS = 1000;
 
 /**
  * @param {import("./react.js").React} react
@@ -43,7 +44,12 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
   // What an element has said on the console, or thrown where nobody caught it, tells why it is not there.
   const contribs = scripts.of(react.contribs());
   waiting.push(...contribs.waiting);
-  const wrong = [...faults.thrown, ...react.lost(faults.last), ...errors, ...failures, ...contribs.failed];
+  // What a loader gives comes a moment after its file.
+  const hollow = waiting.length ? [] : [...react.hollow()];
+  faults.sinceHollow = hollow.length ? faults.sinceHollow || now : 0;
+  const empty = hollow.map((key) => `${key}: its file holds nothing that could be drawn`);
+  if (now - faults.sinceHollow > HOLLOW_MS) errors.push(...empty); else waiting.push(...empty);
+  const wrong = [...faults.thrown, ...react.lost(faults.last), ...errors, ...failures, ...contribs.failed, ...scene.wrongJoints()];
   if (waiting.length && !wrong.length && faults.said.length) wrong.push(`${waiting.join(", ")}: ${faults.said.join("; ")}`);
   return { pending: [...pending, ...waiting, ...scene.unfinished()], wrong };
 }

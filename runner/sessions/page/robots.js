@@ -25,4 +25,22 @@ export function paint(THREE, { materialType, material, opacity }, robot) {
     }
   });
 }
+/**
+ * What is wrong with the values of a robot's joints: the client passes over names that it does not have.
+ * @param {any} props what the element was told
+ * @param {any} robot
+ */
+export function wrongJoints({ _key, jointValues }, robot) {
+  const model = modelWithin(robot);
+  if (!jointValues || !model || !model.joints) return "";
+  const names = Object.keys(model.joints), strange = Object.keys(jointValues).filter((name) => !(name in model.joints));
+  return strange.length ? `${_key}: it has no joint ${strange.join(", ")}; it has: ${names.slice(0, MOST).join(", ") || "none"}` : "";
+}
+const MOST = 30;
+/** @param {any} object @returns {any} */
+function modelWithin(object) {
+  if (object.isURDFRobot) return object;
+  for (const child of object.children) { const found = modelWithin(child); if (found) return found; }
+  return null;
+}
 const DEFAULT_LOOK = { roughness: 0.01, metalness: 0.2, ior: 1.6, reflectivity: 1 };

@@ -1,7 +1,7 @@
 // The scene: its objects by name, the fence, the lens of a camera, and what may be taken off the GPU.
 import { FENCE } from "./protocol.js";
 import { center } from "./center.js";
-import { paint } from "./robots.js";
+import { paint, wrongJoints } from "./robots.js";
 
 /** @typedef {import("./react.js").React} React */
 
@@ -151,6 +151,12 @@ export class Scene {
   paintAll() {
     const { THREE } = /** @type {any} */ (globalThis);
     if (THREE) for (const { props, robot } of this.#react.robots()) if (robot) paint(THREE, props, robot);
+  }
+  /** What is wrong with the values of robots' joints. */
+  wrongJoints() {
+    const found = [];
+    for (const { props, robot } of this.#react.robots()) if (robot) found.push(wrongJoints(props, robot));
+    return found.filter(Boolean);
   }
   /**
    * The client keeps every texture and model that it ever showed on the GPU. Here those that the scene no
