@@ -268,6 +268,8 @@ _inherited: list[Store] = []
 class _Settle:
     """The callback of one taken job; names its job where it is shown."""
 
+    __slots__ = ("_lease", "_settle")
+
     def __init__(self, settle: Callable[[Lease], None], lease: Lease):
         self._settle, self._lease = settle, lease
 

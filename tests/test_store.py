@@ -485,4 +485,4 @@ def test_an_observer_that_was_held_up_calls_nobody_dead(store, monotonic):
 )
 def test_only_values_are_taken_for_values(statement, expected):
     """Quoted text and casts reach PostgreSQL as they are written; its driver gets the values' names."""
-    assert Cursor(None, is_sqlite=False)._native(statement) == expected
+    assert Cursor(None, is_sqlite=False)._compile(statement) == expected

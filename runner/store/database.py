@@ -96,40 +96,19 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextmanager
-    def write(self) -> Iterator[Cursor]:
+    def write(self) -> _Transaction:
         """The one door for writing: a transaction that starts by taking the write lock."""
-        door = self._door
-        assert door is not None, "whoever only looks does not write"
-        with door.lock:
-            try:
-                cursor = door.cursor()
-                cursor.run("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
-                try:
-                    yield cursor
-                    cursor.run("COMMIT")
-                except BaseException:
-                    if door.is_in_transaction:
-                        cursor.run("ROLLBACK")
-                    raise
-            except driver_errors() as error:
-                raise cannot_use(self.url, error) from error
-            self._bound_log(door)
+        assert self._door is not None, "whoever only looks does not write"
+        return _Transaction(self, self._door)
 
-    @contextmanager
-    def claiming(self) -> Iterator[Cursor]:
+    def claiming(self) -> _Statement:
         """The door for claims, each a single statement, which is a transaction by itself.
 
         On PostgreSQL it has a connection of its own, so that a claim waits for no completion. It is flushed all the
         same: a claim that a crash of the server took back would give its number, and so its folder, to another.
         """
-        door = self._claims
-        assert door is not None, "whoever only looks does not write"
-        with door.lock:
-            try:
-                yield door.cursor()
-            except driver_errors() as error:
-                raise cannot_use(self.url, error) from error
+        assert self._claims is not None, "whoever only looks does not write"
+        return _Statement(self, self._claims)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -279,34 +258,100 @@ class _Door:
             self._raw.close()
 
 
+class _Statement:
+    """A door that is held for one statement. A class, for a generator would cost each claim and completion more."""
+
+    __slots__ = ("_cursor", "_database", "_door")
+
+    def __init__(self, database: Database, door: _Door):
+        self._database, self._door = database, door
+        self._cursor: Cursor
+
+    def __enter__(self) -> Cursor:
+        self._door.lock.acquire()
+        try:
+            self._cursor = self._door.cursor()
+            self._begin()
+        except BaseException as error:
+            self._door.lock.release()
+            self._tell(error)
+            raise
+        return self._cursor
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            self._end(is_good=error is None)
+        except BaseException as failure:
+            self._tell(failure)
+            raise
+        finally:
+            self._door.lock.release()
+        if error is not None:
+            self._tell(error)
+
+    def _begin(self) -> None:
+        """What comes first."""
+
+    def _end(self, is_good: bool) -> None:
+        """What comes last, also where something was raised meanwhile."""
+
+    def _tell(self, error: BaseException) -> None:
+        """Raises what the driver has raised as what it is to people."""
+        if isinstance(error, driver_errors()):
+            raise cannot_use(self._database.url, error) from error
+
+
+class _Transaction(_Statement):
+    """A door that is held for a transaction: written at the end, undone where anything was raised."""
+
+    __slots__ = ()
+
+    def _begin(self) -> None:
+        self._cursor.run("BEGIN IMMEDIATE" if self._cursor.is_sqlite else "BEGIN")
+
+    def _end(self, is_good: bool) -> None:
+        if not is_good:
+            self._undo()
+            return
+        try:
+            self._cursor.run("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+        self._database._bound_log(self._door)
+
+    def _undo(self) -> None:
+        if self._door.is_in_transaction:
+            self._cursor.run("ROLLBACK")
+
+
 class Cursor:
     """A driver's cursor that takes named statements and dicts of values."""
 
-    _compiled: dict[tuple[str, bool], str] = {}
+    # As the driver takes them, by whether it is SQLite's.
+    _compiled: dict[bool, dict[str, str]] = {True: {}, False: {}}
 
     def __init__(self, cursor: Any, is_sqlite: bool):
         self._cursor = cursor
         self.is_sqlite = is_sqlite
+        self._known = self._compiled[is_sqlite]
 
-    def _native(self, statement: str) -> str:
-        native = self._compiled.get((statement, self.is_sqlite))
-        if native is None:
-            # SQLite has one writer at a time, so nothing is ever locked by another.
-            skip_locked = "" if self.is_sqlite else "FOR UPDATE SKIP LOCKED"
-            native = statement.replace("{skip_locked}", skip_locked)
-            if not self.is_sqlite:
-                native = _WORDS.sub(_for_psycopg, native)
-            self._compiled[statement, self.is_sqlite] = native
+    def _compile(self, statement: str) -> str:
+        # SQLite has one writer at a time, so nothing is ever locked by another.
+        native = statement.replace("{skip_locked}", "" if self.is_sqlite else "FOR UPDATE SKIP LOCKED")
+        if not self.is_sqlite:
+            native = _WORDS.sub(_for_psycopg, native)
+        self._known[statement] = native
         return native
 
     def run(self, statement: str, values: Mapping[str, Any] | None = None) -> Any:
         if values is None:
             return self._cursor.execute(statement)
-        return self._cursor.execute(self._native(statement), values)
+        return self._cursor.execute(self._known.get(statement) or self._compile(statement), values)
 
     def run_many(self, statement: str, rows: Sequence[Any]) -> int:
         """Run for each row, a dict or a tuple as the statement has it; returns how many rows changed in all."""
-        self._cursor.executemany(self._native(statement), rows)
+        self._cursor.executemany(self._known.get(statement) or self._compile(statement), rows)
         changed: int = self._cursor.rowcount
         return changed
 

@@ -113,15 +113,15 @@ def complete(
 ) -> None:
     """in_progress → done, for jobs of one campaign. shards: up to where they are good now."""
     first = settled[0][0]
-    if any(outcome is not None for _, outcome in settled):
+    with_outcome = [(lease, outcome) for lease, outcome in settled if outcome is not None]
+    if with_outcome:
         _lock_results(cursor, first.campaign_id)
     fences = [(now, lease.job_id, lease.worker_id, lease.attempt) for lease, _ in settled]
     if cursor.run_many(statements.COMPLETE, fences) != len(settled):
         whose = first if len(settled) == 1 else f"one of {len(settled)} jobs, {first} the first,"
         raise LeaseLost(f"{whose} is no longer held by this worker; nothing was recorded")
-    for lease, outcome in settled:
-        if outcome is not None:
-            _write_outcome(cursor, lease, outcome)
+    for lease, outcome in with_outcome:
+        _write_outcome(cursor, lease, outcome)
     _write_shards(cursor, first.campaign_id, shards)
     cursor.run(statements.COUNT_DONE, {"campaign": first.campaign_id, "count": len(settled)})
 
