@@ -7,9 +7,10 @@ CPU time is told apart. Then processes that do nothing but claim and complete jo
 what the database lets through. All is interleaved round by round: what counts are ratios, and CPU time a frame.
 
     scripts/bench_processes.py [--rounds N] [--seconds S] [--workers 1,2,4] [--tabs N] [--postgres URL]
-                               [--only frames|queue] [--as-run] [--json]
+                               [--only frames|queue] [--pack] [--beside TREE] [--as-run] [--json]
 
---as-run: such a process claims in one thread and completes, up to six at once, in another, as a run does.
+--pack: the frames go into shards, not into folders. --beside: frames are measured with another tree of this project,
+too. --as-run: such a process claims in one thread and completes, up to six at once, in another, as a run does.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from clients import LINK, Tabs, noisy
 
-from runner.job import Artifact, Lease, Outcome
+from runner.job import Artifact, Lease, Outcome, Progress
 from runner.store import Store
 
+HERE = Path(__file__).resolve().parents[1]
 SIZE = (320, 240)
-WARM_UP_FRAMES, LONGEST_START_S = 300, 120.0
-CAMPAIGN = """
+JOBS = 20_000
+WARM_UP_FRAMES, LONGEST_START_S = 1000, 120.0
+CAMPAIGN = f"""
 from vuer.schemas import CameraView, DefaultScene, Sphere
 from runner import Campaign
 
@@ -48,8 +51,8 @@ campaign = Campaign("bench")
 
 @campaign.jobs
 def jobs():
-    for number in range(100_000):
-        yield str(number), {"number": number}
+    for number in range({JOBS}):
+        yield str(number), {{"number": number}}
 
 @campaign.scene
 def scene():
@@ -57,8 +60,8 @@ def scene():
     return DefaultScene(ball(0), rawChildren=[camera])
 
 def ball(number):
-    color = f"#{number % 4096:06x}"
-    return Sphere(key="ball", args=[1, 32, 32], rotation=[0, 0.1 * number, 0], material={"color": color})
+    color = f"#{{number % 4096:06x}}"
+    return Sphere(key="ball", args=[1, 32, 32], rotation=[0, 0.1 * number, 0], material={{"color": color}})
 
 @campaign.render
 async def render(session, job):
@@ -84,45 +87,56 @@ def cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def measure_frames(workers: int, tabs: int, seconds: float, database: str | None) -> dict[str, float]:
-    """Frames a second of a run, and what each took of the processor, in milliseconds."""
-    with tempfile.TemporaryDirectory(prefix="runner-bench-") as name:
-        folder = Path(name)
-        (folder / "bench.py").write_text(CAMPAIGN)
-        command = [sys.executable, "-m", "runner", "run", str(folder / "bench.py"), "--sessions", "0"]
-        command += ["--workers", str(workers), *(["--db", database] if database else [])]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        link = next(found[0] for line in process.stderr if (found := LINK.search(line)))
-        clients = multiprocessing.get_context("spawn").Process(target=open_tabs, args=(link, tabs))
-        clients.start()
-        try:
-            with Store(database or str(folder / "runner.db")) as store:
+def measure_frames(
+    root: Path, tree: Path, is_packed: bool, workers: int, tabs: int, seconds: float, database: str | None
+) -> dict[str, float]:
+    """Frames a second of a run of that tree, and what each took of the processor, in milliseconds.
 
-                def done() -> int:
-                    return store.reader.progress(1).done
+    root: what is made there stays, for where many files were removed a moment ago, others are made more slowly (ext4).
+    """
+    folder = Path(tempfile.mkdtemp(dir=root))
+    (folder / "bench.py").write_text(CAMPAIGN)
+    command = [sys.executable, "-m", "runner", "run", str(folder / "bench.py"), "--sessions", "0"]
+    command += ["--workers", str(workers), *(["--db", database] if database else [])]
+    command += ["--pack"] if is_packed else []
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    link = next(found[0] for line in process.stderr if (found := LINK.search(line)))
+    clients = multiprocessing.get_context("spawn").Process(target=open_tabs, args=(link, tabs))
+    clients.start()
+    try:
+        with Store(database or str(folder / "runner.db")) as store:
 
-                deadline = time.monotonic() + LONGEST_START_S
-                while done() < WARM_UP_FRAMES and time.monotonic() < deadline:
-                    time.sleep(0.1)
-                supervisor = psutil.Process(process.pid)
-                each = {
-                    "supervisor": [supervisor],
-                    "workers": supervisor.children(),
-                    "tabs": [psutil.Process(clients.pid)],
-                }
-                began, frames = time.monotonic(), done()
-                before = {kind: sum(map(cpu_s, ones)) for kind, ones in each.items()}
-                time.sleep(seconds)
-                took_s, frames = time.monotonic() - began, done() - frames
-                used = {kind: sum(map(cpu_s, ones)) - before[kind] for kind, ones in each.items()}
-        finally:
-            clients.terminate()
-            clients.join()
-            # Where this script runs in a shell's background, its processes ignore SIGINT.
-            process.terminate()
-            process.communicate(timeout=60)
+            def done() -> int:
+                return store.reader.progress(1).done
+
+            deadline = time.monotonic() + LONGEST_START_S
+            # The first ones are rendered while others are added still.
+            while not is_warm(store.reader.progress(1)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            supervisor = psutil.Process(process.pid)
+            each = {
+                "supervisor": [supervisor],
+                "workers": supervisor.children(),
+                "tabs": [psutil.Process(clients.pid)],
+            }
+            began, frames = time.monotonic(), done()
+            before = {kind: sum(map(cpu_s, ones)) for kind, ones in each.items()}
+            time.sleep(seconds)
+            took_s, frames = time.monotonic() - began, done() - frames
+            used = {kind: sum(map(cpu_s, ones)) - before[kind] for kind, ones in each.items()}
+    finally:
+        clients.terminate()
+        clients.join()
+        # Where this script runs in a shell's background, its processes ignore SIGINT.
+        process.terminate()
+        process.communicate(timeout=60)
     return {"per_s": frames / took_s} | {f"{kind}_ms": 1000 * s / frames for kind, s in used.items()}
+
+
+def is_warm(progress: Progress) -> bool:
+    return progress.total == JOBS and progress.done >= WARM_UP_FRAMES
 
 
 def outcome_of(lease: Lease) -> Outcome:
@@ -227,25 +241,31 @@ def main() -> None:
     parser.add_argument("--tabs", type=int, default=8)
     parser.add_argument("--postgres", metavar="URL")
     parser.add_argument("--only", choices=("frames", "queue"))
+    parser.add_argument("--pack", action="store_true")
+    parser.add_argument("--beside", metavar="TREE", type=Path)
     parser.add_argument("--as-run", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     postgres = Postgres(options.postgres) if options.postgres else None
     databases = {"sqlite": lambda: None} | ({"postgresql": postgres.new} if postgres else {})
+    trees = {"frames": HERE} | ({"beside": options.beside.resolve()} if options.beside else {})
     found: dict[tuple[str, str, int], list[dict[str, float]]] = defaultdict(list)
+    root = tempfile.TemporaryDirectory(prefix="runner-bench-")
     try:
         for _ in range(options.rounds):
             for count in map(int, options.workers.split(",")):
                 for kind, new in databases.items():
-                    if options.only != "queue":
-                        one = measure_frames(count, options.tabs, options.seconds, new())
-                        found["frames", kind, count].append(one)
-                        tell("frames", kind, count, one)
+                    for what, tree in trees.items() if options.only != "queue" else ():
+                        of = count, options.tabs, options.seconds
+                        one = measure_frames(Path(root.name), tree, options.pack, *of, new())
+                        found[what, kind, count].append(one)
+                        tell(what, kind, count, one)
                     if options.only != "frames":
                         one = measure_moves(count, options.seconds / 2, new(), options.as_run)
                         found["moves", kind, count].append(one)
                         tell("moves", kind, count, one)
     finally:
+        root.cleanup()
         if postgres:
             postgres.drop_all()
     if options.json:
