@@ -2,13 +2,15 @@
 """Pack a campaign of small frames into shards, kill its writers at random moments, and look through all that is left.
 
     python scripts/crash_packed.py --jobs N --kills K [--workers W] [--seed S] [--folder DIR] [--kind folders]
-                                   [--remote URL]
+                                   [--remote URL | --tabs N]
 
 W processes claim jobs, pack their frames and have them done through the real store, without browsers. K times, at
 random moments spread over the campaign, all of them are SIGKILLed and others start in their place. Then every frame
 is read back, every shard is walked from end to end, and rows, records and samples are held against each other.
 With --remote one more process moves closed shards to that object store meanwhile, and is killed with them. The store is
 then looked through instead of the disk, which must be empty.
+With --tabs the writers are a real `runner run` with W worker processes, which N tabs that draw nothing work for, and it
+is that which is killed, with all its processes: claims, protocol, checks, shards and rows as in any run.
 Exit status 1 when anything was lost, torn or is there twice. It also tells how many inodes that takes, and how much
 CPU the writers used.
 """
@@ -16,12 +18,15 @@ CPU the writers used.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import multiprocessing
 import os
 import random
 import resource
 import signal
+import socket
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -48,16 +53,92 @@ from runner.results import (
 from runner.results.verify import verify
 from runner.store import Reader, Store
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+from clients import LINK, Tabs, painted
+
 FORK = multiprocessing.get_context("fork")
 NAME = "packed"
 # A killed process is known by its pid; no writer here is ever called dead for being slow.
 LEASE_S = 3600.0
 AT_ONCE = 16
+# What dies with the run is charged with a crash, and it dies often here.
+CAMPAIGN = """
+from vuer.schemas import CameraView, Scene, Sphere
+from runner import Campaign
+
+campaign = Campaign("{name}", max_crashes=1_000_000)
+
+@campaign.jobs
+def jobs():
+    for n in range({jobs}):
+        yield f"{{n:08d}}", {{"n": n}}
+
+@campaign.scene
+def scene():
+    return Scene(ball(0), rawChildren=[CameraView(key="ego", width=64, height=48)])
+
+def ball(n):
+    return Sphere(key="ball", material={{"color": f"#{{n:06x}}"}})
+
+@campaign.render
+async def render(session, job):
+    session.update @ ball(job.params["n"])
+    job.save("rgb.bin", bytes((await session.grab("ego")).data))
+    job.log(n=job.params["n"])
+"""
 
 
-def frame_of(number: int, size: int) -> bytes:
-    """The frame of a job: so many bytes that are no other job's."""
-    return hashlib.shake_128(b"%d" % number).digest(size)
+def frame_of(arguments: argparse.Namespace, number: int) -> bytes:
+    """The frame of a job: bytes that are no other job's."""
+    if arguments.tabs:
+        return painted.__wrapped__(f"#{number:06x}")
+    return hashlib.shake_128(b"%d" % number).digest(arguments.bytes)
+
+
+class Run:
+    """A real run of the campaign, with all its processes, as multiprocessing has one."""
+
+    def __init__(self, arguments: argparse.Namespace, folder: Path, port: int):
+        self._log = folder / "said"
+        command = [sys.executable, "-m", "runner", "run", str(folder / "campaign.py"), "--sessions", "0"]
+        command += [
+            "--workers",
+            str(arguments.workers),
+            "--port",
+            str(port),
+            "--db",
+            str(folder / "runner.db"),
+        ]
+        command += ["--results", str(folder / "results"), *(["--pack"] if arguments.kind == "shards" else [])]
+        self._command = command
+
+    def start(self) -> None:
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        # Its workers end with it.
+        self._process.kill()
+
+    def join(self) -> None:
+        self._process.wait()
+
+    @property
+    def exitcode(self) -> int:
+        return self._process.returncode
+
+
+def open_tabs(folder: Path, count: int) -> None:
+    """The process of the tabs, which come back to each run at its port, until one says that all is done."""
+    link = None
+    while link is None:
+        time.sleep(0.05)
+        with contextlib.suppress(FileNotFoundError):
+            link = LINK.search((folder / "said").read_text())
+    Tabs(link[0], count, painted.__wrapped__).join()
 
 
 def pack(arguments: argparse.Namespace, folder: Path) -> None:
@@ -73,7 +154,7 @@ def pack(arguments: argparse.Namespace, folder: Path) -> None:
             finished = []
             for lease in leases:
                 files = RenderJob(lease, results, threads)
-                files.save("rgb.bin", frame_of(lease.params["n"], arguments.bytes))
+                files.save("rgb.bin", frame_of(arguments, lease.params["n"]))
                 files.log(n=lease.params["n"])
                 finished.append((lease, files.finish()))
             kept = results.keep(finished)
@@ -116,11 +197,18 @@ def results_of(arguments: argparse.Namespace, folder: Path) -> ResultsFolder:
 def storm(arguments: argparse.Namespace, folder: Path, chance: random.Random) -> int:
     """Kill and start writers until all jobs are done; returns how many were killed."""
     moments = sorted(chance.uniform(0.02, 0.98) * arguments.jobs for _ in range(arguments.kills))
-    killed = 0
+    killed, port = 0, free_port()
+    if arguments.tabs:
+        (folder / "campaign.py").write_text(CAMPAIGN.format(name=NAME, jobs=arguments.jobs))
+        FORK.Process(target=open_tabs, args=(folder, arguments.tabs), daemon=True).start()
     with Reader(folder / "runner.db") as reader:
         (campaign,) = reader.campaigns()
         while reader.progress(campaign["id"]).left:
-            crew = [FORK.Process(target=pack, args=(arguments, folder)) for _ in range(arguments.workers)]
+            crew: list[Run | multiprocessing.Process] = (
+                [Run(arguments, folder, port)]
+                if arguments.tabs
+                else [FORK.Process(target=pack, args=(arguments, folder)) for _ in range(arguments.workers)]
+            )
             if arguments.remote:
                 crew.append(FORK.Process(target=move, args=(arguments, folder)))
             for process in crew:
@@ -145,6 +233,12 @@ def storm(arguments: argparse.Namespace, folder: Path, chance: random.Random) ->
     return killed
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        return int(taken.getsockname()[1])
+
+
 def violations(arguments: argparse.Namespace, folder: Path) -> list[str]:
     """Whatever rows, frames, records and shards contradict each other in."""
     wrong: list[str] = []
@@ -166,7 +260,7 @@ def violations(arguments: argparse.Namespace, folder: Path) -> list[str]:
             for row in rows:
                 (file,) = row["artifacts"]
                 frame = results.stored(Extent(file["path"], file["start"], file["size"]))
-                if frame.read_bytes() != frame_of(row["params"]["n"], arguments.bytes):
+                if frame.read_bytes() != frame_of(arguments, row["params"]["n"]):
                     wrong.append(f"job {row['key']} has another frame")
         after = 0
         while records := reader.results_after(campaign["id"], after, 10_000):
@@ -212,6 +306,7 @@ def main() -> int:
     parser.add_argument(
         "--remote", metavar="URL", help="the object store to which shards are moved meanwhile"
     )
+    parser.add_argument("--tabs", type=int, default=0, help="of a real run, which is killed")
     parser.add_argument("--seed", type=int, help="of the kills; a random one is chosen and printed")
     parser.add_argument("--folder", type=Path, help="a new folder, which stays; default: a temporary one")
     arguments = parser.parse_args()
@@ -228,9 +323,12 @@ def main() -> int:
         files = sum(len(names) + len(folders) for _, folders, names in os.walk(folder / "results"))
         cpu_ms = 1000 * (used.ru_utime + used.ru_stime) / arguments.jobs
         wrong = violations(arguments, folder)
+    # Of a run that was killed nobody knows what its workers used.
+    cpu = "" if arguments.tabs else f", {cpu_ms:.2f} ms of the writers' CPU a job"
+    what = "runs" if arguments.tabs else "writers"
     print(
-        f"{arguments.kind}: {arguments.jobs:,} jobs, {killed} writers killed, {files:,} inodes "
-        f"({arguments.jobs / files:,.0f} jobs an inode), {cpu_ms:.2f} ms of the writers' CPU a job"
+        f"{arguments.kind}: {arguments.jobs:,} jobs, {killed} {what} killed, {files:,} inodes "
+        f"({arguments.jobs / files:,.0f} jobs an inode){cpu}"
     )
     for line in wrong[:20]:
         print(line)

@@ -64,6 +64,10 @@ class Tabs:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
         self._thread.start()
 
+    def join(self) -> None:
+        """Wait until the run has said to all that it is over."""
+        self._thread.join()
+
     def close(self) -> None:
         """Close those that are still there."""
         if self._work is not None:
