@@ -28,12 +28,10 @@ FILES = ("rgb.jpg", "depth.npy")
 
 
 class Runner:
-    """Two artifacts a job, by RenderJob; with the manifest or without."""
+    """Two artifacts a job, by RenderJob."""
 
-    def __init__(self, folder: Path, has_manifest: bool = True):
+    def __init__(self, folder: Path):
         self.results = ResultsFolder(folder, "bench")
-        if not has_manifest:
-            self.results.seal = lambda lease, _outcome, names: self.results._settle(lease, names)
         self.number = 0
 
     def write(self, content: bytes, count: int, writer: ThreadPoolExecutor) -> None:
@@ -130,7 +128,6 @@ def main() -> None:
         with ThreadPoolExecutor(4) as writer:
             contenders = {
                 "runner": Runner(folder / "runner"),
-                "runner, no manifest": Runner(folder / "bare", has_manifest=False),
                 "plain": Plain(folder / "plain"),
             }
             first = write_ratios(contenders, content, options.chunk, options.rounds, writer)

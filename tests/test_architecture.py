@@ -202,7 +202,7 @@ PLACES = {
     "vuer": {"sessions"},
     "aiohttp": {"sessions", "join"},
     "msgpack": {"sessions"},
-    "ml_logger": {"results/metrics", "results/mirror"},
+    "ml_logger": {"results/mirror"},
     "requests": {"results/mirror"},
     "fsspec": {"results/remote"},
     "playwright": {"browsers", "run/worker_process"},

@@ -185,19 +185,18 @@ with Store(folder + "/runner.db") as store:
     for lease in store.claim(worker_id, 1, count=10):
         store.complete(lease, Outcome((), {"pad": "x" * 2000}))
     step, _, when = instant.partition(":")
-    owner = {"write": log._client, "fdatasync": os, "write_log_cursor": store, "truncate": os}[step]
-    name = {"write": "log_buffer"}.get(step, step)
-    real = getattr(owner, name)
+    owner = {"append": metrics, "fdatasync": os, "write_log_cursor": store, "truncate": os}[step]
+    real = getattr(owner, step)
 
     def act(*arguments, **options):
         if when.isdigit():
-            options["buf"] = options["buf"][: int(when)]
+            arguments = arguments[0], arguments[1][: int(when)]
         if when == "before":
             die()
         real(*arguments, **options)
         die()
 
-    setattr(owner, name, act)
+    setattr(owner, step, act)
     if step == "truncate":
         with open(folder + "/results/night/metrics.pkl", "ab") as file:
             file.write(b"torn")
@@ -208,8 +207,8 @@ with Store(folder + "/runner.db") as store:
 @pytest.mark.parametrize(
     "instant",
     [
-        "write:before", "write:1", "write:2100", "write:4000", "write:after", "fdatasync:before", "fdatasync:after",
-        "write_log_cursor:before", "write_log_cursor:after", "truncate:before", "truncate:after",
+        "append:before", "append:1", "append:2100", "append:4000", "append:after", "fdatasync:before",
+        "fdatasync:after", "write_log_cursor:before", "write_log_cursor:after", "truncate:before", "truncate:after",
     ],
 )  # fmt: skip
 @pytest.mark.slow

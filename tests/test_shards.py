@@ -215,7 +215,7 @@ def test_steps_are_kept_in_a_folder_until_their_job_is_packed(night):
 
 def test_an_attempt_that_saves_very_much_is_not_kept_in_memory(night, monkeypatch):
     """Beyond some megabytes its files go to its folder, from where they are packed."""
-    monkeypatch.setattr("runner.results.packed._MOST_HELD", 100)
+    monkeypatch.setattr("runner.results.folder._MOST_HELD", 100)
     worker_id = night.store.start_worker(night.id)
     finished = night.finished(worker_id, 12)
     assert list((night.root / "night" / "jobs").glob("*/*/rgb.bin"))

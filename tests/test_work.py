@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from contextlib import asynccontextmanager
 
@@ -196,7 +197,7 @@ def test_a_tab_renders_on_while_files_go_to_disk(sqlite_store, tmp_path, monkeyp
 
     def seal(self, *arguments):
         assert gate.wait(60)
-        real_seal(self, *arguments)
+        return real_seal(self, *arguments)
 
     monkeypatch.setattr(ResultsFolder, "seal", seal)
 
@@ -241,6 +242,42 @@ def test_what_finishes_at_the_same_time_is_made_done_at_once(sqlite_store, tmp_p
         content = ResultsFolder(tmp_path, "work").stored(Extent(file["path"], file["start"], file["size"]))
         assert content.read_bytes() == b"%d" % row["params"]["number"]
     assert len(rows) == 40
+
+
+@pytest.mark.parametrize("kind", [PackedResults, ResultsFolder])
+def test_no_row_is_written_before_its_files_are_flushed(sqlite_store, tmp_path, kind, monkeypatch):
+    """Files with all their names come first; what is not flushed beside them is made up for by flushed rows."""
+    flushed, rows_flushed = [], []
+    real = sqlite_store.complete_many
+
+    def flush(descriptor):
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def complete_many(settled, **more):
+        for _, outcome in settled:
+            for artifact in outcome.artifacts:
+                path = tmp_path / artifact.path
+                assert path.exists()
+                names = [path] if artifact.start is not None else [path, path.parent, path.parent.parent]
+                assert set(map(str, names)) <= set(flushed)
+        return real(settled, **more)
+
+    def make_durable():
+        rows_flushed.append(sqlite_store.reader.progress(1).done)
+
+    async def main():
+        async with crew_of(campaign_of(12, saving), sqlite_store, tmp_path, kind) as (_, crew):
+            monkeypatch.setattr(os, "fsync", flush)
+            monkeypatch.setattr(os, "fdatasync", flush)
+            sqlite_store.complete_many = complete_many
+            sqlite_store.database.make_durable = make_durable
+            await asyncio.gather(*(crew.work(Tab(f"tab-{number}")) for number in range(3)))
+            while kind is ResultsFolder and 12 not in rows_flushed:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert sqlite_store.reader.progress(1).done == 12
+    assert bool(rows_flushed) is (kind is ResultsFolder)
 
 
 def test_one_of_a_group_that_goes_wrong_is_no_matter_of_the_others(sqlite_store, tmp_path, monkeypatch):

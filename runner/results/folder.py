@@ -5,7 +5,7 @@ The other one is in packed.py.
 
     RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
     RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
-    …/KEY/.result.json                      the attempt's manifest, written last
+    …/KEY/.result.json                      the attempt's manifest, named when all its files are
     RESULTS/CAMPAIGN/.folder                what the database knows this folder by, wherever it is moved
     RESULTS/CAMPAIGN/runs/START/run.log     what a run has said, and what was printed meanwhile
     RESULTS/CAMPAIGN/aside/0000/KEY/        files that no longer belong to a job, under other names
@@ -13,8 +13,9 @@ The other one is in packed.py.
 Once a job is done, jobs/ holds its files and no others of its names.
 
 The database is the truth: a file without a row is never trusted by itself. The manifest is for the one
-case in which the database knows less than the disk: a power cut took back its last commits, or the
-process was killed between the last file and the commit. See Store.adopt.
+case in which the database knows less than the disk: the process was killed between the last file and the commit, or
+the database is an older copy of itself. See Store.adopt. Files and their names are flushed before the row is written.
+The manifest is not, and so the row is flushed, too, a moment later: a power cut takes both of what ended just then.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,6 +58,15 @@ _ID = ".folder"
 _DATABASE = ".database"
 _MANIFEST_VERSION = 1
 JOBS_PER_FOLDER = 1000
+# What one attempt may hold in memory.
+_MOST_HELD = 16 << 20
+
+
+@dataclass(frozen=True)
+class Held(Artifact):
+    """A file that lies nowhere yet."""
+
+    content: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,15 @@ class Kept:
 class ResultsFolder:
     """RESULTS, and in it the folder of one campaign, whose jobs' files are each a file of their own.
 
-    What an attempt saves goes to disk as it is saved; record makes sure of the files of steps, and finish and keep
-    of all. file_sha256: of the campaign file; what another version of it has left behind is not taken up.
+    What an attempt saves is in memory until it has finished; files of steps, and those of an attempt that saves very
+    much, go to disk as they are saved. record makes sure of the files of steps, and seal and keep of all.
+    file_sha256: of the campaign file; what another version of it has left behind is not taken up.
     moved: where shards are that are no longer in RESULTS.
+    is_record_flushed: what is kept beside an attempt's files outlives a power cut. Where it does not, the rows must.
+    seals_at_once: seal does nothing that takes time.
     """
+
+    is_record_flushed = seals_at_once = False
 
     def __init__(
         self, root: str | Path, campaign_name: str, file_sha256: str | None = None, moved: Moved = nowhere
@@ -85,6 +100,8 @@ class ResultsFolder:
         self.folder = self.root / folder_name(campaign_name)
         self._file_sha256 = file_sha256
         self._moved = moved
+        # By the job's id: what its attempt holds in memory.
+        self._held: dict[int, int] = {}
 
     @property
     def id(self) -> str:
@@ -162,50 +179,81 @@ class ResultsFolder:
 
         Raises ArtifactError for a name that leaves the folder.
         """
-        return writer.submit(self.write, lease, name, content, kind)
+        held = self._held.get(lease.job_id, 0) + len(content)
+        if has_steps or held > _MOST_HELD:
+            return writer.submit(self.write, lease, name, content, kind)
+        self._held[lease.job_id] = held
+        digest = hashlib.sha256(content).hexdigest()
+        saved: Future[Artifact] = Future()
+        saved.set_result(Held(checked_name(name), "", len(content), digest, kind, content=content))
+        return saved
 
     def write(self, lease: Lease, name: str, content: bytes, kind: str) -> Artifact:
-        """Write one file: temporary name, fsync, rename. Its name is on disk for sure after settle.
+        """Write one file, and flush it. Its name is on disk for sure after record or seal.
 
         Returns its description. Raises ArtifactError for a name that leaves the folder.
         """
+        digest = hashlib.sha256(content).hexdigest()
+        placed = self._written(
+            lease, Held(checked_name(name), "", len(content), digest, kind, content=content)
+        )
+        fsync(self.root / placed.path)
+        return placed
+
+    def _written(self, lease: Lease, held: Held) -> Artifact:
+        """Write a file under a temporary name, and give it its own; it is not flushed."""
         folder = self.folder_of(lease)
-        path = folder / checked_name(name)
+        path = folder / held.name
         make_durable_folder(folder.parent, self.root)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_file(path, content, f"{lease.worker_id:x}")
-        return Artifact(
-            name=name,
-            path=path.relative_to(self.root).as_posix(),
-            size=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            kind=kind,
-        )
+        _write_file(path, held.content, f"{lease.worker_id:x}")
+        place = path.relative_to(self.root).as_posix()
+        return Artifact(held.name, place, held.size, held.sha256, held.kind)
 
     def record(self, lease: Lease, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
         """Make sure that these files outlive a power cut while the attempt goes on; returns them as they lie."""
-        self._settle(lease, [artifact.name for artifact in artifacts])
-        return tuple(artifacts)
+        artifacts = self._placed(lease, artifacts)
+        self._flush_names(lease, [artifact.name for artifact in artifacts])
+        return artifacts
 
-    def _settle(self, lease: Lease, names: Iterable[str]) -> None:
-        """fsync the folders that name them."""
+    def _placed(self, lease: Lease, artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
+        """The files as they lie: those that are in memory are written, and flushed."""
+        return tuple(
+            self.write(lease, artifact.name, artifact.content, artifact.kind)
+            if isinstance(artifact, Held)
+            else artifact
+            for artifact in artifacts
+        )
+
+    def _flush_names(self, lease: Lease, names: Iterable[str]) -> None:
+        """Flush the folders that name them."""
         folder = self.folder_of(lease)
         inner = {parent for name in names for parent in PurePosixPath(name).parents}
         for path in sorted((folder / parent for parent in inner), key=lambda path: -len(path.parts)):
-            fsync_folder(path)
-        fsync_folder(folder.parent)
+            fsync(path)
+        fsync(folder.parent)
 
-    def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> None:
-        """The attempt has finished: write its manifest, last of all, and make everything outlive a power cut.
+    def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> Outcome:
+        """The attempt has finished: write what it holds in memory, and its manifest; returns it with its files' places.
 
-        names: of the files that this attempt has written. Raises ArtifactError for files that cannot lie together.
+        names: of the files that this attempt has saved. Raises ArtifactError for files that cannot lie together.
         """
-        manifest = self.manifest(lease, outcome)
-        path = self.folder_of(lease) / MANIFEST
-        _write_file(path, json.dumps(manifest, allow_nan=False).encode(), f"{lease.worker_id:x}")
-        self._settle(lease, [*names, MANIFEST])
+        placed = [
+            self._written(lease, artifact) if isinstance(artifact, Held) else artifact
+            for artifact in outcome.artifacts
+        ]
+        self._held.pop(lease.job_id, None)
+        new = [now.path for now, before in zip(placed, outcome.artifacts) if now is not before]
+        outcome = replace(outcome, artifacts=tuple(placed))
+        manifest = json.dumps(self.manifest(lease, outcome), allow_nan=False).encode()
+        _write_file(self.folder_of(lease) / MANIFEST, manifest, f"{lease.worker_id:x}")
+        # Now that all have their names: where a filesystem keeps a journal, the first flush takes the names along.
+        for path in new:
+            fsync(self.root / path)
+        self._flush_names(lease, names)
         # Those that had finished, too: their rows are gone since the job is to be done again.
         self.remove_earlier(lease, outcome.artifacts)
+        return outcome
 
     def manifest(self, lease: Lease, outcome: Outcome) -> dict[str, Any]:
         """What is kept beside the files of an attempt, as JSON values: all that its rows would tell."""
@@ -291,6 +339,7 @@ class ResultsFolder:
 
     def discard(self, lease: Lease) -> None:
         """Remove what an attempt that came to nothing has left."""
+        self._held.pop(lease.job_id, None)
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
     def remove_earlier(self, lease: Lease, kept: Iterable[Artifact], with_finished: bool = True) -> None:
@@ -379,21 +428,19 @@ def make_durable_folder(folder: Path, root: Path) -> None:
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
         if new.is_relative_to(root):
-            fsync_folder(new.parent)
+            fsync(new.parent)
 
 
 def _write_file(path: Path, content: bytes, owner: str) -> None:
     temporary = path.with_name(f".{path.name.removeprefix('.')}.{owner}.tmp")
     with open(temporary, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
     temporary.replace(path)
 
 
-def fsync_folder(folder: Path) -> None:
-    """What was made, renamed or removed in it outlives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def fsync(path: Path) -> None:
+    """What a file holds, or what was made, renamed or removed in a folder, outlives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

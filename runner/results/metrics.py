@@ -63,7 +63,6 @@ class MetricsLog:
         self._root, self._results = results.root, results
         self._folder_id = ""
         self._path = self.folder / METRICS
-        self._client: Any = None
         self._lock_file: IO[str] | None = None
         self._mutex = threading.Lock()
         # How often the file was begun anew: who copies it must then begin anew, too.
@@ -171,9 +170,7 @@ class MetricsLog:
 
     def _append(self, rows: Sequence[Mapping[str, Any]], good_bytes: int) -> tuple[int, int]:
         content = b"".join(_pickled(record_of(row)) for row in rows)
-        if self._client is None:
-            self._client = ml_logger(self._root, self.prefix).client
-        self._client.log_buffer(f"{self.prefix}/{METRICS}", buf=content, overwrite=False)
+        append(self._path, content)
         with open(self._path, "rb") as file:
             getattr(os, "fdatasync", os.fsync)(file.fileno())
         cursor = rows[-1]["id"], good_bytes + len(content)
@@ -189,6 +186,12 @@ class MetricsLog:
         temporary = self.folder / f".{name.removeprefix('.')}.{os.getpid()}.tmp"
         temporary.write_bytes(content)
         temporary.replace(self.folder / name)
+
+
+def append(path: Path, content: bytes) -> None:
+    """Write to the end of the log, as ML-Logger does: to import that takes a second and as much memory as all else."""
+    with open(path, "ab") as file:
+        file.write(content)
 
 
 def is_exact(
@@ -255,13 +258,3 @@ def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
     times = (row["grab_ts"], row["end_ts"], row["end_ts"] - row["grab_ts"])
     record = dict(zip(RECORD_COLUMNS, (row["key"], row["attempt"], *times)))
     return record | named(row["params"], row["metrics"])
-
-
-def ml_logger(root: Path, prefix: str) -> Any:
-    """An ML_Logger of a folder."""
-    # Its import fails at a relative root (0.10.24).
-    if not os.path.isabs(os.environ.get("ML_LOGGER_ROOT", "/")):
-        os.environ["ML_LOGGER_ROOT"] = str(root)
-    from ml_logger import ML_Logger
-
-    return ML_Logger(root=str(root), prefix=prefix)

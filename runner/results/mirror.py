@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from runner.errors import UsageError, WorldFault
 from runner.reasons import first_line
-from runner.results.metrics import METRICS, PARAMETERS, MetricsLog, ml_logger
+from runner.results.metrics import METRICS, PARAMETERS, MetricsLog
 
 __all__ = ["LogMirror"]
 
@@ -140,7 +140,7 @@ class _Folder:
         self._root, self._prefix = root, prefix
 
     def put(self, name: str, content: bytes, is_new: bool) -> None:
-        client = ml_logger(self._root, self._prefix).client
+        client = _ml_logger(self._root, self._prefix).client
         client.log_buffer(f"{self._prefix}/{name}", buf=content, overwrite=is_new)
 
 
@@ -184,3 +184,13 @@ class _Bucket:
             file.write(content)
             file.flush()
             upload(file.name, path=f"{self._path}/{name}")
+
+
+def _ml_logger(root: Path, prefix: str) -> Any:
+    """An ML_Logger of a folder."""
+    # Its import fails at a relative root (0.10.24).
+    if not os.path.isabs(os.environ.get("ML_LOGGER_ROOT", "/")):
+        os.environ["ML_LOGGER_ROOT"] = str(root)
+    from ml_logger import ML_Logger
+
+    return ML_Logger(root=str(root), prefix=prefix)

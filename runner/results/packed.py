@@ -1,43 +1,31 @@
 """The second way in which the files of jobs are kept: packed into shards, which costs a flush for many jobs.
 
-What a job saves is in memory until the job has finished; files of recorded steps, and those of a job that saves
-very much, lie in jobs/ until then, as those of a job that is not packed do for good.
+Files of recorded steps, and those of a job that saves very much, lie in jobs/ until it has finished, as those of a job
+that is not packed do for good.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ArtifactError
 from runner.job import Artifact, Lease, Outcome
 from runner.results.columns import MANIFEST_FIELD
-from runner.results.folder import Kept, ResultsFolder
+from runner.results.folder import Held, Kept, ResultsFolder
 from runner.results.metrics import record_of
-from runner.results.names import checked_name
 from runner.results.shards import SIDECAR, Shard, sample_name
 
 __all__ = ["PackedResults"]
 
 _SHARD_BYTES = 256 << 20
-# What one attempt may hold in memory.
-_MOST_HELD = 16 << 20
 _OF_FILE = ("name", "size", "sha256", "kind")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
-@dataclass(frozen=True)
-class _Held(Artifact):
-    """A file that lies nowhere yet."""
-
-    content: bytes = field(default=b"", repr=False)
 
 
 class PackedResults(ResultsFolder):
@@ -45,6 +33,9 @@ class PackedResults(ResultsFolder):
 
     shard_bytes: a shard that has so many takes no more; 0: as many as is usual.
     """
+
+    # A sample's record lies in the shard that is flushed.
+    is_record_flushed = seals_at_once = True
 
     def __init__(
         self,
@@ -57,31 +48,8 @@ class PackedResults(ResultsFolder):
         self._shard_bytes = shard_bytes or _SHARD_BYTES
         self._shard: Shard | None = None
         self._mutex = threading.Lock()
-        # By the job's id: what its attempt holds in memory.
-        self._held: dict[int, int] = {}
 
-    def save(
-        self, lease: Lease, name: str, content: bytes, kind: str, writer: Executor, has_steps: bool = False
-    ) -> Future[Artifact]:
-        held = self._held.get(lease.job_id, 0) + len(content)
-        if has_steps or held > _MOST_HELD:
-            return super().save(lease, name, content, kind, writer)
-        self._held[lease.job_id] = held
-        digest = hashlib.sha256(content).hexdigest()
-        saved: Future[Artifact] = Future()
-        saved.set_result(_Held(checked_name(name), "", len(content), digest, kind, content=content))
-        return saved
-
-    def record(self, lease: Lease, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
-        written = [
-            self.write(lease, artifact.name, artifact.content, artifact.kind)
-            if isinstance(artifact, _Held)
-            else artifact
-            for artifact in artifacts
-        ]
-        return super().record(lease, written)
-
-    def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> None:
+    def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> Outcome:
         # Readers take upper and lower case for one.
         taken = {SIDECAR}
         for artifact in outcome.artifacts:
@@ -92,6 +60,7 @@ class PackedResults(ResultsFolder):
                     "name one differently"
                 )
             taken.add(ending)
+        return outcome
 
     def keep(self, finished: Sequence[tuple[Lease, Outcome]]) -> list[Kept | Exception]:
         with self._mutex:
@@ -118,7 +87,7 @@ class PackedResults(ResultsFolder):
         return Kept(lease, replace(outcome, artifacts=tuple(placed)), shard.end)
 
     def _content(self, artifact: Artifact) -> bytes:
-        return artifact.content if isinstance(artifact, _Held) else self.stored(artifact.extent).read_bytes()
+        return artifact.content if isinstance(artifact, Held) else self.stored(artifact.extent).read_bytes()
 
     def _sidecar(self, lease: Lease, outcome: Outcome) -> Mapping[str, Any]:
         """The job's record, as metrics.pkl has it; beside it what its rows would tell."""
@@ -138,16 +107,12 @@ class PackedResults(ResultsFolder):
         return self._shard
 
     def has_leftovers(self, lease: Lease, outcome: Outcome) -> bool:
-        is_held = all(isinstance(artifact, _Held) for artifact in outcome.artifacts)
+        is_held = all(isinstance(artifact, Held) for artifact in outcome.artifacts)
         return lease.attempt > 1 or outcome.has_checkpoint or not is_held
 
     def clean_up(self, lease: Lease, outcome: Outcome) -> None:
         self.remove_earlier(lease, ())
         self.discard(lease)
-
-    def discard(self, lease: Lease) -> None:
-        self._held.pop(lease.job_id, None)
-        super().discard(lease)
 
     def close_older_than(self, age_s: float) -> None:
         """Begin a new shard with the next job where the one that is open was begun so long ago."""

@@ -197,6 +197,12 @@ class RenderJob:
             "log numbers, strings, booleans or None, and save() what is larger"
         )
 
+    @property
+    def finishes_at_once(self) -> bool:
+        """Whether finish waits for nothing: all is in memory, and there is nothing to be removed."""
+        is_first = self.attempt == 1 and self._recording is None
+        return is_first and self._results.seals_at_once and all(one.done() for one in self._written.values())
+
     def finish(self) -> Outcome:
         """The attempt has finished: what it hands over, for the results to keep. Raises what writing raised."""
         new = {name: future.result() for name, future in self._written.items()}
@@ -209,7 +215,7 @@ class RenderJob:
             suspicion=self.suspicion,
         )
         if new:
-            self._results.seal(self._lease, outcome, new)
+            outcome = self._results.seal(self._lease, outcome, new)
         self._results.remove_earlier(self._lease, outcome.artifacts, with_finished=False)
         return outcome
 

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from runner.job import Artifact, Extent, ShardEnd
 from runner.results.columns import MANIFEST_FIELD
-from runner.results.folder import ResultsFolder, fsync_folder, make_durable_folder
+from runner.results.folder import ResultsFolder, fsync, make_durable_folder
 
 __all__ = [
     "FOLDER",
@@ -83,7 +83,7 @@ class Shard:
         folder = root / campaign_name / FOLDER
         make_durable_folder(folder, root)
         self.file, self._opened = _begin(folder, f"{worker_id:x}-{os.getpid():x}")
-        fsync_folder(folder)
+        fsync(folder)
         self._path = self.file.relative_to(root).as_posix()
 
     @property

@@ -1,4 +1,7 @@
-"""Finished attempts made done in groups: one flush of their files, and then one transaction for their rows."""
+"""Finished attempts made done in groups: one flush of their files, and then one transaction for their rows.
+
+All of it takes one change of threads for a group.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.errors import LeaseLost
-from runner.job import Lease, Outcome, ShardEnd
+from runner.job import Lease, Outcome
 from runner.results import Kept, ResultsFolder
 from runner.run.threads import Threads
 from runner.store import Store
@@ -17,6 +20,7 @@ __all__ = ["Committer", "NotKept"]
 
 # So long a group gathers, unless it has so many. A tab renders on meanwhile, until eight of its attempts wait.
 _GATHER_S, _MANY = 0.05, 6
+_FLUSH_ROWS_S = 0.2
 
 
 class NotKept(Exception):
@@ -46,6 +50,7 @@ class Committer:
         self._waiting: list[_Waiting] = []
         self._work: asyncio.Task[None] | None = None
         self._has_many = asyncio.Event()
+        self._is_flush_due = False
 
     async def complete(self, lease: Lease, outcome: Outcome) -> None:
         """Keep the files of an attempt that has finished, and then have its job done.
@@ -75,41 +80,58 @@ class Committer:
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         finished = [(one.lease, one.outcome) for one in group]
-        results = await self._threads.wait_for(lambda: self._results.keep(finished))
-        kept: list[tuple[_Waiting, Kept]] = []
+        results: list[Kept | Exception] = []
+
+        def keep_and_write() -> None:
+            if not results:  # where the database is tried again, the files are there
+                results.extend(self._results.keep(finished))
+            kept = [result for result in results if isinstance(result, Kept)]
+            if kept:
+                self._write(kept)
+
+        is_written = True
+        try:
+            await self._threads.store(keep_and_write)
+        except LeaseLost:
+            # One of them at least: the others are saved one by one.
+            is_written = False
         for one, result in zip(group, results):
             if isinstance(result, Exception):
                 error = NotKept(str(result))
                 error.__cause__ = result
                 one.end(error)
-            else:
-                kept.append((one, result))
-        if not kept:
-            return
-        try:
-            await self._write([result for _, result in kept])
-        except LeaseLost:
-            # One of them at least: the others are saved one by one.
-            for one, result in kept:
-                await self._write_one(one, result)
-        else:
-            for one, _ in kept:
+            elif is_written:
                 one.end(None)
+            else:
+                await self._write_one(one, result)
+        if not (self._results.is_record_flushed or self._is_flush_due):
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_later(_FLUSH_ROWS_S, self._flush_rows)
 
     async def _write_one(self, one: _Waiting, kept: Kept) -> None:
         try:
-            await self._write([kept])
+            await self._threads.store(self._write, [kept])
         except LeaseLost as error:
             one.end(error)
         else:
             one.end(None)
 
-    async def _write(self, kept: Sequence[Kept]) -> None:
+    def _flush_rows(self) -> None:
+        """Have no power cut take back rows whose jobs nothing else on the disk tells of for sure."""
+        self._is_flush_due = False
+
+        def flush() -> None:
+            # A disk that fails here fails the next one, who says so.
+            with contextlib.suppress(OSError):
+                self._store.database.make_durable()
+
+        # At the end of a run the database is closed, which flushes it, too.
+        with contextlib.suppress(RuntimeError):
+            self._threads.writer.submit(flush)
+
+    def _write(self, kept: Sequence[Kept]) -> None:
+        """Write their rows, in a thread of the database's."""
         # Of each shard the last one tells how far it is good.
         shards = {result.shard.path: result.shard for result in kept if result.shard is not None}
         settled = [(result.lease, result.outcome) for result in kept]
-        await self._threads.store(_complete, self._store, settled, list(shards.values()))
-
-
-def _complete(store: Store, settled: Sequence[tuple[Lease, Outcome]], shards: Sequence[ShardEnd]) -> None:
-    store.complete_many(settled, shards=shards)
+        self._store.complete_many(settled, shards=list(shards.values()))

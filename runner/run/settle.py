@@ -113,7 +113,8 @@ class Settler:
         lease, results = attempt.lease, self._context.results
         outcome: Outcome | None = None
         try:
-            finished = await self._threads.wait_for(attempt.files.finish)
+            finish = attempt.files.finish
+            finished = finish() if attempt.files.finishes_at_once else await self._threads.wait_for(finish)
             outcome = replace(finished, phases=attempt.phases)
             await self._committer.complete(lease, outcome)
         except LeaseLost:
