@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import random
@@ -9,6 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 from campaigns import complete_jobs, read_metrics
@@ -116,27 +121,32 @@ def test_no_value_hides_another():
     }  # fmt: skip
 
 
-SINK = """
-import sys
-from runner.job import Outcome
-from runner.results import MetricsLog
-from runner.results import ResultsFolder
-from runner.store import Store
-folder = sys.argv[1]
-store = Store(folder + "/runner.db")
-campaign_id = store.add_campaign("night")
-log = MetricsLog(store, campaign_id, ResultsFolder(folder + "/results", "night"))
-worker_id = store.start_worker(campaign_id)
-store.reap(campaign_id, 60.0)
-while leases := store.claim(worker_id, campaign_id, count=3):
-    for lease in leases:
-        store.complete(lease, Outcome((), {"pad": "x" * 3000}))
-    log.sync()
-    print("synced", flush=True)
-"""
+FORK = multiprocessing.get_context("fork")
 
 
-@pytest.mark.long
+def forked(work: Callable[..., None], *arguments: object) -> BaseProcess:
+    """A process that does that, in milliseconds: what takes long to import is imported here."""
+    import ml_logger  # noqa: F401
+
+    process = FORK.Process(target=work, args=arguments)
+    process.start()
+    return process
+
+
+def feed(folder: Path, told: Connection) -> None:
+    """Complete jobs and feed the log, until nothing is left."""
+    store = Store(folder / "runner.db")
+    campaign_id = store.add_campaign("night")
+    log = MetricsLog(store, campaign_id, ResultsFolder(folder / "results", "night"))
+    worker_id = store.start_worker(campaign_id)
+    store.reap(campaign_id, 60.0)
+    while leases := store.claim(worker_id, campaign_id, count=3):
+        for lease in leases:
+            store.complete(lease, Outcome((), {"pad": "x" * 3000}))
+        log.sync()
+        told.send_bytes(b"synced")
+
+
 @pytest.mark.slow
 def test_kills_at_random_moments_leave_each_record_once(tmp_path):
     """SIGKILL the process that feeds the log again and again; in the end the log is exact."""
@@ -145,14 +155,16 @@ def test_kills_at_random_moments_leave_each_record_once(tmp_path):
         store.add(campaign_id, ({"n": n} for n in range(1500)))
     chance = random.Random(11)
     for _ in range(10):
-        process = subprocess.Popen([sys.executable, "-c", SINK, str(tmp_path)], stdout=subprocess.PIPE)
+        heard, told = FORK.Pipe(duplex=False)
+        process = forked(feed, tmp_path, told)
+        told.close()
         for _ in range(chance.randrange(1, 30)):
-            if not process.stdout.readline():
-                break
+            heard.recv_bytes()
         time.sleep(chance.random() * 0.01)
-        process.send_signal(signal.SIGKILL)
-        process.stdout.close()
-        process.wait()
+        process.kill()
+        process.join()
+        heard.close()
+        assert process.exitcode == -signal.SIGKILL
     results = ResultsFolder(tmp_path / "results", "night")
     with Store(tmp_path / "runner.db") as store:
         store.reap(campaign_id, 60.0)
@@ -164,20 +176,14 @@ def test_kills_at_random_moments_leave_each_record_once(tmp_path):
     assert len(metrics) == len(done) > 10 and set(metrics["key"]) == done
 
 
-# Dies at one chosen instant of its second sync: after so many bytes of a write, or before or after a step.
-AT_AN_INSTANT = """
-import os, signal, sys
-from runner.results import metrics
-from runner.job import Outcome
-from runner.results import ResultsFolder
-from runner.store import Store
-folder, instant = sys.argv[1:]
-
-def die():
+def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
-with Store(folder + "/runner.db") as store:
-    log = metrics.MetricsLog(store, 1, ResultsFolder(folder + "/results", "night"))
+
+def die_at(instant: str, folder: Path) -> None:
+    """Die in one's second sync: after so many bytes of a write, or before or after a step."""
+    store = Store(folder / "runner.db")
+    log = MetricsLog(store, 1, ResultsFolder(folder / "results", "night"))
     worker_id = store.start_worker(1)
     for lease in store.claim(worker_id, 1, count=10):
         store.complete(lease, Outcome((), {"pad": "x" * 2000}))
@@ -198,10 +204,9 @@ with Store(folder + "/runner.db") as store:
 
     setattr(owner, step, act)
     if step == "truncate":
-        with open(folder + "/results/night/metrics.pkl", "ab") as file:
+        with open(folder / "results/night/metrics.pkl", "ab") as file:
             file.write(b"torn")
     log.sync(batch=4)
-"""
 
 
 @pytest.mark.parametrize(
@@ -216,10 +221,9 @@ def test_a_kill_at_each_step_of_a_sync_leaves_each_record_once(tmp_path, instant
     """SIGKILL before, amid and after each thing that the writer does; the next one makes it exact."""
     with Store(tmp_path / "runner.db") as store:
         store.submit("night", ({"n": n} for n in range(20)))
-    end = subprocess.run(
-        [sys.executable, "-c", AT_AN_INSTANT, tmp_path, instant], capture_output=True, text=True
-    )
-    assert end.returncode == -signal.SIGKILL, end.stderr
+    process = forked(die_at, instant, tmp_path)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     with Store(tmp_path / "runner.db") as store:
         log = MetricsLog(store, 1, ResultsFolder(tmp_path / "results", "night"))
         log.sync()
