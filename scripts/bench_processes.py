@@ -77,7 +77,7 @@ def open_tabs(link: str, count: int) -> None:
     def picture(color: str) -> bytes:
         return pictures[int(color[1:], 16) % len(pictures)]
 
-    tabs = Tabs(link, count, picture)
+    tabs = Tabs(lambda: link, count, picture)
     signal.sigwait({signal.SIGTERM})
     tabs.close()
 

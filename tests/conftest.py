@@ -46,7 +46,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    needs = set(getattr(item, "fixturenames", ())) & {"browser_path", "postgres_url", "small_disk"}
+    needs = set(getattr(item, "fixturenames", ())) & {
+        "browser_path",
+        "full_browser",
+        "postgres_url",
+        "small_disk",
+    }
     is_on_server = "postgresql" in item.name
     return bool(needs) or is_on_server or item.get_closest_marker("slow") is not None
 
@@ -95,7 +100,8 @@ def postgres_url():
         # One account has a password.
         rules = folder / "data" / "pg_hba.conf"
         rules.write_text("local all locked scram-sha-256\n" + rules.read_text())
-        options = f"-k {name} -c listen_addresses='' -c max_connections=200"
+        # Here nothing outlives a power cut.
+        options = f"-k {name} -c listen_addresses='' -c max_connections=200 -c fsync=off"
         run("pg_ctl", "-o", options, "-l", f"{name}/log", "-w", "start")
         yield f"postgresql+psycopg://runner@/postgres?host={name}"
         run("pg_ctl", "-m", "immediate", "stop")
@@ -235,6 +241,12 @@ def browser_path() -> str:
         return find_browser()
     except BrowserError:
         missing("a browser")
+
+
+@pytest.fixture(scope="session")
+def full_browser(browser_path) -> str:
+    """The one that people have, with windows, where the quicker one without them is here, too."""
+    return shutil.which("chromium") or browser_path
 
 
 @pytest.fixture

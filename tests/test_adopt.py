@@ -8,14 +8,13 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from campaigns import PACED, assert_whole, write_colors
-from processes import run, start
+from campaigns import PACED, assert_whole, done_count, write_colors
+from clients import run_for_tabs, start_for_tabs
 from waiting import wait_until
 
 from runner.errors import LeaseLost
 from runner.machine import this_process
 from runner.results import MANIFEST, RenderJob, ResultsFolder
-from runner.store import Store
 
 FILE_SHA256 = "ab" * 32
 
@@ -131,32 +130,25 @@ def test_a_job_that_was_lost_meanwhile_is_not_taken_over(night):
     assert night.store.reader.progress(night.campaign_id).done == 0
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_power_cut_that_takes_commits_back_costs_no_rendering(tmp_path):
     """SIGKILL, and a database as it was some jobs ago: what is on disk whole is not rendered again."""
     count = 24
     tell = f"open({str(tmp_path / 'rendered')!r}, 'a').write(job.key + chr(10))"
     file = write_colors(tmp_path, count, f"{tell}\n    {PACED}")
-    process = start("run", file, "-n", "1")
+    process, _ = start_for_tabs(file)
     database, snapshot = tmp_path / "runner.db", tmp_path / "snapshot.db"
-
-    def done() -> int:
-        if not database.exists():
-            return 0
-        with Store(database) as store:
-            return store.reader.progress(1).done if store.reader.campaigns() else 0
-
-    wait_until(lambda: done() >= 4, "the first jobs")
+    wait_until(lambda: done_count(tmp_path) >= 4, "the first jobs")
     with sqlite3.connect(database) as source, sqlite3.connect(snapshot) as target:
         source.backup(target)
     source.close(), target.close()
-    wait_until(lambda: done() >= 16, "more jobs")
+    wait_until(lambda: done_count(tmp_path) >= 16, "more jobs")
     process.kill()
-    process.communicate()
+    process.wait()
     for name in ("runner.db", "runner.db-wal", "runner.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     snapshot.rename(database)
-    end = run("run", file, "-n", "1")
+    end = run_for_tabs(file)
     assert end.returncode == 0, end.stderr
     assert_whole(tmp_path, count)
     keys = (tmp_path / "rendered").read_text().split()

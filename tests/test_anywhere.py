@@ -14,8 +14,9 @@ import fsspec
 import pytest
 from buckets import BUCKET, S3Server
 from campaigns import number_in, write_colors
+from clients import run_for_tabs
 from nights import Night, content_of, members_of
-from processes import run, within
+from processes import within
 from waiting import wait_until
 
 from runner.errors import StoreError, UsageError, WorldFault
@@ -460,20 +461,19 @@ def test_a_folder_is_meant_where_files_are_only_read(tmp_path):
     assert rendered.exit_code == 2 and "ends with this process" in rendered.stderr
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_campaign_in_a_store_from_its_start_to_its_export(tmp_path, s3, server):
     """A run whose store goes away ends by name; the same command moves what waited; all is read from there."""
     file = write_colors(tmp_path, 12)
-    environment = os.environ | server.environment
     # The probe passes: it is written and removed.
     server.faults[:] = ["", ""] + ["error"] * 200
-    end = run("run", file, "--results", s3, env=environment)
+    end = run_for_tabs(file, "--results", s3, environment=server.environment)
     assert end.returncode == 8, end.stderr
     lines = end.stderr.strip().splitlines()
     assert "not stored" in lines[-1] and s3 in lines[-1] and "takes no files now" in lines[-1]
     assert "all 12 jobs are rendered, but not all files are where they belong" in end.stderr
     server.faults.clear()
-    end = run("run", file, "--results", s3, env=environment)
+    end = run_for_tabs(file, "--results", s3, environment=server.environment)
     assert end.returncode == 0 and "all 12 jobs are done" in end.stderr, end.stderr
     assert not list((tmp_path / "results/colors/shards").iterdir())
     database = tmp_path / "runner.db"

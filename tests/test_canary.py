@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 from campaigns import GOOD, write_colors
-from processes import run, within
+from clients import run_for_tabs
+from processes import within
 
 from runner.commands import Commands
 from runner.job import Artifact, Job, Outcome, Policy
@@ -146,17 +147,17 @@ def test_a_canary_that_fails_leaves_the_campaign_as_it_was(store, campaign_id, t
     assert len(list((tmp_path / "night" / "evidence").iterdir())) == 3
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_limit_takes_so_many_jobs_and_a_canary_stops_a_bad_night(tmp_path):
     """Exit 8 with the first ones done; then exit 3, with nothing more done than before."""
     file = write_colors(tmp_path, count=30)
-    end = run("run", file.with_suffix(""), "-n", "1", "--limit", "4")
+    end = run_for_tabs(file.with_suffix(""), "--limit", "4")
     assert end.returncode == 8, end.stderr
     with Store(tmp_path / "runner.db") as store:
         done = {job["params"]["number"] for job in store.reader.jobs(1) if job["status"] == "done"}
     assert done == {0, 1, 2, 3}
     write_colors(tmp_path, count=30, body="1 / (job.params['number'] % 3)")
-    end = run("run", file, "-n", "1", "--canary", "5")
+    end = run_for_tabs(file, "--canary", "5")
     assert end.returncode == 3 and "ZeroDivisionError" in end.stderr, end.stderr
     with Store(tmp_path / "runner.db") as store:
         assert store.reader.progress(1).done == 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
-from campaigns import write_colors
-from clients import LINK, Tabs
-from processes import lines_of, run, start
+from campaigns import number_of, write_colors
+from clients import start_for_tabs
+from processes import run
 from waiting import wait_until
 
 from runner.store import Store
@@ -29,22 +29,17 @@ def test_sigterm_lets_jobs_in_flight_end_within_their_grace(tmp_path, grace_s):
     """Those that end are done; those that do not are handed back; nobody is charged."""
     gate = tmp_path / "gate"
     body = f"while not __import__('os').path.exists({str(gate)!r}): await asyncio.sleep(0.02)"
-    process = start("run", write_colors(tmp_path, 3000, body), "--sessions", "0", "--grace", grace_s)
-    lines = lines_of(process)
-    link = wait_until(lambda: LINK.search("".join(lines)), "the link")[0]
-    tabs = Tabs(link, 2)
-    try:
-        with Store(tmp_path / "runner.db") as store:
-            wait_until(lambda: store.reader.progress(1).in_progress == 2, "two jobs in flight")
-            process.send_signal(signal.SIGTERM)
-            wait_until(lambda: "may end within" in "".join(lines), "the signal to be heard")
-            if grace_s == 60:
-                gate.touch()
-            assert process.wait(timeout=50) == 143, "".join(lines)
-            progress, attempts = store.reader.progress(1), store.reader.attempts(1)
-            rows = store.reader.jobs(1)
-    finally:
-        tabs.close()
+    process, lines = start_for_tabs(write_colors(tmp_path, 3000, body), "--grace", grace_s, tabs=2)
+    in_flight = "SELECT count(*) FROM job WHERE status = 'in_progress'"
+    wait_until(lambda: number_of(tmp_path, in_flight) == 2, "two jobs in flight")
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "may end within" in "".join(lines), "the signal to be heard")
+    if grace_s == 60:
+        gate.touch()
+    assert process.wait(timeout=50) == 143, "".join(lines)
+    with Store(tmp_path / "runner.db") as store:
+        progress, attempts = store.reader.progress(1), store.reader.attempts(1)
+        rows = store.reader.jobs(1)
     # Before its order to drain comes, a worker may begin some more.
     assert 2 <= progress.done < 3000 if grace_s == 60 else progress.done == 0
     assert progress.in_progress == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from campaigns import write_colors
+from clients import run_for_tabs
 from processes import run
 
 from runner.results import ResultsFolder
@@ -59,14 +60,14 @@ def test_a_learnt_limit_is_doubled_for_a_second_chance_and_says_where_it_comes_f
     assert (given.s_for(True), given.origin("timeout_s")) == (5.0, "")
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_step_that_takes_too_long_is_a_failure_and_slow_steps_are_none(tmp_path):
     """Where steps go on, the job may take as long as it likes; the evidence of one that does not is kept."""
     body = (
         'for step in job.steps(4): await asyncio.sleep(60 if job.params["number"] == 1 and step == 2 else 1)'
     )
     file = write_colors(tmp_path, 2, body, ", max_failures=1, stall_s=2.5")
-    end = run("run", file, "-n", "1")
+    end = run_for_tabs(file)
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
         errors = [row["error"] for row in store.reader.jobs(1)]

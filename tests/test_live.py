@@ -13,8 +13,9 @@ import aiohttp
 import psutil
 import pytest
 from campaigns import PACED, write_colors
+from clients import start_for_tabs
 from pictures import picture
-from processes import lines_of, start, within
+from processes import within
 from tabs import Tab, with_server, with_tab
 from waiting import Clock, wait_until
 
@@ -272,7 +273,7 @@ def test_a_page_tells_what_its_pictures_wait_for():
     assert seen == [(["/mug.glb"], True)]
 
 
-def test_the_live_page_in_a_browser(tmp_path, browser_path):
+def test_the_live_page_in_a_browser(tmp_path, full_browser):
     """Pictures and counts change by themselves; pause there is a pause in the rows; so are resume and retry.
 
     Also of a tab that another worker process has, and of pictures in a shard.
@@ -281,8 +282,7 @@ def test_the_live_page_in_a_browser(tmp_path, browser_path):
 
     body = f"{PACED}\n    assert job.params['number'] != 1, 'cracked'"
     file = write_colors(tmp_path, 3000, body, ", max_failures=1")
-    process = start("run", file, "--sessions", "2", "--workers", "2", "--pack")
-    lines = lines_of(process)
+    process, lines = start_for_tabs(file, "--workers", "2", "--pack", tabs=2)
     link = wait_until(lambda: re.search(r"http://\S+/live/\S+", "".join(lines)), "the link")[0]
     database = tmp_path / "runner.db"
 
@@ -293,7 +293,7 @@ def test_the_live_page_in_a_browser(tmp_path, browser_path):
 
     wait_until(lambda: rows()["failed"] == 1 and rows()["done"] > 10, "the first jobs")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=full_browser, args=["--no-sandbox"])
         page = browser.new_context(viewport={"width": 390, "height": 900}, color_scheme="dark").new_page()
         odd = []
         page.on("pageerror", lambda error: odd.append(str(error)))

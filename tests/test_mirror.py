@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from campaigns import complete_jobs, read_metrics
-from processes import run, within
+from campaigns import complete_jobs, read_metrics, write_colors
+from clients import run_for_tabs
+from processes import within
 from waiting import wait_until
 
 from runner.errors import UsageError, WorldFault
@@ -197,13 +198,11 @@ def test_a_place_that_is_away_holds_up_nothing(log):
     assert len(said) == 2 and "rendering goes on" in said[0] and "runner log night --log-root" in said[1]
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_run_keeps_the_copy_up_to_date(tmp_path, ml_logger_server):
     """`runner run --log-root` ends with a whole copy."""
-    from campaigns import write_colors
-
     file = write_colors(tmp_path, count=5)
-    end = run("run", file, "-n", "1", "--log-root", ml_logger_server.url)
+    end = run_for_tabs(file, "--log-root", ml_logger_server.url)
     assert end.returncode == 0, end.stderr
     assert len(read_metrics(tmp_path / "remote", "colors")) == 5
     with Store(tmp_path / "runner.db") as store:

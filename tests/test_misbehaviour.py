@@ -10,7 +10,8 @@ import time
 import psutil
 import pytest
 from campaigns import assert_whole, write_colors
-from processes import lines_of, run, start
+from clients import run_for_tabs
+from processes import lines_of, start
 from waiting import wait_until
 
 from runner.errors import JobOver
@@ -160,7 +161,7 @@ def processes_of(folder) -> list[psutil.Process]:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
     """Nineteen kinds of misbehaviour in one night: each job says what it did, the others are done uncharged."""
     events = night_of(FAULTS, "", tmp_path)
@@ -168,7 +169,7 @@ def test_each_fault_is_charged_to_its_job_and_the_others_go_on(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_what_a_thread_does_is_charged_to_nobody_beside_it(tmp_path):
     """Where it cannot be told which of two jobs ended or kept their process, each is rendered alone until it is."""
     events = night_of(IN_THREADS, "busy", tmp_path)
@@ -176,27 +177,14 @@ def test_what_a_thread_does_is_charged_to_nobody_beside_it(tmp_path):
 
 
 def night_of(faults: dict[str, str | None], beside: str, tmp_path) -> list[str]:
-    """See that in a run with two sessions each job is charged with what it did; returns the events of the report."""
+    """See that in a run with two tabs each job is charged with what it did; returns the events of the report."""
     file = tmp_path / "faults.py"
     file.write_text(
         CAMPAIGN.replace("__FAULTS__", json.dumps(list(faults))).replace("__BESIDE__", json.dumps(beside))
     )
-    environment = {"TMPDIR": str(tmp_path)}
-    process = start(
-        "run",
-        file,
-        "-n",
-        2,
-        "--halt",
-        "never",
-        "--worker-memory",
-        "768M",
-        "--recycle-after",
-        500,
-        environment=environment,
-    )
-    lines = lines_of(process)
-    assert process.wait(timeout=400) == 1, "".join(lines)
+    options = ("--halt", "never", "--worker-memory", "768M")
+    end = run_for_tabs(file, *options, tabs=2, timeout_s=400, environment={"TMPDIR": str(tmp_path)})
+    assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
         jobs = {row["key"]: row for row in store.reader.jobs(1)}
         events = [event["message"] for event in store.reader.events(1)]
@@ -241,8 +229,8 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_blocking_call(tmp_path, how):
             assert not any(row["failures"] or row["crashes"] for row in store.reader.jobs(1))
 
 
-@pytest.mark.usefixtures("browser_path")
-def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path):
     """Past a learnt limit: the row of its first attempt says where that came from, and its second one is done."""
     body = 'await asyncio.sleep(7.5 if job.params["number"] == 20 else 0)'
     file = write_colors(tmp_path, 21, body, ", max_failures=2, backoff_s=0.1")
@@ -250,7 +238,7 @@ def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path, monkeypat
     file.write_text(
         f"from runner.run import limits\nlimits._LEAST_S, limits._TIMES = 5.0, 1.0\n{file.read_text()}"
     )
-    end = run("run", file, "-n", "1", timeout_s=300)
+    end = run_for_tabs(file)
     assert end.returncode == 0, end.stderr
     assert_whole(tmp_path, 21)
     with Store(tmp_path / "runner.db") as store:
@@ -375,11 +363,12 @@ async def render(session, job):
 """
 
 
-def test_code_that_swallows_all_that_is_thrown_into_it_fails_twice_and_the_run_ends(tmp_path, browser_path):
+@pytest.mark.slow
+def test_code_that_swallows_all_that_is_thrown_into_it_fails_twice_and_the_run_ends(tmp_path):
     """Each attempt that did not end is laid aside for good: nothing of it runs again in another's thread."""
     file = tmp_path / "swallows.py"
     file.write_text(SWALLOWS)
-    end = run("run", file, "-n", "1", "--halt", "never", timeout_s=120)
+    end = run_for_tabs(file, "--halt", "never")
     assert end.returncode == 1, end.stderr
     with Store(tmp_path / "runner.db") as store:
         jobs = {row["key"]: (row["status"], row["failures"]) for row in store.reader.jobs(1)}

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 from campaigns import GOOD, write_colors
-from processes import run, within
+from clients import run_for_tabs
+from processes import within
 from receiver import Receiver
 from waiting import wait_until
 
@@ -44,7 +45,7 @@ def empty(tmp_path):
 def test_the_end_of_a_run_is_told(tmp_path, receiver):
     """The verdict to each address, also by RUNNER_NOTIFY; nothing of the address is printed or stored."""
     file = empty(tmp_path)
-    end = run("run", file, "--notify", receiver.url)
+    end = run_for_tabs(file, "--notify", receiver.url, tabs=2)
     assert end.returncode == 4 and receiver.got == [("good: there are no jobs",) * 2]
     assert "secret" not in end.stderr + end.stdout and "hush" not in end.stderr + end.stdout
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -201,11 +202,11 @@ def test_a_run_that_waits_to_begin_is_told(tmp_path, receiver, monkeypatch):
     assert "good: there are no jobs" in others
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_run_that_halts_is_told(tmp_path, receiver):
     """Why, what to type next, and at the end how far it came."""
     file = write_colors(tmp_path, 30, body='raise ValueError("no light")')
-    assert run("run", file, "--notify", receiver.url).returncode == 3
+    assert run_for_tabs(file, "--notify", receiver.url, tabs=2).returncode == 3
     (halted, why), (end, what_next) = receiver.got
     assert halted == "colors: halted" and "ValueError: no light" in why and "--halt never" in why
     assert end.startswith("colors: 0 of 30 jobs are done, 0 failed, 30 left") and " run " in what_next

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from campaigns import PACED, assert_nobody_was_charged, assert_whole, done_count, write_colors
-from clients import LINK, Tabs
+from clients import Tabs, link_in
 from processes import browsers_of, lines_of, run, start, within
 from waiting import wait_until
 
@@ -42,8 +42,7 @@ def night(tmp_path):
         file = write_colors(tmp_path, count, body, policy)
         process = start("run", file, "--sessions", "0", "--workers", "2", *options)
         lines = lines_of(process)
-        link = wait_until(lambda: LINK.search("".join(lines)), "the link")[0]
-        opened.append(Tabs(link, tabs))
+        opened.append(Tabs(lambda: link_in(lines), tabs))
         return SimpleNamespace(file=file, process=process, lines=lines, tabs=opened[-1])
 
     yield begin

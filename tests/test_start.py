@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from campaigns import GOOD, assert_nobody_was_charged, assert_whole, write_colors
+from clients import start_for_tabs
 from processes import STARTED, lines_of, run, start, within
 from waiting import wait_until
 
@@ -80,13 +81,12 @@ def assert_goes_on(process: subprocess.Popen, lines: list[str], status: int) -> 
 
 
 @pytest.mark.parametrize("what", ["database", "results"])
-def test_a_full_disk_is_waited_for(tmp_path, small_disk, browser_path, what):
+def test_a_full_disk_is_waited_for(tmp_path, small_disk, what):
     """Under the database or the files: said, charged to nobody, reported, and over once there is room."""
     file = write_colors(tmp_path, 20)
     option, name = {"database": ("--db", "runner.db"), "results": ("--results", "results")}[what]
     filler = fill(small_disk)
-    process = start("run", file, "-n", "1", "--min-free", 0, option, small_disk / name)
-    lines = lines_of(process)
+    process, lines = start_for_tabs(file, "--min-free", 0, option, small_disk / name)
     wait_for_pause(process, lines)
     filler.unlink()
     assert_goes_on(process, lines, 0)
@@ -247,6 +247,7 @@ def test_a_signal_to_a_process_that_the_campaign_forked_is_none_to_the_run(tmp_p
     assert end.stdout == "ended by 15\n"
 
 
+@pytest.mark.slow
 def test_a_browser_that_does_not_start_ends_the_run_by_name(tmp_path):
     """Exit 3 and one line about it, though the browsers belong to another process; no job is charged."""
     broken = tmp_path / "broken"

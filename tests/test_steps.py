@@ -6,8 +6,8 @@ import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from campaigns import write_colors
-from processes import run, start
+from campaigns import number_of, write_colors
+from clients import run_for_tabs, start_for_tabs
 from waiting import Clock, wait_until
 
 from runner.errors import LeaseLost, UsageError
@@ -150,7 +150,7 @@ def test_a_file_may_be_saved_again_by_the_next_attempt(bench, writer):
     assert (bench.results.root / config["path"]).read_text() == "second"
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_killed_run_goes_on_within_its_job(tmp_path):
     """SIGKILL in the middle of a stepped job: the next run does not begin it anew."""
     body = """
@@ -158,18 +158,18 @@ def test_a_killed_run_goes_on_within_its_job(tmp_path):
         await asyncio.sleep(0.6)
         job.save(f"step-{step}.txt", str(job.attempt))"""
     file = write_colors(tmp_path, 1, body)
-    process = start("run", file, "-n", "1")
+    process, _ = start_for_tabs(file)
+    recorded = 0
 
-    def step():
-        if not (tmp_path / "runner.db").exists():
-            return 0
-        with Store(tmp_path / "runner.db") as store, store.database.read() as connection:
-            return connection.exec_driver_sql("SELECT max(step) FROM checkpoint").scalar() or 0
+    def step() -> int:
+        nonlocal recorded
+        recorded = number_of(tmp_path, "SELECT max(step) FROM checkpoint")
+        return recorded
 
-    recorded = wait_until(lambda: step() >= 3 and step(), "three recorded steps")
+    wait_until(lambda: step() >= 3, "three recorded steps")
     process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert run("run", file, "-n", "1").returncode == 0
+    process.wait()
+    assert run_for_tabs(file).returncode == 0
     with Store(tmp_path / "runner.db") as store:
         artifacts = {row["name"]: row for row in store.reader.artifacts(1)}
     attempts = [(tmp_path / "results" / artifacts[f"step-{n}.txt"]["path"]).read_text() for n in range(8)]

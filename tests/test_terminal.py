@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from campaigns import GOOD, PACED, write_colors
+from clients import start_for_tabs
 from processes import lines_of, run, start, within
 from terminals import Terminal
 from waiting import wait_until
@@ -150,17 +151,17 @@ def test_a_narrow_terminal_loses_what_matters_least(columns):
     assert ("6 failed" in line) == (columns >= 40) and ("24 retried" in line) == (columns >= 200)
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_on_a_pipe_a_run_says_now_and_then_how_far_it_is(tmp_path):
     """Lines that stand by themselves: no bar, no block, no escape."""
-    process = start("run", write_colors(tmp_path, 1000, PACED), "--sessions", "1")
-    lines = lines_of(process)
+    process, lines = start_for_tabs(write_colors(tmp_path, 1000, PACED))
     wait_until(lambda: any("/1,000 done" in line for line in lines), "a line about its progress")
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert not any(bad in "".join(lines) for bad in ("%|", "\x1b", "█"))
 
 
+@pytest.mark.slow
 def test_a_run_that_is_paused_says_so_where_one_looks(file):
     """The bar begins with it, status and report name it, and a run that is started then; so does SIGUSR1."""
     terminal = Terminal("run", file, "--sessions", "0", columns=60)
@@ -181,6 +182,7 @@ def test_a_run_that_is_paused_says_so_where_one_looks(file):
     assert again.returncode == 3 and "good is cancelled; to let it go on" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_gets_lines(file):
     """What cannot move its cursor is written no bar."""
     terminal = Terminal("run", file, "--sessions", "0", TERM="dumb")
@@ -190,6 +192,7 @@ def test_a_dumb_terminal_gets_lines(file):
     assert "%|" not in terminal.text and not re.search(r"\r(?!\n)", terminal.text)
 
 
+@pytest.mark.slow
 def test_sigusr1_ends_nothing_at_any_moment(tmp_path):
     """Also while jobs are read, before a run is under way."""
     file = tmp_path / "good.py"
@@ -209,6 +212,7 @@ def test_sigusr1_ends_nothing_at_any_moment(tmp_path):
 # -- who else is there, and what is refused --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_campaign_tell_of_each_other(file):
     """Each names the other's process; who stays says when the other has ended."""
     first, second = (start("run", file, "--sessions", "0") for _ in range(2))
@@ -227,6 +231,7 @@ def test_two_runs_of_one_campaign_tell_of_each_other(file):
     assert "no run is at work" in within("status", "--db", file.parent / "runner.db").stdout
 
 
+@pytest.mark.slow
 def test_a_start_that_is_refused_leaves_no_database(file, port):
     """Neither where the results cannot be written, nor where the port is taken."""
     (file.parent / "taken").write_text("a file")

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from campaigns import assert_whole, read_metrics, write_colors
-from processes import run, within
+from clients import run_for_tabs
+from processes import within
 
 from runner import read_records
 from runner.job import Checkpoint, Place
@@ -236,11 +237,11 @@ def test_what_is_being_written_is_neither_orphaned_nor_temporary(night):
     assert findings.is_well and not (findings.orphaned or findings.temporary)
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_verify_fix_and_run_make_a_damaged_campaign_whole(tmp_path):
     """The commands that the report names, on a campaign whose results were damaged behind its back."""
     file = write_colors(tmp_path, count=8)
-    assert run("run", file, "-n", "1").returncode == 0
+    assert run_for_tabs(file).returncode == 0
     database = tmp_path / "runner.db"
     well = within("verify", "--db", database)
     assert (
@@ -254,7 +255,7 @@ def test_verify_fix_and_run_make_a_damaged_campaign_whole(tmp_path):
     assert end.exit_code == 1 and len(findings["missing"]) == len(findings["changed"]) == 1
     fixed = within("verify", "colors", "--fix", "--db", database)
     assert fixed.exit_code == 1 and "2 jobs requeued" in fixed.stdout
-    again = run("run", file, "-n", "1")
+    again = run_for_tabs(file)
     assert again.returncode == 0 and "6 done, 0 failed, 2 left" in again.stderr
     assert_whole(tmp_path, 8)
     assert within("verify", "--db", database).exit_code == 0

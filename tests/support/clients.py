@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import re
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,8 @@ import aiohttp
 import msgpack
 import numpy as np
 from PIL import Image
+from processes import lines_of, start
+from waiting import wait_until
 
 from runner.sessions.protocol import parted
 
@@ -52,14 +55,21 @@ def noisy(count: int, size: tuple[int, int]) -> list[bytes]:
 class Tabs:
     """So many tabs that open the link of a run, in a thread of their own, until the run says that it is over.
 
-    Like the page, one whose connection breaks comes back to where it was. picture: the JPEG to answer with, by the
-    colour that the scene's sphere has. answers: how many pictures each tab has sent; ports: where each one is.
+    Like the page, one whose connection breaks comes back to where it was. link: looked at again until it is known.
+    picture: the JPEG to answer with, by the colour that the scene's sphere has. is_over: true where nobody will
+    answer any more. answers: how many pictures each tab has sent; ports: where each one is.
     """
 
-    def __init__(self, link: str, count: int, picture: Callable[[str], bytes] = painted):
+    def __init__(
+        self,
+        link: Callable[[], str],
+        count: int,
+        picture: Callable[[str], bytes] = painted,
+        is_over: Callable[[], bool] = lambda: False,
+    ):
         self.answers: Counter[int] = Counter()
         self.ports: dict[int, int] = {}
-        self._link, self._count, self._picture = link, count, picture
+        self._link, self._count, self._picture, self._is_over = link, count, picture, is_over
         self._work: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
         self._thread.start()
@@ -86,8 +96,12 @@ class Tabs:
                 await asyncio.gather(*(self._one(client, number) for number in range(self._count)))
 
     async def _one(self, client: aiohttp.ClientSession, number: int) -> None:
-        link = self._link
-        while True:
+        link = ""
+        while not self._is_over():
+            link = link or self._link()
+            if not link:
+                await asyncio.sleep(0.05)
+                continue
             with contextlib.suppress(aiohttp.ClientError, ConnectionError):
                 async with client.get(link) as page:
                     link = str(page.url)
@@ -122,3 +136,30 @@ class Tabs:
                 await websocket.send_bytes(msgpack.packb(reply | {"value": {"frame": self._picture(color)}}))
                 self.answers[number] += 1
         return False
+
+
+def link_in(lines: list[str]) -> str:
+    """The link for tabs that a run has told; ''."""
+    found = LINK.search("".join(lines))
+    return found[0] if found else ""
+
+
+def start_for_tabs(
+    *arguments: object, tabs: int = 1, picture: Callable[[str], bytes] = painted, **options
+) -> tuple[subprocess.Popen, list[str]]:
+    """Start `runner run ARGUMENTS` without browsers, with so many tabs; they go when it does. And its messages.
+
+    For what is not about browsers: they take most of a start.
+    """
+    process = start("run", *arguments, "--sessions", "0", **options)
+    lines = lines_of(process)
+    Tabs(lambda: link_in(lines), tabs, picture, lambda: process.poll() is not None)
+    return process, lines
+
+
+def run_for_tabs(*arguments: object, timeout_s: float = 180.0, **options) -> subprocess.CompletedProcess:
+    """The same, to its end."""
+    process, lines = start_for_tabs(*arguments, **options)
+    status = process.wait(timeout_s)
+    wait_until(lambda: process.stderr.closed, "its last words")
+    return subprocess.CompletedProcess(process.args, status, None, "".join(lines))
