@@ -57,6 +57,15 @@ def test_what_an_example_loads_is_written_beside_it_and_over_nothing(tmp_path):
     assert (tmp_path / "assets" / "robot" / "hand.stl").read_text() == "mine"
 
 
+def test_a_file_that_is_there_is_not_written_over(tmp_path):
+    """Who gives the command again is told so, and keeps the file."""
+    file = tmp_path / "mine.py"
+    assert within("init", file).exit_code == 0
+    file.write_text("mine")
+    refused = within("init", file)
+    assert refused.exit_code == 2 and "exists already" in refused.stderr and file.read_text() == "mine"
+
+
 def test_all_files_of_the_examples_are_in_the_package():
     """setup.cfg names them, or a wheel would lack them."""
     setup = configparser.ConfigParser()

@@ -50,12 +50,12 @@ def data_in(page: str) -> dict:
 
 
 @contextmanager
-def opened(browser_path: str, file: Path, width: int, scheme: str = "light"):
+def opened(full_browser: str, file: Path, width: int, scheme: str = "light"):
     """The page in a browser that has no network; it must raise and ask for nothing."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=full_browser, args=["--no-sandbox"])
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
         )
@@ -78,11 +78,11 @@ def shot(page, name: str, folder: Path) -> Image.Image:
         return image.convert("L").copy()
 
 
-def test_the_page_in_a_browser(night, tmp_path, browser_path):
+def test_the_page_in_a_browser(night, tmp_path, full_browser):
     """Verdict, pictures, charts and failures are there; filter, arrow keys and plot work, without any network."""
     file = night.parent / "page.html"
     data = data_in(page_of(night, file))["campaigns"][0]
-    with opened(browser_path, file, 1280) as page:
+    with opened(full_browser, file, 1280) as page:
         assert data["summary"]["verdict"] in page.text_content("h1")
         assert page.title() == data["summary"]["verdict"]
         widths = "images => Promise.all(images.map(image => image.decode().then(() => image.naturalWidth)))"
@@ -116,15 +116,15 @@ def test_the_page_in_a_browser(night, tmp_path, browser_path):
         page.emulate_media(media="print")
         assert not page.locator(".command button").first.is_visible()
         shot(page, "print", tmp_path)
-    with opened(browser_path, file, 390) as page:
+    with opened(full_browser, file, 390) as page:
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         shot(page, "phone", tmp_path)
-    with opened(browser_path, file, 1280, "dark") as page:
+    with opened(full_browser, file, 1280, "dark") as page:
         dark = shot(page, "dark", tmp_path)
     assert light.getpixel((3, 3)) > 200 and dark.getpixel((3, 3)) < 60
 
 
-def test_what_errors_say_is_text_in_the_page(tmp_path, browser_path):
+def test_what_errors_say_is_text_in_the_page(tmp_path, full_browser):
     """An error, a key and a param with markup run nothing, end nothing, and are read as they are."""
     file = tmp_path / "page.html"
     with Store(tmp_path / "runner.db") as store:
@@ -139,7 +139,7 @@ def test_what_errors_say_is_text_in_the_page(tmp_path, browser_path):
     assert len(source) < 100_000
     (group,) = data_in(source)["campaigns"][0]["summary"]["failures"]
     assert group["reason"].isprintable() and len(group["reason"]) <= 300
-    with opened(browser_path, file, 800) as page:
+    with opened(full_browser, file, 800) as page:
         assert page.title() == "night: finished, but 2 of 2 jobs failed"
         assert "<script>document.title = 'taken'</script>" in page.text_content(".reason h3")
         assert "onerror" in page.text_content("#failures") and page.locator("main img").count() == 0
@@ -353,7 +353,7 @@ def test_a_lost_results_folder_costs_the_pictures_only(night, tmp_path):
     assert gallery["rows"] and not any(one["thumbnail"] for one in gallery["sheet"])
 
 
-def test_a_campaign_that_has_done_nothing_has_a_page(tmp_path, browser_path):
+def test_a_campaign_that_has_done_nothing_has_a_page(tmp_path, full_browser):
     """Also before the first job, and for a campaign without any."""
     with Store(tmp_path / "runner.db") as store:
         store.submit("night", [{"n": 1}])
@@ -361,7 +361,7 @@ def test_a_campaign_that_has_done_nothing_has_a_page(tmp_path, browser_path):
         assert isinstance(store.claim(store.start_worker(1), 1)[0], Lease)
         store.start_session(1, 1, Provenance("browser-1"))
     page_of(tmp_path / "runner.db", tmp_path / "page.html")
-    with opened(browser_path, tmp_path / "page.html", 800) as page:
+    with opened(full_browser, tmp_path / "page.html", 800) as page:
         assert "night: unfinished" in page.text_content("h1")
         page.select_option("select[aria-label=campaign]", "1")
         assert "empty: no jobs" in page.text_content("h1")

@@ -94,7 +94,7 @@ def test_a_job_that_fails_shows_its_traceback_and_its_last_picture(tmp_path):
     assert number_in(picture) == 2 and str(picture) in end.stdout
 
 
-def test_a_preview_in_ones_own_tab_leaves_the_scene_there(tmp_path, browser_path):
+def test_a_preview_in_ones_own_tab_leaves_the_scene_there(tmp_path, full_browser):
     """It is opened by itself, renders the job, and goes on showing the scene when the command has ended."""
     from playwright.sync_api import sync_playwright
 
@@ -110,7 +110,7 @@ def test_a_preview_in_ones_own_tab_leaves_the_scene_there(tmp_path, browser_path
     )
     assert link in "".join(lines)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=full_browser, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 700})
         page.goto(link)
         assert process.wait(60) == 0, "".join(lines)
@@ -137,6 +137,7 @@ def test_bad_input_is_said_before_anything_is_started(tmp_path):
         assert end.exit_code == 2 and message in end.output and "Traceback" not in end.output
 
 
+@pytest.mark.slow
 def test_watching_renders_again_after_a_change_also_after_a_mistake(tmp_path):
     """What was imported is imported anew; a file that cannot be read is said, and is waited for."""
     file = write_colors(tmp_path, count=3)

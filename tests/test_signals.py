@@ -12,6 +12,7 @@ import sys
 import psutil
 import pytest
 from campaigns import PACED, assert_whole, done_count, write_colors
+from clients import Tabs, link_in, start_for_tabs
 from needs import missing
 from processes import browsers_of, command, lines_of, run, start
 from waiting import wait_until
@@ -91,8 +92,7 @@ def test_a_terminal_that_closes_ends_the_run_in_order(tmp_path):
 
 def test_a_closed_terminal_that_is_told_twice_ends_the_run_in_order_too(tmp_path):
     """The kernel sends SIGHUP, and the shell passes it on: nobody asked to stop at once."""
-    process = start("run", write_colors(tmp_path, 3000), "-n", "1")
-    lines = lines_of(process)
+    process, lines = start_for_tabs(write_colors(tmp_path, 3000))
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "stopping: " in "".join(lines), "the first to be heard")
@@ -107,21 +107,24 @@ def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
         missing("nohup")
     file = write_colors(tmp_path, 40, PACED)
     process = subprocess.Popen(
-        ["nohup", *command("run", file, "-n", "1")],
+        ["nohup", *command("run", file, "--sessions", "0")],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        text=True,
     )
+    lines = lines_of(process)
+    tabs = Tabs(lambda: link_in(lines), 1)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     process.send_signal(signal.SIGHUP)
-    _, messages = process.communicate(timeout=120)
-    assert process.returncode == 0, messages
+    assert process.wait(timeout=120) == 0, "".join(lines)
+    tabs.close()
     assert_whole(tmp_path, 40)
 
 
 def test_a_service_manager_stops_all_at_once(tmp_path):
     """systemd sends SIGTERM to every process of the unit, browsers first perhaps: nobody is charged."""
-    process = start("run", write_colors(tmp_path, 3000))
+    process = start("run", write_colors(tmp_path, 3000), "-n", "1")
     lines = lines_of(process)
     wait_until(lambda: done_count(tmp_path) >= 5, "the first done jobs")
     browsers = browsers_of(process)
