@@ -218,6 +218,7 @@ def knock(victim, count, what=b""):
     return open_ones
 
 
+@pytest.mark.slow
 def test_a_storm_of_strangers_takes_nothing_from_the_run():
     """800 connections at a limit of 300 descriptors: tabs are let in and render, and one line tells of it."""
     victim = Victim(descriptors=300)

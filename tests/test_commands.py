@@ -104,6 +104,7 @@ def test_what_report_run_verify_and_export_say_to_type_works_elsewhere(night):
     assert not list(elsewhere.glob("*.db")), "nothing was looked for where the shell is"
 
 
+@pytest.mark.slow
 def test_init_says_how_to_run_what_it_wrote(tmp_path):
     """Also a name that a shell would take apart."""
     (line,) = told(run("init", "my orbit.py", cwd=tmp_path).stderr)

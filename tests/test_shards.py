@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from campaigns import PACED, assert_whole, done_count, write_colors
+from clients import run_for_tabs, start_for_tabs
 from nights import GONE, Night, commit, content_of, members_of
 from pictures import picture
 from PIL import Image
-from processes import run, start, within
+from processes import within
 from waiting import wait_until
 
 from runner.errors import ArtifactError, LeaseLost, UsageError
@@ -385,6 +386,7 @@ def test_pictures_are_shown_from_shards(sqlite_store, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["shards", "folders", "stored"])
+@pytest.mark.slow
 def test_a_storm_of_kills_loses_doubles_and_tears_nothing(kind, tmp_path):
     """Writers SIGKILLed at random moments: each job done once, its frame whole, each shard whole from end to end."""
     seed = os.environ.get("RUNNER_TEST_SEED", "1")
@@ -394,16 +396,16 @@ def test_a_storm_of_kills_loses_doubles_and_tears_nothing(kind, tmp_path):
     assert storm.returncode == 0, storm.stdout + storm.stderr
 
 
-@pytest.mark.usefixtures("browser_path")
+@pytest.mark.slow
 def test_a_packed_campaign_from_its_start_to_its_export(tmp_path):
     """run --pack, SIGKILL, the same again, verify, a shard damaged, --fix, run, export: each frame its own job's."""
     count = 60
     file = write_colors(tmp_path, count, PACED)
-    process = start("run", file, "--pack", "-n", "1")
+    process, _ = start_for_tabs(file, "--pack")
     wait_until(lambda: done_count(tmp_path) >= 10, "the first jobs")
     process.kill()
-    process.communicate()
-    end = run("run", file, "--pack", "-n", "1")
+    process.wait()
+    end = run_for_tabs(file, "--pack")
     assert end.returncode == 0, end.stderr
     assert_whole(tmp_path, count)
     assert not (tmp_path / "results/colors/jobs").exists()
@@ -416,7 +418,7 @@ def test_a_packed_campaign_from_its_start_to_its_export(tmp_path):
         shard.write(b"damaged")
     assert "1 jobs requeued" in within("verify", "--fix", "--db", database).stdout
     # Without --pack, the job that is rendered again has a folder of its own.
-    assert run("run", file, "-n", "1").returncode == 0
+    assert run_for_tabs(file).returncode == 0
     assert_whole(tmp_path, count)
     linked = within("export", "webdataset", tmp_path / "shards", "--db", database)
     assert linked.exit_code == 0 and "linked, not copied" in linked.stderr, linked.stderr

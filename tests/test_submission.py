@@ -151,6 +151,7 @@ def test_update_leaves_alone_what_is_being_rendered(folder):
         store.complete(lease)
 
 
+@pytest.mark.slow
 def test_update_asks_before_it_gives_up_most_of_what_is_done(folder):
     """Random params without a seed would have nearly everything rendered again: refused, done with --add."""
     folder.write('    for i in range(20): yield f"view_{i:04d}", {"azimuth": random.uniform(0, 360)}')
@@ -243,6 +244,7 @@ def test_forgotten_settings_add_no_foreign_jobs(folder):
     assert folder.submit(add=True)[0] == Added(new=3, known=1)
 
 
+@pytest.mark.slow
 def test_another_scene_for_half_of_the_jobs_is_no_slip(folder):
     """A setting of the scene that differs from that of the done jobs stops the run; back at the old one it goes on."""
     folder.write("    for i in range(4): yield {'i': i}")
@@ -351,6 +353,7 @@ def test_a_refused_start_makes_no_database(folder):
 
 
 @pytest.mark.parametrize("how", ["spawn", "forkserver", "fork"])
+@pytest.mark.slow
 def test_a_pool_of_processes_makes_the_jobs(folder, how):
     """Each way to start processes finds the file's own functions; the file imports what lies beside it."""
     (folder.path / "beside.py").write_text("def square(i):\n    return i * i\n")
@@ -365,6 +368,7 @@ def test_a_pool_of_processes_makes_the_jobs(folder, how):
 
 
 @pytest.mark.parametrize("how", ["spawn", "forkserver"])
+@pytest.mark.slow
 def test_a_pool_beside_the_functions_is_refused_in_one_line(folder, how):
     """Its processes would read the file again, start a pool each, die, and be replaced for ever."""
     folder.write('    yield {"i": 0}')
@@ -376,6 +380,7 @@ def test_a_pool_beside_the_functions_is_refused_in_one_line(folder, how):
 
 
 @pytest.mark.parametrize(("answer", "status", "count"), [("y\n", 3, 2), ("\n", 2, 1)])
+@pytest.mark.slow
 def test_a_person_at_a_terminal_is_asked(folder, answer, status, count):
     """Yes adds the jobs, anything else changes no row."""
     folder.write('    yield {"azimuth": random.uniform(0, 360)}')
@@ -437,6 +442,7 @@ def test_adding_in_short_transactions_counts_each_job_once(store):
 # -- what the pictures are made of ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", ["parts/look.py", "looks/red.json", "outside"])
 def test_what_changed_halfway_is_a_warning_with_the_counts(folder, tmp_path_factory, changed):
     """A module below or elsewhere, or a file that scene() reads, changes after 6 of 12 jobs: said, and reported."""

@@ -144,6 +144,7 @@ def test_status_names_tabs_that_are_hidden(night):
         assert within("status", "--db", night).stdout.rstrip().endswith("; hidden tab: laptop")
 
 
+@pytest.mark.slow
 def test_a_watched_status_tells_each_change_until_nothing_is_left(night):
     """On a pipe a list in JSON a line, each time something has changed; the exit status is that of the end."""
     process = start("status", "--db", night, "--watch", "--json", "--exit-status")
@@ -159,6 +160,7 @@ def test_a_watched_status_tells_each_change_until_nothing_is_left(night):
     assert done[0] == 2 and done == sorted(done) and json.loads(lines[-1])[0]["total"] == 7
 
 
+@pytest.mark.slow
 def test_a_watched_status_stays_in_place_on_a_terminal(night):
     """It is written over, and Ctrl-C ends it without a word."""
     terminal = Terminal("status", "--db", night, "--watch")
