@@ -20,7 +20,7 @@ from campaigns import complete_jobs, read_metrics
 from processes import run
 
 from runner.job import Outcome, Place
-from runner.results import MetricsLog, ResultsFolder
+from runner.results import MetricsLog, ResultsFolder, metrics
 from runner.results.metrics import record_of
 from runner.store import Store
 
