@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,8 +176,9 @@ def check(folder: Path, jobs: int, cut_s: float, lease_s: float) -> None:
                 command.end()
         silent_at, away_at = run.said("has left (nothing"), joiner.said("is away")
         assert status == (0, 0), status
-        assert silent_at and away_at
-        assert not any("Traceback" in line for command in commands for _, line in command.lines)
+        told = "".join(line for command in commands for _, line in command.lines)
+        assert silent_at and away_at, f"one of the two did not notice the cut:\n{told}"
+        assert "Traceback" not in told, told
     assert_whole(folder, jobs)
     assert_nobody_was_charged(folder)
     total, handed_back, reasons = jobs_of_joiner(folder)
@@ -208,7 +210,8 @@ def main() -> int:
         try:
             check(folder, options.jobs, options.cut_s, options.lease_s)
         except AssertionError as error:
-            print(f"wrong: {error}", file=sys.stderr)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            print(f"wrong, in {where.name}: {error or where.line}", file=sys.stderr)
             return 1
     return 0
 
