@@ -18,7 +18,6 @@ CPU the writers used.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -54,7 +53,7 @@ from runner.results.verify import verify
 from runner.store import Reader, Store
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-from clients import LINK, Tabs, painted
+from clients import Tabs, link_in, painted
 
 FORK = multiprocessing.get_context("fork")
 NAME = "packed"
@@ -133,12 +132,12 @@ class Run:
 
 def open_tabs(folder: Path, count: int) -> None:
     """The process of the tabs, which come back to each run at its port, until one says that all is done."""
-    link = None
-    while link is None:
-        time.sleep(0.05)
-        with contextlib.suppress(FileNotFoundError):
-            link = LINK.search((folder / "said").read_text())
-    Tabs(link[0], count, painted.__wrapped__).join()
+
+    def link() -> str:
+        said = folder / "said"
+        return link_in([said.read_text()]) if said.exists() else ""
+
+    Tabs(link, count, painted.__wrapped__).join()
 
 
 def pack(arguments: argparse.Namespace, folder: Path) -> None:
