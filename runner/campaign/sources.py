@@ -22,6 +22,8 @@ __all__ = ["Sources"]
 
 # A larger file is told by its size and time.
 _READ_UP_TO_BYTES = 64 << 20
+# Where each job reads files of its own, they are not what others are made of.
+_MOST_FILES = 10_000
 # Modules are looked at once they are imported.
 _CODE = (".py", ".pyc", ".so", ".pyd")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -61,7 +63,9 @@ class Sources:
         try:
             yield
         finally:
-            _reader.reset(token)
+            # A render that is let go of unfinished ends in another context than it began in.
+            with contextlib.suppress(ValueError):
+                _reader.reset(token)
 
     def opened(self, path: object, flags: int) -> None:
         """The campaign's own code has opened a file; what it has written itself is no source."""
@@ -70,15 +74,16 @@ class Sources:
         name = os.path.abspath(os.fsdecode(path))
         if flags & _WRITES:
             self._written.add(name)
-        elif name not in self._written and not name.endswith(_CODE) and self._is_own(Path(name)):
-            self.use(Path(name))
+        elif not (name in self._written or name.endswith(_CODE) or len(self._marks) >= _MOST_FILES):
+            self._use_own(Path(name))
 
-    def _is_own(self, file: Path) -> bool:
-        """Whether it is the user's: neither installed, nor the system's, nor hidden or temporary."""
+    def _use_own(self, file: Path) -> None:
+        """A file is read: it counts where it is neither installed, nor the system's, nor hidden or temporary."""
         is_below = file.is_relative_to(self.folder)
         inner = file.relative_to(self.folder) if is_below else file
         is_hidden = any(part.startswith(".") for part in inner.parts)
-        return not (is_hidden or self._is_installed(file) or (not is_below and _is_of_system(file)))
+        if not (is_hidden or self._is_installed(file) or (not is_below and _is_of_system(file))):
+            self.use(file)
 
     def _is_installed(self, file: Path) -> bool:
         return not {"site-packages", "dist-packages"}.isdisjoint(file.parts) or any(
