@@ -257,9 +257,7 @@ def test_the_files_of_another_database_are_not_replaced(results, tmp_path):
     first, copy, link = (tmp_path / name for name in ("runner.db", "copy.db", "link.db"))
     first.touch(), copy.touch(), link.symlink_to(first)
     results.named()
-    refuse_another_databases(results, copy)
-    results.note_database(first)
-    for same in (first, link, None):
+    for same in (first, link, None, first):
         refuse_another_databases(results, same)
     with pytest.raises(CampaignError, match=f"has the files of the jobs of {first}.*--results"):
         refuse_another_databases(results, copy)

@@ -149,8 +149,6 @@ class MetricsLog:
                 lock_file.close()
                 return False
             self._folder_id = self._results.named()
-            if self._store.database.file is not None:
-                self._results.note_database(self._store.database.file)
             self._store.add_folder(self._campaign_id, self._folder_id, self._results.place)
             self._lock_file = lock_file
         return True

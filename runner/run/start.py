@@ -108,13 +108,18 @@ def look_at_database(store: Store, guard: Guard) -> None:
 
 
 def refuse_another_databases(results: ResultsFolder, database: Path | None) -> None:
-    """Jobs of two databases would replace each other's files, for these go by the jobs' keys. Raises CampaignError."""
+    """Jobs of two databases would replace each other's files, for these go by the jobs' keys. Raises CampaignError.
+
+    From now on the files are those of this one.
+    """
     other = None if database is None else results.other_database(database)
     if other is not None:
         raise CampaignError(
             f"{results.folder} has the files of the jobs of {other}, and those of {database} would replace them: name "
             "another folder with --results, or go on with that database by --db. If it is of no use any more, remove it"
         )
+    if database is not None:
+        results.note_database(database)
 
 
 def agree(submission: Submission, is_agreed: bool, commands: Commands, may_ask: bool = True) -> None:
