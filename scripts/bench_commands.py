@@ -11,8 +11,9 @@ one of twenty. Every command is a process of its own, with its start; stderr is 
 
 s, cpu: of the whole process and all that it waits for. MiB: the most that the process itself held in memory.
 silent: the longest time in which nothing came on the terminal. Of a run: the seconds until its first line, until a job
-was claimed by a browser, and until all that the file yields was in the database (unless --until-claimed); it is then
-interrupted. "run known" knows all jobs, to "run new" all are new; "run" is both.
+was claimed by a browser, and until all that the file yields was in the database; it is then interrupted. "run known"
+knows all jobs, to "run new" all are new; "run" is both. --until-claimed: it is killed once a job was claimed, with no
+end, for which a log of so many jobs would have to be there.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from runner.job import Artifact, Place
 from runner.results import ResultsFolder
@@ -115,7 +118,7 @@ def main() -> None:
                 f"{'':24}{'s':>8}{'cpu':>8}{'MiB':>7}{'silent':>8}",
                 flush=True,
             )
-            if {*RUNS} & {*chosen}:
+            if {*RUNS} & {*chosen} and not given.until_claimed:
                 # Or the run would bring it up to date at its end.
                 watched(COMMANDS["log"][0], folder)
             for run, prepare in zip(RUNS, (_with_copy, _with_none)):
@@ -269,8 +272,12 @@ def watched(
     folder: Path,
     look: Callable[[float, dict[str, float]], bool] = lambda now_s, moments: False,
     is_run: bool = False,
+    is_killed: bool = False,
 ) -> Figures:
-    """Run it to its end, or until `look`, given the seconds and what was seen so far, says that it is enough."""
+    """Run it to its end, or until `look`, given the seconds and what was seen so far, says that it is enough.
+
+    is_killed: and then end it at once.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     environment = os.environ | {"XDG_STATE_HOME": str(folder / "state")}
@@ -279,7 +286,7 @@ def watched(
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=stdout, stderr=theirs)
     os.close(theirs)
     moments: dict[str, float] = {}
-    heard_s = silent_s = peak_mib = 0.0
+    heard_s = silent_s = peak_mib = others_s = 0.0
     said = b""
     is_told = False
     while True:
@@ -297,13 +304,21 @@ def watched(
         peak_mib = max(peak_mib, _peak_mib(process.pid))
         if not is_told and look(now_s, moments):
             is_told = True
-            process.send_signal(signal.SIGTERM)
+            if is_killed:
+                others_s = _cpu_of_others(process.pid)
+            process.send_signal(signal.SIGKILL if is_killed else signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
     took_s = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 1, 143):
+    if process.returncode not in (0, 1, 143, -signal.SIGKILL if is_killed else 0):
         sys.exit(f"{' '.join(words)} ended with {process.returncode}:\n{said.decode()}")
-    return Figures(took_s, usage.ru_utime + usage.ru_stime, peak_mib, silent_s, moments)
+    return Figures(took_s, usage.ru_utime + usage.ru_stime + others_s, peak_mib, silent_s, moments)
+
+
+def _cpu_of_others(pid: int) -> float:
+    """What all processes have used that it has started, in seconds."""
+    used = [one.cpu_times() for one in psutil.Process(pid).children(recursive=True)]
+    return float(sum(times.user + times.system for times in used))
 
 
 def _peak_mib(pid: int) -> float:
@@ -332,7 +347,7 @@ def start_of_run(folder: Path, size: int, is_soon_over: bool) -> Figures:
         return "claimed" in moments and (is_soon_over or "all there" in moments)
 
     words = [*RUNNER, "run", "bench.py", "--set", f"count={size}", "--sessions", "1"]
-    return watched(words, folder, look, is_run=True)
+    return watched(words, folder, look, is_run=True, is_killed=is_soon_over)
 
 
 if __name__ == "__main__":
