@@ -37,6 +37,23 @@ def statuses(store, campaign_id):
     return [row["status"] for row in store.reader.jobs(campaign_id)]
 
 
+def test_a_group_is_completed_with_as_many_statements_as_one_job(store, campaign_id, worker_id, monkeypatch):
+    """Other processes wait for their turn meanwhile: each job's own question and answer would be theirs to wait for."""
+    asked = []
+    for name in ("run", "run_many"):
+        real = getattr(Cursor, name)
+        monkeypatch.setattr(Cursor, name, lambda *of, real=real: (asked.append(of[1]), real(*of))[1])
+    counts = []
+    for count in (1, 4):
+        leases = store.claim(worker_id, campaign_id, count)
+        asked.clear()
+        file = Artifact("rgb.jpg", "rgb.jpg", 1, "0" * 64, "image/jpeg")
+        store.complete_many([(lease, Outcome((file,), {"n": lease.job_id})) for lease in leases])
+        counts.append(len(asked))
+    assert len(leases) == 4 and counts[0] == counts[1]
+    assert len(store.reader.results_after(campaign_id, 0, 10)) == 5
+
+
 def test_adding_twice_adds_once(store, campaign_id):
     """A job whose key is known stays as it is, so that the same command can be given again."""
     assert store.add(campaign_id, [{"n": 4}, {"n": 5}]) == Added(new=1, known=1)

@@ -113,26 +113,21 @@ def complete(
 ) -> None:
     """in_progress → done, for jobs of one campaign. shards: up to where they are good now."""
     first = settled[0][0]
-    with_outcome = [(lease, outcome) for lease, outcome in settled if outcome is not None]
-    if with_outcome:
-        _lock_results(cursor, first.campaign_id)
     fences = [(now, lease.job_id, lease.worker_id, lease.attempt) for lease, _ in settled]
     if cursor.run_many(statements.COMPLETE, fences) != len(settled):
         whose = first if len(settled) == 1 else f"one of {len(settled)} jobs, {first} the first,"
         raise LeaseLost(f"{whose} is no longer held by this worker; nothing was recorded")
-    for lease, outcome in with_outcome:
-        _write_outcome(cursor, lease, outcome)
     _write_shards(cursor, first.campaign_id, shards)
+    _write_outcomes(cursor, [(lease, outcome) for lease, outcome in settled if outcome is not None])
     cursor.run(statements.COUNT_DONE, {"campaign": first.campaign_id, "count": len(settled)})
 
 
 def adopt(cursor: Cursor, lease: Lease, finished: Finished, shards: Sequence[ShardEnd] = ()) -> None:
     """in_progress → done by what an earlier attempt has finished."""
     times = {"grab_ts": finished.grab_ts, "end_ts": finished.end_ts, "session": finished.session_id}
-    _lock_results(cursor, lease.campaign_id)
     _move(cursor, statements.ADOPT, lease, times)
-    _write_outcome(cursor, lease, finished.outcome)
     _write_shards(cursor, lease.campaign_id, shards)
+    _write_outcomes(cursor, [(lease, finished.outcome)])
     cursor.run(statements.COUNT_DONE, {"campaign": lease.campaign_id, "count": 1})
 
 
@@ -220,22 +215,37 @@ def _move(
     return values
 
 
-def _lock_results(cursor: Cursor, campaign_id: int) -> None:
+def _write_outcomes(cursor: Cursor, outcomes: Sequence[tuple[Lease, Outcome]]) -> None:
+    """What jobs of one campaign have left. Results come last, for they are written in turn with other processes."""
+    if not outcomes:
+        return
+    for lease, outcome in outcomes:
+        if outcome.has_checkpoint:
+            cursor.run(statements.FORGET_CHECKPOINT, {"job": lease.job_id})
+            cursor.run(statements.FORGET_STEP_ARTIFACTS, {"job": lease.job_id})
+    artifacts = [
+        {"job": lease.job_id} | vars(artifact)
+        for lease, outcome in outcomes
+        for artifact in outcome.artifacts
+    ]
+    if artifacts:
+        cursor.run_many(statements.WRITE_ARTIFACT, artifacts)
+    results = [_result_of(lease, outcome) for lease, outcome in outcomes]
     if not cursor.is_sqlite:
-        cursor.run(statements.LOCK_RESULTS, {"campaign": campaign_id})
+        cursor.run(statements.LOCK_RESULTS, {"campaign": outcomes[0][0].campaign_id})
+    cursor.run_many(statements.WRITE_RESULT, results)
 
 
-def _write_outcome(cursor: Cursor, lease: Lease, outcome: Outcome) -> None:
+def _result_of(lease: Lease, outcome: Outcome) -> dict[str, Any]:
     metrics, marks = metrics_to_json(outcome.metrics)
-    values = {"campaign": lease.campaign_id, "job": lease.job_id, "metrics": metrics, "marks": marks}
-    phases = outcome.phases.to_text() if outcome.phases is not None else None
-    values |= {"suspicion": cleaned(outcome.suspicion) or None, "phases": phases}
-    cursor.run(statements.WRITE_RESULT, values)
-    if outcome.has_checkpoint:
-        cursor.run(statements.FORGET_CHECKPOINT, values)
-        cursor.run(statements.FORGET_STEP_ARTIFACTS, values)
-    for artifact in outcome.artifacts:
-        cursor.run(statements.WRITE_ARTIFACT, {"job": lease.job_id} | vars(artifact))
+    return {
+        "campaign": lease.campaign_id,
+        "job": lease.job_id,
+        "metrics": metrics,
+        "marks": marks,
+        "suspicion": cleaned(outcome.suspicion) or None,
+        "phases": outcome.phases.to_text() if outcome.phases is not None else None,
+    }
 
 
 def _write_shards(cursor: Cursor, campaign_id: int, shards: Sequence[ShardEnd]) -> None:
