@@ -13,7 +13,7 @@ from runner.commands import Commands
 from runner.job import Artifact, Job, Outcome, Policy
 from runner.results import ResultsFolder
 from runner.run.agenda import Agenda
-from runner.run.canary import choose_sample, judge, take_back, why_to_stop
+from runner.run.canary import Portions, choose_sample, judge, render_in_portions, take_back, why_to_stop
 from runner.store import Store
 
 COMMANDS = Commands("night", "/runner.db", "/night.py")
@@ -82,6 +82,18 @@ def test_what_is_next_and_what_is_spread(store, campaign_id):
     assert len(places) == 4 and places[0] < 10 and places[-1] >= 30
     assert {after - before for before, after in pairwise(places)} == {9}
     assert len(store.reader.spread_ids(campaign_id, 99)) == 39
+
+
+@pytest.mark.parametrize(("is_spread", "places"), [(False, [0, 1, 2, 3]), (True, [4, 14, 24, 34])])
+def test_a_limit_takes_jobs_in_the_order_that_was_asked_for(store, campaign_id, tmp_path, is_spread, places):
+    """The next ones as they were added, or as many from all over the campaign."""
+    ids, taken = ids_of(store, campaign_id), []
+    portions = Portions(0, 4, None, is_spread)
+    results = ResultsFolder(tmp_path, "night")
+    render_in_portions(
+        store, campaign_id, portions, results, COMMANDS, lambda jobs, _: taken.extend(jobs or ())
+    )
+    assert [ids.index(job_id) for job_id in taken] == places
 
 
 def test_spread_jobs_cover_the_campaign_at_any_moment(store, campaign_id):

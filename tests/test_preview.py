@@ -62,13 +62,18 @@ def test_evidence_is_the_users_own_frames_and_what_the_page_said():
 
 @pytest.mark.usefixtures("browser_path")
 def test_a_preview_shows_the_job_and_touches_nothing(tmp_path):
-    """The picture is the job's own, in the format that was asked for; no database and no results are made."""
+    """The picture is the job's own, in the format that was asked for; no database is made, and stdout is JSON alone."""
     file = write_colors(tmp_path, count=9)
-    file.write_text(file.read_text().replace("args=[2,", "args=[0.5,"))  # not all of one colour
+    text = file.read_text().replace("args=[2,", "args=[0.5,")  # not all of one colour
+    file.write_text(
+        text.replace("    job.save(", "    print('a job prints')\n    job.save(", 1)
+        + "print('so does a file')\n"
+    )
     before = set(tmp_path.iterdir())
     end = run("preview", file, "--index", "5", "-o", tmp_path / "five.png", "--json")
     assert end.returncode == 0, end.stderr
     told = json.loads(end.stdout)
+    assert "a job prints" in end.stderr and "so does a file" in end.stderr
     assert (told["status"], told["params"]) == ("done", {"number": 5})
     assert abs(told["metrics"]["red"] - 90) < 4
     assert told["files"] == [str(tmp_path / "five.png")] and str(file) in told["sources"]

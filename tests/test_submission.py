@@ -96,7 +96,7 @@ def test_known_keys_keep_their_params_and_that_is_said(folder):
     added, told = folder.submit()
     assert added == Added(new=0, known=20)
     assert told.startswith(
-        "20 of 20 jobs come with other params than are stored under their keys, as view_0000: "
+        "20 of 20 jobs come with other params than are stored under their keys, for example view_0000: "
     )
     assert "random.seed(0)" in told and "--update" in told and len(told.splitlines()) == 1
     assert {key: job["params"] for key, job in folder.jobs().items()} == {
@@ -271,7 +271,7 @@ def test_a_typo_of_ten_thousand_jobs_is_undone_in_a_second(folder):
     assert added == Added(new=0, known=20) and len(folder.jobs()) == 10_000
     gone = told.splitlines()[0]
     assert gone.startswith(
-        f"9,980 of 10,000 jobs are no longer in {folder.file}, as v00020: 16 done, 9,964 pending; "
+        f"9,980 of 10,000 jobs are no longer in {folder.file} (16 done, 9,964 pending), for example v00020; "
     )
     assert "--prune takes them out" in gone
     began = time.monotonic()
@@ -305,8 +305,8 @@ def test_repeats_are_said_with_an_example(folder):
     added, told = folder.submit()
     assert added == Added(new=2, known=18)
     assert told == (
-        '18 of 20 jobs repeat another, as with the params {"angle":0}, and are rendered once with it: to render '
-        "each, give each a key of its own, or a param such as 'repeat'"
+        '18 of 20 jobs repeat another, for example with the params {"angle":0}, and are rendered once with it: '
+        "to render each, give each a key of its own, or a param such as 'repeat'"
     )
     folder.write('    for n in range(20): yield {"angle": 90 * (n % 2), "repeat": n // 2}')
     assert folder.submit(add=True)[0] == Added(new=20, known=0)

@@ -10,6 +10,7 @@ import multiprocessing.spawn
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,23 +20,21 @@ from runner.campaign.sources import Sources
 from runner.commands import typed
 from runner.errors import CampaignError, RunnerError
 
-# Files that were loaded here, by the name of their module: one of them may take another's place.
+# Files that were loaded here, by module name: one of them may replace another.
 _loaded: dict[str, Path] = {}
 
 
 def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -> Campaign:
     """The one Campaign that a Python file defines, complete and with its settings filled in.
 
-    Raises CampaignError, in one line with file and line number, for whatever is wrong with it.
+    Raises CampaignError, one line with file and line number, for anything wrong with it.
     """
     path = Path(file).absolute()
     try:
         source = path.read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise CampaignError(
-            f"cannot read the campaign file {file}: {reason}; to write one to start from: {typed('init', file)}"
-        ) from None
+        raise CampaignError(f"cannot read the campaign file {file}: {reason}{_meant(path)}") from None
     sources = Sources(path, source)
     with sources.reading():
         module = _executed(path, source)
@@ -52,8 +51,18 @@ def load_campaign(file: str | Path, settings: Mapping[str, str] | None = None) -
     return campaign
 
 
+def _meant(path: Path) -> str:
+    """A file there that the user may have meant; else how to write one."""
+    if path.exists():
+        return ""
+    near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; to write one to start from: {typed('init', path.with_suffix('.py').name)}"
+
+
 def _executed(path: Path, source: bytes) -> ModuleType:
-    """The file as a module, once its code has run. Raises CampaignError for what that raises."""
+    """The file as a module, after its code has run. Raises CampaignError for whatever that raises."""
     name = module_name(path)
     loader = importlib.machinery.SourceFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
@@ -61,7 +70,7 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _loaded[name] = path
-    # A campaign may import what lies beside it, as a script would; processes that it starts find it there, too.
+    # A campaign may import modules beside it, as a script would; processes that it starts find them, too.
     if sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))
     folder = current_folder.set(path.parent)
@@ -82,11 +91,11 @@ def _executed(path: Path, source: bytes) -> ModuleType:
 
 @contextlib.contextmanager
 def _no_processes(path: Path) -> Iterator[None]:
-    """No process is spawned while the file is read: each would read it, too, start its own, die, and be replaced."""
+    """Refuse to spawn processes while the file is read: each would read it, start its own, die, and be replaced."""
 
     def refuse(name: str) -> dict[str, Any]:
         raise CampaignError(
-            f"{path} starts processes while it is read, and each of them would read it again: start them in the "
+            f"{path} starts processes while it is being read, and each of them would read it again: start them in the "
             "jobs function"
         )
 
@@ -99,9 +108,10 @@ def _no_processes(path: Path) -> Iterator[None]:
 
 
 def module_name(path: Path) -> str:
-    """The name under which Python finds the file, for the processes of a pool import what they are to call.
+    """The name under which Python finds the file; the processes of a pool import the functions that they call.
 
-    Raises CampaignError where another module has it, or none can: such a process would die again and again.
+    Raises CampaignError where another module has that name, or it is not importable: such a process would die again and
+    again.
     """
     name = path.stem
     other = sys.modules.get(name)

@@ -1,4 +1,4 @@
-"""How a campaign's jobs come into the database: read to the end, compared, told of, and only then added."""
+"""How a campaign's jobs get into the database: they are read and compared, findings are told, then they are added."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _Say = Callable[[str], None]
 
 
 def read_jobs(campaign: Campaign, say: _Say, go_on: Callable[[], None] | None = None) -> Spool:
-    """All that the campaign yields. No transaction is open meanwhile, nor needs a database to be there.
+    """All jobs that the campaign yields. No transaction is open meanwhile, and no database is needed.
 
-    go_on: called after each job; what it raises ends the reading. Says how far it is where it takes longer than two
-    seconds. Raises CampaignError.
+    go_on: called after each job; an error that it raises ends the reading. Reports progress when it takes longer than
+    two seconds. Raises CampaignError.
     """
     # A campaign file imports this, too, and SQLAlchemy takes long.
     from runner.store import Spool, compare
@@ -36,7 +36,7 @@ def read_jobs(campaign: Campaign, say: _Say, go_on: Callable[[], None] | None = 
         with told_while(lambda: say(f"reading the jobs of {campaign.file}: {len(spool):,} so far")):
             jobs = campaign.iterate_jobs()
             spool.extend(jobs if go_on is None else _watched(jobs, go_on))
-            # What is wrong within it is said before a database is made.
+            # Mistakes within it are reported before a database is made.
             compare(spool, ())
     except BaseException:
         spool.close()
@@ -52,12 +52,12 @@ def _watched(jobs: Iterable[Any], go_on: Callable[[], None]) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Submission:
-    """What adding the jobs will do, and what is to be said of it.
+    """What adding the jobs will do, and what to say about it.
 
-    is_pruned: pending jobs that are no longer yielded are taken out. is_updated: known jobs that come with other
-    params take these. campaign_id: None where the campaign is new. lines: for people, in this order. doubt: why it
-    looks like a mistake, and what to do instead; empty where it does not. earlier_settings: what --set gave in the
-    last run, where that comes to other values.
+    is_pruned: pending jobs that are no longer yielded are removed. is_updated: known jobs that come with other params
+    take the new ones. campaign_id: None where the campaign is new. lines: for people, in this order. doubt: why it
+    looks like a mistake, and what to do instead; '' where it does not. earlier_settings: the settings of the last run,
+    where their values differ.
     """
 
     campaign: Campaign
@@ -74,7 +74,7 @@ class Submission:
 def plan_submission(
     campaign: Campaign, store: Reader, spool: Spool, prune: bool = False, update: bool = False
 ) -> Submission:
-    """Compare what the campaign yields with what the database has. Changes no row. Raises CampaignError."""
+    """Compare the campaign's jobs with those in the database. Changes no row. Raises CampaignError."""
     from runner.store import compare
 
     row = store.campaign_named(campaign.name)
@@ -105,7 +105,7 @@ def plan_submission(
 def is_as_before(campaign: Campaign, store: Reader, row: CampaignRow) -> bool:
     """Whether its files and its settings are those of its last run: row is the campaign's own.
 
-    What it yields may be something else all the same, where that comes from elsewhere or by chance.
+    It may still yield other jobs, where these come from elsewhere or from chance.
     """
     known = {source.name: source.digest for source in store.sources(row["id"])}
     current = campaign.sources.current() if campaign.sources is not None else {}
@@ -125,10 +125,10 @@ def add_jobs(
     at_once: int = 10_000,
     go_on: Callable[[float], None] | None = None,
 ) -> tuple[int, Added]:
-    """Carry it out: the campaign's id, and what was new. May be called again where the world has failed it.
+    """Carry it out; returns the campaign's id and the new jobs. May be called again after a WorldFault.
 
-    at_once: jobs in a transaction. go_on: called after each with the seconds that it took, to let others have their
-    turn; what it raises ends the adding. Says how far it is where it takes longer than two seconds.
+    at_once: jobs in a transaction. go_on: called after each transaction with its seconds, to let others have their
+    turn; an error that it raises ends the adding. Reports progress when it takes longer than two seconds.
     """
     found, campaign = submission.comparison, submission.campaign
     campaign_id = store.add_campaign(campaign.name, campaign.policy, place)
@@ -161,8 +161,8 @@ def _tell_repeats(spool: Spool, found: Comparison) -> str:
     is_named = bool(spool.is_named[found.repeat_example])
     which = f"the key {example.key!r}" if is_named else f"the params {example.params:.100}"
     return (
-        f"{found.repeats:,} of {found.yielded:,} jobs repeat another, as with {which}, and are rendered once with it: "
-        "to render each, give each a key of its own, or a param such as 'repeat'"
+        f"{found.repeats:,} of {found.yielded:,} jobs repeat another, for example with {which}, and are rendered once "
+        "with it: to render each, give each a key of its own, or a param such as 'repeat'"
     )
 
 
@@ -173,7 +173,7 @@ def _tell_changed(store: Reader, campaign_id: int, spool: Spool, found: Comparis
     kept = canonical_json(stored["params"]) if stored else ""
     told = (
         f"{found.changed.total():,} of {found.yielded:,} jobs come with other params than are stored under their keys, "
-        f"as {now.key}: {now.params:.100}, stored {kept:.100}. "
+        f"for example {now.key}: {now.params:.100}, stored {kept:.100}. "
     )
     if not is_updated:
         return told + (
@@ -198,7 +198,9 @@ def _tell_gone(campaign: Campaign, store: Reader, found: Comparison, prune: bool
     counts = ", ".join(
         f"{number:,} {status.replace('_', ' ')}" for status, number in sorted(found.gone.items())
     )
-    line = f"{count:,} of {found.stored:,} jobs are no longer in {campaign.file}, as {key}: {counts}"
+    line = (
+        f"{count:,} of {found.stored:,} jobs are no longer in {campaign.file} ({counts}), for example {key}"
+    )
     if not found.gone_pending:
         return line
     return f"{line}; the pending ones " + (
@@ -207,7 +209,7 @@ def _tell_gone(campaign: Campaign, store: Reader, found: Comparison, prune: bool
 
 
 def _tell_changed_sources(campaign: Campaign, store: Reader, campaign_id: int) -> list[str]:
-    """What the pictures so far were made of, and the next ones are not."""
+    """Report source files that have changed since earlier pictures were made."""
     known = {source.name: source.digest for source in store.sources(campaign_id)}
     current = campaign.sources.current() if campaign.sources is not None else {}
     names = [name for name, digest in current.items() if known.get(name, digest) != digest]
@@ -218,7 +220,7 @@ def _tell_changed_sources(campaign: Campaign, store: Reader, campaign_id: int) -
 
 
 def _differences(campaign: Campaign, row: CampaignRow | None, *roles: str) -> dict[str, tuple[str, str]]:
-    """Each setting that is another than in the last run: its value then, and now."""
+    """Each setting that differs from the last run's: its value then, and now."""
     earlier = _stored_settings(row)
     differences: dict[str, tuple[str, str]] = {}
     for role in roles if earlier is not None else ():
@@ -230,7 +232,7 @@ def _differences(campaign: Campaign, row: CampaignRow | None, *roles: str) -> di
 
 
 def _stored_settings(row: CampaignRow | None) -> dict[str, str] | None:
-    """What --set gave in the last run; None where there was none."""
+    """The settings of the last run; None where there was no run."""
     parameters = json.loads(row["parameters"] or "{}") if row is not None else {}
     settings: dict[str, str] | None = parameters.get("settings")
     return settings
@@ -239,9 +241,12 @@ def _stored_settings(row: CampaignRow | None) -> dict[str, str] | None:
 def _doubt(
     campaign: Campaign, store: Reader, row: CampaignRow, found: Comparison, prune: bool, update: bool
 ) -> str:
-    """Why adding these jobs looks like a mistake. Whoever tops up a campaign goes on yielding what it has."""
+    """Why adding these jobs looks like a mistake. A campaign that is topped up still yields the jobs that it had."""
     gone = 0 if prune else sum(found.gone.values())
     no_longer = f"{gone:,} of the {found.stored:,} that {campaign.name} has are no longer yielded"
+    settings = _differences(campaign, row, "jobs")
+    if settings and found.new and gone:
+        return f"{found.new:,} jobs are new with other settings ({_listed(settings)}), while {no_longer}"
     if found.unnamed_new > found.yielded / 2 and (gone > found.stored / 2 or found.gone_pending) and gone:
         return (
             f"{found.new:,} of the {found.distinct:,} jobs that {campaign.file} yields are new, while {no_longer}. If "
@@ -254,9 +259,6 @@ def _doubt(
             f"{again:,} of the {row['done']:,} jobs that are done come with other params, and their results would be "
             "given up. If their params are random, seed them (random.seed(0))"
         )
-    settings = _differences(campaign, row, "jobs")
-    if settings and found.new and gone:
-        return f"{found.new:,} jobs are new with other settings ({_listed(settings)}), while {no_longer}"
     forgotten = {name: values for name, values in settings.items() if name not in campaign.settings}
     if forgotten and found.new:
         given = ", ".join(f"--set {name}={value}" for name, value in (_stored_settings(row) or {}).items())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -18,8 +22,13 @@ __all__ = ["bench", "preview"]
 
 @click.command()
 @file_argument
-@option("--key", metavar="KEY", help="The job of that key, or the only one whose key begins so.")
-@option("--index", type=int, metavar="N", help="The job that is yielded as that one, from 0; -1 is the last.")
+@option("--key", metavar="KEY", help="The job with that key, or the only one whose key begins so.")
+@option(
+    "--index",
+    type=int,
+    metavar="N",
+    help="The job at that place among those yielded, from 0; -1 is the last.",
+)
 @option("--random", "is_random", is_flag=True, help="Any job.")
 @option(
     "--out",
@@ -52,15 +61,15 @@ def preview(
     watch: bool,
     as_json: bool,
 ) -> ExitStatus:
-    """Render one job of FILE, and show what came of it.
+    """Render one job of FILE, and show the result.
 
-    The first one, unless told otherwise; in a fresh browser, as a run does, but without a database: no job is added,
-    charged or done by it. Says where the pictures are, the metrics, and of a job that failed the traceback, what the
-    page's console said and the last picture. Exits with 1 where the job failed or its picture may be wrong.
+    It renders the first job, unless told otherwise, in a fresh browser, as a run does, but without a database: it adds,
+    charges and finishes no job. It shows where the pictures are, and the metrics; of a failed job, the traceback, the
+    page's console and the last picture. Exits with 1 if the job failed or its picture may be wrong.
 
-    With --open the scene stays in its tab afterwards, with Vuer's own panels, to be turned and looked at.
+    With --open the scene stays in its tab afterwards, with Vuer's own panels, so that you can turn it and look around.
 
-    FILE may also be a job that `runner explain JOB --pack job.zip` wrote: it runs the code in it.
+    FILE may also be a file that `runner explain JOB --pack job.zip` wrote; the code in it is run.
 
     Example: runner preview orbit.py --index 7 -o seven.png
     """
@@ -69,10 +78,10 @@ def preview(
     is_pack = file.suffix == ".zip"
     if is_pack and (watch or key is not None or index is not None or is_random):
         raise UsageError(
-            f"{file} has one job in it, which does not change: leave out all but -o, --set and --json"
+            f"{file} holds one job, which does not change: leave out all options but -o, --set and --json"
         )
     if watch and is_shown:
-        raise UsageError("--watch renders again and again, and --open in one tab: give one of them")
+        raise UsageError("--watch and --open do not go together: give one of them")
     if watch:
         arguments = ["--rasterizer", rasterizer]
         arguments += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
@@ -80,7 +89,11 @@ def preview(
             arguments += [] if value is None else [name, str(value)]
         arguments += ["--random"] if is_random else []
         preview_again_and_again(file, arguments, lambda told: _show(told, as_json))
-    with early_worker() as worker, tempfile.TemporaryDirectory(prefix="runner-pack-") as folder:
+    with (
+        _printed_to_stderr(),
+        early_worker() as worker,
+        tempfile.TemporaryDirectory(prefix="runner-pack-") as folder,
+    ):
         from runner.campaign import Choice, load_campaign, pick_job, read_pack
 
         if is_pack:
@@ -99,6 +112,20 @@ def preview(
         return trial
     _show(json.dumps(trial.to_json(), indent=1), as_json)
     return trial.exit_status
+
+
+@contextlib.contextmanager
+def _printed_to_stderr() -> Iterator[None]:
+    """While the block runs, send all that a campaign prints, also in child processes, to stderr: stdout is for data."""
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 def _show(told: str, as_json: bool) -> None:
@@ -130,9 +157,7 @@ def _counts(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int
     metavar="S",
     help="How long to render each time, once each browser has done a job.",
 )
-@option(
-    "--rounds", type=click.IntRange(1), default=2, help="How often to try each way, in turn with the others."
-)
+@option("--rounds", type=click.IntRange(1), default=2, help="How many rounds of all ways.")
 @settings_option
 @rasterizer_option
 @option("--json", "as_json", is_flag=True, help="Print JSON instead: an object.")
@@ -145,20 +170,21 @@ def bench(
     rasterizer: str,
     as_json: bool,
 ) -> ExitStatus:
-    """Find how the jobs of FILE are rendered fastest here.
+    """Find the fastest way to render the jobs of FILE here.
 
-    With how many browsers, and by which rasterizer. Renders some of its own jobs in a temporary folder, each way in
-    turn with the others, so that a machine that is busy for a while wrongs none of them. Exits with 1 where a job
-    failed.
+    With how many browsers, and by which rasterizer? It renders some of the campaign's own jobs in a temporary folder,
+    each way in turn with the others, so that a busy moment of the machine is unfair to none of them. Exits with 1 if
+    a job failed.
 
     Example: runner bench orbit.py --sessions 1,2,4
     """
     from runner.campaign import load_campaign
     from runner.run import RunOptions, run_bench
 
-    campaign = load_campaign(file, settings)
     options = RunOptions(1, "", Path(), rasterizer=rasterizer, show_progress=False, halt_share=None)
-    found = run_bench(campaign, options, sessions, rounds, seconds)
+    with _printed_to_stderr():
+        campaign = load_campaign(file, settings)
+        found = run_bench(campaign, options, sessions, rounds, seconds)
     if isinstance(found, ExitStatus):
         return found
     click.echo(json.dumps(found.to_json(), indent=1) if as_json else found.to_text(), nl=as_json)

@@ -1,4 +1,4 @@
-"""The jobs that the page shows one by one: their pictures, small, and what they were rendered from."""
+"""The jobs that the page shows one by one: their small pictures, and what they were rendered from."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _LONGEST_VALUE, _LONGEST_REASON = 120, 240
 class Shown:
     """One job: its outcome (done, suspect or failed), why, its params and metrics by name, and its picture.
 
-    picture: its path below the results folder. part: where it is a part of a shard, which no browser opens: the byte
-    at which it begins, and its size. thumbnail: the same, small, as a data: address. neighbour: a job
-    beside it that is done, with nothing odd about it. took_s: seconds.
+    picture: its path below the results folder. part: if it is inside a shard, which no browser opens: its first byte
+    and its size. thumbnail: the small picture as a data: URL. neighbour: a job beside it that is done, and not suspect.
+    took_s: seconds.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Failures and suspects with their pictures, an evenly spread sheet, and samples without pictures of their own.
+    """Failures and suspects with their pictures, an evenly spread sheet, and samples without pictures.
 
     rows: failed jobs, for the table. points: done and failed ones, for the plot of names against each other.
     """
@@ -71,7 +71,7 @@ class _Shelf:
         self._left = int(share * _MOST_BYTES)
 
     def shown(self, ids: Sequence[int]) -> dict[int, Shown]:
-        """By id, without thumbnails."""
+        """The jobs by id, without thumbnails."""
         return {row["id"]: self._of(row) for row in self._store.whole_jobs(ids)}
 
     def _of(self, row: ShownJobRow) -> Shown:
@@ -100,7 +100,7 @@ class _Shelf:
         )
 
     def with_thumbnail(self, shown: Shown) -> Shown:
-        """The same with its small picture, while there is room."""
+        """The same with its small picture, as long as there is room."""
         if self._folder is None or shown.picture is None or self._left <= 0:
             return shown
         start, size = shown.part or (None, 0)
@@ -111,7 +111,7 @@ class _Shelf:
         return replace(shown, thumbnail="data:image/jpeg;base64," + base64.b64encode(small).decode())
 
     def beside_neighbours(self, ids: Sequence[int]) -> tuple[Shown, ...]:
-        """With thumbnails, each beside a job that is well."""
+        """With thumbnails, each beside a job that is fine."""
         shown = self.shown(ids)
         neighbours = {job_id: self._store.neighbour_of(self._campaign_id, job_id) for job_id in shown}
         well = self.shown(sorted({found for found in neighbours.values() if found is not None}))
@@ -127,9 +127,9 @@ class _Shelf:
 def gallery_of(
     store: Reader, campaign: CampaignRow, look: Look, share: float = 1.0, is_live: bool = False
 ) -> Gallery:
-    """What is shown of the campaign that was looked at; share: of the room that a page has.
+    """All that the page shows one by one. share: of the room in a page.
 
-    is_live: without thumbnails, which are asked for; fewer jobs, and others as seldom as may be.
+    is_live: without thumbnails, which the live page asks for; fewer jobs, and as few changes as possible.
     """
     shelf = _Shelf(store, campaign, 0.0 if is_live else share)
     spread = look.timings.steady_spread if is_live else look.timings.spread
@@ -141,7 +141,8 @@ def gallery_of(
     sheet = tuple(map(shelf.with_thumbnail, shelf.shown(spread(_SHEET)).values()))
     firsts = {first[0] for group in look.groups.values() for first in group.first[:2]}
     rows = shelf.shown(sorted({*_evenly(look.failed_ids, most_rows), *sorted(firsts)[:most_rows]}))
-    points = shelf.shown(look.timings.spread(most_points))
+    odd_ids = {row["id"] for row in suspect_rows if row is not None}
+    points = shelf.shown([at for at in look.timings.spread(most_points) if at not in odd_ids])
     failed_points = _evenly(list(rows.values()), most_points // 2)
     plotted = [
         *points.values(),
@@ -155,7 +156,7 @@ def gallery_of(
 
 
 def _within(room: int, shown: list[Shown]) -> tuple[Shown, ...]:
-    """As many of them, evenly chosen, as take so many bytes of text."""
+    """As many of them, evenly chosen, as fit into so many bytes of text."""
     size = sum(len(json.dumps(asdict(one))) for one in shown)
     return tuple(_evenly(shown, len(shown) * room // size) if size > room else shown)
 
@@ -183,7 +184,7 @@ def _names_of(points: Iterable[Shown]) -> tuple[str, ...]:
 
 
 def _told(value: Any) -> Any:
-    """A value of JSON, short."""
+    """A JSON value, shortened."""
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return str(value)
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""How fast a campaign's own jobs are rendered: with so many browsers, and with each rasterizer that is there."""
+"""Measures how fast a campaign's own jobs are rendered, with several numbers of browsers and with each rasterizer."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from runner.store import Reader, ShownJobRow
 
 __all__ = ["Bench", "Measured", "run_bench"]
 
-# As many as can be rendered in a while.
+# As many jobs as can be rendered in a while.
 _JOBS = 3000
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one way to render. jobs_per_s: of each round, once each browser has done a job; job_s: the
-    median from claim to end, in seconds. failed: jobs that failed. renderer: what drew, as WebGL names it. parts: the
-    mean of where a job's seconds went.
+    """The result of one way to render. jobs_per_s: of each round, after each browser has done a job; job_s: the median
+    from claim to end, in seconds. failed: jobs that failed. renderer: as WebGL names it. parts: where a job's seconds
+    went, on average.
     """
 
     rasterizer: str
@@ -51,8 +51,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured of a campaign, the fastest first. seconds: how long each time. absent: rasterizers
-    that do not work here, and why. error: why a job failed, where one did."""
+    """The results for a campaign, the fastest first.
+
+    seconds: how long each measurement took. absent: rasterizers that do not work here, and why. error: why a job
+    failed, if one did.
+    """
 
     campaign: str
     file: str
@@ -71,7 +74,7 @@ class Bench:
         return asdict(self)
 
     def to_text(self) -> str:
-        """It for people."""
+        """As text for people."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
@@ -86,7 +89,7 @@ class Bench:
         for rasterizer, reason in self.absent.items():
             yield f"  {rasterizer:<12} does not work here: {reason}"
         if self.failed:
-            yield f"  a job failed: {self.error}; a rate of jobs that fail tells nothing"
+            yield f"  a job failed: {self.error}; the rate of failing jobs means nothing"
         elif self.measured:
             best = self.measured[0]
             yield f"  drawn by     {best.renderer}"
@@ -99,10 +102,10 @@ class Bench:
 def run_bench(
     campaign: Campaign, options: RunOptions, sessions: Sequence[int], rounds: int, seconds: float
 ) -> Bench | ExitStatus:
-    """Render for so many seconds with so many browsers, and with each rasterizer: all ways once, and then again.
+    """Render for so many seconds in each way (number of browsers, rasterizer): all ways once, and then again.
 
-    In a temporary folder; nothing of the campaign's database and results is touched. options: rasterizer 'auto' is
-    all that there are. Returns the exit status alone where a signal ended it. Raises a RunnerError.
+    It uses a temporary folder; the campaign's database and results are not touched. options: rasterizer 'auto' means
+    all available ones. Returns only the exit status if a signal ended it. Raises a RunnerError.
     """
     jobs = _sample(campaign, _JOBS)
     choice = ("egl", "swiftshader") if options.rasterizer == "auto" else (options.rasterizer,)
@@ -112,7 +115,9 @@ def run_bench(
     for number in range(rounds):
         for rasterizer in choice:
             for browsers in sessions if rasterizer not in absent else ():
-                say(f"round {number + 1} of {rounds}: {rasterizer}, {browsers} sessions")
+                say(
+                    f"round {number + 1} of {rounds}: {rasterizer}, {browsers} session{'' if browsers == 1 else 's'}"
+                )
                 way = replace(options, rasterizer=rasterizer, sessions=browsers)
                 try:
                     one = _measure(campaign, jobs, way, seconds)
@@ -128,7 +133,7 @@ def run_bench(
 
 
 def _sample(campaign: Campaign, count: int) -> list[Job]:
-    """Its jobs, or so many of them, spread over all; taken again and again where they are few."""
+    """Its jobs, or so many of them, spread over all; repeated where they are few."""
     with read_jobs(campaign, say) as spool:
         spread = islice(spool, 0, None, max(1, len(spool) // count))
         jobs = {job.key: Job(json.loads(job.params), job.key) for job in islice(spread, count)}
@@ -141,7 +146,7 @@ def _sample(campaign: Campaign, count: int) -> list[Job]:
 def _measure(
     campaign: Campaign, jobs: list[Job], options: RunOptions, seconds: float
 ) -> tuple[Measured, str] | ExitStatus:
-    """Render for a while; what was measured, and why one failed, or ''."""
+    """Render for a while; returns the measurements, and why a job failed, or ''."""
     with tempfile.TemporaryDirectory(prefix="runner-bench-") as folder:
         options = replace(options, database=str(Path(folder, "bench.db")), results=Path(folder, "results"))
         status = render_apart(campaign, jobs, options, measured_s=seconds)
@@ -152,7 +157,7 @@ def _measure(
             done = [job for job in store.rows_after(row["id"], 0, len(jobs)) if job["status"] == "done"]
             parts = _mean_parts(store.whole_jobs([job["id"] for job in done]))
             failures = store.failures(row["id"])
-    # The first job of each browser waits for its page, too.
+    # The first job of each browser also waits for its page.
     first: dict[int | None, float] = {}
     for job in done:
         first[job["session_id"]] = min(first.get(job["session_id"], float("inf")), job["end_ts"] or 0.0)

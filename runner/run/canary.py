@@ -1,4 +1,4 @@
-"""A few jobs, spread over all, are rendered first: what comes of them tells whether the night is well spent."""
+"""Renders a few jobs, spread over all, first, and stops the run if too many of them are bad."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 _SHOWN = 10
+# Characters of each job's own reason; the most frequent one is told in full.
+_REASON = 100
 _SHARE = 0.2
 
 
@@ -53,8 +55,10 @@ class Bad:
 
 @dataclass(frozen=True)
 class Canary:
-    """What came of the sample. done: keys. job_s: seconds between two jobs that were done, over all tabs; None
-    where fewer than two were."""
+    """The result of the sample.
+
+    done: keys. job_s: mean seconds between two done jobs, over all tabs; None with fewer than two.
+    """
 
     done: tuple[str, ...]
     bad: tuple[Bad, ...]
@@ -62,12 +66,12 @@ class Canary:
 
     @property
     def judged(self) -> int:
-        """How many of the sample have come to an end."""
+        """How many jobs of the sample have ended."""
         return len(self.done) + sum(one.has_failed for one in self.bad)
 
 
 def choose_sample(store: Reader, campaign_id: int, count: int) -> Sample:
-    """So many jobs that are ready, evenly spread over them."""
+    """So many ready jobs, evenly spread over all of them."""
     return Sample(
         {
             job_id: store.rows_after(campaign_id, job_id - 1, 1)[0]["attempt"]
@@ -77,7 +81,7 @@ def choose_sample(store: Reader, campaign_id: int, count: int) -> Sample:
 
 
 def judge(store: Reader, campaign_id: int, sample: Sample, results: ResultsFolder) -> Canary:
-    """Look at what came of it. results: where the pictures are."""
+    """Look at the sample's results. results: where the pictures are."""
     done, bad, times = [], [], []
     for job_id, before in sample.attempts.items():
         (job,) = store.rows_after(campaign_id, job_id - 1, 1)
@@ -104,7 +108,7 @@ def judge(store: Reader, campaign_id: int, sample: Sample, results: ResultsFolde
 
 
 def why_to_stop(found: Canary, share: float | None, commands: Commands) -> str:
-    """Why not to go on, with what to look at and what to type; '' where more than that share is well."""
+    """Why to stop, with pictures to look at and commands to type; '' if no more than that share is bad."""
     if len(found.bad) <= (_SHARE if share is None else share) * found.judged:
         return ""
     return "\n".join(_told(found, commands))
@@ -123,7 +127,7 @@ def _told(found: Canary, commands: Commands) -> Iterator[str]:
     yield "  No job was charged, and none of them counts as done."
     for one in found.bad[:_SHOWN]:
         what = "failed " if one.has_failed else "suspect"
-        yield f"  {what}  {one.key}: {one_line(one.reason)}"
+        yield f"  {what}  {one.key}: {one_line(one.reason, _REASON)}"
         yield from (f"           {picture}" for picture in one.pictures)
     if len(found.bad) > _SHOWN:
         yield f"  and {len(found.bad) - _SHOWN:,} more"
@@ -132,7 +136,7 @@ def _told(found: Canary, commands: Commands) -> Iterator[str]:
 
 
 def told_well(found: Canary, left: int) -> str:
-    """That it is well, and when the jobs that are left will be done."""
+    """That all is well, and when the remaining jobs will be done."""
     line = f"{len(found.done):,} of {found.judged:,} jobs that were rendered first are done"
     if found.bad:
         line += f", and {len(found.bad):,} failed or may be wrong"
@@ -151,12 +155,16 @@ def take_back(store: Store, campaign_id: int, found: Canary) -> None:
 
 @dataclass(frozen=True)
 class Portions:
-    """canary: how many jobs are rendered first; 0: none. limit: how many in all; None: all. share: of the canary may
-    be bad; None: as much as where nothing is said."""
+    """How many jobs to render, in which portions.
+
+    canary: how many are rendered first; 0: none. limit: how many in all; None: all. share: how much of the canary
+    may be bad; None: the usual share. is_spread: a limit takes jobs from all over the campaign.
+    """
 
     canary: int
     limit: int | None
     share: float | None
+    is_spread: bool = False
 
 
 def render_in_portions(
@@ -167,11 +175,11 @@ def render_in_portions(
     commands: Commands,
     render: Callable[[Mapping[int, int] | None, Breaker | None], ExitStatus | None],
 ) -> tuple[ExitStatus | None, str]:
-    """Render the canary, and where it is well the rest. Returns the exit status, None where the rows tell it, and why
-    the canary has stopped the run, or ''.
+    """Render the canary, and then the rest if it is well. Returns the exit status (None: the rows decide), and why the
+    canary has stopped the run, or ''.
 
-    render: renders the jobs of these ids, once each, or all, watched by that breaker, or the run's own; with each id
-    comes how many attempts the job had before.
+    render: renders the jobs with these ids, once each, or all, under that breaker, or the run's own; each id comes with
+    the number of attempts that the job had before.
     """
     taken = 0
     if portions.canary:
@@ -191,7 +199,11 @@ def render_in_portions(
         say(told_well(found, store.reader.progress(campaign_id).left))
     jobs: Mapping[int, int] | None = None
     if portions.limit is not None:
-        jobs = store.reader.pending_attempts(store.reader.next_ids(campaign_id, portions.limit - taken))
+        count = portions.limit - taken
+        spread = store.reader.spread_ids(campaign_id, count) if portions.is_spread and count else []
+        following = store.reader.next_ids(campaign_id, count)
+        ids = list(dict.fromkeys([*spread, *following]))[:count]
+        jobs = store.reader.pending_attempts(ids)
     elif portions.canary and not store.reader.progress(campaign_id).left:
         jobs = {}
     return (None if jobs == {} else render(jobs, None)), ""

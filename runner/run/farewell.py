@@ -1,4 +1,4 @@
-"""The end of a run, told to people: how far it came, where things are, and what to type next."""
+"""The last words of a run: how far it came, where things are, and what to type next."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def told_end(
     took_s: float,
     waits: str = "",
 ) -> str:
-    """What to say, in lines.
+    """The lines to say.
 
-    folder: the campaign's in the results folder. log_file: what the run has said. took_s: how long it was at work.
-    waits: what has not come to the object store yet, and why; ''.
+    folder: the campaign's in the results folder. log_file: of the run. took_s: how long it was at work. waits: what is
+    not in the object store yet, and why; ''.
     """
     name, progress = commands.campaign, store.progress(campaign_id)
     if status is ExitStatus.NOTHING_TO_DO:
@@ -57,6 +57,8 @@ def told_end(
             2, f"  stored         {store.campaign(campaign_id)['remote'] or 'in an object store'} ({shards})"
         )
     lines.append(f"  report         {commands.verb('report')}")
+    if progress.failed:
+        lines.append(f"  try again      {commands.verb('retry')}")
     if waits:
         lines.append(f"  go on          {commands.run()}")
         lines.append(f"  not stored     {waits}")
@@ -66,7 +68,7 @@ def told_end(
 
 
 def status_of_rows(store: Reader, campaign_id: int) -> ExitStatus:
-    """How a run ends that nothing has stopped, as the rows tell."""
+    """The exit status of a run that nothing has stopped, by the rows."""
     progress = store.progress(campaign_id)
     if progress.left:
         is_cancelled = store.campaign(campaign_id)["state"] == "cancelled"

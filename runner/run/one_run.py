@@ -57,9 +57,9 @@ from runner.run.supervisor import Supervisor
 from runner.run.token import kept_token, new_token
 from runner.store import Store
 
-# Below that a browser cannot keep its profile.
+# With less room a browser cannot keep its profile.
 _LEAST_TEMPORARY_BYTES = 32 << 20
-# A shard on its way to an object store; what the loss of this machine costs.
+# The size and age at which a shard goes to an object store: at most this much is lost with this machine.
 _SHARD_BYTES, _SHARD_AGE_S = 256 << 20, 300.0
 
 
@@ -71,9 +71,9 @@ def run_campaign(
 ) -> ExitStatus:
     """Add the campaign's jobs, render until nothing is left, and say what happened.
 
-    worker: a process that was started early, so that it imports meanwhile; it is the caller's to end.
-    signals: what ends the run from outside, given what says a line.
-    Raises a RunnerError for what the user can mend.
+    worker: a process that was started early, so that it imports meanwhile; the caller ends it. signals: makes the
+    object that ends the run from outside; takes a function that says a line. Raises a RunnerError for mistakes that the
+    user can fix.
     """
     notices = Notices(options.notify, say)
     try:
@@ -154,7 +154,7 @@ def _run_campaign(
 
 @contextlib.contextmanager
 def _logged(campaign: Campaign, log: MetricsLog, log_root: str | None, guard: Guard) -> Iterator[MetricsLog]:
-    """The log, and its copy on a server, begun with the campaign's params and brought up to date at the end."""
+    """The log, and its copy on a server: begun with the campaign's params, and brought up to date at the end."""
     mirror = LogMirror(log, log_root, say) if log_root else None
     guard.insist(_log_params, campaign, log)
     if mirror:
@@ -181,9 +181,8 @@ def _log_params(campaign: Campaign, log: MetricsLog) -> None:
 class Run:
     """What is rendered, where to, and how. began_ts: Unix seconds; began: by the monotonic clock.
 
-    is_packed: the files of done jobs are packed into shards.
-    on_live: told the live page's link once it is served. token: of its server; live_link: as it is since then.
-    intake: what goes on adding jobs; None where all are there.
+    is_packed: the files of done jobs are packed into shards. on_live: called with the live page's link once it is
+    served. token: of its server; live_link: the link from then on. intake: goes on adding jobs; None if all are there.
     """
 
     campaign: Campaign
@@ -216,9 +215,9 @@ class Run:
 
     @contextlib.contextmanager
     def kept_log(self, is_needed: bool) -> Iterator[None]:
-        """Keep what the run says, and what is printed meanwhile, in a file of its own."""
+        """Keep the run's messages, and all that is printed meanwhile, in a file of its own."""
         with contextlib.ExitStack() as stack:
-            # A disk that takes no file is told of elsewhere.
+            # A disk that accepts no file is reported elsewhere.
             with contextlib.suppress(OSError):
                 if is_needed:
                     log = RunLog(self.results.new_run_folder(self.began_ts) / RUN_LOG)
@@ -228,12 +227,12 @@ class Run:
             yield
 
     def to_its_end(self, signals: Interrupts, worker: WorkerProcess | None, has_left: bool) -> ExitStatus:
-        """Render what is left, and say what came of it."""
+        """Render the remaining jobs, and report the result."""
         with self._moving() as self.mover:
             return self._to_its_end(signals, worker, has_left)
 
     def _moving(self) -> contextlib.AbstractContextManager[Mover | None]:
-        """What moves shards to an object store meanwhile, where they go to one."""
+        """Moves shards to an object store while the block runs, if they go to one."""
         options = self.options
         if not options.remote:
             return contextlib.nullcontext()
@@ -256,7 +255,7 @@ class Run:
             told_while(lambda: say("drawing the contact sheet")),
         ):
             draw_sheets(store.reader, campaign_id, self.results)
-        # As long as it is not known better.
+        # Until more is known.
         waits = "" if self.mover is None else f"what waits in {self.results.folder}"
         with _told("what waits on the disk is moved by the next run"):
             waits = self._finish_moving(signals)
@@ -271,14 +270,17 @@ class Run:
         return status
 
     def _finish_moving(self, signals: Interrupts) -> str:
-        """Move all that is left, unless the run was ended from outside; what could not be, and why, or ''."""
+        """Move all that is left, unless the run was ended from outside; returns what is left and why, or ''."""
         mover = self.mover
         if mover is None:
             return ""
         waiting = mover.finish() if signals.status is None else mover.waiting_bytes
         if not waiting:
             return ""
-        why = mover.trouble or "another process is at work on it, or it is not as recorded: see runner verify"
+        why = (
+            mover.trouble
+            or "another process is at work on it, or it differs from its record: see runner verify"
+        )
         if signals.status is not None:
             why = "the run was ended before"
         return f"{size_text(waiting)} wait in {self.results.folder} for {mover.url}: {why}"
@@ -286,14 +288,14 @@ class Run:
     def _render(
         self, log: MetricsLog, signals: Interrupts, worker: WorkerProcess | None
     ) -> ExitStatus | None:
-        """Render all that is left, or as many as were asked for; those of the canary first. Returns as work does."""
+        """Render all that is left, or as many as were asked for, the canary's first. Returns the same as work."""
         options, workers = self.options, iter([worker])
         warn_of_network(options)
 
         def render(jobs: Mapping[int, int] | None, breaker: Breaker | None) -> ExitStatus | None:
             return asyncio.run(self.work(log, signals, next(workers, None), jobs, breaker))
 
-        portions = Portions(options.canary, options.limit, options.halt_share)
+        portions = Portions(options.canary, options.limit, options.halt_share, options.order == "spread")
         status, why = render_in_portions(
             self.store, self.campaign_id, portions, self.results, self.commands, render
         )
@@ -309,7 +311,7 @@ class Run:
         jobs: Mapping[int, int] | None = None,
         breaker: Breaker | None = None,
     ) -> ExitStatus | None:
-        """Render; the exit status, or None where it is as the rows tell. jobs: see render_in_portions."""
+        """Render; returns the exit status, or None if the rows decide. jobs: see render_in_portions."""
         store, campaign_id, options, guard = self.store, self.campaign_id, self.options, self.guard
         ending = Ending(grace_s=options.grace_s)
         shares = shares_of(options.sessions, options.workers)
@@ -374,21 +376,21 @@ class Run:
         return _status_of_end(ending, signals, self.commands, self.notices)
 
     def _named_results(self) -> str:
-        """The id of the folder for results, which the database knows then."""
+        """The id of the results folder, which the database knows from now on."""
         with writing_in(self.results.folder):
             results_id = self.results.named()
         self.store.add_folder(self.campaign_id, results_id, self.results.place)
         return results_id
 
     def _drain(self, ending: Ending) -> None:
-        """Its time is up."""
+        """Begin no more jobs: its time is up."""
         assert self.options.longest_s is not None
         if not (ending.draining or ending.stopping.done()):
             say(f"{span(self.options.longest_s)} are over: jobs in flight may end, no other is begun")
             ending.drain("its time was up")
 
     def _tell_link(self, link: str) -> None:
-        """Where a person's own tabs may work."""
+        """Say the link for a person's own tabs."""
         if not self.options.is_shown:
             say(f"open this link in a browser, in as many tabs as you like:\n{link}")
             if not is_loopback(self.options.host):
@@ -398,20 +400,20 @@ class Run:
                 )
             return
         say(f"opening a tab of your browser; if none opens, open this link:\n{link}")
-        # A browser of the terminal's own would be waited for.
+        # A text browser in this terminal would block the run.
         threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
 
     def _know_live(self, link: str) -> None:
-        """It is served; said once, for later portions are served there, too."""
+        """The live page is served; said once, because later portions use the same link."""
         if self.options.show_progress and link != self.live_link:
             say(f"watch it in a browser: {link}")
         self.live_link = link
         self.on_live(link)
 
     def _spec(self, share: Share) -> WorkerSpec:
-        """What the worker with that share is told; the rest is the supervisor's to know."""
+        """The spec for the worker with that share; the supervisor fills in the rest."""
         options, sources = self.options, self.campaign.sources
-        # The first one serves the live page, also when other portions of the jobs are rendered.
+        # The first worker serves the live page, also for later portions of the jobs.
         kept = 0 if share.which else urlsplit(self.live_link).port or 0
         return WorkerSpec(
             file=str(self.campaign.file),
@@ -444,7 +446,7 @@ class Run:
         )
 
     def _shards(self) -> dict[str, Any]:
-        """How large and how old a shard may grow that goes to an object store: those open hold back little."""
+        """The largest size and age of a shard that goes to an object store, so that open ones hold back little."""
         options = self.options
         if not options.remote:
             return {}
@@ -455,7 +457,7 @@ class Run:
         }
 
     def _probes(self, supervisor: Supervisor) -> list[Probe]:
-        """What sees whether the world lets the run go on."""
+        """The probes that check whether the world lets the run go on."""
         least_bytes = self.options.min_free_bytes
         folders = _written_to(self.store, self.results)
         probes = [probe_descriptors, *(probe_disk(folder, least_bytes) for folder in folders)]
@@ -477,7 +479,7 @@ def _written_to(store: Store, results: ResultsFolder) -> list[Path]:
 
 
 def _token(store: Store, options: RunOptions) -> str:
-    """Of a link that others are given, the same as in the last run."""
+    """The token. If the link is for others, it is the same as in the last run."""
     if options.sessions and is_loopback(options.host):
         return new_token()
     file = store.database.file
@@ -495,7 +497,7 @@ def _live(supervisor: Supervisor, keeper: Housekeeper, guard: Guard) -> Live:
 def _status_of_end(
     ending: Ending, signals: Interrupts, commands: Commands, notices: Notices
 ) -> ExitStatus | None:
-    """How a run ends that was stopped, None where the rows tell. Raises what it failed with."""
+    """The exit status of a run that was stopped; None if the rows decide. Raises what it failed with."""
     stop = ending.stopping.result()
     if signals.status is not None:
         return signals.status
@@ -503,8 +505,8 @@ def _status_of_end(
         raise stop.error
     if stop.end is End.HALTED:
         told = (
-            f"{stop.reason}. None of them was charged. Mend it and give the same command again; "
-            f"to render what can be rendered: {commands.run('--halt', 'never')}"
+            f"{stop.reason}. None of them was charged. Fix it and give the same command again; to render the other "
+            f"jobs anyway: {commands.run('--halt', 'never')}"
         )
         say(told)
         notices.send(f"{commands.campaign}: halted", told)
@@ -514,7 +516,7 @@ def _status_of_end(
 
 @contextlib.contextmanager
 def _told(consequence: str) -> Iterator[None]:
-    """What the disk refuses at the very end is said, and changes nothing of what was done."""
+    """Report an error of the disk at the very end; it does not change what was done."""
     try:
         yield
     except Exception as error:
