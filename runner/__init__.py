@@ -36,7 +36,7 @@ __all__ = [
 ]
 __version__ = "0.2.0"
 
-# A campaign file has no need of them while it is read, and they bring SQLAlchemy, NumPy, Pillow or aiohttp.
+# Imported only when asked for: they bring SQLAlchemy, NumPy, Pillow or aiohttp, and a campaign file needs none of them.
 _LATE = {
     "Depth": ("runner.arrays", "Depth"),
     "Frame": ("runner.frame", "Frame"),
@@ -51,7 +51,7 @@ _LATE = {
 
 def __getattr__(name: str) -> Any:
     if name == "run":
-        # The wing of that name can be called; once it is imported, this is no longer asked.
+        # The package runner.run can itself be called. Once it is imported, Python no longer comes here.
         return import_module("runner.run")
     if name not in _LATE:
         raise AttributeError(f"module 'runner' has no attribute {name!r}")

@@ -10,7 +10,7 @@ __all__ = ["Depth", "Pixels"]
 
 
 class _Kept(np.ndarray[Any, np.dtype[Any]]):
-    """An array that belongs to a frame; what is computed from it is an ordinary array."""
+    """An array that belongs to a frame. Arrays computed from it are ordinary ones."""
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._refuse_read_only()
@@ -27,8 +27,8 @@ class _Kept(np.ndarray[Any, np.dtype[Any]]):
     def _refuse_read_only(self) -> None:
         if not self.flags.writeable:
             raise ValueError(
-                "this is the frame as the browser sent it, which stays as it is: change a copy instead, "
-                "as in pixels = frame.array.copy() or depth = frame.depth.copy()"
+                "this array is the frame as the browser sent it, and is read-only: change a copy instead, as in pixels "
+                "= frame.array.copy() or depth = frame.depth.copy()"
             )
 
 
@@ -43,7 +43,7 @@ class Depth(_Kept):
     """Depth in metres, and marked as such, for job.save to keep as a 16-bit PNG in millimetres.
 
     metres: an array of shape (height, width). frame.depth is one; Depth(array) makes one of an array that
-    was computed. Its slices and its copy() are Depth, what is computed from it is an ordinary array again.
+    was computed. Its slices and its copy() are Depth, too. Arrays computed from it are ordinary ones.
     """
 
     def __new__(cls, metres: Any) -> Depth:

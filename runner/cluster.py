@@ -1,4 +1,4 @@
-"""Runners on a cluster: each is one job of its scheduler, drains before its time is up, and submits itself again."""
+"""Runners on a cluster. Each is one job of the scheduler, drains before its time is up, and submits itself again."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from runner.exits import ExitStatus
 
 __all__ = ["Shift", "submit"]
 
-# What jobs in flight, and signing off, may take of the scheduler's time: a tenth, but not more than that.
+# The part of the scheduler's time that is kept for jobs in flight and for signing off: a tenth, but not more than this.
 _LONGEST_END_S = 600.0
-# For how long jobs in flight may go on when the scheduler wants its node back.
+# How long jobs in flight may go on when the scheduler wants its node back.
 _GRACE_S = 30.0
 
-# What this process waits for, where it is a job of the scheduler's.
+# The runs that this process waits for, where it is itself a job of the scheduler.
 _running: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What one job of the scheduler's does: a run, for so many hours at most; and again while jobs are left.
+    """One job of the scheduler: a run, for so many hours at most, which submits itself again while jobs are left.
 
     command: as `runner run FILE …`, the program first. name: for the scheduler's lists. folder: where submitit keeps
     what it needs, and what runs print. cluster: submitit's name for the scheduler, 'slurm' or 'local'. gpus: cards
@@ -58,15 +58,13 @@ class Shift:
         _running.clear()
         if status == ExitStatus.UNFINISHED:
             (job_id,) = submit(self, 1)
-            print(f"jobs are left: the next shift is {job_id}", flush=True)
+            print(f"jobs are left: the next job of the scheduler is {job_id}", flush=True)
         elif status not in (ExitStatus.DONE, ExitStatus.SOME_FAILED, ExitStatus.NOTHING_TO_DO):
-            raise UsageError(
-                f"the run ended with {status}, and is not begun again: what it said stands above"
-            )
+            raise UsageError(f"the run ended with {status}, and is not started again: its messages are above")
         return status
 
     def checkpoint(self) -> Any:
-        """Called by submitit when the scheduler wants its node back: what it is to call when there is one again."""
+        """Called by submitit when the scheduler wants its node back; returns what to call on the next node."""
         import submitit
 
         for process in _running:
@@ -82,13 +80,13 @@ def _ignore_usr2() -> None:
 
 
 def submit(shift: Shift, count: int) -> list[str]:
-    """Submit so many shifts of that kind; the scheduler's ids of them. Raises UsageError."""
+    """Submit so many such shifts; returns the scheduler's ids for them. Raises UsageError."""
     try:
         import submitit
     except ModuleNotFoundError:
         raise UsageError("a cluster needs the package submitit: pip install 'runner[slurm]'") from None
     Path(shift.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Where this is a job itself, its scheduler's variables are not those of the next.
+    # If this process is itself a job, the next job must not inherit its scheduler variables.
     with submitit.helpers.clean_env():
         try:
             executor = submitit.AutoExecutor(folder=f"{shift.folder}/%j", cluster=shift.cluster)
@@ -103,5 +101,5 @@ def submit(shift: Shift, count: int) -> list[str]:
             with executor.batch():
                 jobs: Sequence[Any] = [executor.submit(shift) for _ in range(count)]
         except (RuntimeError, NameError, ValueError, submitit.core.utils.FailedJobError) as error:
-            raise UsageError(f"{shift.cluster} takes no such job: {error}") from None
+            raise UsageError(f"{shift.cluster} does not accept the job: {error}") from None
     return [job.job_id for job in jobs]

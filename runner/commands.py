@@ -1,4 +1,4 @@
-"""Every command that people are told to type, complete: it works from any folder."""
+"""Builds every command that people are told to type: complete, so that it works from any folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Commands", "typed"]
 
 
 def typed(*words: object) -> str:
-    """`runner WORDS`, as a shell takes it; where there is no `runner` on the PATH, by its full name."""
+    """`runner WORDS`, quoted for a shell; by its full path where `runner` is not on the PATH."""
     program = ["runner"] if shutil.which("runner") else [sys.executable, "-m", "runner"]
     return shlex.join([*program, *map(str, words)])
 
@@ -25,8 +25,8 @@ def typed(*words: object) -> str:
 class Commands:
     """The commands about one campaign.
 
-    database: as --db takes it. file: the campaign file, where there is one. results: the folder of the last
-    run's results. settings: what --set filled in. remote: the object store to which shards go. Paths are absolute.
+    database: as --db takes it. file: the campaign file, if there is one. results: the results folder of the last run.
+    settings: the values of --set. remote: the object store to which shards go. Paths are absolute.
     """
 
     campaign: str
@@ -47,7 +47,7 @@ class Commands:
         return typed(verb, self.campaign, *more, "--db", self.database)
 
     def run(self, *more: object) -> str:
-        """`runner run FILE MORE`; of --db and --results only what the file's folder does not tell."""
+        """`runner run FILE MORE`, with --db and --results only where they are not the file's own defaults."""
         assert self.file is not None
         beside = Path(self.file).parent
         words = ["run", self.file]

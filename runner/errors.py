@@ -3,11 +3,11 @@
 RunnerError                 anything runner itself reports; the message says what to do next
 ├── UsageError              the command or call cannot be carried out as given
 │   ├── CampaignError       the campaign file or its jobs are not usable
-│   ├── AssetError          a file that a scene should load is not there, or must not be given out
+│   ├── AssetError          a file that a scene should load is not there, or must not be served
 │   ├── ExportError         the jobs cannot be exported like this; nothing was written
 │   └── StoreError          the database cannot be used
 │       └── StoreUnavailable  for now: full, locked, unreachable (a WorldFault too)
-├── WorldFault              the machine fails, not a job: a run pauses until it is over, and charges nobody
+├── WorldFault              the machine fails, not a job: a run pauses until it is over, and charges no job
 ├── LeaseLost               the job was taken away from this attempt; nothing was changed
 ├── JobOver                 a job's code used what it was given after the end of its attempt
 ├── SessionGone             the browser tab of this session is no longer connected
@@ -49,7 +49,7 @@ class CampaignError(UsageError):
 
 
 class AssetError(UsageError):
-    """A file that a scene should load is not there, or must not be given out."""
+    """A file that a scene should load is not there, or must not be served."""
 
 
 class ExportError(UsageError):
@@ -61,7 +61,7 @@ class StoreError(UsageError):
 
 
 class WorldFault(RunnerError):
-    """The machine fails, not a job: a run pauses until it is over, and charges nobody."""
+    """The machine fails, not a job: a run pauses until it is over, and charges no job."""
 
 
 class StoreUnavailable(StoreError, WorldFault):

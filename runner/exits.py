@@ -1,4 +1,4 @@
-"""What the end of a command means to a script: its exit status."""
+"""The exit statuses: what the end of a command means to a script."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class ExitStatus(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What it says, for people."""
+        """Its meaning, in words."""
         return _MEANINGS[self]
 
 
 _MEANINGS = {
     ExitStatus.DONE: "all jobs are done",
-    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found; doctor: mend something; "
+    ExitStatus.SOME_FAILED: "finished, but some jobs failed (verify: damage was found; doctor: fix something; "
     "preview: the job failed, or may be wrong)",
     ExitStatus.USAGE: "usage, or a file that cannot be used",
     ExitStatus.STOPPED: "stopped: paused, cancelled, halted (also by a canary), no browser could be started, or "

@@ -13,20 +13,20 @@ from runner.reasons import one_line
 if TYPE_CHECKING:
     from runner.arrays import Depth, Pixels
 
-# What the last bytes of a whole file are. Pillow alone takes a JPEG that was cut off for whole.
+# The last bytes of a whole file. Pillow alone takes a truncated JPEG for whole.
 # JPEG: EOI marker, ITU-T T.81 B.1.1.3. PNG: IEND chunk with its CRC, ISO/IEC 15948 11.2.5.
 _TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 RAW = "image/x-raw-rgba"
 _RAW_MAGIC = b"RGBA"
 _BLANK_LEVELS = 2
-# By how much the means of a JPEG's blocks may differ where its pixels do not by more: each is rounded for itself, and
-# 4 is the most that was seen.
+# How much the means of a JPEG's blocks may differ although its pixels are alike. Each mean is rounded by itself; 4 is
+# the most that was seen.
 _BLANK_BLOCK_LEVELS = 8
 _KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 
 
 class FrameBytes(bytes):
-    """The bytes of a frame's file, which know why it may be wrong as the frame does."""
+    """The bytes of a frame's file, which carry the frame's suspicion along."""
 
     suspicion = ""
 
@@ -36,11 +36,11 @@ class Frame:
 
     data: the file's bytes. kind: its media type; RAW for bare pixels, which have no file of their own.
     width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
-    suspicion: why the picture may be wrong though it is whole; empty for most.
-    size: (width, height) that was asked for, which is looked at before anything is decoded; None takes any.
-    format: 'jpeg', 'png', 'webp' or 'raw', which a browser was asked for; None takes any, of whatever making.
-    Raises FrameError when the bytes are not a whole picture of that size and format, and when the depth that
-    belongs to it is not there or of another size.
+    suspicion: why the picture may be wrong though it is whole; '' for most.
+    size: the (width, height) that was asked for, checked before anything is decoded; None accepts any.
+    format: 'jpeg', 'png', 'webp' or 'raw', as a browser was asked for; None accepts any, from any source.
+    Raises FrameError when the bytes are not a whole picture of that size and format, and when its depth is missing or
+    of another size.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Frame:
                 picture_size = image.size
             else:
                 if self.data[8:12] == b"WEBP":
-                    # Pillow makes room for all pixels when it opens one.
+                    # Pillow allocates all pixels when it opens one.
                     _refuse_other_size(_webp_size(self.data), size)
                 if format is not None:
                     refuse_unasked(self.data)
@@ -72,14 +72,14 @@ class Frame:
                 self.kind = _KINDS[image_format]
                 _refuse_cut_off(self.data, image_format)
                 picture_size = image.size
-                # Of a JPEG all coefficients are decoded, but only each block's mean is worked out: what is damaged
-                # fails as it would in full, in a third of the time.
+                # All coefficients of a JPEG are decoded, but only each block's mean is computed. Damage is found as in
+                # a full decoding, in a third of the time.
                 image.draft(image.mode, (1, 1))
                 image.load()
         except FrameError:
             raise
         except Exception as error:
-            # What Pillow makes of damaged bytes may raise anything.
+            # Damaged bytes may make Pillow raise anything.
             asked = "" if format is None else f" in the format {format}"
             why = "" if isinstance(error, UnidentifiedImageError) else f" ({one_line(str(error))})"
             raise FrameError(
@@ -100,7 +100,7 @@ class Frame:
 
     @cached_property
     def _image(self) -> Any:
-        """All pixels of a JPEG that was found whole."""
+        """The fully decoded image of a JPEG that was found whole."""
         from PIL import Image
 
         try:
@@ -182,7 +182,7 @@ def _is_alike(image: Any, levels: int) -> bool:
 
 
 def _may_be_blank(image: Any) -> bool:
-    """Whether nine pixels are alike; to look at all of them takes as long as half of the decoding."""
+    """Whether nine pixels are alike. To compare all of them would take half as long as decoding."""
     return _is_alike(image.resize((3, 3), 0), _BLANK_LEVELS)
 
 
@@ -191,7 +191,7 @@ def _raw_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk's head, which is of one of three kinds (RFC 9649, section 2)."""
+    """Width and height from the header of the first chunk, which is of one of three kinds (RFC 9649, section 2)."""
     kind, number = data[12:16], int.from_bytes
     if kind == b"VP8X":
         return number(data[24:27], "little") + 1, number(data[27:30], "little") + 1
@@ -212,7 +212,7 @@ def _refuse_other_size(size: tuple[int, int], asked: tuple[int, int] | None) -> 
 
 
 def _refuse_other_depth(depth: Any, size: tuple[int, int]) -> None:
-    """Depth that is not that of the picture beside it would pass for it."""
+    """Refuse depth that cannot belong to the picture beside it."""
     width, height = size
     if not isinstance(depth, bytes):
         raise FrameError("the browser sent a picture without its depth")
@@ -221,7 +221,7 @@ def _refuse_other_depth(depth: Any, size: tuple[int, int]) -> None:
 
 
 def _raw_image(data: bytes) -> Any:
-    """The page script's bare pixels: 'RGBA', width and height (little-endian, 32 bits), rows from the top."""
+    """The bare pixels of the page script: 'RGBA', width and height (little-endian, 32 bits), rows from the top."""
     from PIL import Image
 
     width, height = _raw_size(data)
@@ -229,13 +229,13 @@ def _raw_image(data: bytes) -> Any:
         raise ValueError("no bare pixels")
     if len(data) != 12 + 4 * width * height:
         raise ValueError(f"{width}x{height} pixels need {12 + 4 * width * height} bytes")
-    # Opaque by the client's own rendering.
+    # The client's rendering is opaque.
     return Image.frombuffer("RGBA", (width, height), data[12:], "raw", "RGBA", 0, 1).convert("RGB")
 
 
 def _refuse_cut_off(data: bytes, image_format: str) -> None:
     if image_format == "WEBP":
-        # RIFF: bytes 4 to 8 hold the length of what follows them.
+        # RIFF: bytes 4 to 8 hold the length of the rest.
         if int.from_bytes(data[4:8], "little") + 8 > len(data):
             raise FrameError(f"the browser sent a picture that is cut off after {len(data)} bytes")
     elif not data.endswith(_TRAILERS[image_format]):

@@ -1,4 +1,4 @@
-"""The plain, frozen data that passes between the layers; no I/O."""
+"""The plain, frozen data that the layers exchange; no I/O."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Policy:
     on_suspect: what becomes of a job with a picture that may be wrong (all of one colour, or the same
     bytes as the one before): 'keep' marks it, 'retry' tries again and marks it if the last attempt is
     no better, 'fail' counts it as a failure.
-    on_stray: what becomes of a job that left tasks running which it had not awaited: 'fail' or 'warn'.
+    on_stray: what becomes of a job that left tasks running that it had not awaited: 'fail' or 'warn'.
     """
 
     max_failures: int = 3
@@ -49,7 +49,7 @@ class Policy:
 
 
 def canonical_json(params: Mapping[str, Any]) -> str:
-    """The one text that equal params share: sorted keys, no spaces, no NaN.
+    """The single text for equal params: sorted keys, no spaces, no NaN.
 
     Raises CampaignError when params is not a mapping from strings to JSON values.
     """
@@ -76,7 +76,7 @@ def _short(params: Mapping[str, Any]) -> str:
 
 
 def _refuse_other_names(value: Any) -> None:
-    """json.dumps turns {1: …} into {"1": …} without a word, at any depth: two jobs would look like one."""
+    """Refuse names that are not strings: json.dumps turns {1: …} into {"1": …}, and two jobs would look like one."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if not isinstance(name, str):
@@ -93,7 +93,7 @@ _ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fals
 
 
 def content_key(params_json: str) -> str:
-    """The key of a job that was given none: blake2b-128 of its canonical JSON, as 32 hex digits."""
+    """The key of a job without a given one: blake2b-128 of its canonical JSON, as 32 hex digits."""
     return hashlib.blake2b(params_json.encode(), digest_size=16).hexdigest()
 
 
@@ -104,10 +104,10 @@ def seed_of(campaign_name: str, key: str) -> int:
 
 
 def metrics_to_json(metrics: Mapping[str, Any]) -> tuple[str, str | None]:
-    """A job's metrics as a row holds them: an object of JSON values, and its marks.
+    """A job's metrics as a row stores them: an object of JSON values, and its marks.
 
-    JSON has no word for NaN and infinities: they are null, and the marks, an object too, tell which one each
-    is by its name ("NaN", "Infinity", "-Infinity"). Marks are None where there is none to tell.
+    JSON cannot express NaN and infinities: they become null, and the marks, also an object, name each of them ("NaN",
+    "Infinity", "-Infinity"). Marks are None where there are no such numbers.
     """
     try:
         return _ENCODE_METRICS(dict(metrics)), None
@@ -122,13 +122,13 @@ def metrics_to_json(metrics: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def metrics_from_json(metrics: str, marks: str | None) -> dict[str, Any]:
-    """What metrics_to_json was given; NaN and infinities are floats again."""
+    """The inverse of metrics_to_json; NaN and infinities are floats again."""
     values: dict[str, Any] = json.loads(metrics)
     return with_marks(values, marks)
 
 
 def with_marks(metrics: dict[str, Any], marks: str | None) -> dict[str, Any]:
-    """Decoded metrics with the numbers that their marks tell."""
+    """Decoded metrics with NaN and infinities restored from the marks."""
     if marks is not None:
         metrics |= {name: float(number) for name, number in json.loads(marks).items()}
     return metrics
@@ -157,7 +157,7 @@ class Job:
 
     @classmethod
     def of(cls, value: Any) -> Job:
-        """A Job from what a jobs function may yield: a Job, a dict of params, or a pair (key, params)."""
+        """Make a Job from whatever a jobs function may yield: a Job, a dict of params, or a pair (key, params)."""
         if isinstance(value, Job):
             return value
         if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
@@ -190,7 +190,7 @@ class Artifact:
 
     path: relative to the results folder, with forward slashes.
     size: bytes. sha256: hex. kind: a media type such as image/jpeg.
-    start: where its bytes begin in path, which is a shard of many files; None: path is the file itself.
+    start: the byte in path at which it begins, if path is a shard of many files; None: path is the file itself.
     """
 
     name: str
@@ -206,7 +206,7 @@ class Artifact:
 
 
 class Extent(NamedTuple):
-    """Where the bytes of a file lie: path, start and size are those of its Artifact."""
+    """Where a file's bytes are stored: path, start and size as in its Artifact."""
 
     path: str
     start: int | None
@@ -214,7 +214,7 @@ class Extent(NamedTuple):
 
 
 class ShardEnd(NamedTuple):
-    """Up to where a shard is good: its first `size` bytes hold the files of so many jobs.
+    """The valid part of a shard: its first `size` bytes hold the files of so many jobs.
 
     path: relative to the results folder, with forward slashes.
     """
@@ -225,7 +225,7 @@ class ShardEnd(NamedTuple):
 
 
 class StoredBytes(NamedTuple):
-    """How much of a campaign lies in an object store, in so many shards, and how much of it still on the disk."""
+    """How many bytes of a campaign are in an object store, in how many shards, and how many are still on the disk."""
 
     shards: int
     moved: int
@@ -236,8 +236,8 @@ class StoredBytes(NamedTuple):
 class Phases:
     """Where the time of an attempt's render went, in seconds.
 
-    waited_s: its pictures waited for what the scene loads. drawn_s: they were asked for until they came, but for that.
-    rendered_s: all of the render.
+    waited_s: pictures waited for files that the scene loads. drawn_s: the rest of the time from asking for pictures to
+    getting them. rendered_s: the whole render.
     """
 
     waited_s: float
@@ -245,16 +245,16 @@ class Phases:
     rendered_s: float
 
     def to_text(self) -> str:
-        """As it is kept."""
+        """As it is stored."""
         return f"{self.waited_s:.4g} {self.drawn_s:.4g} {self.rendered_s:.4g}"
 
     @classmethod
     def from_text(cls, text: str | None) -> Phases | None:
-        """What was kept; None where nothing was."""
+        """From the stored text; None where nothing was stored."""
         return cls(*map(float, text.split())) if text else None
 
     def parts(self, took_s: float) -> dict[str, float]:
-        """Seconds by where they went; took_s: from claim to end. The rest of the render is its own code's."""
+        """Seconds by where they went. took_s: from claim to end. The rest of the render is its own code."""
         code_s = max(0.0, self.rendered_s - self.waited_s - self.drawn_s)
         settled_s = max(0.0, took_s - self.rendered_s)
         parts = {"assets": self.waited_s, "drawing": self.drawn_s, "code": code_s, "settling": settled_s}
@@ -265,9 +265,8 @@ class Phases:
 class Outcome:
     """What a finished attempt hands over: its files and its metrics (numbers, strings, booleans, None).
 
-    has_checkpoint: the job has kept a checkpoint, which goes when it is done.
-    suspicion: which of its pictures may be wrong though they are whole, and why; empty for most.
-    phases: where the render's time went; None where that is not known.
+    has_checkpoint: the job has a checkpoint, to be removed when it is done. suspicion: which of its pictures may be
+    wrong though they are whole, and why; '' for most. phases: where the render's time went; None if unknown.
     """
 
     artifacts: tuple[Artifact, ...] = ()
@@ -279,7 +278,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finished:
-    """An attempt that had finished on disk, whether or not the database knows; times in Unix seconds."""
+    """An attempt that has finished on disk, whether or not the database knows it; times in Unix seconds."""
 
     outcome: Outcome
     attempt: int
@@ -293,7 +292,7 @@ class Finished:
 class Checkpoint:
     """How far a job of many steps has come: finished steps, their files, and the metrics so far.
 
-    scene: what the steps have made of the scene, as a text; None where it cannot be told.
+    scene: the scene that the steps have made, as a text; None where it cannot be expressed.
     """
 
     step: int = 0
@@ -320,7 +319,7 @@ class Provenance:
 
     name: of the tab. browser: its user agent. renderer: as WebGL names it. client: versions of the web
     client's parts. runner, vuer: versions of the packages. file_sha256: of the campaign file.
-    settings: what the user filled in with --set.
+    settings: the values that the user gave with --set.
     """
 
     name: str
@@ -334,7 +333,7 @@ class Provenance:
 
 
 class Source(NamedTuple):
-    """A file that pictures were made of, as it was when it was first used.
+    """A file that pictures were made from, as it was when it was first used.
 
     ts: when, in Unix seconds. name: its path below the campaign's folder. digest: a hash of its content.
     """
@@ -346,7 +345,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Added:
-    """What adding jobs found: new ones, and those the campaign already had."""
+    """The result of adding jobs: new ones, and those the campaign already had."""
 
     new: int
     known: int

@@ -1,4 +1,4 @@
-"""What a run and a joiner, which keeps browsers for it on another machine, say to each other."""
+"""The messages between a run and a joiner, which keeps browsers for it on another machine."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = [
     "from_run",
 ]
 
-# Below which the server is asked; what is said there is of this version.
+# The path at the server, with the version of these messages.
 PATH, SPEAKS = "/join", 1
-# Characters of a message.
+# The most characters of a message.
 LONGEST_LINE = 1 << 17
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """What a joiner must know before it starts a browser; given to whoever asks with the run's token.
+    """What a joiner must know before it starts a browser; told to all who ask with the run's token.
 
-    speaks: the version of what is said here; runner: of the package. campaign: its name. lease_s: how long either side
-    may be silent until the other takes it for gone. port: of the server to go to, of several. query: what a page is
-    opened with. renderer: what draws the campaign's pictures, as WebGL names it; '' where none was drawn yet.
+    speaks: the version of these messages; runner: of the package. campaign: its name. lease_s: how long either side may
+    be silent before the other takes it for gone. port: of the server to go to, of several. query: for a page's URL.
+    renderer: of the campaign's pictures, as WebGL names it; '' where none was drawn yet.
     """
 
     type: ClassVar[str] = "welcome"
@@ -66,7 +66,7 @@ class Came:
 
 @dataclass(frozen=True)
 class Left:
-    """That tab's page is connected no more, for that reason. How its browser fares is to be told; page: with this."""
+    """That tab's page is no longer connected. The joiner must answer how its browser is, and quote `page` in that."""
 
     type: ClassVar[str] = "left"
     tab: str
@@ -104,7 +104,7 @@ class Retire:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far the campaign is, now and then. state: open, paused or cancelled; fault: why the run waits; ''."""
+    """Told now and then: how far the campaign is. state: open, paused or cancelled; fault: why the run waits; ''."""
 
     type: ClassVar[str] = "standing"
     total: int
@@ -126,7 +126,7 @@ class Over:
 
 @dataclass(frozen=True)
 class Console:
-    """What the page of that tab has printed last."""
+    """The lines that the page of that tab has printed last."""
 
     type: ClassVar[str] = "console"
     tab: str
@@ -135,7 +135,7 @@ class Console:
 
 @dataclass(frozen=True)
 class Ended:
-    """How that tab fared whose page has left. is_crash: its browser or page died."""
+    """How the tab ended whose page has left. is_crash: its browser or page died."""
 
     type: ClassVar[str] = "ended"
     tab: str
@@ -152,10 +152,10 @@ _FROM_RUN, _FROM_JOINER = wire.kinds_of(_RUN), wire.kinds_of(_JOINER)
 
 
 def from_run(text: str) -> FromRun | None:
-    """What a run says; None where it is of an unknown kind. Raises ValueError where it makes no sense."""
+    """A message from a run; None for an unknown kind. Raises ValueError where it makes no sense."""
     return wire.decode(text, _FROM_RUN, LONGEST_LINE)
 
 
 def from_joiner(text: str) -> FromJoiner | None:
-    """What a joiner says; likewise."""
+    """A message from a joiner, likewise."""
     return wire.decode(text, _FROM_JOINER, LONGEST_LINE)

@@ -1,4 +1,4 @@
-"""Notices to a person who is away, by apprise: sent beside the run, which they can neither delay nor break."""
+"""Notices to a person who is away, by apprise. They are sent beside the run, and can neither delay nor break it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runner.errors import UsageError
 __all__ = ["Notices", "shown_address"]
 
 _KNOWN = "https://github.com/caronc/apprise/wiki"
-# How many notices wait for an address that takes none; more are dropped.
+# How many notices wait for an address that does not answer; more are dropped.
 _MOST_WAITING = 20
 
 
 def shown_address(url: str) -> str:
-    """An address as people may see it: what comes behind the scheme may be a secret."""
+    """An address as it may be shown: all after the scheme may be a secret."""
     scheme, colon, _ = url.partition("://")
     return f"{scheme}://…" if colon and scheme.isascii() and scheme.replace("+", "").isalnum() else "…"
 
@@ -27,8 +27,8 @@ def shown_address(url: str) -> str:
 class Notices:
     """Sends short texts to addresses that apprise knows, each from a thread of its own.
 
-    urls: such as mailto://…, slack://…, ntfy://topic, json://host/path; none sends nothing anywhere.
-    say: takes a line for people, where a notice could not be sent. Raises UsageError for a bad address.
+    urls: such as mailto://…, slack://…, ntfy://topic, json://host/path; without any, nothing is sent. say: takes a line
+    for people when a notice could not be sent. Raises UsageError for a bad address.
     """
 
     def __init__(self, urls: Sequence[str], say: Callable[[str], None]):
@@ -37,30 +37,31 @@ class Notices:
 
     @property
     def has_addresses(self) -> bool:
-        """Whether anybody is told."""
+        """Whether there is anybody to tell."""
         return bool(self._lines)
 
     def send(self, title: str, body: str) -> None:
-        """Have it sent; returns at once, and raises nothing."""
+        """Send it in the background; returns at once, and raises nothing."""
         for line in self._lines:
             line.put(title, body or title)  # apprise sends no empty text
 
     def close(self, limit_s: float = 10.0) -> list[str]:
-        """Wait for what is on its way, that long at most; the addresses that did not get all, as people may see them.
+        """Wait for notices on their way, at most that long; returns the addresses that did not get all, as they may be
+        shown.
 
         limit_s: in seconds, for all of them together.
         """
         deadline = time.monotonic() + limit_s
         late = [line for line in self._lines if not line.end(deadline)]
         for line in late:
-            self._tell(f"a notice to {line.shown} was not sent within {limit_s:.0f} s, and is given up")
+            self._tell(f"a notice to {line.shown} was not sent within {limit_s:.0f} s, and was given up")
         return [line.shown for line in self._lines if line in late or line.failed]
 
     def _tell(self, line: str) -> None:
         try:
             self._say(line)
         except Exception:
-            pass  # nobody there to hear it
+            pass  # nobody is there to hear it
 
 
 class _Line:
@@ -81,7 +82,7 @@ class _Line:
             self.failed = True
 
     def end(self, deadline: float) -> bool:
-        """Whether all was sent, or refused, by then (on the monotonic clock)."""
+        """Wait until then (monotonic clock); returns whether all was sent or refused."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
@@ -98,7 +99,7 @@ class _Line:
                     "it was refused, or nobody is there",
                 )
             except Exception as error:  # whatever a plugin raises
-                # Its text may have the address in it.
+                # Its text may contain the address.
                 well, why = False, type(error).__name__
             if not well and not self.failed:
                 self._tell(
@@ -108,14 +109,14 @@ class _Line:
 
 
 def _targets(urls: Sequence[str]) -> list[Any]:
-    """What sends to each address. Raises UsageError."""
+    """An apprise sender for each address. Raises UsageError."""
     if not urls:
         return []
     try:
         import apprise
     except ImportError:
         raise UsageError("notices need the package apprise: pip install 'runner[notify]'") from None
-    # It logs addresses, with what is secret in them.
+    # apprise logs addresses, with their secrets.
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.addHandler(logging.NullHandler())

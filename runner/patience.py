@@ -1,4 +1,4 @@
-"""Says how far something is that takes long, so that nobody waits in silence."""
+"""Reports the progress of long steps, so that nobody waits in silence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIRST_LINE_S, _NEXT_LINES_S = 2.0, 30.0
 
 @contextlib.contextmanager
 def told_while(tell: Callable[[], object]) -> Iterator[None]:
-    """Call tell, in a thread, after two seconds and then now and then, for as long as the block takes."""
+    """Call tell in a thread after two seconds, and then now and then, as long as the block runs."""
     ended = threading.Event()
 
     def go() -> None:

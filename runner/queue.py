@@ -22,29 +22,29 @@ from runner.store import Store, Worker
 __all__ = ["JobQueue"]
 
 _NONE_THERE = (None, None, None)
-# Between two looks at whether a beat is due.
+# Seconds between two checks whether a beat is due.
 _LOOK_S = 0.5
-# Between two looks at whether jobs that wait for their retry are ready, while others are.
+# Seconds between two checks whether jobs that wait for a retry are ready, while other jobs are.
 _PROMOTE_S = 0.5
 
 
 class JobQueue(Mapping[str, dict[str, Any]]):
-    """Jobs in a SQLite file (or PostgreSQL), taken by one at a time, each done once.
+    """Jobs in a SQLite file (or PostgreSQL). Each is held by one taker at a time, and done once.
 
         queue = JobQueue("jobs.db", ttl=60)
         queue.append({"azimuth_deg": 30})
         job, mark_done, put_back = queue.take()
 
-    database: a path or a URL. ttl: seconds after which house_keeping puts a job back that was taken
-    by this process and not settled; also how long another process may be silent before its jobs are
-    put back (a process that is gone on this machine is noticed at once). name: tells queues in one
-    database apart. max_failures, max_crashes: when a job that fails is set aside.
+    database: a path or a URL. ttl: seconds after which house_keeping puts a job back that this process took and did not
+    settle; also how long another process may be silent before its jobs are put back (a process that died on this
+    machine is noticed at once). name: of the queue; one database can hold several. max_failures, max_crashes: when a
+    job that fails is set aside.
 
-    As a mapping it holds the jobs that are not settled, by key, as the tutorial's class does, which
-    deletes the others: len, iteration and `key in queue` are about these alone. `queue[key]` tells of a
-    settled one, too, how it ended. A job is a dict with status (None while it waits, as in the tutorial;
-    "in_progress", "done", "failed"), created_ts, grab_ts (Unix seconds) and job_params. Adding the same
-    params twice adds one job, so a script that fills its queue at each start goes on where it was.
+    As a mapping it holds the unsettled jobs by key, like the tutorial's class, which deletes settled ones: len,
+    iteration and `key in queue` see these alone. `queue[key]` also tells how a settled job ended. A job is a dict with
+    status (None while it waits, as in the tutorial; "in_progress", "done", "failed"), created_ts, grab_ts (Unix
+    seconds) and job_params. Adding the same params twice adds one job, so a script that fills its queue at each start
+    goes on where it was.
 
     Raises StoreError when the database cannot be used.
     """
@@ -78,12 +78,12 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     @property
     def _lease_s(self) -> float:
-        # Beats may come late on a busy machine: nobody is called dead for less.
+        # On a busy machine beats may come late: a shorter silence does not count as death.
         return max(self._ttl_s, 5.0)
 
     @property
     def store(self) -> Store:
-        """The store below, for whatever the queue itself does not offer; its reader tells what is in it."""
+        """The underlying store, for all that the queue itself does not offer; its reader reads it."""
         with self._mutex:
             if os.getpid() != self._pid:
                 # A forked child must not touch, nor close, its parent's connection.
@@ -93,11 +93,11 @@ class JobQueue(Mapping[str, dict[str, Any]]):
             return self._store
 
     def close(self) -> None:
-        """Hand back what is held, and let go of the database."""
+        """Hand back all held jobs, and close the database."""
         with self._mutex:
             if not self._stop.is_set() and os.getpid() == self._pid:
                 self._stop.set()
-                # A database that is away is no reason to keep it open, nor to hide why the caller ends.
+                # If the database is away, close it all the same, and do not hide why the caller ends.
                 with self._store, contextlib.suppress(WorldFault):
                     self._worker.end()
 
@@ -114,9 +114,9 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         self.extend([job_params])
 
     def add(self, value: Mapping[str, Any], *, key: str | None = None) -> str:
-        """Add one job, and return its key: that which is given, or the one that its params make.
+        """Add one job, and return its key: the given one, or the one made from its params.
 
-        As zaku's: value is the params. Adding the same params twice adds one job, too. Raises CampaignError when
+        As in zaku, value is the params. Adding the same params twice adds one job, too. Raises CampaignError when
         the params are not JSON, or the key stands for other params.
         """
         found = content_key(canonical_json(value)) if key is None else key
@@ -142,7 +142,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         return triples[0] if triples else _NONE_THERE
 
     def mark_done(self, key: str) -> None:
-        """The job that this process took is done. Raises LeaseLost when it does not hold it."""
+        """Mark a job that this process took as done. Raises LeaseLost when it does not hold it."""
         self._settle_done(self._held(key))
 
     def mark_reset(self, key: str) -> None:
@@ -159,14 +159,14 @@ class JobQueue(Mapping[str, dict[str, Any]]):
         elif status == Status.DONE.value:
             self.store.requeue(self._campaign_id, [key])
         elif status == Status.IN_PROGRESS.value:
-            raise LeaseLost(f"job {key} is held by another process, which alone can put it back")
+            raise LeaseLost(f"job {key} is held by another process, and only that process can put it back")
 
     def house_keeping(self) -> None:
         """Put back jobs that took longer than ttl, and those of dead processes."""
         self.unstale_tasks(self._ttl_s)
 
     def unstale_tasks(self, ttl: float = 300.0) -> None:
-        """As zaku's: put back jobs that this process took more than ttl seconds ago, and those of dead processes."""
+        """As in zaku: put back jobs that this process took more than ttl seconds ago, and those of dead processes."""
         store = self.store
         with self._mutex:
             late = self._monotonic() - ttl
@@ -186,7 +186,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     @contextlib.contextmanager
     def pop(self) -> Iterator[dict[str, Any] | None]:
-        """As zaku's: `with queue.pop() as params:`, the same as claim but for the job's params alone."""
+        """As in zaku: `with queue.pop() as params:`, like claim, but with the job's params only."""
         with self.claim() as job:
             yield None if job is None else job["job_params"]
 
@@ -223,7 +223,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
             if is_due:
                 self._promote(store)
             leases = self._worker.claim(count)
-            # What is ready by now may be all that there is.
+            # The jobs that are ready by now may be all that there are.
             if len(leases) < count and not is_due and self._promote(store):
                 leases += self._worker.claim(count - len(leases))
             for lease in leases:
@@ -241,7 +241,7 @@ class JobQueue(Mapping[str, dict[str, Any]]):
 
     def _settle_done(self, lease: Lease) -> None:
         self._forget(lease)
-        # No outcome: nothing is logged of it.
+        # Without an outcome nothing is logged for it.
         self.store.complete(lease)
 
     def _settle_back(self, lease: Lease) -> None:
@@ -308,7 +308,7 @@ class _Claim:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError as error:
-            # The thread goes on: what it claims is handed back, for no block will run that could.
+            # The thread goes on: hand back what it claims, because no block will run that could do so.
             await claiming
             await self.__aexit__(type(error), error, None)
             raise
@@ -338,7 +338,7 @@ def _keep_beating(queue: weakref.ref[JobQueue], stop: threading.Event) -> None:
             if alive._worker.is_due:
                 alive._worker.beat()
         except RunnerError:
-            # The database may be away for a while; whoever takes a job hears of it.
+            # The database may be away for a while; the next take() raises that.
             pass
         del alive
 

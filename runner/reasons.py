@@ -1,4 +1,4 @@
-"""What went wrong, told in one harmless line, and alike where only numbers and names differ."""
+"""Error messages as one harmless line, and normalized so that only numbers and names may differ."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 # In the address of a tab's page or of its websocket, which pages and browsers tell of.
 _TOKEN = re.compile(r"(token(?:=|%3D)|/live/)[\w-]{8,}", re.IGNORECASE)
 _NAMES = re.compile(
-    # What none of them begins with is passed over at once.
+    # All matches begin with one of these; everything else is skipped at once.
     r"""
     (?= ['"0-9a-fA-F] ) (?:
     (?P<quoted> (?<!\w) (?: '[^']*' | "[^"]*" ) (?!\w) )
@@ -57,7 +57,7 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
 
 
 def harmless(text: str) -> str:
-    r"""The text without colours, and what else commands a terminal escaped, as \x1b; lines stay lines."""
+    r"""The text without colours, with other terminal commands escaped, as \x1b; lines stay lines."""
     if text.isprintable():
         return text
     return _ODD.sub(_escaped, _COLOURS.sub("", text).replace("\r\n", "\n"))
@@ -78,7 +78,7 @@ def _line(text: str) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """The text without what would let its reader into a run."""
+    """The text without tokens, which would let its reader into a run."""
     return _TOKEN.sub(r"\1…", text) if "oken" in text or "/live/" in text else text
 
 
@@ -87,7 +87,7 @@ def first_line(error: BaseException) -> str:
     try:
         return str(error).strip().split("\n")[0]
     except Exception:
-        # A user's own class may fail to say what it is.
+        # A user's own exception class may fail in its __str__.
         return ""
 
 
@@ -97,17 +97,17 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"[:_LONGEST_ERROR] if message else type(error).__name__
 
 
-# As many as a bad night has failures, whose every attempt tells its reason again.
+# As many as a bad night has failures; each attempt repeats its reason.
 @lru_cache(maxsize=1 << 17)
 def normalized(reason: str) -> str:
-    """The reason with each number, address, hash and quoted name replaced: alike for all jobs that it befell."""
-    # Longer than what is shown: where the cut falls depends on the numbers before it.
+    """The reason with each number, address, hash and quoted name replaced, so that it is the same for all jobs."""
+    # Longer than what is shown, because the place of the cut depends on the numbers before it.
     line = one_line(reason, 2 * _LONGEST)
     told = _NAMES.sub(lambda found: _STANDS_FOR[str(found.lastgroup)], line)
     return told if len(told) <= _LONGEST else told[: _LONGEST - 1] + "…"
 
 
 def common_reason(reasons: Iterable[str]) -> str:
-    """What to call reasons that are alike when normalized: as it stands if all are the same."""
+    """A name for reasons that are equal when normalized: the reason itself if all are the same."""
     distinct = set(reasons)
     return one_line(distinct.pop()) if len(distinct) == 1 else normalized(distinct.pop())

@@ -1,6 +1,6 @@
-"""Reads what ML-Logger keeps, pickles one after the other, as plain data: nothing in such a file is run.
+"""Reads ML-Logger's files, pickles one after the other, as plain data: nothing in such a file is run.
 
-Python's own pickle calls whatever a file names, and a recording or a metrics log may come from anywhere.
+Python's own pickle calls anything that a file names, and a recording or a metrics log may come from anywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from runner.reasons import one_line
 
 __all__ = ["load", "read_records"]
 
-# Truths, numbers and texts; what is in an array of objects is an address in memory.
+# Booleans, numbers and texts; an array of objects would hold addresses in memory.
 _NUMBERS = re.compile(r"[biufcSU][1-9][0-9]{0,8}")
 
 
@@ -29,7 +29,7 @@ class _NotPlain(pickle.UnpicklingError):
 
 @dataclass
 class _Type:
-    """Stands for a dtype of NumPy, whose own can be told by a file to take any bytes for addresses."""
+    """Stands for NumPy's dtype, which a file could make take any bytes for addresses."""
 
     found: Any
 
@@ -68,7 +68,7 @@ def _empty(*_: Any) -> Any:
 
 def _build(array: Any, state: Any) -> None:
     _, shape, of, is_fortran, raw = state
-    # NumPy believes what it is told.
+    # NumPy does not check these.
     if (
         not isinstance(raw, bytes)
         or min(shape, default=0) < 0
@@ -78,7 +78,7 @@ def _build(array: Any, state: Any) -> None:
     array.__setstate__((1, shape, of.found, is_fortran, raw))
 
 
-# What a file may name, and what stands for it here. None of it calls anything else, or can be changed by a file.
+# The names that a file may use, and their stand-ins. None of these calls anything else, or can be changed by a file.
 _PLAIN: dict[str, Callable[..., Any] | None] = {
     f"{of}.{kind.__name__}": kind for of in ("builtins", "__builtin__") for kind in (set, frozenset, complex)
 }
@@ -88,9 +88,9 @@ for _core in ("numpy.core", "numpy._core"):
     _PLAIN |= {f"{_core}.numeric._frombuffer": _array}
 
 
-# Not the one that is written in C: a few bytes have that one take any amount of memory for its memo.
+# Not the C version: a few bytes can make it allocate any amount of memory for its memo.
 class _PlainUnpickler(pickle._Unpickler):
-    """Loads numbers, texts, bytes, None, lists, tuples, sets, dicts, and NumPy's arrays. Raises for others."""
+    """Loads numbers, texts, bytes, None, lists, tuples, sets, dicts and NumPy arrays. Raises for all else."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
@@ -114,7 +114,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
 
 def load(file: IO[bytes]) -> Any:
-    """The next one. Raises EOFError at the end, and whatever damaged bytes lead to."""
+    """The next record. Raises EOFError at the end, and for damaged bytes any error."""
     return _PlainUnpickler(file).load()
 
 
@@ -133,12 +133,12 @@ def read_records(path: str | Path) -> list[Any]:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
     except _NotPlain as error:
         raise UsageError(
-            f"{path}: record {len(found) + 1:,} is not taken in: {error}. Where you trust the file, read it with "
-            "pickle yourself, and write plain lists"
+            f"{path}: record {len(found) + 1:,} is refused: {error}. If you trust the file, read it with pickle "
+            "yourself, and write plain lists"
         ) from None
     except Exception as error:
         raise UsageError(
-            f"{path} is not a file of records, or is cut off: record {len(found) + 1:,} cannot be read "
+            f"{path} is not a file of records, or is truncated: record {len(found) + 1:,} cannot be read "
             f"({one_line(str(error))})"
         ) from None
     return found

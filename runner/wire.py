@@ -1,4 +1,4 @@
-"""Messages as JSON texts and back: each kind a frozen dataclass with a type; what makes no sense is refused."""
+"""Messages as JSON texts and back: each kind is a frozen dataclass with a type; nonsense is refused."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["Message", "decode", "encode", "kinds_of"]
 
 
 class Message(Protocol):
-    """What is told: a dataclass whose parts are plain values."""
+    """A message: a dataclass whose parts are plain values."""
 
     type: ClassVar[str]
 
 
 _Kind = TypeVar("_Kind", bound=Message)
-# By how they are written in the dataclasses.
+# By their spelling in the dataclasses.
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "bool": bool,
@@ -39,9 +39,9 @@ def encode(message: Message) -> str:
 
 
 def decode(text: str, kinds: Mapping[str, type[_Kind]], longest: int) -> _Kind | None:
-    """The message; None where it is of another kind. Raises ValueError where it makes no sense.
+    """The message; None for another kind. Raises ValueError where it makes no sense.
 
-    longest: how many characters it may have. Parts that its kind does not know are passed over.
+    longest: how many characters it may have. Unknown parts are ignored.
     """
     if len(text) > longest:
         raise ValueError(f"a text of {len(text):,} characters")
@@ -61,5 +61,5 @@ def decode(text: str, kinds: Mapping[str, type[_Kind]], longest: int) -> _Kind |
     try:
         found: _Kind = kind(**given)
     except TypeError:
-        raise ValueError(f"{kind.type} without all that belongs to it") from None
+        raise ValueError(f"{kind.type} without all of its parts") from None
     return found

@@ -164,7 +164,7 @@ def test_no_row_lets_a_shard_grow_that_was_moved(store):
     assert store.reader.shard_addresses(campaign_id, "night/b.tar") == {}
     assert store.reader.shards_here(campaign_id) == [other]
     assert store.reader.stored_bytes(campaign_id) == StoredBytes(shards=1, moved=10, waiting=5)
-    with pytest.raises(StoreError, match="no more can be in it"):
+    with pytest.raises(StoreError, match="can take no more jobs"):
         store.complete_many([(third, None)], shards=[shard._replace(size=20, jobs=2)])
     assert store.reader.progress(campaign_id).done == 2
 
@@ -277,7 +277,7 @@ def test_status_and_report_tell_what_still_waits(night):
 @pytest.mark.parametrize("fault", ["error", "cut", "mute", "denied"])
 def test_a_store_that_fails_costs_nothing_but_time(s3_night, server, fault):
     """500s, refusals, connections cut within an upload or before its answer: nothing is moved that is not there."""
-    with server.failing(fault), pytest.raises(WorldFault, match=f"{s3_night.url} takes no files now"):
+    with server.failing(fault), pytest.raises(WorldFault, match=f"{s3_night.url} accepts no files now"):
         s3_night.move()
     assert len(s3_night.here()) == 2 and s3_night.store.reader.stored_bytes(s3_night.id).shards == 0
     assert s3_night.verify().is_well
@@ -383,7 +383,7 @@ def test_while_the_store_is_away_work_waits_on_the_disk_and_then_the_run_pauses(
         guard.look()
         assert guard.fault is not None
         assert f"wait in {s3_night.root / 'night'}, more than --spool allows" in str(guard.fault)
-        assert "takes no files now" in str(guard.fault)
+        assert "accepts no files now" in str(guard.fault)
         server.always = ""
         wait_until(lambda: (guard.look(), guard.fault is None)[1], "the end of the pause")
         assert mover.finish() == 0
@@ -409,7 +409,7 @@ def test_a_run_ends_without_the_store_after_some_tries(night, monkeypatch):
     ("url", "told"),
     [
         ("s3://no-such-bucket/x", "cannot write there .*bucket does not exist.*; nothing was begun"),
-        ("ftp://me:secret@host/x", "no password may be in it"),
+        ("ftp://me:secret@host/x", "leave the password out of the URL"),
         ("gopher://x", "no object store is known by gopher://"),
         ("https://example.org/x", "nothing can be written there"),
         ("gs://x/y", r"needs a package that is not here: pip install 'runner\[gs\]'"),
@@ -456,7 +456,7 @@ def test_a_folder_is_meant_where_files_are_only_read(tmp_path):
     """The rows tell where they are; memory ends with the process that renders."""
     write_colors(tmp_path, 2)
     read = within("verify", "--results", "s3://x/y", "--db", tmp_path / "runner.db")
-    assert read.exit_code == 2 and "the database knows the address" in read.stderr
+    assert read.exit_code == 2 and "the database itself knows the address" in read.stderr
     rendered = within("run", tmp_path / "colors.py", "--results", "memory://x")
     assert rendered.exit_code == 2 and "ends with this process" in rendered.stderr
 
@@ -470,7 +470,7 @@ def test_a_campaign_in_a_store_from_its_start_to_its_export(tmp_path, s3, server
     end = run_for_tabs(file, "--results", s3, environment=server.environment)
     assert end.returncode == 8, end.stderr
     lines = end.stderr.strip().splitlines()
-    assert "not stored" in lines[-1] and s3 in lines[-1] and "takes no files now" in lines[-1]
+    assert "not stored" in lines[-1] and s3 in lines[-1] and "accepts no files now" in lines[-1]
     assert "all 12 jobs are rendered, but not all files are where they belong" in end.stderr
     server.faults.clear()
     end = run_for_tabs(file, "--results", s3, environment=server.environment)

@@ -70,7 +70,7 @@ def test_a_shift_submits_itself_again_while_jobs_are_left(shift, tmp_path):
     job_id = submit_elsewhere(shift)
     wait_until(lambda: results_of(tmp_path) == 3, "three shifts")
     assert calls_of(tmp_path) == ["--max-hours 0.45 --grace 30"] * 3
-    assert said(tmp_path).count("jobs are left: the next shift is") == 2 and job_id in str(
+    assert said(tmp_path).count("jobs are left: the next job of the scheduler is") == 2 and job_id in str(
         list((tmp_path / "logs").iterdir())
     )
 
@@ -100,7 +100,7 @@ def test_a_shift_whose_node_is_taken_away_comes_again(shift, tmp_path):
 def test_what_a_scheduler_does_not_take_is_said_in_one_line(shift):
     """Also where there is no scheduler at all."""
     slurm = Shift(shift.command, "runner-test", 1.0, shift.folder, "slurm", parameters={"slurm_no_such": "1"})
-    with pytest.raises(UsageError, match="slurm takes no such job"):
+    with pytest.raises(UsageError, match="slurm does not accept the job"):
         submit(slurm, 1)
 
 

@@ -64,7 +64,7 @@ def test_each_page_is_printed_by_help_and_linked_from_the_readme():
     listed = CliRunner().invoke(main, ["help"]).stdout
     assert [line.split()[0] for line in listed.splitlines()] == list(PAGES)
     unknown = CliRunner().invoke(main, ["help", "framse"])
-    assert unknown.exit_code == 2 and "may be frames" in unknown.output
+    assert unknown.exit_code == 2 and "did you mean frames" in unknown.output
     assert "--halt SHARE" in CliRunner().invoke(main, ["help", "run"]).stdout
 
 

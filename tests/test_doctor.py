@@ -264,7 +264,7 @@ def test_a_doctor_that_is_interrupted_leaves_nothing_behind(tmp_path):
 def test_a_server_is_asked(postgres_database_url):
     """One that answers is well, also without a campaign; SQLite's bug is nothing to who keeps jobs there."""
     found = places.check_database(postgres_database_url)
-    assert state(found) == "ok" and "to be made by the first run" in found.found
+    assert state(found) == "ok" and "the first run creates it" in found.found
     with Store(postgres_database_url) as store:
         store.add_campaign("orbit", Policy())
     assert "campaigns in it: 1" in places.check_database(postgres_database_url).found

@@ -123,16 +123,16 @@ def test_who_has_no_token_learns_nothing():
 def test_a_run_that_is_older_than_join_is_told_as_such():
     """It answers as for any file that it has not."""
     kind, told = contact()
-    assert kind is WorldFault and "knows nothing of 'runner join': it is older than that" in told
+    assert kind is WorldFault and "does not know 'runner join': it is an older version" in told
 
 
 def test_nobody_there_is_one_line_with_what_to_look_at(port):
     """Nobody listens, or no such machine: exit status 3, no traceback."""
     told = within("join", f"http://127.0.0.1:{port}/?token={TOKEN}")
     assert told.exit_code == 3 and told.stderr.count("\n") == 1
-    assert f"nobody listens at 127.0.0.1:{port}" in told.stderr and "--host 0.0.0.0" in told.stderr
+    assert f"nothing listens at 127.0.0.1:{port}" in told.stderr and "--host 0.0.0.0" in told.stderr
     told = within("join", f"http://no.such.machine.invalid/?token={TOKEN}")
-    assert told.exit_code == 3 and "no machine of the name no.such.machine.invalid" in told.stderr
+    assert told.exit_code == 3 and "no machine named no.such.machine.invalid" in told.stderr
 
 
 @pytest.fixture
@@ -164,9 +164,9 @@ def test_a_server_is_known_by_its_own_certificate(certificate, tmp_path):
     tls = {"cert": cert, "key": key, "joiners": joiners()}
     assert contact(aiohttp.Fingerprint(known.sha256), **tls).campaign == "orbit"
     kind, told = contact(**tls)
-    assert kind is UsageError and "nobody vouches here" in told and "name it with --cert" in told
+    assert kind is UsageError and "no authority here vouches" in told and "name it with --cert" in told
     kind, told = contact(aiohttp.Fingerprint(bytes(32)), **tls)
-    assert kind is UsageError and "another certificate than that of --cert" in told
+    assert kind is UsageError and "another certificate than the one in --cert" in told
     # As Chromium takes it: of the public key alone.
     public = subprocess.run(["openssl", "x509", "-in", cert, "-pubkey", "-noout"], capture_output=True).stdout
     der = subprocess.run(
@@ -175,7 +175,7 @@ def test_a_server_is_known_by_its_own_certificate(certificate, tmp_path):
     hashed = subprocess.run(["openssl", "dgst", "-sha256", "-binary"], input=der, capture_output=True).stdout
     coded = subprocess.run(["openssl", "base64"], input=hashed, capture_output=True, text=False).stdout
     assert known.key_sha256 == coded.decode().strip()
-    with pytest.raises(UsageError, match="no certificate in PEM"):
+    with pytest.raises(UsageError, match="no PEM certificate"):
         Certificate.read(key)
 
 

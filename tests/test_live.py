@@ -166,7 +166,7 @@ def test_nothing_is_opened_before_somebody_looks(tmp_path):
         known = json.loads(other)["known"]
         assert "campaigns" not in json.loads(await live.news(known))
         live._viewer._process.kill()
-        with pytest.raises(RunnerError, match="ask again"):
+        with pytest.raises(RunnerError, match="try again"):
             await live.news(known)
         assert json.loads(await live.news(known))["campaigns"]
         live.close()
@@ -223,7 +223,7 @@ def test_each_state_of_a_tab_is_told():
     assert [(one.kind, one.does, one.shots) for one in told] == [
         ("wait", "waiting for mug.glb, a picture 12 s", 0),
         ("work", "rendering, step 3 of 9 for 5 s", 7),
-        ("bad", "rendering; hidden tab, where browsers let it do little: bring it to the front", 0),
+        ("bad", "rendering; hidden tab, and browsers slow such tabs down: bring it to the front", 0),
         ("bad", "cannot render: no WebGL", 0),
         ("wait", "being replaced: 3 jobs failed", 0),
         ("idle", "idle: no job is ready for it", 0),
@@ -243,7 +243,7 @@ def test_a_run_tells_which_tabs_are_out_of_sight():
         sightings.look(tabs)
     assert [what for what in told if what[0] != "say"] == [("hidden", "b"), ("seen", "b")] * 2
     assert [line for what, line in told if what == "say"] == [
-        "b is out of sight, where browsers let a tab do little: bring it to the front"
+        "b is out of sight, and browsers slow such tabs down: bring it to the front"
     ] * 2
 
 

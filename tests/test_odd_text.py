@@ -90,8 +90,8 @@ def test_no_command_prints_what_a_terminal_would_obey(request, made, command):
     [
         ("artifact SET name = '../../../evil' || rowid", "export folder", "a file cannot be named"),
         ("artifact SET name = '{folder}/evil' || rowid", "export folder", "a file cannot be named"),
-        ("artifact SET path = '/etc/hostname', start = NULL", "export folder", "no path below a results folder"),
-        ("artifact SET path = 'night/../../x', start = NULL", "verify", "no path below a results folder"),
+        ("artifact SET path = '/etc/hostname', start = NULL", "export folder", "not a path below a results folder"),
+        ("artifact SET path = 'night/../../x', start = NULL", "verify", "not a path below a results folder"),
         ("campaign SET name = '../../evil'", "export webdataset", "2 jobs"),
         ("campaign SET name = 'a' || char(0)", "export webdataset", "2 jobs"),
         ("shard SET path = 'gone.tar', address = 'reference::{folder}/list'", "verify", "unreadable"),

@@ -193,7 +193,7 @@ def test_markdown_is_a_table_whatever_errors_say(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--json", "--csv"], "one of --json, --csv, --markdown and --html at a time"),
+        (["--json", "--csv"], "give only one of --json, --csv, --markdown and --html"),
         (["--open"], "add --html FILE"),
         (
             ["--html", "no/such/folder/page.html"],
@@ -271,7 +271,9 @@ def test_browsers_replaced_in_good_time_are_one_line(night):
     lines = [line for line in to_text(summary).splitlines() if line.startswith("  browser")]
     assert len(lines) == 2 and routine > 1
     assert re.search(r"\d\d:\d\d it was killed by signal 9$", lines[0])
-    assert lines[1] == f"  browser   {routine} replaced in good time, most often as it has rendered 26 jobs"
+    assert (
+        lines[1] == f"  browser   {routine} replaced as planned, most often because it has rendered 26 jobs"
+    )
 
 
 def test_a_long_job_is_busy_in_every_bin_that_it_spans():

@@ -50,9 +50,7 @@ def test_nothing_in_a_file_is_run(tmp_path):
     file, made = tmp_path / "path.pkl", tmp_path / "made"
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         file.write_bytes(pickle.dumps({"matrix": 1}) + pickle.dumps({"matrix": Planted(made)}, protocol))
-        with pytest.raises(
-            UsageError, match=r"record 2 is not taken in: it names \w+\.open, which is not plain"
-        ):
+        with pytest.raises(UsageError, match=r"record 2 is refused: it names \w+\.open, which is not plain"):
             read_records(file)
     for code in (b"cos\nsystem\n(S'touch x'\ntR.", b"(S'ls'\nios\nsystem\n.", b"cnumpy\nload\n(S'x'\ntR."):
         file.write_bytes(code)
@@ -112,7 +110,7 @@ def test_a_file_of_something_else_is_said_to_be_so(tmp_path, content):
     """No traceback for what is torn or no file of records."""
     file = tmp_path / "path.pkl"
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=r"path\.pkl is not a file of records, or is cut off: record 1"):
+    with pytest.raises(UsageError, match=r"path\.pkl is not a file of records, or is truncated: record 1"):
         read_records(file)
     with pytest.raises(UsageError, match="cannot read"):
         read_records(tmp_path / "gone.pkl")

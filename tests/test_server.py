@@ -569,7 +569,7 @@ def test_more_tabs_than_files_allow_are_refused_and_one_line_tells_of_it():
         return said
 
     assert with_server(play, say=said.append) == [
-        "no more than 1 tabs are let in at once: let the run open more files (ulimit -n)"
+        "no more than 1 tabs are let in at once: allow the run more open files (ulimit -n)"
     ]
 
 

@@ -78,7 +78,13 @@ def test_two_workers_are_one_run(night, tmp_path):
     assert sorted(map(ports.count, set(ports))) == [2, 2]
     assert min(one.tabs.answers.values()) > 5
     said = "".join(one.lines)
-    for what in ("?ws=", "watch it in", "what jobs print", "client has changed", "all 200 jobs are done"):
+    for what in (
+        "?ws=",
+        "watch it in",
+        "output that jobs print",
+        "client has changed",
+        "all 200 jobs are done",
+    ):
         assert said.count(what) == 1, said
     with rows(tmp_path) as reader:
         summary = summarize(reader, reader.campaigns()[0])

@@ -62,7 +62,7 @@ def test_what_a_render_prints_is_in_the_runs_log_and_not_in_the_bar(tmp_path):
         assert re.search(rf"^\d{{4}}-\d\d-\d\dT\S+ \[{key}\] printed {key} to its end$", kept, re.MULTILINE)
     for noise in ("on stderr", "WARNING:root:logged", "by a child", "by a library"):
         assert kept.count(noise) == 3 and noise not in terminal.text
-    assert "printed" not in terminal.text.replace(f"what jobs print goes to {log}", "")
+    assert "printed" not in terminal.text.replace(f"output that jobs print goes to {log}", "")
     assert f"log            {log}" in terminal.text and "starting 1 browser" in terminal.text
     # What it said is there as well, and the bars are drawn with letters where the locale has no others.
     assert "colors: all 3 jobs are done" in kept and "█" not in terminal.text

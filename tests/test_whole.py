@@ -103,7 +103,7 @@ class Night:
         except ExportError as error:
             message = str(error)
             assert message.isprintable() and len(message) < 1000, message
-            assert "has one type for a column" in message or "pose" in message, message
+            assert "has one type for each column" in message or "pose" in message, message
             return None
         return self.folder / name
 

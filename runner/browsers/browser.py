@@ -28,10 +28,10 @@ CLOSE_S, _DYING_S, _RENDERER_S = 5.0, 0.5, 20.0
 class Browser:
     """A headless browser with one tab.
 
-    profile: the folder whose path is in the command line of each of its processes: so they are found
-    again, whoever started them. spare: the folder with whatever else it writes.
+    profile: its folder. Each of its processes has this path in its command line, and is found by it. spare: the folder
+    for all else that it writes.
 
-    tab_id: random, by which its tab is known. ended: done when the browser or its tab is.
+    tab_id: random; its tab is known by it. ended: a future, done when the browser or its tab has ended.
     """
 
     def __init__(self, playwright_browser: Any, devtools: Any, process_id: int, spare: Path):
@@ -50,13 +50,13 @@ class Browser:
         playwright_browser.on("disconnected", lambda _: self.end("the browser died", is_crash=True))
 
     def end(self, reason: str, is_crash: bool = False) -> None:
-        """Tell that it is over; the first who says why is believed."""
+        """Note that it is over. The first reason given counts."""
         if not self.ended.done():
             self.ended.set_result(TabEnd(reason, is_crash))
         self.tab.give_up(reason)
 
     def _on_tab_closed(self) -> None:
-        # A browser that dies closes its tabs on the way.
+        # A dying browser closes its tabs first.
         self.look()
         asyncio.get_running_loop().call_later(_DYING_S, self._tell_of_closed_tab)
 
@@ -65,12 +65,12 @@ class Browser:
         self.end("its tab was closed")
 
     def look(self) -> None:
-        """See for oneself whether it lives: a driver that died with it tells nothing."""
+        """Check whether it lives. A driver that died with it reports nothing."""
         if not is_alive(self._process):
             self.end("the browser died", is_crash=True)
 
     def _on_address(self, url: str) -> None:
-        # On the way from one page to the next it is empty.
+        # Between two pages the URL is empty.
         if self._address and url and not url.startswith(self._address):
             self.end(f"its page went to {url:.100}")
 
@@ -85,7 +85,7 @@ class Browser:
         self._address = url.split("?")[0]
 
     async def renderer(self) -> str:
-        """What draws, as WebGL names it; '' where there is no WebGL."""
+        """The renderer's name, as WebGL gives it; '' without WebGL."""
         try:
             return await self.tab.evaluate(_RENDERER, _RENDERER_S) or ""
         except asyncio.TimeoutError:
@@ -95,11 +95,11 @@ class Browser:
         return ""
 
     async def answers(self, limit_s: float) -> bool:
-        """Whether the page's own thread does anything within that time."""
+        """Whether the page's main thread answers within that time."""
         try:
             await self.tab.evaluate("1", limit_s)
         except (BrowserError, playwright_error()):
-            # It loads itself anew, or is gone, which `ended` tells.
+            # The page is reloading, or is gone; `ended` says so.
             return True
         except asyncio.TimeoutError:
             return False
@@ -110,7 +110,7 @@ class Browser:
         return any(status_of(one) == psutil.STATUS_STOPPED for one in self._tree())
 
     def memory_bytes(self) -> int:
-        """What its processes hold, shared pages by their share (Linux); elsewhere counted in full."""
+        """The memory of its processes. On Linux shared pages count by each one's share, elsewhere in full."""
         total = 0
         for one in self._tree():
             with contextlib.suppress(psutil.Error):

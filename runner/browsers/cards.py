@@ -24,13 +24,13 @@ __all__ = [
     "undrawn",
 ]
 
-# Of libglvnd, which asks one driver after the other, in the order of their files' names, and takes the first that
-# answers: so a browser may get Mesa's software beside a card that is idle. The second names the only files to ask.
+# libglvnd asks the drivers in the order of their files' names, and takes the first that answers. So a browser may get
+# Mesa's software while a card is idle. The second variable names the only files to ask.
 _FOLDERS, PIN = "__EGL_VENDOR_LIBRARY_DIRS", "__EGL_VENDOR_LIBRARY_FILENAMES"
 _USUAL_FOLDERS = ("/etc/glvnd/egl_vendor.d", "/usr/share/glvnd/egl_vendor.d")
-# Makers of cards by their PCI ids; what else has a render node (virtio, vgem) is not a card.
+# Makers of cards by their PCI ids. Other things with a render node (virtio, vgem) are no cards.
 _MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
-# How WebGL may name what a maker's card draws.
+# Words in the renderer's name by which a maker's card is known.
 _NAMES = {"NVIDIA": ("nvidia", "nouveau", "geforce", "quadro"), "AMD": ("amd", "radeon"), "Intel": ("intel",)}
 _ASK_S = 15.0
 
@@ -49,7 +49,7 @@ class Card:
     node: str = ""
 
     def draws_as(self, renderer: str) -> bool:
-        """Whether that may be this card, as WebGL names what draws."""
+        """Whether a renderer of that name may be this card."""
         return any(name in renderer.lower() for name in _NAMES[self.maker])
 
 
@@ -70,7 +70,7 @@ def find_drivers() -> list[Driver]:
         try:
             library = str(json.loads(file.read_text())["ICD"]["library_path"]).lower()
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # libglvnd passes over it as well
+            continue  # libglvnd skips it, too
         name = next((name for name in ("nvidia", "mesa") if name in library), file.stem)
         drivers.append(Driver(name, file))
     return drivers
@@ -105,13 +105,13 @@ def _nvidia_names() -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    # Without a card it says so in a sentence.
+    # Without a card it prints a sentence.
     names = [line.strip() for line in told.stdout.splitlines()]
     return [name for name in names if name and name != "No devices were found"] if not told.returncode else []
 
 
 def best_driver(cards: list[Card], drivers: list[Driver]) -> str:
-    """The file of the driver that browsers are pinned to; '' where there is nothing to choose, or the user has."""
+    """The file of the driver to pin browsers to; '' where there is no choice, or the user has made it."""
     if sys.platform != "linux" or os.environ.get(PIN) or len(drivers) < 2:
         return ""
     files = {driver.name: str(driver.file) for driver in drivers}
@@ -119,14 +119,14 @@ def best_driver(cards: list[Card], drivers: list[Driver]) -> str:
 
 
 def chosen_drivers(wanted: str, cards: list[Card], drivers: list[Driver]) -> list[str]:
-    """The driver's file for each card that --gpus names, 'all' or numbers. Raises UsageError where that cannot be.
+    """The driver's file for each card that --gpus names, 'all' or numbers. Raises UsageError where that is impossible.
 
     A browser is pinned to a driver, and draws with the first card that this driver lists. Nothing that can be relied
     on chooses another: not CUDA_VISIBLE_DEVICES, no switch of Chromium's, and DRI_PRIME with the newest Mesa only.
     """
     told = ", ".join(f"{card.number}: {card.name}" for card in cards) or "none"
     if not cards:
-        raise UsageError("--gpus: no graphics card was found; 'runner doctor' tells what was looked for")
+        raise UsageError("--gpus: no graphics card was found; 'runner doctor' lists what it looked for")
     numbers = [str(card.number) for card in cards] if wanted == "all" else wanted.split(",")
     if not all(number.isascii() and number.isdigit() and int(number) < len(cards) for number in numbers):
         raise UsageError(f"--gpus {wanted}: write all, or numbers such as 0,1 of the cards here ({told})")
@@ -136,8 +136,8 @@ def chosen_drivers(wanted: str, cards: list[Card], drivers: list[Driver]) -> lis
         alike = [one for one in cards if one.driver == card.driver]
         if len(alike) > 1:
             raise UsageError(
-                f"--gpus {wanted}: {len(alike)} cards here have the same driver ({told}), and a browser draws with "
-                "the first that its driver lists; nothing that can be relied on chooses another. Give each run a card "
+                f"--gpus {wanted}: {len(alike)} cards here have the same driver ({told}), and a browser draws with the "
+                "first that its driver lists; no reliable way chooses another. Give each run a card "
                 "of its own: start it in a container that has one card (docker run --gpus device=1), each with the "
                 "same --db postgresql://…"
             )
@@ -159,9 +159,9 @@ def drivers_of(gpus: str | None, rasterizer: str) -> list[str]:
 
 
 def undrawn(cards: list[Card], drivers: list[Driver], renderer: str) -> str:
-    """A line for people where a card is here, and another thing draws; '' where all is well.
+    """A line for people where a card is present but something else draws; '' where all is well.
 
-    renderer: what draws, as WebGL names it.
+    renderer: its name, as WebGL gives it.
     """
     if not cards or any(card.draws_as(renderer) for card in cards):
         return ""
@@ -171,7 +171,7 @@ def undrawn(cards: list[Card], drivers: list[Driver], renderer: str) -> str:
 
 
 def _cure(card: Card, drivers: list[Driver]) -> str:
-    """What may give the card back."""
+    """What may bring the card back."""
     if card.node and not os.access(card.node, os.R_OK | os.W_OK):
         return f"this user may not open {card.node}: 'sudo usermod -aG video,render $USER', and log in again"
     if card.driver not in {driver.name for driver in drivers}:

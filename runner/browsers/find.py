@@ -1,4 +1,4 @@
-"""Where a browser is: the one named, the system's, or Playwright's."""
+"""Finds a browser: the one named by the user, the system's, or Playwright's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.errors import BrowserError
 
-# Chromium without windows first, where somebody has installed it: it starts in half of the time.
+# Chromium's headless shell first, where it is installed: it starts in half the time.
 _NAMES = (
     "chromium-headless-shell",
     "chrome-headless-shell",
@@ -50,7 +50,7 @@ def find_browser() -> str:
 
 
 def _playwright_browser() -> str | None:
-    """The Chromium that 'playwright install' has put into its folder; the newest one."""
+    """The newest Chromium that 'playwright install' has put into its folder."""
     folder = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
     folders = [Path(folder)] if folder else []
     folders += [Path.home() / ".cache/ms-playwright", Path.home() / "Library/Caches/ms-playwright"]

@@ -1,4 +1,4 @@
-"""Starts browsers by way of Playwright's driver, each with a folder of its own, and chooses what they draw with."""
+"""Starts browsers through Playwright's driver, each with a folder of its own, and chooses their rasterizer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from runner.machine import this_process
 from runner.reasons import first_line
 from runner.tabs import TabEnd
 
-# What draws. egl: the system's OpenGL, a GPU or Mesa's software one, which is faster than SwiftShader;
-# swiftshader: what Chromium brings along, and offers only when it is named.
+# egl: the system's OpenGL, on a GPU or in Mesa's software, which is faster than SwiftShader. swiftshader: Chromium's
+# own software, offered only when it is named.
 RASTERIZERS = {
     "egl": ("--use-angle=gl-egl", "--ignore-gpu-blocklist"),
     "swiftshader": ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
@@ -36,9 +36,9 @@ _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # Else V8 reads the client's megabytes once more when the first stack is looked at, and that is so at each start.
+    # Otherwise V8 reads the client's megabytes again when the first stack is looked at, at each start.
     "--js-flags=--no-enable-lazy-source-positions",
-    # Of two such lists the last counts, so Playwright's is in this one. The omnibox's popups are pages of
+    # Chromium takes only the last such list, so this one includes Playwright's. The omnibox's popups are pages of
     # their own (Chromium 156), with a process each: 150 MB, and more than half of the CPU time of a browser's
     # start.
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,AvoidUnnecessaryBeforeUnloadCheckSync,"
@@ -46,12 +46,12 @@ _FLAGS = (
     "PaintHolding,ThirdPartyStoragePartitioning,AvoidCorsURLLoaderRestartOnRedirect,OptimizationHints,"
     "NetworkTimeServiceQuerying,AimEnabled,PreconnectToSearch",
 )
-# What WebGL names where no GPU draws.
+# The names that WebGL gives to software renderers.
 _SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render")
 
 
 class Launcher:
-    """Starts browsers by way of Playwright's driver: a process that they all depend on, and that may die too.
+    """Starts browsers through Playwright's driver, a process that they all depend on. It may die, too.
 
     folder: where the browsers have their folders; made by start, removed by stop.
     drivers: the files of EGL drivers that browsers are pinned to, one after the other; choose_rasterizer finds one
@@ -96,14 +96,14 @@ class Launcher:
             with _driver_environment(TMPDIR=str(self.folder)):
                 self._driver = async_playwright()
                 self._playwright = await self._driver.start()
-        except Exception as error:  # Playwright has no class of its own for it
+        except Exception as error:  # Playwright raises no class of its own
             raise BrowserError(
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
                 "bare Debian 'apt-get install libatomic1' installs what it lacks"
             ) from error
 
     async def _stop_driver(self) -> None:
-        # A driver that was killed answers with whatever breaks first.
+        # A killed driver may raise any error.
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._playwright.stop(), CLOSE_S)
         _take_note_of_end(self._driver)
@@ -111,7 +111,7 @@ class Launcher:
     async def launch(self, rasterizer: str, number: int = 0) -> Browser:
         """Start a browser with an empty tab, or take the one that was probed. Raises BrowserError.
 
-        number: of the browser, from 0; it tells which of several drivers it has.
+        number: of the browser, from 0; it selects one of several drivers.
         """
         from playwright.async_api import Error
 
@@ -125,7 +125,7 @@ class Launcher:
             reason = first_line(error)
         async with self._restarting:
             if not self._alive:
-                # Then it may be the driver that died, and its browsers with it.
+                # The driver may have died, and its browsers with it.
                 await self._stop_driver()
                 await self._start_driver()
         try:
@@ -179,12 +179,11 @@ class Launcher:
     async def choose_rasterizer(
         self, wanted: str, require_gpu: bool, say: Callable[[str], None], earlier: str = ""
     ) -> str:
-        """The first of the best rasterizers here that has WebGL, or the one that is wanted; says which.
+        """The wanted rasterizer, or the best one here that has WebGL; says which.
 
-        earlier: what drew this campaign's pictures so far, as WebGL names it; where it is here again, it
-        goes on, because pictures of two renderers differ.
-        Raises BrowserError when none has, when a GPU is required and none draws, and where a driver was given
-        whose card does not.
+        earlier: the renderer of this campaign's pictures so far, as WebGL names it. It is kept where it is available,
+        because pictures of two renderers differ. Raises BrowserError when none has WebGL, when a GPU is required and
+        none draws, and when a driver was given whose card does not draw.
         """
         self._cards, self._installed = await asyncio.to_thread(lambda: (find_cards(), find_drivers()))
         if self.drivers:
@@ -200,7 +199,7 @@ class Launcher:
                 # Mesa's software is faster than Chromium's.
                 self.drivers = ()
                 renderer = await self._renderer_with(name)
-            # Where EGL does not work, Chromium may take SwiftShader without a word.
+            # Where EGL does not work, Chromium may silently take SwiftShader.
             if renderer and not (name == "egl" and "SwiftShader" in renderer):
                 asked = wanted != "swiftshader" and not earlier
                 idle = undrawn(self._cards, self._installed, renderer) if asked else ""
@@ -213,18 +212,18 @@ class Launcher:
         )
 
     def _pin(self, earlier: str, say: Callable[[str], None]) -> None:
-        """Pin the browsers to the best card's driver, unless another thing drew the pictures so far."""
+        """Pin the browsers to the best card's driver, unless another renderer drew the pictures so far."""
         driver = best_driver(self._cards, self._installed)
         if driver and earlier and not self._draws(driver, earlier):
             say(
-                f"{self._cards[0].name} is here; {earlier} drew the pictures so far, and goes on; --gpus all takes "
+                f"{self._cards[0].name} is here, but {earlier} drew the pictures so far, and is kept; --gpus all takes "
                 "the card"
             )
         elif driver:
             self.drivers = (driver,)
 
     def _draws(self, driver: str, renderer: str) -> bool:
-        """Whether that may be a card of this driver's, as WebGL names what draws."""
+        """Whether a renderer of that name may be a card of this driver."""
         names = {one.name for one in self._installed if str(one.file) == driver}
         return any(card.driver in names and card.draws_as(renderer) for card in self._cards)
 
@@ -245,7 +244,7 @@ class Launcher:
             say(f"warning: {idle}")
 
     async def _draw_with_each(self, say: Callable[[str], None]) -> str:
-        """See that each driver's card draws. Raises BrowserError."""
+        """Check that each driver's card draws. Raises BrowserError."""
         for number, driver in enumerate(self.drivers):
             renderer = await self._renderer_with("egl", number)
             if not self._draws(driver, renderer):
@@ -257,7 +256,7 @@ class Launcher:
         return "egl"
 
     async def _renderer_with(self, rasterizer: str, number: int = 0) -> str:
-        """What draws with these flags; '' where there is no WebGL. Raises BrowserError where none starts."""
+        """The renderer with these flags; '' without WebGL. Raises BrowserError where no browser starts."""
         for tries_left in (2, 1, 0):
             try:
                 browser = await self.launch(rasterizer, number)
@@ -271,17 +270,17 @@ class Launcher:
                 self._probed = rasterizer, self._driver_of(rasterizer, number), browser
                 return renderer
             await browser.close()
-            # One that died meanwhile may have told nothing.
+            # A browser that died meanwhile may have reported nothing.
             if renderer:
                 return renderer
         return ""
 
     def _driver_of(self, rasterizer: str, number: int) -> str:
-        """The file of the driver that this browser is pinned to; ''."""
+        """The file of the driver that this browser is pinned to, or ''."""
         return self.drivers[number % len(self.drivers)] if self.drivers and rasterizer == "egl" else ""
 
     async def _take_probed(self, rasterizer: str, driver: str) -> Browser | None:
-        """The browser that was probed with these, where it lives; one of others is closed."""
+        """The browser that was probed with these flags, if it lives; one with other flags is closed."""
         if self._probed is None:
             return None
         (*its_own, browser), self._probed = self._probed, None
@@ -293,7 +292,7 @@ class Launcher:
 
 
 def is_software(renderer: str) -> bool:
-    """Whether no GPU draws, as WebGL names what does."""
+    """Whether a renderer of that name is software."""
     return any(part in renderer.lower() for part in _SOFTWARE)
 
 
@@ -308,7 +307,7 @@ def _take_note_of_end(driver: Any) -> None:
 
 @contextlib.contextmanager
 def _driver_environment(**places: str) -> Iterator[None]:
-    """A driver that is started meanwhile has these in its environment; this process's own stays as it is."""
+    """A driver that is started meanwhile gets these variables; this process's own environment is unchanged."""
     from playwright._impl import _driver
 
     real = _driver.get_driver_env

@@ -31,8 +31,8 @@ _GIVE_UP_AFTER = 3
 _LONGEST_WAIT_S = 60.0
 _BENCH_S, _LONGEST_BENCH_S = 60.0, 900.0
 _FAILED_IN_A_ROW = 3
-# A rate is compared when there are so many renders; the last ones against all of this browser's own.
-# Less than that many seconds more is noise.
+# A rate is judged by this many renders, the last ones against all of this browser's own. A smaller difference, in
+# seconds, is noise.
 _RATE_RENDERS, _LAST_RENDERS, _SLOWER, _NOTICEABLE_S = 200, 20, 3.0, 0.25
 
 
@@ -45,7 +45,7 @@ class Limits:
 
 
 class PageSession(Protocol):
-    """What the pool needs of the session of one of its pages."""
+    """What the pool needs from the session of one of its pages."""
 
     refused: str
     closed: asyncio.Future[str]
@@ -54,7 +54,7 @@ class PageSession(Protocol):
 
 
 class Doors(Protocol):
-    """Where the pool's pages come in; runner.sessions.Server has it."""
+    """Where the pool's pages connect; runner.sessions.Server implements it."""
 
     def link(self, name: str = "", owner: TabOwner = ...) -> str:
         """The address for a tab of that name, which its owner's tab_id makes known."""
@@ -107,7 +107,7 @@ class _Life(TabOwner):
         self.retired = self.retired or reason
 
     def recycle(self, reason: str) -> None:
-        """It is to be replaced though it lives: it has done its share, or another may do better."""
+        """Have it replaced though it lives: it has done its share, or another may do better."""
         if not self.retired:
             self.retired, self.end_kind = reason, "recycle"
 
@@ -115,7 +115,7 @@ class _Life(TabOwner):
         return list(self.browser.tab.console)
 
     async def end_of(self, reason: str) -> TabEnd:
-        # The socket may break before the process is gone.
+        # The socket may break before the process ends.
         for _ in range(_DEATH_LOOKS):
             await asyncio.wait({self.browser.ended}, timeout=_DEATH_S / _DEATH_LOOKS)
             self.browser.look()
@@ -145,16 +145,16 @@ class BrowserPool:
     """Keeps `count` headless browsers at work, each with one tab, and replaces those that end.
 
     guard: hears of each end, and pauses the run while no browser can be started.
-    rasterizer: one of browsers.RASTERIZERS, or 'auto' for the best that works here; pictures of two of
-    them differ in some pixels. require_gpu: refuse to render in software. earlier_renderer: what drew the
-    campaign's pictures so far, to go on with. found_rasterizer: the one that was found to work here already; '',
-    and the one that is, once it is. drivers: the EGL drivers' files that browsers are pinned to, in turn.
-    first: the number of the first browser, from 1. flags: more of them for each browser.
+    rasterizer: one of browsers.RASTERIZERS, or 'auto' for the best one here; their pictures differ in some pixels.
+    require_gpu: refuse to render in software. earlier_renderer: the renderer of the campaign's pictures so far, to go
+    on with. found_rasterizer: the one that is known to work here; '' until one was found. drivers: the EGL drivers'
+    files that browsers are pinned to, in turn. first: the number of the first browser, from 1. flags: more of them for
+    each browser.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted, unless others fail alike (see Record); where that does not help it is benched for a while.
-    The last one is not: it is restarted
-    after twice as many failures each time, for what fails may well be the jobs.
+    The last browser is never benched: it is restarted after twice as many failures each time, for the jobs may well be
+    at fault.
     """
 
     def __init__(
@@ -183,9 +183,9 @@ class BrowserPool:
         self._strikes = dict.fromkeys(self._slots, 0)
         self._benched: set[int] = set()
         self._record = Record()
-        # Slots without a browser at work: how that is told, and until when, by the monotonic clock.
+        # Slots without a browser at work: why, in words, and until when, by the monotonic clock.
         self._resting: dict[int, tuple[str, float]] = {}
-        # Then one of this run's browsers has, here or in another process.
+        # True once one of this run's browsers has started, here or in another process.
         self._has_worked = bool(found_rasterizer)
         self._draining = asyncio.Event()
 
@@ -198,7 +198,7 @@ class BrowserPool:
         return list(self._launcher.drivers) if self._launcher else []
 
     def probe(self) -> None:
-        """Raises WorldFault while not one browser can be started."""
+        """Raises WorldFault as long as no browser can be started."""
         if self._count and len(self._failing) == self._count:
             reason = next(iter(self._failing.values()), "")
             raise WorldFault(f"no browser can be started: {reason}")
@@ -211,7 +211,7 @@ class BrowserPool:
         launcher = self._launcher
         left = await asyncio.to_thread(end_orphans)
         if left:
-            self._say(f"removed the browsers' folders that earlier runs left behind: {left}")
+            self._say(f"removed folders that browsers of earlier runs left behind ({left})")
         await launcher.start()
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -228,7 +228,7 @@ class BrowserPool:
             await launcher.stop()
 
     def drain(self, reason: str) -> None:
-        """Let each browser end with the job that it renders now, and start none any more."""
+        """Let each browser end after its current job, and start no more."""
         self._draining.set()
         for life in self._lives.values():
             life.recycle(reason)
@@ -264,7 +264,7 @@ class BrowserPool:
             self._benched.discard(slot)
 
     def resting(self) -> dict[str, tuple[str, float]]:
-        """Of browsers that are not at work yet, or any more: how it stands, and how many seconds that will last."""
+        """The browsers that are not at work: why, in words, and for how many more seconds."""
         now = time.monotonic()
         return {
             f"browser-{slot}": (state, max(0.0, until - now))
@@ -279,7 +279,7 @@ class BrowserPool:
         return _FAILED_IN_A_ROW << max(0, self._strikes[slot] - 1) if self._is_last() else _FAILED_IN_A_ROW
 
     def _bench_s(self, slot: int) -> float:
-        """How long the slot is left empty: its browsers, started anew, fail job after job."""
+        """How long the slot stays empty after its new browsers failed job after job."""
         if self._strikes[slot] < 2 or self._is_last():
             return 0.0
         self._benched.add(slot)
@@ -307,7 +307,7 @@ class BrowserPool:
                 raise BrowserError(reason)
             if session.refused:
                 raise BrowserError(session.refused)
-            # A page that worked may be refused later: without WebGL, once the GPU process has died.
+            # A page that worked may be refused later: it has no WebGL once the GPU process has died.
             while session is not None and not session.refused:
                 self._has_worked = True
                 self._resting.pop(slot, None)
@@ -323,7 +323,7 @@ class BrowserPool:
                 if not await browser.answers(_ANSWER_S):
                     browser.end("its page stood still")
                 browser.look()
-                # A page that lost its connection, or was told to, loads itself anew.
+                # A page reloads itself when it lost its connection, or was told to.
                 session = await self._connection(life, doors, _RECONNECT_S)
             if browser.ended.done():
                 return "browser", browser.ended.result().reason
@@ -344,7 +344,7 @@ class BrowserPool:
         return None
 
     async def _watch(self, keeping: Sequence[asyncio.Task[None]]) -> None:
-        """See browsers that stand still, and those that have grown too large, until none is kept any more."""
+        """Look for browsers that stand still or have grown too large, until the pool ends."""
         looks = 0
         while not all(task.done() for task in keeping):
             await asyncio.sleep(_WATCH_S)

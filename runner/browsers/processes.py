@@ -23,13 +23,13 @@ LONGEST_TMPDIR = 58
 
 
 def temporary_place() -> Path:
-    """Where browsers have their folders: where temporary files go, unless no socket's path would fit in there."""
+    """The folder for browsers' folders: that for temporary files, unless a socket's path would be too long there."""
     place = Path(tempfile.gettempdir())
     return place if len(os.fsencode(place)) <= LONGEST_TMPDIR else Path("/tmp")
 
 
 def end_orphans() -> int:
-    """End what is left of the browsers of runners that are gone, and remove their folders; returns how many folders."""
+    """End the browsers that dead runners left behind, and remove their folders; returns how many folders."""
     count = 0
     for folder in temporary_place().glob(f"{FOLDER_PREFIX}*"):
         try:
@@ -37,7 +37,7 @@ def end_orphans() -> int:
             owner = Identity(**json.loads((folder / OWNER).read_text()))
             is_left = is_gone(owner)
         except (OSError, ValueError, TypeError):
-            # Killed before it could write who it is; a living one does so at once.
+            # Its runner was killed before it wrote who it is; a living one does so at once.
             is_left = folder.exists() and time.time() - folder.stat().st_mtime > 3600.0
         if is_mine and is_left:
             end_folder(folder)

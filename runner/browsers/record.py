@@ -1,4 +1,4 @@
-"""Tells whether a failure is the browser's or the jobs': by what became of jobs in the others."""
+"""Tells a browser's failures from the jobs' own by comparing with the other browsers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from runner.reasons import normalized
 __all__ = ["Record"]
 
 _LAST = 6
-# One that fails alike may be chance.
+# One other browser that fails alike may be chance.
 _ALIKE = 2
 
 
@@ -18,7 +18,7 @@ class Record:
 
     def __init__(self) -> None:
         self._last: defaultdict[int, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST))
-        # Where each job has failed that is not done.
+        # The slots where each job that is not done has failed.
         self._failed_in: defaultdict[int, set[int]] = defaultdict(set)
 
     def done(self, slot: int, job_id: int) -> None:
@@ -27,10 +27,10 @@ class Record:
         self._failed_in.pop(job_id, None)
 
     def tells(self, slot: int, job_id: int, error: str) -> bool:
-        """Note a failed attempt; whether it speaks against that browser.
+        """Note a failed attempt; returns whether it counts against that browser.
 
-        It does not where the job has failed in another one, too, or where the others fail for the same reason, with
-        half of their last jobs or more: then it is the job, or the scene.
+        It does not when the job has also failed in another browser, or when half or more of the others' last jobs
+        failed for the same reason: then the job or the scene is at fault.
         """
         kind = normalized(error)
         others = [one for number, last in self._last.items() if number != slot for one in last]

@@ -1,8 +1,7 @@
 """One tab of a headless browser, opened, asked and watched through Chromium's DevTools protocol.
 
-Playwright follows each message of its own pages' websockets, in three processes, which takes a fifth of
-the CPU time of a small frame. It starts and ends the browsers; of this tab, which lies in a browser
-context that it does not know, it hears nothing.
+Playwright follows each message of its own pages' websockets in three processes. That takes a fifth of the CPU time of a
+small frame. So Playwright only starts and ends the browsers; this tab lives in a browser context that it does not know.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ __all__ = ["Tab"]
 
 _CONSOLE_LINES, _LONGEST_LINE = 20, 500
 _LIMIT_S = 30.0
-# Vuer's page says so each time: it asks the net for fonts and a library, does without, and knows not all of a font.
+# Vuer's page prints these each time: it asks the network for fonts and a library, works without them, and cannot read
+# all of a font.
 _NOISE = re.compile(
     r"fonts\.g(oogleapis|static)\.com|cdn\.jsdelivr\.net/(gh/lojjic|npm/@vuer-ai)/|unsupported G(POS|SUB) table"
 )
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 class Tab:
     """A tab of the browser that `devtools`, a CDPSession of Playwright's, belongs to.
 
-    on_crash, on_closed: called when its process, or the tab alone, is gone. on_address: called with
-    each address that it goes to. console: the last lines that its page has printed.
+    on_crash, on_closed: called when its process, or only the tab, is gone. on_address: called with each address that it
+    loads. console: the last lines that its page has printed.
     """
 
     def __init__(
@@ -110,11 +110,11 @@ class Tab:
         await self._devtools.send("Target.closeTarget", {"targetId": self._target})
 
     def give_up(self, reason: str) -> None:
-        """It is over: whoever waits for an answer is told so by a BrowserError."""
+        """It is over: all who wait for an answer get a BrowserError."""
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrowserError(reason))
-                answer.exception()  # it may be that nobody waits for it yet
+                answer.exception()  # perhaps nobody waits for it yet
 
     def _is_mine(self, event: dict[str, Any]) -> bool:
         return bool(event.get("targetInfo", event).get("targetId") == self._target)
@@ -134,7 +134,7 @@ class Tab:
 
 
 def _console_line(method: str | None, params: dict[str, Any]) -> str:
-    """What an event of the domains Runtime and Log says, in a line; '' for other events."""
+    """The console line of an event in the domains Runtime and Log; '' for other events."""
     if method == "Runtime.consoleAPICalled":
         words = [str(one.get("value", one.get("description", one["type"]))) for one in params["args"]]
         return f"{params['type']}: {' '.join(words)}"

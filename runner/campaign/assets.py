@@ -17,9 +17,9 @@ from runner.errors import AssetError
 __all__ = ["AssetFolder", "open_asset"]
 
 _PREFIX = "files"
-# Versions of folders that are known at a time; the oldest are forgotten.
+# How many versions of folders are remembered; the oldest are forgotten.
 _MOST_FOLDERS = 10_000
-# All that these are made of lies within the file itself; any other model may name files beside it.
+# These files are self-contained; any other model may name files beside it.
 _SELF_CONTAINED = frozenset(
     [
         ".png",
@@ -51,15 +51,15 @@ class AssetFolder:
     name would go on showing its old self. Here the URL holds a version: of the file itself where it is
     self-contained (pictures, .glb, .stl, .ply …), otherwise (.obj, .gltf, .urdf, a folder …) of the
     folder with all below it, so that relative names within a model resolve to the right files.
-    A version is made of names, sizes, times and inode numbers; no content is read. A file that has changed
-    since its URL was made is not given out under it.
+    A version is made of names, sizes, times and inode numbers; no content is read. A file that has changed since its
+    URL was made is no longer served under it.
 
-    Hidden files, and files outside the folder by whatever way ('..', links), are never given out.
+    Hidden files are never served, nor files outside the folder, whether by '..' or by links.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        # Told of each file that is given out.
+        # Called with each file that is served.
         self.on_use: Callable[[Path], None] = lambda file: None
         self._salt = secrets.token_bytes(16)
         self._folders: dict[str, tuple[PurePosixPath, dict[Path, int]]] = {}
@@ -67,8 +67,8 @@ class AssetFolder:
     def url(self, name: str) -> str:
         """The address of a file or folder, named by its path below this folder: '/files/VERSION/cup.obj'.
 
-        The address is relative to the page's own server. Raises AssetError when there is none of that
-        name, or it must not be given out.
+        The address is relative to the page's own server. Raises AssetError when there is no such file, or it must not
+        be served.
         """
         path = PurePosixPath(name)
         file = self._resolve(path)
@@ -85,7 +85,7 @@ class AssetFolder:
         return quote("/".join(["", _PREFIX, version, *path.parts]))
 
     def find(self, url_path: str) -> Path | None:
-        """The file behind the path of such a URL, or of one that its model refers to; None for any other."""
+        """The file behind such a URL's path, or behind a path that its model refers to; None for any other."""
         parts = url_path.split("/", 3)
         if len(parts) < 4 or parts[1] != _PREFIX:
             return None
@@ -106,14 +106,14 @@ class AssetFolder:
         return file
 
     def _resolve(self, path: PurePosixPath) -> Path:
-        """Where that path leads, links followed. Raises AssetError when nowhere, or out of the folder."""
+        """The file behind the path, links followed. Raises AssetError if there is none, or it is outside the folder."""
         if path.is_absolute() or "\0" in str(path) or any(part.startswith(".") for part in path.parts):
             raise AssetError(
                 f"asset {str(path)!r}: write a path below {self.folder}, without '..' or hidden names"
             )
         try:
             folder, file = self.folder.resolve(strict=True), (self.folder / path).resolve(strict=True)
-        except (OSError, RuntimeError) as error:  # a RuntimeError tells of links that lead in a circle
+        except (OSError, RuntimeError) as error:  # a RuntimeError means links in a circle
             reason = (getattr(error, "strerror", None) or str(error)).lower()
             raise AssetError(f"asset {str(path)!r}: {reason}: {self.folder / path}") from None
         if not file.is_relative_to(folder):
@@ -123,7 +123,7 @@ class AssetFolder:
         return file
 
     def _version(self, scope: PurePosixPath, marks: dict[Path, int]) -> str:
-        # The salt makes it a secret: who was not given the address cannot ask for the file.
+        # The salt makes it a secret: nobody can ask for a file whose address they were not given.
         digest = hashlib.blake2b(str(scope).encode(), digest_size=16, key=self._salt)
         for file, mark in marks.items():
             digest.update(f"\0{file}\0{mark}".encode())
@@ -136,12 +136,12 @@ def _mark(file: Path) -> int:
         stat = file.stat()
     except OSError:
         return 0
-    # ctime moves also where the time of modification is kept, as by `cp -p` and rsync.
+    # ctime changes even where the time of modification is kept, as by `cp -p` and rsync.
     return hash((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
 def open_asset(file: Path, url_path: str) -> BinaryIO:
-    """What to send for a file that was found behind that path: its bytes.
+    """The bytes to send for a file that was found behind that path.
 
     Vuer's client (0.1.6) looks for what a .gltf names beside the page instead of beside the file, so
     these names are sent as whole paths. A .gltf that cannot be read is sent as it is.

@@ -19,7 +19,7 @@ from runner.campaign.sources import Sources
 from runner.errors import AssetError, CampaignError, RunnerError
 from runner.job import Policy
 
-# What a campaign's relative paths start from: its file's folder, while that is being loaded.
+# Relative paths of a campaign start from its file's folder, which is kept here while the file is loaded.
 current_folder: ContextVar[Path | str] = ContextVar("folder", default="")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -30,26 +30,23 @@ class Campaign:
     name: letters, digits, dot, dash and underscore; it names the results folder.
     max_failures: a job is set aside after its render raised this many times.
     max_crashes: a job is set aside after its browser or process died under it this many times.
-    timeout_s: limit of one attempt, in seconds. Without one: ten minutes at first, and once twenty jobs
-    are done, twenty times their median, at least half a minute.
-    stall_s: limit of one step of a job of many steps, in seconds; without one the like of it.
-    backoff_s: wait before the second attempt, in seconds; doubles with each failure.
-    assets: the folder whose files scenes may load by `campaign.asset(name)`; relative to the campaign file.
-    settle_s: wait before each picture, in seconds, for scenes that go on changing when all is loaded, as
-    splats do, which sort themselves after they were first drawn.
-    on_suspect: what becomes of a job with a picture all of one colour, or of the same bytes as the one
-    before, or that saved nothing: 'keep' marks it in the report, 'retry' tries again first, 'fail' counts it as a
-    failure.
-    files: whether a job that has saved no file is suspect; False where metrics are all that is wanted.
-    results: how the files of done jobs are kept: 'folders', a folder for each job, or 'shards', packed into tar files
-    as WebDataset reads them, for campaigns of very many jobs.
-    isolate: whether each job begins with the scene that the scene function gives. False: it begins with what
-    the job before it in the same tab has left, and pictures depend on the order of the jobs.
+    timeout_s: limit of one attempt, in seconds. Without one: ten minutes at first; once twenty jobs are done, twenty
+    times their median, at least half a minute. stall_s: limit of one step of a job of many steps, in seconds; without
+    one, it is learnt in the same way. backoff_s: wait before the second attempt, in seconds; doubles with each failure.
+    assets: the folder whose files scenes may load by `campaign.asset(name)`; relative to the campaign file. settle_s:
+    wait before each picture, in seconds, for scenes that go on changing after all is loaded. Splats, for example, are
+    sorted after they were first drawn. on_suspect: what becomes of a job whose picture is all of one colour or has the
+    same bytes as the one before, or that saved nothing: 'keep' marks it in the report, 'retry' tries again first,
+    'fail' counts it as a failure. files: whether a job that saved no file is suspect; False where you want metrics
+    only. results: how the files of done jobs are kept: 'folders', a folder for each job, or 'shards', packed into tar
+    files as WebDataset reads them, for campaigns of very many jobs. isolate: whether each job begins with the scene
+    that the scene function gives. False: it begins with what the job before it in the same tab has left, and pictures
+    depend on the order of the jobs.
 
-    deterministic: whether chance and time, as the code of Vuer's page sees them, begin for each job anew from its
-    seed and the first of January 2000: for elements that spread or move what they show at random.
+    deterministic: whether the code of Vuer's page sees chance and time start anew for each job, from its seed and the
+    first of January 2000. For elements that place or move things at random.
 
-    on_stray: what becomes of a job whose render left tasks running that it had not awaited; they are cancelled:
+    on_stray: what becomes of a job whose render left tasks running that it had not awaited. The tasks are cancelled;
     'fail' counts it as a failure, 'warn' notes it in the report.
 
     Three decorated functions make it whole:
@@ -59,7 +56,7 @@ class Campaign:
         @campaign.render    async (session, job) → None; called for each job
 
     jobs and scene may take keyword arguments with defaults: `runner run FILE --set name=value`
-    fills them in, made what the annotation or the default is: a number, true or false, a path, JSON, text.
+    fills them in, converted to the type of the annotation or the default: a number, true or false, a path, JSON, text.
     """
 
     def __init__(
@@ -99,7 +96,7 @@ class Campaign:
         if results not in ("folders", "shards"):
             raise CampaignError(
                 f"campaign {name!r}: results must be 'folders' or 'shards', got {results!r:.100}; "
-                "where they go is said by 'runner run --results PATH'"
+                "'runner run --results PATH' says where they go"
             )
         self.files = files
         self.results = results
@@ -160,7 +157,7 @@ class Campaign:
         return self.assets.url(name)
 
     def trace(self, sources: Sources) -> None:
-        """Take down from now on which files the campaign uses."""
+        """From now on, record which files the campaign uses."""
         self.sources = sources
         sources.look_at_modules()
         self._code_sha256 = sources.code_sha256
@@ -185,7 +182,7 @@ class Campaign:
         )
 
     def values_of(self, role: str, settings: Mapping[str, str]) -> dict[str, Any]:
-        """What the arguments of that function are with these settings; what does not fit them is left as text."""
+        """The arguments of that function with these settings; values that do not fit stay text."""
         values = {}
         for name, parameter in settable(self._functions[role]).items():
             values[name] = parameter.default
@@ -228,14 +225,14 @@ class Campaign:
         if not folder.is_dir():
             raise CampaignError(f"campaign {self.name!r}: assets: there is no folder {folder}")
         if self.file is not None and self.file.resolve().is_relative_to(folder):
-            # The database and the results change all the time, and are for nobody's browser.
+            # The database and the results change all the time, and must not be served to browsers.
             raise CampaignError(
                 f"campaign {self.name!r}: assets must be a folder of their own, but the campaign file "
                 f"lies in {folder} too: put what the scenes load into a subfolder"
             )
 
     def _arguments(self, role: str) -> dict[str, Any]:
-        """What the settings fill in of that function. Raises CampaignError for what does not fit, or is missing."""
+        """The function's arguments from the settings. Raises CampaignError for a value that is unfit or missing."""
         arguments = {}
         for name, parameter in settable(self._functions[role]).items():
             if name in self.settings:
@@ -256,7 +253,7 @@ class Campaign:
         return self._functions[role](**self._arguments(role))
 
     def iterate_jobs(self) -> Iterator[Any]:
-        """What the jobs function yields; its own errors become CampaignError with their line."""
+        """All that the jobs function yields. Its own errors become CampaignError with their line."""
         try:
             yield from self._call("jobs")
         except RunnerError:
@@ -278,7 +275,7 @@ class Campaign:
         return contextlib.nullcontext() if self.sources is None else self.sources.reading()
 
     async def render_job(self, session: Any, job: Any) -> None:
-        """Call the user's render function; whatever it raises goes through."""
+        """Call the user's render function; its errors are not caught."""
         try:
             with self._reading():
                 await self._functions["render"](session, job)
@@ -311,11 +308,11 @@ def _refuse_bad_values(name: str, policy: Policy, settle_s: float) -> None:
 
 
 def file_of(campaign: Campaign | str | Path) -> Path:
-    """The file of a campaign, or that it was made in, which the processes of a run read. Raises CampaignError."""
+    """The campaign's file, or the file that it was made in; the processes of a run read it. Raises CampaignError."""
     if current_folder.get():
         raise CampaignError(
             "a campaign is already running in the process that reads this file: write 'if __name__ == \"__main__\":' "
-            "above what runs it"
+            "above the line that runs it"
         )
     if not isinstance(campaign, Campaign):
         return Path(campaign).absolute()

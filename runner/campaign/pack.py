@@ -25,7 +25,7 @@ __all__ = ["Pack", "read_pack", "write_pack"]
 
 _VERSION = 1
 _INDEX = "job.json"
-# More is not sent around: assets beyond that are left out, the largest first.
+# A pack takes no more than this: assets beyond it are left out, the largest first.
 _LARGEST_BYTES = 512 << 20
 
 
@@ -46,9 +46,10 @@ def write_pack(
     assets: Iterable[str],
     pictures: Iterable[str] = (),
 ) -> list[Path]:
-    """Write the job to a zip file; returns the files that were left out for their size, or are gone.
+    """Write the job to a zip file; returns the files that were left out because they are too large or gone.
 
-    told: what else there is to know, as JSON values. assets: names of files as Sources has them. pictures: paths.
+    told: all else that is known of the job, as JSON values. assets: names of files as Sources has them. pictures:
+    paths.
     """
     # A campaign file imports this, while runner itself is being imported.
     from runner import __version__
@@ -63,7 +64,7 @@ def write_pack(
     if campaign.assets is not None:
         asset_folder = _plain(campaign.assets.folder)
         places.append(asset_folder.parent)
-    # Below one folder, so that what lies beside or above the campaign's is found from there.
+    # All below one folder, so that files beside or above the campaign's are found from it.
     top = Path(os.path.commonpath(places))
     index = {
         "version": _VERSION,
@@ -88,7 +89,7 @@ def write_pack(
             for path in [own, *kept]:
                 archive.write(path, f"files/{path.relative_to(top).as_posix()}")
             if asset_folder is not None:
-                # It must be there, also where nothing of it was used.
+                # The folder must exist even if nothing in it was used.
                 archive.writestr(f"files/{asset_folder.relative_to(top).as_posix()}/", "")
             for picture in pictures:
                 archive.write(picture, f"pictures/{Path(picture).name}")
@@ -100,7 +101,7 @@ def write_pack(
 
 
 def read_pack(file: Path, folder: Path) -> Pack:
-    """Unpack it into the folder. Raises UsageError for a file that is none."""
+    """Unpack it into the folder. Raises UsageError for a file that is no pack."""
     try:
         with zipfile.ZipFile(file) as archive:
             index = json.loads(archive.read(_INDEX))
@@ -108,7 +109,7 @@ def read_pack(file: Path, folder: Path) -> Pack:
                 raise UsageError(
                     f"{file} was packed by another version of runner ({index['versions']['runner']})"
                 )
-            # Names that lead out of the folder are made harmless by zipfile itself.
+            # zipfile itself makes names harmless that lead out of the folder.
             archive.extractall(folder)
         job = Job(index["params"], index["key"])
         return Pack(folder / "files" / index["file"], job, index["settings"])
@@ -119,7 +120,7 @@ def read_pack(file: Path, folder: Path) -> Pack:
 
 
 def _that_fit(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Those that are there and not too large together, small ones first; and the others."""
+    """The files that exist and fit together, small ones first; and the others."""
     sizes = {path: path.stat().st_size for path in files if path.is_file()}
     kept: list[Path] = []
     left_out = [path for path in files if path not in sizes]
@@ -131,5 +132,5 @@ def _that_fit(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _plain(path: Path) -> Path:
-    """Absolute, and without '..'; links stay, for the names are what the campaign uses."""
+    """Absolute, and without '..'. Links are kept, because the campaign uses these names."""
     return Path(os.path.abspath(path))

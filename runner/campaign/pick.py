@@ -18,9 +18,9 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Choice:
-    """Which job is meant: at most one of these is given; without any, the first.
+    """Which job is meant. At most one of these is given; without any, it is the first job.
 
-    key: a job's key, or so much of it that no other begins like it. index: its place among the jobs, from 0; below 0
+    key: a job's key, or its beginning, if no other key begins so. index: its place among the jobs, from 0; below 0,
     from the end. is_random: any of them.
     """
 
@@ -34,7 +34,7 @@ class Choice:
 
 
 def pick_job(campaign: Campaign, choice: Choice) -> Job:
-    """The job that is meant, with its key. Jobs are read as far as need be. Raises UsageError where there is none."""
+    """The chosen job, with its key. Only as many jobs are read as needed. Raises UsageError where there is none."""
     jobs = _jobs_of(campaign)
     if choice.key is not None:
         return _by_key(campaign, jobs, choice.key)
@@ -58,7 +58,7 @@ def _jobs_of(campaign: Campaign) -> Iterator[Job]:
 def _by_key(campaign: Campaign, jobs: Iterator[Job], key: str) -> Job:
     alike: list[Job] = []
     for job in jobs:
-        assert job.key is not None  # _jobs_of gives each one
+        assert job.key is not None  # _jobs_of has given each job a key
         if job.key == key:
             return job
         if job.key.startswith(key) and all(job.key != other.key for other in alike):
@@ -74,7 +74,7 @@ def _by_key(campaign: Campaign, jobs: Iterator[Job], key: str) -> Job:
 
 
 def _any_of(jobs: Iterator[Job]) -> tuple[Job | None, int]:
-    """One of them, each as likely; and how many there are."""
+    """A random one of them, and how many there are."""
     found, count = None, 0
     for count, job in enumerate(jobs, 1):
         if random.randrange(count) == 0:
@@ -83,7 +83,7 @@ def _any_of(jobs: Iterator[Job]) -> tuple[Job | None, int]:
 
 
 def _at(jobs: Iterator[Job], index: int) -> tuple[Job | None, int]:
-    """That one, counted from 0, or from the end; and how many there are where it is not among them."""
+    """The job at that place, counted from 0 or from the end, or else how many jobs there are."""
     count = 0
     if index >= 0:
         for count, job in enumerate(jobs, 1):

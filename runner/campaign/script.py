@@ -26,7 +26,7 @@ def become_run() -> NoReturn:
 
 
 def remind_at_exit() -> None:
-    """Say at the end of a script that defines a campaign, and renders nothing, how it is rendered."""
+    """When a script defines a campaign and renders nothing, say at its end how to render it."""
     main = sys.modules["__main__"]
     # Not in a notebook or at a prompt, where there is no file.
     if hasattr(main, "__file__") and not sys.flags.interactive:

@@ -1,4 +1,4 @@
-"""What `--set NAME=VALUE` fills in: the text, made what the function's default or annotation is."""
+"""Converts the text of `--set NAME=VALUE` to the type of the argument's annotation or default."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0
 
 
 class UnfitValue(ValueError):
-    """The text is none of the kind that is asked for; the message says what to write."""
+    """The text does not fit the type; the message says what to write."""
 
 
 def settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The arguments of a function that can be filled in, by name, with their annotations evaluated."""
+    """The arguments of a function that can be set, by name, with their annotations evaluated."""
     parameters = inspect.signature(function).parameters
     try:
         hints = typing.get_type_hints(function)
     except Exception:
-        # An annotation for readers only, of what is not imported: the default tells the kind.
+        # An annotation that names something not imported is for readers only; the default tells the type.
         hints = {}
     return {
         name: parameter.replace(annotation=hints.get(name, inspect.Parameter.empty))
@@ -37,7 +37,7 @@ def settable(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def convert(text: str, parameter: inspect.Parameter) -> Any:
-    """The value that the text stands for: of the annotation's kind, or without one of the default's.
+    """The value that the text stands for, of the annotation's type, or else of the default's.
 
     Without either it stays text. Raises UnfitValue.
     """
@@ -76,13 +76,13 @@ def _as_kind(text: str, kind: Any) -> Any:
         items = _as_items(_as_json(text, list, "a list", "[1, 2]"), choices)
         return origin(items) if origin in (tuple, set) else items
     raise UnfitValue(
-        f"it is a {getattr(origin, '__name__', origin)}, which no text can be made: "
-        "take text or a number, and make it of that"
+        f"it is a {getattr(origin, '__name__', origin)}, which cannot be made from text: take text or a number, and "
+        "convert it in the function"
     )
 
 
 def _as_first(text: str, kinds: Sequence[Any]) -> Any:
-    """Of the first of these kinds that it fits; text that fits any other is not taken for plain text."""
+    """Convert to the first of these types that fits. Text that fits any other type is not taken as plain text."""
     reasons = []
     for kind in sorted(kinds, key=lambda kind: (kind is str, kind is not type(None))):
         try:
@@ -117,7 +117,7 @@ def _as_number(text: str, kind: type[int] | type[float]) -> int | float:
 
 
 def _as_items(items: list[Any], kinds: Sequence[Any]) -> list[Any]:
-    """Each of its own kind where the annotation says one, as list[int], tuple[float, ...] or tuple[str, int] do."""
+    """Convert each item to the type that the annotation names: list[int], tuple[float, ...], tuple[str, int]."""
     if not kinds:
         return items
     if len(kinds) == 1 or kinds[1] is ...:

@@ -1,4 +1,4 @@
-"""What a campaign's pictures are made of on disk: its file, the user's modules, the files read, the assets used."""
+"""The files that a campaign's pictures are made from: its own file, the user's modules, files read, assets used."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from runner.job import Source
 
 __all__ = ["Sources"]
 
-# A larger file is told by its size and time.
+# A larger file is told apart by its size and time only.
 _READ_UP_TO_BYTES = 64 << 20
 # Where each job reads files of its own, they are not what others are made of.
 _MOST_FILES = 10_000
 # Modules are looked at once they are imported.
 _CODE = (".py", ".pyc", ".so", ".pyd")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Whose campaign's own code runs here, and what it reads is a part of its pictures.
+# The campaign whose own code runs here; the files that it reads are part of its pictures.
 _reader: ContextVar[Sources | None] = ContextVar("reader", default=None)
 
 
 class Sources:
     """The files that a campaign has used so far, each with what it held then.
 
-    A module is taken down once: what was imported stays as it is in this process, whatever becomes of its file.
-    An asset, and what the campaign's own code reads, is taken down again whenever it has another content. Safe to
-    share between threads.
+    A module is noted once: this process keeps what it imported, whatever becomes of the file. An asset, or a file that
+    the campaign's own code reads, is noted again whenever its content has changed. Safe to share between threads.
     """
 
     def __init__(self, file: Path, content: bytes):
@@ -57,7 +56,7 @@ class Sources:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """The campaign's own code runs meanwhile: take down the files that Python opens for it to read."""
+        """While the block runs the campaign's own code, note the files that Python opens for it to read."""
         _listen_to_opens()
         token = _reader.set(self)
         try:
@@ -68,7 +67,7 @@ class Sources:
                 _reader.reset(token)
 
     def opened(self, path: object, flags: int) -> None:
-        """The campaign's own code has opened a file; what it has written itself is no source."""
+        """The campaign's own code has opened a file; a file that it has written itself is no source."""
         if not isinstance(path, (str, bytes)):
             return
         name = os.path.abspath(os.fsdecode(path))
@@ -98,7 +97,7 @@ class Sources:
                 yield Path(name)
 
     def look_at_modules(self) -> None:
-        """Take down which of the user's own modules have been imported since the last look."""
+        """Note the user's own modules that were imported since the last look."""
         if len(sys.modules) == self._modules_seen:
             return
         self._modules_seen = len(sys.modules)
@@ -108,7 +107,7 @@ class Sources:
                 self._read(file)
 
     def use(self, asset: Path) -> None:
-        """An asset was given out, or a file is read."""
+        """An asset was served, or a file is read."""
         try:
             status = asset.stat()
             if not stat.S_ISREG(status.st_mode):
@@ -118,15 +117,15 @@ class Sources:
                 self._read(asset)
                 self._marks[asset] = mark
         except OSError:
-            pass  # gone again: the page says so
+            pass  # it is gone again, and the page says so
 
     def current(self) -> dict[str, str]:
-        """The digests of all files taken down so far, by their names."""
+        """The digests of all files noted so far, by name."""
         with self._lock:
             return dict(self._digests)
 
     def listen(self, known: Mapping[str, str], listener: Callable[[Source], None]) -> None:
-        """Tell of each file from now on, and of those that there are, unless they are known with that digest."""
+        """Report each file from now on, and the present ones unless they are known with that digest."""
         with self._lock:
             self._listener = listener
             for source in self._new:
@@ -136,7 +135,7 @@ class Sources:
 
     @property
     def code_sha256(self) -> str:
-        """A hash of all that was taken down so far."""
+        """A hash of all files noted so far."""
         with self._lock:
             return _digest_of(repr(sorted(self._digests.items())).encode())
 
@@ -148,7 +147,7 @@ class Sources:
             else:
                 self._take_down(file, _digest_of(file.read_bytes()))
         except OSError:
-            pass  # an archive's member, or removed meanwhile: nothing can be said of it
+            pass  # a member of an archive, or removed meanwhile: it has no digest
 
     def _take_down(self, file: Path, digest: str) -> None:
         name = file.relative_to(self.folder).as_posix() if file.is_relative_to(self.folder) else str(file)

@@ -1,4 +1,4 @@
-"""The commands: each is thin over the library, and says how it ended by its exit status."""
+"""The commands. Each is a thin layer over the library, and reports by its exit status how it ended."""
 
 from runner.cli.group import main
 

@@ -1,4 +1,4 @@
-"""Which database a command is about, and which of its campaigns."""
+"""Finds the database that a command is about, and the campaign in it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def existing_store(db: str | None) -> Store:
-    """The database that is there, to change it; none is made."""
+    """The existing database, opened for changes; none is created."""
     # SQLAlchemy takes long to import; `runner --help` goes without it.
     from runner.store import Access, Store
 
@@ -31,14 +31,14 @@ def existing_store(db: str | None) -> Store:
 
 
 def looked_at(db: str | None) -> Reader:
-    """The database that is there, to look at only."""
+    """The existing database, opened for reading only."""
     from runner.store import Reader
 
     return Reader(db or "runner.db")
 
 
 def campaign_rows(store: Reader, name: str | None) -> list[CampaignRow]:
-    """The campaign of that name, or all; at least one."""
+    """The rows of the campaign of that name, or of all; at least one."""
     rows = [row for row in store.campaigns() if name in (None, row["name"])]
     if not rows:
         known = ", ".join(row["name"] for row in store.campaigns()) or "none"
@@ -47,17 +47,17 @@ def campaign_rows(store: Reader, name: str | None) -> list[CampaignRow]:
 
 
 def rows_of_files(store: Reader, name: str | None, results: Path | None) -> list[CampaignRow]:
-    """As campaign_rows, those that have files: in the folder that was named, or else where the last run put them."""
+    """Like campaign_rows, but only campaigns with files: in the given folder, or else where the last run put them."""
     rows = [row for row in campaign_rows(store, name) if results or row["results"]]
     if not rows:
-        raise UsageError("there is no results folder to look at: the jobs were done by a JobQueue")
+        raise UsageError("there is no results folder: the jobs were done by a JobQueue")
     for row in rows:
         row["results"] = str(results.absolute() if results else row["results"])
     return rows
 
 
 def rows_to_change(store: Reader, name: str | None, is_all: bool) -> list[CampaignRow]:
-    """As campaign_rows, but where there are several, all of them only if that was said."""
+    """Like campaign_rows, but takes all of several campaigns only with --all."""
     rows = campaign_rows(store, name)
     if name is not None and is_all:
         raise UsageError(f"name a campaign or add --all, not both: {name} --all")
@@ -78,13 +78,15 @@ def campaign_table(campaigns: Campaigns, name: str | None) -> CampaignTable:
 
 
 def chosen_job(store: Reader, rows: list[CampaignRow], word: str) -> tuple[CampaignRow, str]:
-    """The one job that is meant, and its campaign. Raises UsageError where there is none, or are several."""
+    """The one job that is meant, and its campaign. Raises UsageError when there is no such job, or several."""
     from runner.report import find_job
 
     found = [(row, key) for row in rows for key in find_job(store, row["id"], word)]
     if not found:
         counts = ", ".join(f"{row['name']} has {row['total']:,} jobs" for row in rows)
-        raise UsageError(f"no job has the key {word!r}, a key that begins so, or that row: {counts}")
+        raise UsageError(
+            f"no job has the key {word!r}, a key that begins with it, or that row number: {counts}"
+        )
     if len(found) > 1:
         named = [f"{key} ({row['name']})" if len(rows) > 1 else key for row, key in found]
         raise UsageError(

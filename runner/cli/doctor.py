@@ -18,7 +18,7 @@ _COLORS = {"ok": "green", "warn": "yellow", "fail": "red"}
 _ENDS = {
     "ok": "all is well",
     "warn": "it works; what is marked could be better",
-    "fail": "mend what is marked before a night's run",
+    "fail": "fix what is marked before a night's run",
 }
 
 
@@ -37,10 +37,10 @@ _ENDS = {
 def doctor(
     sessions: int, db: str | None, results: Path | str | None, notify: tuple[str, ...], as_json: bool
 ) -> ExitStatus:
-    """Look at this machine before a night's run: software, disks, limits, browsers, graphics cards.
+    """Check this machine: software, disks, limits, browsers, cards.
 
-    Renders five views twice and in reverse with each rasterizer, and starts as many browsers at once as a run would;
-    with --sessions 0 no browser is started. What it makes is temporary. Exits with 1 when something must be mended.
+    Renders five views twice and in reverse with each rasterizer, and starts as many browsers at once as a run would.
+    With --sessions 0 it starts no browser. It leaves no files behind. Exits with 1 when something must be fixed.
 
     Example: runner doctor --sessions 4
     """
@@ -63,7 +63,7 @@ def doctor(
 
 
 def _colour() -> bool | None:
-    """As the user wants it; None leaves it to whether this is a terminal."""
+    """What the user wants; None means colours on a terminal only."""
     if os.environ.get("NO_COLOR"):
         return False
     return True if os.environ.get("FORCE_COLOR") else None

@@ -29,17 +29,18 @@ __all__ = ["explain"]
     "--pack",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.zip",
-    help="Write what the job is rendered from to a zip file, to be sent; `runner preview FILE.zip` renders it.",
+    help="Write all that the job is rendered from to a zip file that you can send; `runner preview FILE.zip` renders "
+    "it.",
 )
 @option("--json", "as_json", is_flag=True, help="Print JSON instead: an object.")
 def explain(
     job: str, campaign: str | None, db: str | None, results: Path | None, pack: Path | None, as_json: bool
 ) -> None:
-    """Tell each attempt at one JOB, and why it is where it is.
+    """Explain one JOB: each attempt at it, and its present state.
 
-    JOB is a key, as much of one as no other begins with, or a row: its place in the order in which jobs were added,
-    from 0, as in to_frame(). Of each attempt: the tab, how long it waited and took, why it failed, the traceback,
-    what the page's console said, and the last picture. At the end what to type next.
+    JOB is a key, the beginning of one, or a row: its place in the order in which jobs were added, from 0, as in
+    to_frame(). For each attempt it shows the tab, how long it waited and took, why it failed, the traceback, the page's
+    console and the last picture. At the end it shows what to type next.
 
     Example: runner explain 48734ec5 orbit
     """
@@ -73,9 +74,7 @@ def _pack(store: Reader, row: CampaignRow, explanation: Explanation, target: Pat
     left_out = write_pack(target, campaign, job, told, used, pictures)
     now = campaign.sources.current() if campaign.sources is not None else {}
     for name in sorted(name for name in now if used.get(name, now[name]) != now[name]):
-        click.echo(
-            f"{name} has changed since it was last rendered from: the pack has it as it is now", err=True
-        )
+        click.echo(f"{name} has changed since the last render: the pack has the present version", err=True)
     for path in left_out:
-        click.echo(f"left out, for it is gone or too large: {path}", err=True)
+        click.echo(f"left out, because it is gone or too large: {path}", err=True)
     click.echo(f"wrote {target}; to render it: {typed('preview', target.absolute())}", err=True)

@@ -1,4 +1,4 @@
-"""The command `runner`: its verbs by what one wants to do, and how mistakes are told."""
+"""The command `runner`: its verbs, grouped by purpose, and how it reports mistakes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["main"]
 
 _EPILOG = "Exit status: " + "; ".join(f"{status.value} {status.meaning}" for status in ExitStatus) + "."
 
-# What people type who know other tools, and the verb that does it here.
+# Words from other tools that people type, and the verb that does the same here.
 _MEANT = {
     "jobs": "list",
     "ls": "list",
@@ -77,20 +77,20 @@ _MEANT = {
 
 
 class _Ascii(io.TextIOWrapper):
-    """A stream in ASCII that doesn't say so: click would write UTF-8 to one that does."""
+    """A stream in ASCII that hides its encoding: click would write UTF-8 to a stream that says ASCII."""
 
     encoding = "latin-1"
 
 
 class Verbs(click.Group):
-    """Verbs in families; a verb returns its exit status, and a RunnerError is one line, without a traceback."""
+    """Verbs in families. A verb returns its exit status; a RunnerError becomes one line, without a traceback."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.families: dict[str, list[click.Command]] = {}
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """As click's own; what the terminal or file has no character for is replaced, whichever verb writes it."""
+        """Like click's own, but characters that the terminal or file cannot show are replaced, for every verb."""
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if isinstance(stream, io.TextIOWrapper):
@@ -100,11 +100,11 @@ class Verbs(click.Group):
         return super().main(*arguments, **options)
 
     def add_family(self, title: str, *verbs: click.Command) -> None:
-        """Add verbs that serve one purpose; the help shows them together, in this order."""
+        """Add verbs of one purpose; the help shows them together, in this order."""
         self.families[title] = list(verbs)
         for verb in verbs:
             text, _, example = inspect.cleandoc(verb.help or "").rpartition("Example:")
-            # The help ends in the example, behind the options; click shows nothing that follows a form feed.
+            # The help ends with the example, after the options; click hides all that follows a form feed.
             verb.help, verb.epilog = f"{text}\f\n\nExample:{example}", f"Example:{example}"
             self.add_command(verb)
 
@@ -144,7 +144,7 @@ class Verbs(click.Group):
         except KeyboardInterrupt:
             status = ExitStatus.INTERRUPTED
         except BrokenPipeError:
-            # The reader of our output has gone, as head does.
+            # The reader of our output has gone, like `head`.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = ExitStatus.DONE
         ctx.exit(status or ExitStatus.DONE)

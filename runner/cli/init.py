@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["init"]
 
-# In the order in which they are listed: from what everybody needs to what some do.
+# In the order of the list: from what everybody needs to what a few need.
 _EXAMPLES = [
     "orbit",
     "randomize",
@@ -39,10 +39,10 @@ _EXAMPLES = [
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @option("--example", type=click.Choice(_EXAMPLES), help="What to start from. [default: orbit]")
 def init(file: Path | None, example: str | None) -> None:
-    """Write a commented campaign FILE that runs as it stands.
+    """Write a commented campaign FILE that runs as it is.
 
-    Without FILE it lists the examples that there are. What an example loads, such as a robot's meshes, is written
-    beside it. Nothing that is there already is written over.
+    Without FILE it lists the examples. Files that an example loads, such as a robot's meshes, are written beside it.
+    Existing files are never overwritten.
 
     Example: runner init orbit.py
     """
@@ -75,9 +75,9 @@ def _summary(name: str) -> str:
 
 
 def _write(name: str, file: Path) -> Iterator[Path]:
-    """Write the example as that file, and beside it what it needs; yields what was written.
+    """Write the example as that file, and the files that it needs beside it; yields what was written.
 
-    Raises UsageError where one of them is there already, but for what an example needs and that is just so.
+    Raises UsageError where one of them exists already. Needed files that are identical may exist.
     """
     code = _shipped("orbit.py" if name == "notebook" else f"{name}.py").read_bytes()
     wanted = {file: code}
@@ -87,11 +87,12 @@ def _write(name: str, file: Path) -> Iterator[Path]:
     needed = {file.parent / path: data for path, data in _files_below(_shipped(name))}
     for target in wanted:
         if target.exists():
-            raise UsageError(f"{target} exists already and was not touched; name another file")
+            raise UsageError(f"{target} exists already and was not changed; name another file")
     for target, content in needed.items():
         if target.exists() and not (target.is_file() and target.read_bytes() == content):
             raise UsageError(
-                f"{target} exists already, is not the example's own, and was not touched; write it into another folder"
+                f"{target} exists already, differs from the example's own, and was not changed; write the example into "
+                "another folder"
             )
     for target, content in (wanted | needed).items():
         try:
@@ -111,7 +112,7 @@ def _shipped(name: str) -> Traversable:
 
 
 def _files_below(folder: Traversable, path: str = "") -> Iterator[tuple[str, bytes]]:
-    """Each file in a folder of an example's name, by its path there; nothing where there is no such folder."""
+    """Each file in the folder with the example's name, by its path there; none where there is no such folder."""
     if folder.is_dir():
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if entry.is_file():

@@ -29,13 +29,15 @@ _LONGEST_KEY = 36
 @option("--status", type=click.Choice(_STATUSES), help="Only jobs of that status.")
 @option("--error", metavar="REGEX", help="Only failed jobs whose error this regular expression finds.")
 @option(
-    "--where", metavar="EXPRESSION", help="Only jobs of which it is true, as 'light > 3 and kind == \"cup\"'."
+    "--where",
+    metavar="EXPRESSION",
+    help="Only jobs for which it is true, such as 'light > 3 and kind == \"cup\"'.",
 )
 @option(
     "--limit",
     type=click.IntRange(0),
     metavar="N",
-    help="So many at most; 0: all. [default: 100 in a table, all with --json]",
+    help="List at most so many; 0: all. [default: 100 in a table, all with --json]",
 )
 @option("--json", "as_json", is_flag=True, help="Print JSON instead: a line with an object for each job.")
 def list_jobs(
@@ -47,10 +49,9 @@ def list_jobs(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """List jobs: key, status, attempt, seconds, and the error or else the params.
+    """List jobs: key, status, attempt, seconds, error or params.
 
-    Filters narrow the choice; a job must pass all of them. An expression is over params, metrics and the columns
-    of a job, as with retry.
+    A job must pass all filters that are given. An expression may use params, metrics and a job's columns, as in retry.
 
     Example: runner list orbit --status failed --error "Timeout"
     """
@@ -78,7 +79,7 @@ def list_jobs(
         rows = islice(found, most) if most else found
 
         def tell() -> None:
-            # Who reads the jobs as they come sees that it goes on.
+            # Whoever reads the jobs as they come sees the progress anyway.
             if not sys.stdout.isatty():
                 click.echo(f"{table.name}: looked at {looked:,} jobs so far", err=True)
 
@@ -108,7 +109,7 @@ def _write_table(rows: Iterator[dict[str, Any]]) -> None:
     columns = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 0
     first = list(islice(rows, _TABLE_ROWS))
     width = min(_LONGEST_KEY, max((len(row["key"]) for row in first), default=3))
-    # A script reads it as it is; a terminal gets no line that wraps.
+    # Scripts get full lines; on a terminal no line wraps.
     room = max(20, columns - width - 32) if columns else 1000
     if first:
         click.echo(f"{'key':<{width}}  {'status':<11}  {'attempt':>7}  {'seconds':>7}  error or params")
@@ -129,7 +130,7 @@ def _chained(first: list[dict[str, Any]], rest: Iterator[dict[str, Any]]) -> Ite
 
 
 def _params_of(row: dict[str, Any]) -> str:
-    """What the row has beside its own columns: params, and metrics."""
+    """All that the row has besides its own columns: params and metrics."""
     from runner.report import COLUMNS
 
     return ", ".join(f"{name}={value}" for name, value in row.items() if name not in (*COLUMNS, "artifacts"))

@@ -24,20 +24,20 @@ __all__ = ["join"]
     "--cert",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
-    help="Know the run's server by this certificate, a copy of what its run has as --cert; for one that no authority "
-    "vouches for.",
+    help="Trust the run's server by this certificate, a copy of the run's own --cert; for a certificate that no "
+    "authority has signed.",
 )
 @option(
     "--exit-when-idle",
     "exits_when_idle",
     is_flag=True,
-    help="End when no job is left, when none was in progress for a minute, or when the run was away for five.",
+    help="End when no job is left, when none was in progress for a minute, or when the run was away for five minutes.",
 )
 @option(
     "--max-hours",
     type=click.FloatRange(0.0, min_open=True),
     metavar="H",
-    help="Begin no job after so many hours, and end when those in flight have.",
+    help="Begin no job after so many hours, and end when the jobs in flight have ended.",
 )
 @rasterizer_option
 @require_gpu_option
@@ -56,10 +56,10 @@ def join(
     recycle_after: int,
     browser_memory_bytes: int,
 ) -> ExitStatus:
-    """Start headless browsers here that render for a run on another machine.
+    """Start browsers here that render for a run on another machine.
 
-    LINK is what that run prints for tabs, in quotes; nothing else is needed of it: no database, no campaign file. While
-    the run or the network is away, it is waited for.
+    LINK is the link that the run prints for tabs, in quotes. Nothing else is needed: no database, no campaign file.
+    While the run or the network is away, it waits.
 
     Example: runner join 'http://render-host:8012/?ws=…' --sessions 4
     """

@@ -1,4 +1,4 @@
-"""Verbs that look at what a campaign came to: report, verify, log."""
+"""Verbs that look at a campaign's results: report, verify, log."""
 
 from __future__ import annotations
 
@@ -39,14 +39,22 @@ __all__ = ["log", "report", "verify"]
 @results_option("Where the files are. [default: where the last run put them]")
 @json_option
 @option(
-    "--csv", "as_csv", is_flag=True, help="Print CSV instead: a line of counts, rates and times a campaign."
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Print CSV instead: a line of counts, rates and times for each campaign.",
 )
-@option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead, to paste where people talk.")
+@option(
+    "--markdown",
+    "as_markdown",
+    is_flag=True,
+    help="Print Markdown instead, to paste into a chat or an issue.",
+)
 @option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write one page instead, with pictures, charts and all failures to search; it needs no network.",
+    help="Write one HTML page instead, with pictures, charts and a searchable table of failures; it needs no network.",
 )
 @option("--open", "is_opened", is_flag=True, help="Open that page in your browser.")
 def report(
@@ -59,12 +67,12 @@ def report(
     html: Path | None,
     is_opened: bool,
 ) -> None:
-    """Tell what happened: verdict, counts, rate, times, failures by reason, and what to do next.
+    """Show what happened: verdict, counts, times, failures, next steps.
 
     Example: runner report orbit --html morning.html --open
     """
     if sum([as_json, as_csv, as_markdown, html is not None]) > 1:
-        raise UsageError("one of --json, --csv, --markdown and --html at a time")
+        raise UsageError("give only one of --json, --csv, --markdown and --html")
     if is_opened and html is None:
         raise UsageError("--open opens the page: add --html FILE")
     with looked_at(db) as store:
@@ -90,14 +98,14 @@ def _print_report(
     elif as_markdown:
         click.echo("\n".join(map(to_markdown, summaries)), nl=False)
     else:
-        # Whoever reads it later, from a file, has not looked yet.
+        # A report that goes to a file has not been looked at yet.
         if sys.stdout.isatty():
             summaries = [_compared(store, summary) for summary in summaries]
         click.echo("\n".join(map(to_text, summaries)), nl=False)
 
 
 def _compared(store: Reader, summary: Summary) -> Summary:
-    """The summary with what changed since a person last looked, which is now."""
+    """The summary with what changed since a person last looked; they are looking now."""
     from runner.report import LastLook
 
     last = LastLook(store.database.address, summary.campaign)
@@ -121,7 +129,7 @@ def _write_page(store: Reader, rows: list[CampaignRow], file: Path, is_opened: b
     text = to_html(data, [page.summary for page in pages])
     temporary = file.with_name(f".{file.name}.tmp")
     try:
-        # A name from a disk may hold what UTF-8 has no bytes for.
+        # A file name may hold characters that UTF-8 cannot encode.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         temporary.replace(file)
     except OSError as error:
@@ -134,7 +142,7 @@ def _write_page(store: Reader, rows: list[CampaignRow], file: Path, is_opened: b
 
 
 def _seen_from(folder: Path, root: str) -> str:
-    """The address of a results folder in a page that lies in that folder."""
+    """The relative URL of a results folder, for a page in that folder."""
     return quote(os.path.relpath(root, folder).replace(os.sep, "/")) + "/" if root else ""
 
 
@@ -142,16 +150,20 @@ def _seen_from(folder: Path, root: str) -> str:
 @campaign_argument
 @database_option
 @results_option("Where the files are. [default: where the last run put them]")
-@option("--fix", is_flag=True, help="Requeue the jobs hit, remove left-over files, and mend the metrics log.")
+@option(
+    "--fix",
+    is_flag=True,
+    help="Requeue the damaged jobs, remove left-over files, and repair the metrics log.",
+)
 @json_option
 def verify(
     campaign: str | None, db: str | None, results: Path | None, fix: bool, as_json: bool
 ) -> ExitStatus:
-    """Compare every done job's files with their sizes and hashes, and the metrics log with the database.
+    """Compare files with their hashes, and the log with the database.
 
-    Lists what is missing, changed or unreadable, and what was left over: abandoned and temporary files of
-    attempts that came to nothing, and orphaned ones, which no row names. Exits with 1 when a done job's
-    file or the log is not as it was recorded.
+    Lists files that are missing, changed or unreadable, and left-over ones: abandoned and temporary files of unfinished
+    attempts, and orphaned files, which no row names. Exits with 1 when a done job's file or the log is not as it was
+    recorded.
 
     Example: runner verify orbit --fix
     """
@@ -196,7 +208,9 @@ def verify(
 def log(
     campaign: str | None, db: str | None, results: Path | None, rebuild: bool, log_root: str | None
 ) -> None:
-    """Bring ML-Logger's files in the results folder up to date with the database; a run does so by itself.
+    """Bring ML-Logger's files up to date with the database.
+
+    A run does so by itself.
 
     Example: runner log orbit --rebuild
     """

@@ -1,4 +1,4 @@
-"""Verbs that tell a campaign what to do: pause, resume, cancel, retry."""
+"""Verbs that control a campaign: pause, resume, cancel, retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ __all__ = ["cancel", "pause", "resume", "retry"]
 @database_option
 @all_option
 def pause(campaign: str | None, db: str | None, is_all: bool) -> None:
-    """Hand out no more jobs of the campaign; what is in flight ends, and runs wait.
+    """Hand out no more jobs of a campaign; its runs wait.
+
+    Jobs in flight end first.
 
     Example: runner pause orbit
     """
@@ -37,7 +39,7 @@ def pause(campaign: str | None, db: str | None, is_all: bool) -> None:
 @database_option
 @all_option
 def resume(campaign: str | None, db: str | None, is_all: bool) -> None:
-    """Hand out jobs again, of a campaign that was paused or cancelled.
+    """Hand out jobs again, after pause or cancel.
 
     Example: runner resume orbit
     """
@@ -49,7 +51,9 @@ def resume(campaign: str | None, db: str | None, is_all: bool) -> None:
 @database_option
 @all_option
 def cancel(campaign: str | None, db: str | None, is_all: bool) -> None:
-    """Hand out no more jobs of the campaign; what is in flight ends, and then its runs do.
+    """Hand out no more jobs of a campaign; its runs end.
+
+    Jobs in flight end first.
 
     Example: runner cancel orbit
     """
@@ -68,12 +72,18 @@ def _set_state(campaign: str | None, db: str | None, is_all: bool, state: str) -
 @click.argument("jobs", nargs=-1)
 @database_option
 @all_option
-@option("--done", is_flag=True, help="Done jobs instead of failed ones: those named, or that a filter finds.")
+@option(
+    "--done",
+    is_flag=True,
+    help="Take done jobs instead of failed ones: those named, or those that a filter finds.",
+)
 @option("--suspect", is_flag=True, help="Done jobs that the report lists as suspect.")
 @option("--key", "keys", multiple=True, help="Only this job; may be given several times.")
 @option("--error", metavar="REGEX", help="Only failed jobs whose error this regular expression finds.")
 @option(
-    "--where", metavar="EXPRESSION", help="Only jobs of which it is true, as 'light > 3 and kind == \"cup\"'."
+    "--where",
+    metavar="EXPRESSION",
+    help="Only jobs for which it is true, such as 'light > 3 and kind == \"cup\"'.",
 )
 def retry(
     campaign: str | None,
@@ -86,13 +96,15 @@ def retry(
     error: str | None,
     where: str | None,
 ) -> None:
-    """Make failed jobs pending again, with fresh budgets, or done ones; `runner run` then renders them.
+    """Make failed jobs, or done ones, pending again.
 
-    JOBS are keys, or what `runner explain` takes; without them all failed ones are meant. Where the first word is no
-    campaign's name, it is a job's, too.
+    Their budgets start again, and `runner run` renders them.
 
-    Filters narrow the choice; a job must pass all of them. An expression is over params, metrics and the columns
-    of a job. The files of a done job stay until the new ones are there.
+    JOBS are keys, their beginnings, or rows, as in `runner explain`; without them, all failed jobs are taken. The first
+    word may be a campaign's name or a job.
+
+    A job must pass all filters that are given. An expression may use params, metrics and a job's columns. The files of
+    a done job stay until the new ones are there.
 
     Example: runner retry orbit --done --where "mean < 10"
     """
@@ -106,10 +118,12 @@ def retry(
         campaign, named = _named(store.reader, campaign, jobs)
         wanted = frozenset((*keys, *named))
         if done and not (suspect or wanted or where):
-            raise UsageError("say which done jobs: a key, --suspect or --where; all: --where 'attempt > 0'")
+            raise UsageError(
+                "say which done jobs: a key, --suspect or --where (all of them: --where 'attempt > 0')"
+            )
         choice = Choice(Status.DONE if is_done else Status.FAILED, wanted, pattern, suspect, expression)
         rows = rows_to_change(store.reader, campaign, is_all)
-        # All are chosen before any is changed: a mistake changes nothing.
+        # All jobs are chosen before any is changed, so a mistake changes nothing.
         with told_while(lambda: click.echo("looking for the jobs to change", err=True)):
             tables = [campaigns[row["name"]] for row in rows]
             choices = [chosen_keys(table, choice) for table in tables]

@@ -1,4 +1,4 @@
-"""Options that several commands take, and the kinds of value that they may have."""
+"""Options that several commands share, and their types."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = [
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-# Each says its default in the help.
+# The help shows each default.
 option = partial(click.option, show_default=True)
 
 
 def size(least: str = "0") -> Callable[[str], int]:
-    """The kind of a value in bytes, written as 512M or 3G. least: the smallest that is allowed."""
+    """The type of a size in bytes, written as 512M or 3G. least: the smallest allowed."""
 
     def convert(text: str) -> int:
         from runner.machine import parse_size
@@ -58,7 +58,7 @@ def size(least: str = "0") -> Callable[[str], int]:
 
 
 def hours(text: str) -> float:
-    """The kind of a value in hours, as 8 or 0.5; in seconds."""
+    """The type of a time in hours, written as 8 or 0.5; the value is in seconds."""
     try:
         count = float(text)
     except ValueError:
@@ -69,7 +69,7 @@ def hours(text: str) -> float:
 
 
 def share(text: str) -> float | None:
-    """The kind of a value that is a part of all, written as 20%; None where 'never' is written."""
+    """The type of a share, written as 20%; None for 'never'."""
     if text == "never":
         return None
     try:
@@ -89,7 +89,7 @@ def _settings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 
 
 def _known_campaigns(ctx: click.Context, _param: click.Parameter, typed: str) -> list[str]:
-    """For the shell: campaigns whose names begin so, of the database that was named, or that is here."""
+    """For the shell: campaigns whose names begin so, in the given database, or the one here."""
     from runner.store import Reader
 
     try:
@@ -103,7 +103,7 @@ campaign_argument = click.argument("campaign", required=False, shell_complete=_k
 
 
 def _campaign_file(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
-    """`orbit` means orbit.py, where that is what is there."""
+    """`orbit` means orbit.py, where only that exists."""
     with_ending = value.with_name(f"{value.name}.py") if value.name else value
     return with_ending if not value.is_file() and with_ending.is_file() else value
 
@@ -119,12 +119,12 @@ database_option = option(
 )
 all_option = option("--all", "is_all", is_flag=True, help="Every campaign of the database.")
 json_option = option(
-    "--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object a campaign."
+    "--json", "as_json", is_flag=True, help="Print JSON instead: a list with an object for each campaign."
 )
 log_root_option = option(
     "--log-root",
     metavar="ROOT",
-    help="Copy the metrics log there, too: a folder, http:// or https:// of an ML-Logger server, "
+    help="Also copy the metrics log there: a folder, the http:// or https:// address of an ML-Logger server, "
     "s3://BUCKET/PREFIX or gs://BUCKET/PREFIX.",
 )
 notify_option = option(
@@ -132,10 +132,10 @@ notify_option = option(
     multiple=True,
     envvar="RUNNER_NOTIFY",
     metavar="URL",
-    help="Send a notice there at the end, at a halt, when a pause lasts or the disk fills up: an address of apprise's, "
+    help="Send notices there: at the end, at a halt, when a pause lasts, when the disk fills up. An apprise address "
     "such as ntfy://TOPIC; may be repeated. [env: RUNNER_NOTIFY, with spaces between several]",
 )
-# As runner.browsers has them, which takes long to import.
+# The same as in runner.browsers, which takes long to import.
 rasterizer_option = option(
     "--rasterizer",
     type=click.Choice(("auto", "egl", "swiftshader", "native")),
@@ -147,8 +147,8 @@ require_gpu_option = option("--require-gpu", is_flag=True, help="Refuse to rende
 gpus_option = option(
     "--gpus",
     metavar="all|0,1",
-    help="Give each browser one of these graphics cards, in turn, and refuse what does not draw; works for one card "
-    "of each driver.",
+    help="Give the browsers these graphics cards in turn, and refuse cards that do not draw; works for one card of "
+    "each driver.",
 )
 recycle_option = option(
     "--recycle-after",
@@ -178,12 +178,12 @@ settings_option = option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=_settings,
-    help="Fill in a keyword argument of the campaign's jobs or scene function.",
+    help="Set a keyword argument of the campaign's jobs or scene function.",
 )
 
 
 class _Folder(click.Path):
-    """A folder, which need not be there; or, where it may be, an object store by its URL."""
+    """A folder, which need not exist, or, where allowed, the URL of an object store."""
 
     def __init__(self, may_be_url: bool):
         super().__init__(path_type=Path, file_okay=False)
@@ -194,12 +194,12 @@ class _Folder(click.Path):
             return super().convert(value, param, ctx)
         if not self._may_be_url:
             self.fail(
-                "name a folder: of what is in an object store the database knows the address", param, ctx
+                "name a folder: the database itself knows the address of files in an object store", param, ctx
             )
         return value
 
 
 def results_option(text: str, may_be_url: bool = False) -> Callable[[_Command], _Command]:
-    """--results, with what the command says of it. may_be_url: an object store will do."""
+    """The option --results with the command's own help. may_be_url: an object store is allowed, too."""
     metavar = "DIR|URL" if may_be_url else "DIR"
     return option("--results", type=_Folder(may_be_url), metavar=metavar, help=text)

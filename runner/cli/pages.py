@@ -17,9 +17,9 @@ __all__ = ["help_on"]
 @click.argument("topic", required=False)
 @click.pass_context
 def help_on(ctx: click.Context, topic: str | None) -> None:
-    """Print a page of the documentation: of a TOPIC, or what a command takes; it needs no network.
+    """Print a page of the documentation, on a TOPIC or a command.
 
-    Without a TOPIC it lists them.
+    It needs no network. Without a TOPIC it lists all topics.
 
     Example: runner help results
     """
@@ -37,7 +37,7 @@ def help_on(ctx: click.Context, topic: str | None) -> None:
             _show(verb.get_help(of_verb))
     else:
         near = difflib.get_close_matches(topic, pages, n=1)
-        meant = f"; what you want may be {near[0]}" if near else ""
+        meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"there is no page on {topic!r}{meant}; there are: {', '.join(pages)}")
 
 
@@ -51,7 +51,7 @@ def _pages() -> dict[str, str]:
 
 
 def _show(text: str) -> None:
-    """Page by page, where somebody reads."""
+    """Page by page on a terminal."""
     if sys.stdout.isatty():
         click.echo_via_pager(text)
     else:

@@ -1,4 +1,4 @@
-"""`vuer runner …`: what Vuer's own command finds by its entry points, and what takes our words from it."""
+"""`vuer runner …`: the plugin that Vuer's own command finds by its entry points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Runner"]
 
 
 def _own_words() -> list[str]:
-    """What stands behind `vuer runner`, taken off the command line: Vuer's parser would refuse it."""
+    """The words after `vuer runner`, taken off the command line: Vuer's parser would refuse them."""
     if sys.argv[1:2] != ["runner"]:
         return []
     words = sys.argv[2:]
@@ -19,7 +19,7 @@ def _own_words() -> list[str]:
     return words
 
 
-# Vuer loads what it finds before it parses.
+# Vuer loads its plugins before it parses.
 _WORDS = _own_words()
 
 
@@ -33,5 +33,5 @@ class Runner:
     """
 
     def __call__(self) -> None:
-        """Do as `runner` does with the same words; ends the process with its exit status."""
+        """Do what `runner` does with the same words; ends the process with its exit status."""
         main(_WORDS, prog_name="vuer runner")

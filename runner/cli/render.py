@@ -50,7 +50,9 @@ _FILE = click.Path(exists=True, dir_okay=False)
     may_be_url=True,
 )
 @settings_option
-@option("--host", default="localhost", help="Where to listen; not on loopback, it lets other machines in.")
+@option(
+    "--host", default="localhost", help="The address to listen on; any but loopback lets other machines in."
+)
 @option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on; 0 takes a free one.")
 @option("--cert", type=_FILE, metavar="FILE", help="Speak TLS (https) with this certificate, a PEM file.")
 @option("--key", type=_FILE, metavar="FILE", help="Its private key, where it is not in the same file.")
@@ -59,7 +61,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "allow_hosts",
     multiple=True,
     metavar="NAME",
-    help="Let in who calls this machine by that name, too, beside its own name and addresses.",
+    help="Also accept requests that call this machine by that name, such as an alias in DNS.",
 )
 @rasterizer_option
 @require_gpu_option
@@ -72,7 +74,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=click.FloatRange(1.0, 3600.0),
     default=30.0,
     metavar="S",
-    help="Give up a tab of which nothing was heard for so many seconds, and hand its job to another.",
+    help="Give up a tab that was silent for so many seconds, and hand its job to another.",
 )
 @option(
     "--workers",
@@ -85,7 +87,8 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "worker_memory_bytes",
     type=size(least="256M"),
     metavar="SIZE",
-    help="End a worker process, and charge the job that filled it, above that. [default: half the machine's, shared "
+    help="End a worker process that holds more memory than that, and charge the job that filled it. [default: half the "
+    "machine's, shared "
     "among them]",
 )
 @option(
@@ -94,7 +97,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=share,
     default="20%",
     metavar="SHARE|never",
-    help="Stop when jobs fail in so many of the last 50 attempts, charge none of these, and exit with 3.",
+    help="Stop when jobs fail in this share of the last 50 attempts, charge none of them, and exit with 3.",
 )
 @log_root_option
 @option(
@@ -103,29 +106,29 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=size(),
     default="256M",
     metavar="SIZE",
-    help="Pause while the disk of the results or the database has less room than that, as 500M or 2G.",
+    help="Pause while the disk of the results or the database has less free room than this, such as 500M or 2G.",
 )
 @notify_option
-@option("--add", is_flag=True, help="Add jobs also where that looks like a mistake.")
-@option("--verbose", "-v", is_flag=True, help="Show a bar for each job of many steps, too.")
-@option("--prune", is_flag=True, help="Take out pending jobs that FILE no longer yields.")
+@option("--add", is_flag=True, help="Add new jobs even where that looks like a mistake.")
+@option("--verbose", "-v", is_flag=True, help="Also show a bar for each job of many steps.")
+@option("--prune", is_flag=True, help="Remove pending jobs that FILE no longer yields.")
 @option(
     "--update",
     is_flag=True,
-    help="Jobs that FILE yields with other params than are stored under their keys take these, and are rendered again.",
+    help="Where FILE yields other params for a known key, take these, and render the job again.",
 )
 @option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
-    help="Take at most N jobs, once each, and end with 8 where some are left.",
+    help="Take at most N jobs, once each; end with 8 if jobs are left.",
 )
 @option(
     "--max-hours",
     "longest_s",
     type=hours,
     metavar="H",
-    help="Begin no job after H hours; those in flight end, and the run ends with 8 where jobs are left.",
+    help="Begin no job after H hours; jobs in flight end, and the run ends with 8 if jobs are left.",
 )
 @option(
     "--grace",
@@ -133,21 +136,22 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=click.FloatRange(0),
     default=0,
     metavar="SECONDS",
-    help="At SIGTERM begin no job, and let those in flight end for so long, before they are handed back.",
+    help="At SIGTERM begin no job, and give those in flight so long to end before they are handed back.",
 )
 @option(
     "--canary",
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Render N jobs first, spread over all; where more than the share of --halt fail or may be wrong, undo that, "
-    "name their pictures, and end with 3.",
+    help="Render N jobs first, spread over all. If more than the share of --halt fail or may be wrong, undo that, name "
+    "their pictures, and end with 3.",
 )
 @option(
     "--order",
     type=click.Choice(("added", "spread")),
     default="added",
-    help="Take the jobs as they were added, or such that at any moment those done are spread evenly over all.",
+    help="Take the jobs in the order in which they were added, or spread: at any moment the done jobs cover all "
+    "evenly.",
 )
 @option(
     "--pack",
@@ -160,19 +164,21 @@ _FILE = click.Path(exists=True, dir_okay=False)
     type=size(least="64M"),
     default="8G",
     metavar="SIZE",
-    help="Pause while so much waits on the disk for an object store, which may be away or slow.",
+    help="Pause while so much waits on the disk for an object store that is away or slow.",
 )
 @option(
     "--plain-page",
     is_flag=True,
-    help="Do without all that the page does for speed alone, to compare pictures.",
+    help="Turn off all that the page does only for speed, to compare pictures.",
 )
-@option("--dry-run", is_flag=True, help="Tell what would be added, is left, and is gone; nothing is written.")
+@option(
+    "--dry-run", is_flag=True, help="Show what would be added, what is left, and what is gone; write nothing."
+)
 def run(file: Path, settings: dict[str, str], dry_run: bool, **given: Any) -> ExitStatus:
-    """Render the campaign in FILE: submit, resume or top up, whichever is due.
+    """Render the campaign in FILE: start it, resume it, or extend it.
 
-    Its jobs are added by their keys, so the same command can be given again at any time. FILE may be named without
-    its ending.
+    Jobs are known by their keys, so you can give the same command again at any time. FILE may be named without its
+    ending.
 
     Example: runner run orbit.py --sessions 2
     """
@@ -208,11 +214,11 @@ def _run_options(
     key: str | None,
     **others: Any,
 ) -> RunOptions:
-    """What the command line gave, as the library takes it; others: by the names that they have there."""
+    """The command line's options as the library takes them. others: by their names there."""
     from runner.browsers import Limits
     from runner.run import RunOptions, places
 
-    assert campaign.file is not None  # it was loaded from there
+    assert campaign.file is not None  # it was loaded from a file
     beside = campaign.file.parent
     if str(results).startswith("memory://"):
         raise UsageError(
@@ -238,7 +244,7 @@ def _absolute(path: str | None) -> str:
 @sessions_option
 @click.pass_context
 def demo(ctx: click.Context, folder: Path, sessions: int) -> ExitStatus:
-    """Render the packaged demo campaign of 60 jobs into FOLDER, and report on it.
+    """Render the demo campaign of 60 jobs into FOLDER, and report.
 
     Example: runner demo
     """
@@ -253,6 +259,6 @@ def demo(ctx: click.Context, folder: Path, sessions: int) -> ExitStatus:
 
 
 def _as_typed(parent: click.Context, command: click.Command, *arguments: str) -> Any:
-    """Call another command with what a person would type, so that all its defaults and checks hold."""
+    """Call another command with the words that a person would type, so that all its defaults and checks hold."""
     with command.make_context(command.name, list(arguments), parent=parent) as ctx:
         return command.invoke(ctx)

@@ -1,4 +1,4 @@
-"""The verb that has a cluster's scheduler start runners: slurm."""
+"""The verb that starts runners through a cluster's scheduler: slurm."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ __all__ = ["slurm"]
     "-n",
     type=click.IntRange(1, 1000),
     default=1,
-    help="How many jobs of Slurm's, a runner each.",
+    help="How many Slurm jobs to submit, one runner each.",
 )
-@option("--gpus", type=click.IntRange(0, 64), default=0, help="Cards of each.")
-@option("--hours", "limit_s", type=hours, required=True, metavar="H", help="Slurm's time limit of each.")
+@option("--gpus", type=click.IntRange(0, 64), default=0, help="Graphics cards for each.")
+@option("--hours", "limit_s", type=hours, required=True, metavar="H", help="Slurm's time limit for each.")
 @database_option
 @results_option("Where files and metrics go. [default: results beside the campaign]")
 @settings_option
@@ -67,10 +67,13 @@ def slurm(
     parameters: tuple[str, ...],
     cluster: str,
 ) -> ExitStatus:
-    """Have Slurm start runners that render the campaign in FILE together; needs the extra slurm.
+    """Have Slurm start runners that render the campaign in FILE.
 
-    Each drains before its time is up, and submits itself again while jobs are left. Several need a PostgreSQL server,
-    and one results folder that all nodes reach, or one on each node. What follows -- goes to each `runner run`.
+    It needs pip install 'runner[slurm]'.
+
+    Each stops taking jobs before its time is up, and submits itself again while jobs are left. Several runners need a
+    PostgreSQL server, and one results folder that all nodes reach, or one on each node. All that follows -- is passed
+    to each `runner run`.
 
     Example: runner slurm orbit.py -n 50 --gpus 1 --hours 8 --db postgresql://host/runner -- --sessions 4
     """
@@ -81,7 +84,7 @@ def slurm(
     assert campaign.file is not None  # it was loaded from there
     database = db or str(campaign.file.parent / "runner.db")
     _refuse_file_for_several(database, runners)
-    # A mistake is told now, and not fifty times in an hour.
+    # Mistakes are reported now, not fifty times in an hour.
     run.make_context("run", [str(file), *more]).close()
     root = (results or campaign.file.parent / "results").absolute()
     shift = Shift(
@@ -95,14 +98,14 @@ def slurm(
     )
     for job_id in submit(shift, runners):
         click.echo(job_id)
-    click.echo(f"{campaign.name}: {runners:,} submitted; what they say goes to {shift.folder}", err=True)
+    click.echo(f"{campaign.name}: {runners:,} submitted; their output goes to {shift.folder}", err=True)
     return ExitStatus.DONE
 
 
 def _command(campaign: Campaign, database: str, root: Path, more: tuple[str, ...]) -> list[str]:
     words = [sys.executable, "-m", "runner", "run", str(campaign.file), "--results", str(root)]
     if "RUNNER_DB" not in os.environ:
-        # The scheduler hands on what is in the environment, where no list of processes shows it.
+        # The scheduler passes on the environment, which no list of processes shows.
         words += ["--db", database]
     for name, value in campaign.settings.items():
         words += ["--set", f"{name}={value}"]

@@ -1,4 +1,4 @@
-"""The verb status: how far each campaign is, once or again and again."""
+"""The verb status: how far each campaign is, once or continuously."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _WATCH_EVERY_S = 1.0
 @option("--watch", is_flag=True, help="Look again each second, until nothing is left or Ctrl-C.")
 @option("--exit-status", is_flag=True, help="Exit with 1 when jobs failed, with 8 when jobs are left.")
 def status(campaign: str | None, db: str | None, as_json: bool, watch: bool, exit_status: bool) -> ExitStatus:
-    """Count the jobs of each campaign by status, and tell who is at work; quick at any size.
+    """Count each campaign's jobs by status, and show who is at work.
 
-    With --watch a terminal shows it in place, with rate and expected end; a pipe gets a line, or with --json a
-    list in a line, each time something has changed.
+    With --watch a terminal shows it in place, with rate and expected end; a pipe gets a line, or with --json a list on
+    one line, each time something changes.
 
     Example: runner status --watch
     """
@@ -61,7 +61,7 @@ def _look(store: Reader, campaign: str | None) -> list[Status]:
 
 
 def _watch(store: Reader, campaign: str | None, as_json: bool) -> list[Status]:
-    """Show each look, until nothing is left or somebody has seen enough; the last one."""
+    """Show the status again and again, until nothing is left or the user stops it; returns the last one."""
     found: list[Status] = []
     show = _Lines() if as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb" else _InPlace()
     try:
@@ -72,11 +72,11 @@ def _watch(store: Reader, campaign: str | None, as_json: bool) -> list[Status]:
                 return found
             time.sleep(_WATCH_EVERY_S)
     except KeyboardInterrupt:
-        return found  # who watches stops so
+        return found  # this is how the user stops it
 
 
 class _Lines:
-    """Writes what differs from what was written before."""
+    """Writes a status only when it differs from the one before."""
 
     def __init__(self) -> None:
         self._before: object = None
@@ -85,7 +85,7 @@ class _Lines:
         return whole_lines(map(str, found))[:-1]
 
     def __call__(self, text: str, found: list[Status]) -> None:
-        # Beats alone are not news.
+        # A new beat alone is no news.
         now = [(one.campaign, one.state, one.total, one.done, one.failed, one.in_progress) for one in found]
         if now != self._before:
             click.echo(text)
@@ -93,7 +93,7 @@ class _Lines:
 
 
 class _InPlace(_Lines):
-    """Writes over what was written before, with the rate and the expected end of each campaign."""
+    """Writes each status over the one before, with the rate and the expected end of each campaign."""
 
     def __init__(self) -> None:
         from runner.run.pace import Pace

@@ -25,15 +25,15 @@ _FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "folder", "n
 @option(
     "--image",
     metavar="PATTERN",
-    help="Which of a job's files are its pictures, as rgb*. "
+    help="Which of a job's files are its pictures, such as rgb*. "
     "[default: all; mp4, sheet and nerfstudio ask where there are several]",
 )
 @option(
     "--order",
     multiple=True,
     metavar="PARAM",
-    help="Put the jobs in the order of a param, a metric or a column such as key, -PARAM from high to low; "
-    "may be given several times, the first counts first. [default: as they were added]",
+    help="Sort the jobs by a param, a metric or a column such as key; -PARAM sorts from high to low. May be given "
+    "several times, the first counts first. [default: as they were added]",
 )
 @option(
     "--fps",
@@ -53,7 +53,7 @@ _FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "folder", "n
     "fov_deg",
     type=click.FloatRange(0, 180, min_open=True, max_open=True),
     metavar="DEGREES",
-    help="Vertical field of view, for nerfstudio, of jobs without a param fov.",
+    help="Vertical field of view in degrees, for nerfstudio, where jobs have no param fov.",
 )
 @option(
     "--allow-incomplete", is_flag=True, help="Leave out jobs that are not done or whose files are not whole."
@@ -61,7 +61,9 @@ _FORMATS = ("parquet", "csv", "jsonl", "imagefolder", "webdataset", "folder", "n
 def export(
     format: str, target: Path, campaign: str | None, db: str | None, results: Path | None, **given: Any
 ) -> None:
-    """Write the done jobs, their files verified, to TARGET in a FORMAT that other tools read.
+    """Write the done jobs in a FORMAT that other tools read.
+
+    Their files are verified first, and go to TARGET.
 
     parquet, csv and jsonl: a row for each job. sheet: a JPEG with small pictures. mp4: a video of them.
     imagefolder: a folder for Hugging Face datasets. webdataset: a folder of tar shards, links to those of a packed

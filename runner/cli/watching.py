@@ -1,4 +1,4 @@
-"""Renders a job again whenever one of the files changes that it is made of."""
+"""Renders a job again whenever one of its files changes."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _Mark = tuple[int, int, int] | None
 def preview_again_and_again(file: Path, arguments: list[str], tell: Callable[[str], None]) -> None:
     """Have `runner preview` render the job in a process of its own, now and after each change, until Ctrl-C.
 
-    file: the campaign's. arguments: for preview, without --json. tell: takes the JSON that it prints.
-    Looked at are the file, the modules beside it, and whatever the last render has used.
+    file: the campaign's. arguments: for preview, without --json. tell: takes the JSON that it prints. It watches the
+    file, the modules beside it, and all that the last render has used.
     """
     used: set[str] = set()
     marks: dict[Path, _Mark] = {}
     while True:
         before = _marks_of(file, used)
         command = [sys.executable, "-m", "runner", "preview", str(file), *arguments, "--json"]
-        # Another process each time: what was imported is imported anew.
+        # A new process each time imports everything anew.
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
             try:
                 told, _ = child.communicate()
             except KeyboardInterrupt:
-                # It has been told so, too, and ends its browser.
+                # It got the signal, too, and ends its browser.
                 child.wait()
                 raise
         if told:
@@ -41,9 +41,9 @@ def preview_again_and_again(file: Path, arguments: list[str], tell: Callable[[st
             trial = json.loads(told)
             used = set(trial["sources"])
             if "--random" in arguments:
-                # One's change is to be seen, and not another job.
+                # The user wants to see the change, not another job.
                 arguments = [word for word in arguments if word != "--random"] + ["--key", trial["key"]]
-        # What changed while it was rendered is a change; what is looked at for the first time is none.
+        # A file that changed during the render counts as changed; a file seen for the first time does not.
         marks = _marks_of(file, used) | before
         click.echo(f"waiting for a change of {file} or what it uses; Ctrl-C ends", err=True)
         while _marks_of(file, used) == marks:

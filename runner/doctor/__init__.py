@@ -1,4 +1,4 @@
-"""What stands in the way of a night's rendering on this machine: looked for, tried, and told with the cure."""
+"""Checks what stands in the way of a night's rendering on this machine, and says how to fix it."""
 
 from runner.doctor.check import Check, State, verdict
 from runner.doctor.examine import Subject, examine

@@ -1,4 +1,4 @@
-"""One thing that was looked at: how it is, what was found, and what to do about it."""
+"""One check: its state, what was found, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ASK_S = 10.0
 
 
 class State(str, Enum):
-    """OK: nothing to do. WARN: a run works, though not as well as it could. FAIL: mend it first."""
+    """OK: nothing to do. WARN: a run works, though not as well as it could. FAIL: fix it first."""
 
     OK = "ok"
     WARN = "warn"
@@ -22,7 +22,7 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """name: what was looked at, in a word or two. found: what it is. fix: what to do; '' where nothing is."""
+    """name: what was checked, in a word or two. found: what was found. fix: what to do; '' where nothing is needed."""
 
     name: str
     state: State
@@ -37,7 +37,7 @@ def verdict(checks: Iterable[Check]) -> State:
 
 
 def answer_of(*command: str) -> str | None:
-    """What a program of the system's prints; None where there is none, it fails or takes too long."""
+    """The output of a system program; None where there is no such program, it fails, or it takes too long."""
     try:
         told = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""What draws: the browser, the graphics cards, and several browsers at once."""
+"""Checks of drawing: the browser, the graphics cards, and several browsers at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.errors import BrowserError
 __all__ = ["check_browser", "check_cards", "check_together"]
 
 _TOGETHER_S = 120.0
-# Clears in one colour after the other, and reads each back: the number of those that came out right.
+# Clears to one colour after the other, reads each back, and counts those that came out right.
 _ROUNDS = 60
 _DRAW = f"""(() => {{
   const gl = document.createElement("canvas").getContext("webgl2");
@@ -45,7 +45,7 @@ def check_browser() -> Check:
 
 
 def check_cards(renderer: str | None) -> Check:
-    """Which cards are here, and whether the best of them draws. renderer: what does; None where nothing was tried."""
+    """Which cards are here, and whether the best of them draws. renderer: its name; None where nothing was tried."""
     cards, drivers = find_cards(), find_drivers()
     told = ", ".join(f"{card.number}: {card.name}" for card in cards) or "none"
     told += f"; EGL drivers: {', '.join(driver.name for driver in drivers) or 'none'}"
@@ -61,7 +61,7 @@ def check_cards(renderer: str | None) -> Check:
 def check_together(sessions: int, rasterizer: str, renderer: str) -> Check:
     """Whether so many browsers draw at the same time: with some drivers they hang.
 
-    renderer: what drew with that rasterizer when it was tried, as WebGL names it.
+    renderer: the one that this rasterizer had in the trial, as WebGL names it.
     """
     cards, drivers = find_cards(), find_drivers()
     pin = "" if undrawn(cards, drivers, renderer) else best_driver(cards, drivers)
@@ -81,7 +81,7 @@ def check_together(sessions: int, rasterizer: str, renderer: str) -> Check:
 
 
 async def _draw_together(sessions: int, rasterizer: str, pins: list[str]) -> list[str]:
-    """What went wrong with each browser that did not draw as it should."""
+    """The error of each browser that did not draw correctly."""
     launcher = Launcher(pins)
     await launcher.start()
     try:

@@ -1,4 +1,4 @@
-"""All checks, one after the other, in an order in which what fails first explains what fails later."""
+"""Runs all checks, in an order in which an early failure explains the later ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Subject:
 
 
 def examine(subject: Subject, tell: Callable[[str], None]) -> Iterator[Check]:
-    """Look at everything; each check comes as soon as it is known. tell: hears what takes long."""
+    """Check everything, and yield each check as soon as it is done. tell: told about steps that take long."""
     yield software.check_python()
     yield software.check_packages()
     yield software.check_sqlite(is_used=places.file_of(subject.database) is not None)
@@ -89,4 +89,4 @@ def _notice(url: str) -> Check:
     if notices.close():
         found = told[0] if told else f"a notice to {shown_address(url)} could not be sent"
         return Check("notice", State.FAIL, found, "check the address, and that the network reaches it")
-    return Check("notice", State.OK, f"{shown_address(url)} took a test notice: check that it arrived")
+    return Check("notice", State.OK, f"{shown_address(url)} accepted a test notice: check that it arrived")

@@ -1,4 +1,4 @@
-"""What the system allows, and for how long: open files, shared memory, memory, and whether the machine falls asleep."""
+"""Checks of the system's limits: open files, shared memory, memory, and whether the machine falls asleep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.machine import memory_bytes, size_text
 __all__ = ["check_memory", "check_open_files", "check_shared_memory", "check_sleep"]
 
 _LEAST_FILES, _ENOUGH_FILES = 256, 1024
-# What a browser with a scene of some size holds, and what runner and its worker do.
+# The memory of a browser with a scene of some size, and of runner and its worker.
 _BROWSER_BYTES, _RUNNER_BYTES = 700 << 20, 600 << 20
 _LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 _GNOME = "org.gnome.settings-daemon.plugins.power"
@@ -36,7 +36,7 @@ def check_open_files() -> Check:
 
 
 def check_shared_memory(folder: Path = Path("/dev/shm")) -> Check:
-    """Whether there is any. Browsers do without: they keep theirs among the temporary files."""
+    """Whether there is any. The browsers here do not need it: they use temporary files instead."""
     if sys.platform != "linux":
         return Check("shared memory", State.OK, "not a folder on this system")
     if not folder.is_dir():
@@ -59,7 +59,7 @@ def check_memory(sessions: int) -> Check:
 
 
 def check_sleep() -> Check:
-    """Whether the machine goes to sleep by itself, as far as it tells."""
+    """Whether the machine goes to sleep by itself, as far as it says so."""
     if _is_masked():
         return Check("sleep", State.OK, "switched off in systemd")
     told = {}

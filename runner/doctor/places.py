@@ -1,4 +1,4 @@
-"""Where things are kept: the filesystems of database, results and temporary files, and the room on their disks."""
+"""Checks of places: the filesystems of database, results and temporary files, and the room on their disks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from runner.store import Reader
 
 __all__ = ["check_database", "check_remote", "check_results", "check_room", "existing_folder", "file_of"]
 
-# As a run has them: below the first it pauses; the second is little for a night.
+# The same as in a run: it pauses below the first; the second is little for a night.
 _LEAST_BYTES, _LITTLE_BYTES = 256 << 20, 2 << 30
 _PASSING = {
     "tmpfs": "in memory, and is gone when the machine restarts",
     "ramfs": "in memory, and is gone when the machine restarts",
     "overlay": "in a container, and is gone with it",
 }
-# How the store tells of a database that is to be made yet.
+# How the store says that a database does not exist yet.
 _NOT_YET = "there is no "
 
 
@@ -36,7 +36,7 @@ def file_of(database: str) -> Path | None:
 
 
 def existing_folder(path: Path) -> Path:
-    """The path's nearest folder that is there."""
+    """The nearest existing folder on the path."""
     path = path.absolute()
     while not path.is_dir():
         path = path.parent
@@ -59,8 +59,8 @@ def check_database(database: str) -> Check:
             found = f"{reader.database.address}, campaigns in it: {len(reader.campaigns()):,}"
     except StoreError as error:
         if isinstance(error, WorldFault) or not str(error).startswith(_NOT_YET):
-            return Check("database", State.FAIL, str(error), "mend that, or name another one with --db")
-        found = f"{file.absolute() if file else 'PostgreSQL answers'}: to be made by the first run"
+            return Check("database", State.FAIL, str(error), "fix that, or name another one with --db")
+        found = f"{file.absolute() if file else 'PostgreSQL answers'}: the first run creates it"
     return _place("database", file.parent, found, "--db") if file else Check("database", State.OK, found)
 
 
@@ -74,9 +74,7 @@ def check_remote(url: str) -> Check:
     try:
         probe(url, "doctor")
     except RunnerError as error:
-        return Check(
-            "object store", State.FAIL, str(error), "mend its name, your credentials or the way there"
-        )
+        return Check("object store", State.FAIL, str(error), "fix its name, your credentials or the network")
     return Check("object store", State.OK, f"{url}: an object was written, read and removed")
 
 
@@ -90,7 +88,7 @@ def _place(name: str, folder: Path, found: str, option: str) -> Check:
         return Check(name, State.FAIL, f"{found}: {in_the_way[0]} is a file, not a folder", fix)
     if not os.access(there, os.W_OK | os.X_OK):
         return Check(
-            name, State.FAIL, f"{found}: {there} may not be written to", f"name another place with {option}"
+            name, State.FAIL, f"{found}: you may not write to {there}", f"name another place with {option}"
         )
     if kind in _PASSING:
         return Check(
@@ -110,5 +108,5 @@ def check_room(database: str, results: Path) -> Check:
     least = min(free.values())
     if least >= _LITTLE_BYTES:
         return Check("free disk", State.OK, found)
-    fix = "make room: a run says after some jobs how much all of them will take"
+    fix = "make room: after some jobs a run says how much space all of them will take"
     return Check("free disk", State.FAIL if least < _LEAST_BYTES else State.WARN, found, fix)

@@ -15,7 +15,7 @@ __all__ = ["check_packages", "check_python", "check_sqlite", "has_log_bug"]
 _OLDEST_PYTHON = (3, 10)
 _PACKAGES = ("vuer", "ml-logger", "playwright", "aiohttp", "sqlalchemy", "numpy", "pandas", "pillow")
 # Two connections that write and checkpoint at the same instant may damage the file: sqlite.org/wal.html#walresetbug.
-# Since the first, mended in the second, and in two older series from the versions given on.
+# Present since the first version, fixed in the second, and in two older series from the versions given.
 _BUG_SINCE, _BUG_MENDED, _MENDED_SERIES = (3, 7, 0), (3, 51, 3), ((3, 44, 6), (3, 50, 7))
 
 

@@ -1,4 +1,4 @@
-"""The checks for a terminal, a line each with its mark, and as plain data."""
+"""Shows the checks on a terminal, one line each with its mark, and as plain data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME_COLUMNS = 20
 
 
 def to_text(check: Check, encoding: str) -> tuple[str, str]:
-    """Its mark, and the rest of its lines; the mark is a word where the encoding has no such letters."""
+    """Its mark and its lines. The mark is a word where the encoding cannot show it."""
     try:
         "".join(_MARKS.values()).encode(encoding)
         mark = _MARKS[check.state]

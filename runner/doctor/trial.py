@@ -21,17 +21,17 @@ from runner.report import open_database
 __all__ = ["Trial", "check_trial", "trial_with"]
 
 _LIMIT_S, _END_S = 180.0, 20.0
-# The first of them wait for the browser to warm up.
+# The first pictures wait for the browser to warm up.
 _WARM = 5
-# What a trial must not take over from the run that it is a trial for.
+# Environment variables that a trial must not inherit.
 _NOT_HERE = ("RUNNER_DB", "RUNNER_NOTIFY")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """rasterizer: what was asked for. renderer: what drew, as WebGL names it; '' where nothing did.
+    """rasterizer: the one asked for. renderer: as WebGL names it; '' where nothing drew.
 
-    trouble: why it came to nothing; ''. differing: views whose pictures were not the same each time.
+    trouble: why it failed; ''. differing: views whose pictures were not the same each time.
     rate: pictures a second with one browser, of 320×240.
     """
 
@@ -68,7 +68,7 @@ def _run(folder: Path, rasterizer: str) -> str:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        # What a terminal sends to all is for this process to hear, which ends that one in order.
+        # A signal from the terminal reaches only this process, which then ends the trial in order.
         start_new_session=True,
     ) as process:
         try:
@@ -112,10 +112,10 @@ def _hash_of(row: Mapping[str, Any]) -> str:
 
 
 def check_trial(trial: Trial) -> Check:
-    """What the trial says of that rasterizer."""
+    """The trial of that rasterizer as a check."""
     name = f"render {trial.rasterizer}"
     if trial.trouble:
-        return Check(name, State.WARN, trial.trouble, "do what that says, or do with the other rasterizer")
+        return Check(name, State.WARN, trial.trouble, "do what it says, or use the other rasterizer")
     found = f"{trial.renderer}, {trial.rate:.1f} pictures/s of 320×240 with one browser"
     if trial.differing:
         views = ", ".join(map(str, trial.differing))

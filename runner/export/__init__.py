@@ -1,4 +1,4 @@
-"""What the done jobs came to, in the formats that other tools read."""
+"""Exports the results of done jobs in formats that other tools read."""
 
 from runner.export.formats import FORMATS, Exported, export
 from runner.export.rows import ExportOptions

@@ -21,11 +21,11 @@ _OF_PICTURE = ("file_name", "picture", "sha256")
 def write_imagefolder(rows: Rows, target: Path) -> None:
     """Hugging Face's ImageFolder: train/metadata.jsonl with a line a picture, and the pictures.
 
-    Numbers for names: a key such as "test-1" would be taken for another split (datasets 5.2).
+    Pictures are named by numbers: a key such as "test-1" would be taken for another split (datasets 5.2).
     """
     columns = [name for name in rows.columns if name != FILES]
     names = _image_columns(columns)
-    # Its reader gives each column one type, too.
+    # Its reader, too, gives each column one type.
     told = ({name: row[name] for name in row if name != FILES} for row in rows)
     _, texts = typed(told, columns, "imagefolder", is_guessed=True)
     rows.note_texts(texts)
@@ -45,9 +45,9 @@ def write_imagefolder(rows: Rows, target: Path) -> None:
 
 
 def _image_columns(columns: list[str]) -> dict[str, str]:
-    """What each column is called there.
+    """The name of each column there.
 
-    ImageFolder takes each whose name ends with file_name for another picture's (datasets 5.2).
+    ImageFolder takes a column whose name ends with file_name for another picture (datasets 5.2).
     """
     names: dict[str, str] = {}
     for column in columns:
@@ -62,8 +62,8 @@ def write_webdataset(rows: Rows, target: Path) -> None:
     """Tar shards of up to 10,000 jobs or 1 GB: NUMBER.json with the row, NUMBER.NAME for each of its files.
 
     Shards of a packed campaign that hold these jobs and no others are linked, not copied: a hard link where the target
-    is on the same disk, else a symbolic one; from an object store they are fetched. What lies in others, beside what
-    was requeued since, is copied out.
+    is on the same disk, else a symbolic one; from an object store they are fetched. Jobs in other shards, which also
+    hold requeued ones, are copied out.
     """
     linked = set(rows.exact_shards())
     fetched = 0
@@ -85,7 +85,7 @@ def write_webdataset(rows: Rows, target: Path) -> None:
 
 
 def _members(rows: Rows, row: dict[str, Any]) -> dict[str, bytes]:
-    """What follows the first dot tells a sample's files apart, so a folder becomes another dot."""
+    """The part after the first dot tells a sample's files apart, so a folder becomes another dot."""
     members: dict[str, bytes] = {}
     for file in row["artifacts"]:
         ending = file["name"].replace("/", ".")
@@ -98,7 +98,7 @@ def _members(rows: Rows, row: dict[str, Any]) -> dict[str, bytes]:
 
 
 class _Shards:
-    """Tar files in a folder, which are begun one after the other."""
+    """Tar files in a folder, begun one after the other."""
 
     def __init__(self, folder: Path, name: str):
         self._folder, self._name = folder, folder_name(name)

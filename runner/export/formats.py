@@ -1,9 +1,8 @@
-"""Exports: what the done jobs came to, their files verified, in the formats that other tools read.
+"""Exports done jobs, after verifying their files, in formats that other tools read.
 
 A table (parquet, csv, jsonl) has a row for each job; imagefolder, webdataset and folder hold the files, too;
-nerfstudio, mp4 and sheet are made of the pictures. Jobs come in the order in which they were added, or in that
-of some of their params or metrics, and the same jobs give the same bytes. Nothing is seen under the target's
-name before all of it is written.
+nerfstudio, mp4 and sheet are made from the pictures. Jobs come in the order in which they were added, or sorted by
+params or metrics. The same jobs give the same bytes. The target's name appears only when all is written.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from runner.report import CampaignTable
 
 @dataclass(frozen=True)
 class Exported:
-    """How many jobs an export holds, how many of the campaign's it had to leave out, and lines for people."""
+    """How many jobs an export holds, how many of the campaign it left out, and lines for people."""
 
     jobs: int
     left_out: int

@@ -15,8 +15,8 @@ from runner.export.targets import new_folder
 def write_nerfstudio(rows: Rows, target: Path) -> None:
     """transforms.json and images/, as nerfstudio's own data parser reads them.
 
-    three.js and nerfstudio both have cameras that look along -Z with Y up; the world's up is Y there
-    and Z here (docs.nerf.studio, Data conventions), which applied_transform says, too.
+    three.js and nerfstudio both have cameras that look along -Z with Y up; the world's up is Y in three.js and Z in
+    nerfstudio (docs.nerf.studio, Data conventions); applied_transform says so, too.
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The order of the rows to export: by params, metrics or columns, numbers as numbers."""
+"""Sorts the rows to export by params, metrics or columns, numbers as numbers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DIGITS = re.compile("([0-9]{1,4000})")
 
 
 class Order:
-    """Puts the places of rows in order; jobs that have no value come last, equal ones as they were added.
+    """Sorts rows; jobs without a value come last, equal ones as they were added.
 
-    names: by which, the first first; with a '-' before it from high to low. Numbers are in the order of
-    numbers, also within text: view_2 comes before view_10.
+    names: what to sort by, the first first; a '-' in front means from high to low. Numbers are sorted as numbers, even
+    within text: view_2 comes before view_10.
     """
 
     def __init__(self, names: Iterable[str]):
@@ -35,7 +35,7 @@ class Order:
         for name, _ in self._names:
             if name not in known:
                 told = ", ".join(sorted(known))
-                raise ExportError(f"no job has {name!r} to put them in order by; they have: {told:.300}")
+                raise ExportError(f"no job has {name!r} to sort by; they have: {told:.300}")
         if not self._names:
             return None
         for index, (_, is_descending) in reversed(list(enumerate(self._names))):
@@ -45,7 +45,7 @@ class Order:
 
 
 def _rank(value: Any) -> tuple[Any, ...] | None:
-    """What values are compared by: numbers, then text, then lists, then dicts; None where there is nothing."""
+    """The sort key of a value: numbers, then text, then lists, then dicts; None where there is nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, (bool, int, float)):

@@ -1,4 +1,4 @@
-"""What is made of the pictures: a video, a contact sheet."""
+"""Exports made from the pictures: a video, a contact sheet."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SHEET_TILES = 100
 
 
 def write_mp4(rows: Rows, target: Path) -> None:
-    """H.264 of all pictures in a row; all must have one size. Depth and the like have one range for all."""
+    """An H.264 video of all pictures in a row, which must have one size. Depth and the like share one range."""
     with needing("imageio", "imageio-ffmpeg"):
         import imageio.v2 as imageio
         import imageio_ffmpeg  # noqa: F401
     import numpy as np
 
-    # H.264 in yuv420p, which all players show, wants even sides.
+    # H.264 in yuv420p, which all players show, needs even sides.
     flags = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-fflags", "+bitexact", "-flags:v", "+bitexact"]
     span, size = _common_range(rows), None
     with replacing(target) as temporary:
@@ -43,7 +43,7 @@ def write_mp4(rows: Rows, target: Path) -> None:
 
 
 def _common_range(rows: Rows) -> tuple[float, float] | None:
-    """Of pictures that are scaled, the lowest and highest number of them all; None where the first is not."""
+    """The lowest and highest number in all scaled pictures; None where the first is not scaled."""
     ranges = []
     for _, image in _images(rows):
         if not is_scaled(image):
@@ -54,7 +54,7 @@ def _common_range(rows: Rows) -> tuple[float, float] | None:
 
 
 def _images(rows: Rows) -> Iterator[tuple[str, Any]]:
-    """Each picture, opened, and what to call it."""
+    """Each picture, opened, and its name for people."""
     from PIL import Image
 
     for row in rows:

@@ -31,14 +31,12 @@ _FAULTS = {"missing": "is missing", "changed": "has changed", "unreadable": "can
 class ExportOptions:
     """Choices of an export.
 
-    image: which of a job's files are its pictures, a pattern such as "rgb*"; None: all images, where
-    that is one a job or the format keeps them apart.
-    fps: pictures a second, for mp4.
+    image: which of a job's files are its pictures, a pattern such as "rgb*"; None: all images, where each job has one
+    or the format keeps them apart. fps: pictures a second, for mp4.
     matrix: the param that holds the camera's pose, for nerfstudio.
-    order: names of params, metrics or columns, by which the jobs are put in order, the first first; with a
-    '-' before it from high to low. Empty: as they were added.
-    fov_deg: vertical field of view in degrees of jobs without a param fov, for nerfstudio.
-    allow_incomplete: export what is whole, though jobs are not done or files are missing.
+    order: names of params, metrics or columns to sort the jobs by, the first first; a '-' in front means from high to
+    low. Empty: as they were added. fov_deg: vertical field of view in degrees of jobs without a param fov, for
+    nerfstudio. allow_incomplete: export what is whole, though jobs are not done or files are missing.
     """
 
     image: str | None = None
@@ -52,8 +50,8 @@ class ExportOptions:
 class Rows:
     """The rows to export, whole in all their files when they were selected; one snapshot, however long it takes.
 
-    columns: all names, in the order in which they come. count: how many rows. left_out: how many jobs
-    of the campaign are not among them. notes: lines for people, on what the export does to the rows.
+    columns: all names, in order. count: how many rows. left_out: how many jobs of the campaign are not among them.
+    notes: lines for people about changes that the export makes to the rows.
     """
 
     def __init__(
@@ -85,7 +83,7 @@ class Rows:
             reasons += [f"looked in {self._results.folder} (--results names another)"] * bool(faults)
             folders = [f"{count:,} jobs in {place}" for place, count in campaign.folders().items() if faults]
             if folders:
-                # To requeue what another runner has would be the wrong thing to do.
+                # Requeuing jobs whose files another runner has would be wrong.
                 mend = ""
                 reasons.append(
                     f"the files are where each runner has put them, {', '.join(folders)}: copy these "
@@ -101,10 +99,9 @@ class Rows:
         self._shards = campaign.shards()
 
     def exact_shards(self) -> list[str]:
-        """Paths of the shards that hold all of these rows' jobs that lie in them, and nothing else, and that nobody
-        writes to.
+        """Paths of the shards that hold only jobs of these rows, and that nobody writes to any more.
 
-        None where the rows are to be in another order than that in which the jobs were done.
+        Empty where the rows are to be in another order than that in which the jobs were done.
         """
         if self.options.order:
             return []
@@ -116,11 +113,11 @@ class Rows:
         ]
 
     def shard_of(self, row: Row) -> str | None:
-        """The shard in which the job's files lie; None where they are files of their own, or there are none."""
+        """The shard that holds the job's files; None where they are files of their own, or there are none."""
         return next((file["path"] for file in row["artifacts"] if "start" in file), None)
 
     def take_shard(self, path: str, file: Path) -> bool:
-        """Have that whole shard as that file: linked, or fetched from an object store; whether it was fetched.
+        """Link the whole shard as that file, or fetch it from an object store; returns whether it was fetched.
 
         Raises ExportError.
         """
@@ -139,7 +136,7 @@ class Rows:
         return True
 
     def _select(self, campaign: CampaignTable) -> list[str]:
-        """Spool the rows that are whole; returns what is wrong with the others."""
+        """Spool the rows that are whole; returns the faults of the others."""
         faults: list[str] = []
         columns: dict[str, None] = {}
         rows = campaign.rows("done")
@@ -155,7 +152,7 @@ class Rows:
                     self._spool.write(json.dumps(row).encode() + b"\n")
                     self.count += 1
                 bar.update(len(batch))
-        # Params and metrics that only later jobs have still come before the files.
+        # Params and metrics that only later jobs have must still come before the files.
         columns.pop("artifacts", None)
         self.columns = [*columns, "artifacts"]
         return faults
@@ -186,7 +183,7 @@ class Rows:
                 yield self._spool.readline()
 
     def note_texts(self, columns: list[str]) -> None:
-        """Tell which columns are text for want of a type."""
+        """Note which columns are text because no type fits."""
         if columns:
             told = ", ".join(columns[:5]) + ", …" * (len(columns) > 5)
             self.notes.append(f"as text, in JSON, for no type of column holds all their values: {told}")
@@ -197,7 +194,7 @@ class Rows:
         return [file for file in images if fnmatch(file["name"], self.options.image or "*")]
 
     def chosen(self, row: Row, at_most: int | None = None) -> list[dict[str, Any]]:
-        """The job's pictures where colour and depth must not be mixed up: of several, one must have said which."""
+        """The job's pictures, for formats that must not mix colour and depth: of several, the user must choose."""
         pictures = self.pictures(row)
         if (len(pictures) > 1 and self.options.image is None) or len(pictures) > (at_most or len(pictures)):
             names = ", ".join(picture["name"] for picture in pictures[:3])
@@ -211,7 +208,7 @@ class Rows:
         return self._results.stored(Extent(file["path"], file.get("start"), file["size"]))
 
     def content(self, file: dict[str, Any]) -> bytes:
-        """The bytes of a file, still those that were verified."""
+        """The bytes of a file, checked to be those that were verified."""
         try:
             content = self.stored(file).read_bytes()
         except OSError as error:

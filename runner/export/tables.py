@@ -14,7 +14,7 @@ from runner.export.rows import BATCH, Row, Rows
 from runner.export.targets import needing, replacing, to_json
 from runner.export.typed import Shape, as_text, typed
 
-# Rows that are in memory at once, and that readers take in one go.
+# How many rows are in memory at once, and are read by others in one go.
 _ROW_GROUP = 100_000
 
 
@@ -25,10 +25,10 @@ def write_jsonl(rows: Rows, target: Path) -> None:
 
 
 def write_csv(rows: Rows, target: Path) -> None:
-    """Lists and dicts are cells of JSON, formulas are text; what a job does not have is empty."""
+    """Lists and dicts are cells of JSON, formulas become text; missing values are empty."""
     with replacing(target) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         as_needed = csv.writer(file, lineterminator="\n")
-        # Python's own writer leaves a bare carriage return unquoted, which readers take for a line's end.
+        # Python's own writer leaves a bare carriage return unquoted, and readers take it for the end of a line.
         all_quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         formulas = 0
         for cells in _cells(rows):
@@ -52,7 +52,7 @@ def _cells(rows: Rows) -> Any:
 
 
 def write_parquet(rows: Rows, target: Path) -> None:
-    """Each param and metric a column of its type, wide enough for all jobs; text where no type is."""
+    """Each param and metric becomes a column of its type, wide enough for all jobs; text where no type fits."""
     with needing("pyarrow"):
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -65,7 +65,7 @@ def write_parquet(rows: Rows, target: Path) -> None:
     remaining = iter(rows)
 
     def tables(count: int) -> Iterator[pa.Table]:
-        """The next rows, so many at most, in parts that as Python's own values are not too large."""
+        """The next rows, at most so many, in parts that are not too large as Python values."""
         for _ in range(count // BATCH):
             if batch := list(islice(remaining, BATCH)):
                 columns = [_column(batch, name, name in texts) for name in rows.columns]
@@ -91,7 +91,7 @@ def _column(batch: list[Row], name: str, is_text: bool) -> list[Any]:
 
 
 def _arrow_type(shape: Shape) -> Any:
-    """Text for what no job has, such as errors: a column without a type is what many readers refuse."""
+    """Text for columns that no job fills, such as errors: many readers refuse a column without a type."""
     import pyarrow as pa
 
     if shape.kind == "list":

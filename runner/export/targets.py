@@ -1,4 +1,4 @@
-"""Where an export goes: a file or folder that is there whole, or not at all."""
+"""The target of an export: a file or folder that appears whole, or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner.errors import ExportError
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A name to write to, which becomes the target's when all went well; its ending is the same."""
+    """A temporary name to write to, with the same ending; it becomes the target when all went well."""
     if target.is_dir():
         raise ExportError(f"{target} is a folder; name a file")
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
@@ -45,9 +45,9 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def link(file: Path, name: Path, may_point: bool) -> None:
-    """Have the very file under another name: by a hard link, on another disk by a symbolic one.
+    """Link the file under another name: by a hard link, or on another disk by a symbolic one.
 
-    may_point: else it is copied there, for it may be moved from where it is. Raises FileNotFoundError.
+    may_point: False copies it to another disk instead, because the original may be moved. Raises FileNotFoundError.
     """
     try:
         name.hardlink_to(file)
@@ -71,7 +71,7 @@ def needing(*packages: str) -> Iterator[None]:
 
 
 def to_json(value: Any, is_ascii: bool = False) -> str:
-    """Strict JSON, which has no word for NaN and infinity: null. is_ascii: as a terminal may show it."""
+    """Strict JSON; NaN and infinity become null. is_ascii: only characters that any terminal can show."""
     try:
         return json.dumps(value, ensure_ascii=is_ascii, separators=(",", ":"), allow_nan=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which type each column has over all jobs, for formats whose columns are typed."""
+"""Finds a type for each column over all jobs, for formats with typed columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES = {
 
 @dataclass
 class Shape:
-    """What the values of one place have in common.
+    """What all values at one place have in common.
 
     kind: bool, int, float, str, list or dict; "" where all are None. has_none: whether one of them is.
     low, high: of all integers among them.
@@ -38,7 +38,7 @@ class Shape:
     fields: dict[str, Shape] = field(default_factory=dict)
 
     def take(self, value: Any) -> bool:
-        """Widen to hold this value too; False where it is of another kind."""
+        """Widen to hold this value, too; False where it is of another kind."""
         kind = type(value).__name__
         if value is None:
             self.has_none = True
@@ -64,7 +64,7 @@ class Shape:
         of which none may be null (datasets 5.2 reads what follows a null wrong, or not at all).
         """
         if self.kind == "int":
-            # Unsigned, where none is negative.
+            # Unsigned, where no number is negative.
             return self.low >= -(1 << 63) and self.high < 1 << (63 if is_guessed or self.low else 64)
         if self.kind == "float":
             return self.low >= -_EXACT_FLOAT and self.high <= _EXACT_FLOAT
@@ -78,11 +78,11 @@ class Shape:
 def typed(
     rows: Iterable[Row], columns: Iterable[str], format: str, is_guessed: bool = False
 ) -> tuple[dict[str, Shape], list[str]]:
-    """The shape of each column, and the names of those that no type holds, which are to be text.
+    """The shape of each column, and the names of columns that no type can hold, which become text.
 
-    These are columns with integers beyond 64 bits, or that a float beside them would round, and lists and
-    dicts that differ in kind from job to job. Raises ExportError for a column that has numbers here and
-    text there, which is a slip in the campaign rather than a large number. is_guessed: see has_room.
+    These are columns with integers beyond 64 bits, or with integers that a float beside them would round, and lists and
+    dicts that differ in kind from job to job. Raises ExportError for a column with numbers in some jobs and text in
+    others, which is a mistake in the campaign. is_guessed: see has_room.
     """
     shapes = {name: Shape() for name in columns}
     first: dict[str, tuple[str, Any]] = {}
@@ -97,7 +97,7 @@ def typed(
             kinds = type(other).__name__, type(value).__name__
             if "list" not in kinds and "dict" not in kinds:
                 raise ExportError(
-                    f"{format} has one type for a column, and {name!r} is {_NAMES[kinds[0]]} in job {key} and "
+                    f"{format} has one type for each column, but {name!r} is {_NAMES[kinds[0]]} in job {key} and "
                     f"{_NAMES[kinds[1]]} in job {row['key']}; jsonl and csv can hold both"
                 )
             mixed.add(name)

@@ -1,4 +1,4 @@
-"""Keeps browsers here at work for a run elsewhere: waits while that is away, and ends when told, or nothing is left."""
+"""Keeps browsers here at work for a run elsewhere: waits while it is away, ends when told or when nothing is left."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from runner.run.signals import Signals
 
 __all__ = ["JoinOptions", "join"]
 
-# So many browsers share a line, and a process of Playwright's.
+# So many browsers share one line, and one process of Playwright's.
 _SESSIONS_OF_ONE = 4
 _ASK_AGAIN_S = 1.0
-# Without a job in progress, and without a run, for so long there is nothing to do.
+# After so long without a job in progress, or without a run, there is nothing to do.
 _IDLE_S, _AWAY_S = 60.0, 300.0
 
 
@@ -39,9 +39,9 @@ _IDLE_S, _AWAY_S = 60.0, 300.0
 class JoinOptions:
     """How to join a run. link: of its server. sessions: headless browsers to start.
 
-    certificate: by which its server is known; None: as the system's authorities say. rasterizer, require_gpu, drivers,
-    limits: of the browsers, as runner.browsers.BrowserPool has them. exits_when_idle: end where nothing is left to do.
-    max_s: begin no job after so long, in seconds; None: never.
+    certificate: by which its server is known; None: the system's authorities vouch for it. rasterizer, require_gpu,
+    drivers, limits: of the browsers, as runner.browsers.BrowserPool has them. exits_when_idle: end when nothing is left
+    to do. max_s: begin no job after so long, in seconds; None: never.
     """
 
     link: Link
@@ -56,13 +56,13 @@ class JoinOptions:
 
 
 def join(options: JoinOptions) -> ExitStatus:
-    """Render for that run until told to end. Raises UsageError, WorldFault and BrowserError where that cannot begin."""
+    """Render for that run until told to end. Raises UsageError, WorldFault and BrowserError where it cannot begin."""
     with Signals(say) as signals:
         return asyncio.run(_Joiner(options).work(signals))
 
 
 class _Joiner:
-    """All that is here for the run. standing: how far its campaign is, as it told last."""
+    """All that this process does for the run. standing: how far its campaign is, by the last message."""
 
     def __init__(self, options: JoinOptions):
         self.options, self.link = options, options.link
@@ -79,7 +79,7 @@ class _Joiner:
         self._busy_at = self._there_at = time.monotonic()
 
     async def work(self, signals: Signals) -> ExitStatus:
-        """Join, render, and say what came of it."""
+        """Join, render, and report the result."""
         options, ending = self.options, Ending()
         async with aiohttp.ClientSession() as client:
             with signals.ending(ending):
@@ -98,7 +98,7 @@ class _Joiner:
         return ExitStatus.SOME_FAILED if self.standing.failed else ExitStatus.DONE
 
     async def _keep(self, ending: Ending, first: Welcome) -> None:
-        """Keep the posts at work until they have ended, or are to."""
+        """Keep the posts at work until they have ended, or should end."""
         keeping = [asyncio.create_task(post.keep()) for post in self._posts]
         others = [asyncio.create_task(self._show(first.campaign)), asyncio.create_task(self._look(ending))]
         if self.options.max_s is not None:
@@ -115,7 +115,7 @@ class _Joiner:
             await asyncio.gather(at_work, *keeping, *others, return_exceptions=True)
 
     def flags_for(self, port: int) -> tuple[str, ...]:
-        """What makes a browser trust the server, as those on its own machine do: pages are the same then."""
+        """Flags that make a browser trust the server as one on its own machine would; pages then behave the same."""
         if self.options.certificate is not None:
             return (f"--ignore-certificate-errors-spki-list={self.options.certificate.key_sha256}",)
         return (
@@ -127,7 +127,7 @@ class _Joiner:
     # -- what posts tell ---------------------------------------------------------------------------
 
     def on_standing(self, standing: Standing) -> None:
-        """The run told how far its campaign is."""
+        """The run has told how far its campaign is."""
         self.standing = standing
         self.has_standing.set()
         if standing.in_progress:
@@ -172,7 +172,7 @@ class _Joiner:
         return Live(sum(post.sessions for post in self._posts), 0, fault)
 
     async def _look(self, ending: Ending) -> None:
-        """See whether something is left to do, where that is what ends it."""
+        """End when nothing is left to do, if that was asked for."""
         while self.options.exits_when_idle:
             await asyncio.sleep(_ASK_AGAIN_S)
             now = time.monotonic()
@@ -187,7 +187,7 @@ class _Joiner:
 
     async def _drain(self, max_s: float) -> None:
         await asyncio.sleep(max_s)
-        say(f"{max_s / 3600:g} hours are over: what is rendered now ends, and no job is begun any more")
+        say(f"{max_s / 3600:g} hours are over: jobs in flight may end, no other is begun")
         for post in self._posts:
             post.drain()
 
@@ -196,7 +196,7 @@ class _Joiner:
         return self._progress()[0].left if self.standing is not None else 1
 
     def _told(self) -> str:
-        """What came of it."""
+        """The result, for people."""
         here = sum(post.rendered for post in self._posts)
         told = f"{here:,} job{'' if here == 1 else 's'} rendered here"
         if self.standing is None:
@@ -206,7 +206,7 @@ class _Joiner:
 
 
 class _Post:
-    """Some of the browsers, and their line to one server of the run. rendered: how many jobs they have."""
+    """Some of the browsers, and their line to one server of the run. rendered: how many jobs they have rendered."""
 
     def __init__(self, joiner: _Joiner, client: aiohttp.ClientSession, share: Share):
         self._joiner, self._client, self._share = joiner, client, share
@@ -226,13 +226,13 @@ class _Post:
         return self._rendered + (self._line.rendered if self._line is not None else 0)
 
     def drain(self) -> None:
-        """Begin no job any more, and end when none is rendered."""
+        """Begin no more jobs, and end when none is in flight."""
         self._draining.set()
         if self._pool is not None:
             self._pool.drain("its joiner's time is over")
 
     async def keep(self) -> None:
-        """Have browsers at work whenever the run is there. Raises BrowserError; UsageError if it refuses the link."""
+        """Keep browsers at work whenever the run is there. Raises BrowserError; UsageError if it refuses the link."""
         while not self._draining.is_set():
             line = await self._reached()
             if line is None:
@@ -245,7 +245,7 @@ class _Post:
                 self._joiner.on_away("the connection broke")
 
     async def _reached(self) -> Line | None:
-        """The line to the run; None where it cannot be reached, a moment later."""
+        """The line to the run; None, after a moment, where it cannot be reached."""
         joiner = self._joiner
         try:
             welcome = await asked(self._client, joiner.link, joiner.trust, self._share.sessions)
@@ -259,7 +259,7 @@ class _Post:
         return None
 
     async def _work(self, line: Line) -> Over | None:
-        """Have browsers at work until the line breaks, or the run ends in order; then no browser is left."""
+        """Keep browsers at work until the line breaks, or the run ends in order; then end them all."""
         joiner, options, share = self._joiner, self._joiner.options, self._share
         pool = BrowserPool(
             share.sessions,
@@ -286,7 +286,7 @@ class _Post:
             return keeping.result() if keeping.done() else None
         finally:
             keeping.cancel()
-            # Before the browsers, whose end is none of their jobs' doing.
+            # The line is closed before the browsers, so that no job is charged for their end.
             await line.close()
             working.cancel()
             await asyncio.gather(working, keeping, return_exceptions=True)
@@ -297,15 +297,15 @@ class _Post:
 
 
 class _NoGuard:
-    """What befalls browsers here is said here; the run pauses for no fault of this machine."""
+    """Events of browsers here are reported here; the run never pauses for a fault of this machine."""
 
     fault: WorldFault | None = None
 
     def note(self, kind: str, message: str, *, once: str = "") -> None:
-        """The pool says it, too."""
+        """The pool reports it, too."""
 
     def tell(self, kind: str, message: str, *, once: str = "") -> None:
         say(message)
 
     def pause(self, fault: WorldFault) -> None:
-        """Nothing here is begun by itself."""
+        """Nothing here starts jobs by itself."""

@@ -1,4 +1,4 @@
-"""The line to a run: by it the pool here hears of its tabs as if the run's server were its own."""
+"""The line to a run: through it the pool here knows its tabs as if the run's server were its own."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from runner.tabs import TabEnd, TabOwner
 
 __all__ = ["Line", "Trust", "asked", "opened"]
 
-# How a server is known by TLS: as the system's authorities say, or by its own certificate.
+# How TLS knows a server: by the system's authorities, or by its own certificate.
 Trust: TypeAlias = "aiohttp.Fingerprint | bool"
 
 _ASK_S, _CLOSE_S, _INFORM_S = 5.0, 2.0, 0.25
 
 
 async def asked(client: aiohttp.ClientSession, link: Link, trust: Trust, sessions: int) -> Welcome:
-    """What the run tells to whoever has its link. Raises UsageError where the link is none; WorldFault.
+    """The run's answer to its link. Raises UsageError for a link that is not valid; WorldFault.
 
-    WorldFault: nobody is there, or somebody who knows nothing of it.
+    WorldFault: nobody answers there, or something that is not a run.
     """
     limit = aiohttp.ClientTimeout(total=_ASK_S)
     try:
@@ -57,20 +57,21 @@ async def asked(client: aiohttp.ClientSession, link: Link, trust: Trust, session
     except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
         raise _failed(link, error) from None
     if status == 403:
-        raise UsageError(f"the run at {link.place} does not let this link in: {one_line(text)}")
+        raise UsageError(f"the run at {link.place} refuses this link: {one_line(text)}")
     if status == 404:
         raise WorldFault(
-            f"what answers at {link.place} knows nothing of 'runner join': it is older than that, or not a run"
+            f"the server at {link.place} does not know 'runner join': it is an older version, or not a run"
         )
     try:
         welcome = from_run(text)
     except ValueError:
         welcome = None
     if status != 200 or not isinstance(welcome, Welcome):
-        raise WorldFault(f"what answers at {link.place} ({status}) is not a run that can be joined")
+        raise WorldFault(f"the server at {link.place} (status {status}) is not a run that can be joined")
     if welcome.speaks != SPEAKS:
         raise UsageError(
-            f"the run at {link.place} is of another version ({one_line(welcome.runner, 40)}): install that here"
+            f"the run at {link.place} has another version of runner ({one_line(welcome.runner, 40)}): install that one "
+            "here"
         )
     return welcome
 
@@ -83,7 +84,7 @@ async def opened(
     name: str,
     on_standing: Callable[[Standing], object],
 ) -> Line:
-    """A line to the server that the welcome names. Raises as asked does."""
+    """A line to the server that the welcome names. Raises the same errors as asked."""
     line_id = secrets.token_urlsafe(12)
     try:
         socket = await asyncio.wait_for(
@@ -102,43 +103,45 @@ async def opened(
 
 
 def _failed(link: Link, error: Exception) -> UsageError | WorldFault:
-    """What it is that keeps the run from being reached."""
+    """The reason why the run cannot be reached."""
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
-        return UsageError(f"the server at {link.place} has another certificate than that of --cert")
+        return UsageError(f"the server at {link.place} has another certificate than the one in --cert")
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, tls.SSLCertVerificationError)):
         return UsageError(
-            f"nobody vouches here for the certificate of {link.place}: copy the file that its run has as --cert to "
-            "this machine, and name it with --cert"
+            f"no authority here vouches for the certificate of {link.place}: copy the run's --cert file to this "
+            "machine, and name it with --cert"
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return WorldFault(f"no machine of the name {link.host} is known here")
+        return WorldFault(f"no machine named {link.host} is known here")
     if isinstance(error, asyncio.TimeoutError):
-        return WorldFault(f"{link.place} does not answer: is the network there, and lets the firewall in?")
+        return WorldFault(
+            f"{link.place} does not answer: is the network up, and does the firewall let you in?"
+        )
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
         return WorldFault(
-            f"nobody listens at {link.place}: is the run under way, with --host 0.0.0.0, and at this --port?"
+            f"nothing listens at {link.place}: is the run under way, with --host 0.0.0.0 and this --port?"
         )
     return WorldFault(f"{link.place} cannot be reached ({one_line(str(error) or type(error).__name__)})")
 
 
 class _Page:
-    """A page of a tab here, that the run is connected to."""
+    """A page of a tab here that is connected to the run."""
 
     def __init__(self, refused: str):
         self.refused = refused
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def close(self, reason: str, end: TabEnd | None = None) -> None:
-        """The pool knows of its end: the run learns it by the connection, and asks."""
+        """The pool knows of its end; the run learns it from the connection, and asks."""
         if not self.closed.done():
             self.closed.set_result(reason)
 
 
 @dataclass
 class _Guest:
-    """A tab that was opened here. pages: those that came and were not looked at yet; page: the last one, until it left.
+    """A tab that was opened here. pages: new ones that were not taken yet; page: the last one, until it left.
 
-    is_retired, console: as the run was told.
+    is_retired, console: as last told to the run.
     """
 
     owner: TabOwner
@@ -150,9 +153,9 @@ class _Guest:
 
 
 class Line:
-    """Where a pool's pages come in, as runner.browsers.Doors has it, at a run on another machine.
+    """Where a pool's pages connect to a run on another machine; implements runner.browsers.Doors.
 
-    welcome: what the run told first. rendered: how many jobs its tabs have rendered.
+    welcome: the run's first message. rendered: how many jobs its tabs have rendered.
     """
 
     def __init__(
@@ -186,7 +189,7 @@ class Line:
         return await self._guests[owner.tab_id].pages.get()
 
     def forget(self, owner: TabOwner) -> None:
-        """Its browser is over; of a page that is still connected the run asks how it ended."""
+        """Its browser has ended; if a page was still connected, the run asks how it ended."""
         guest = self._guests.get(owner.tab_id)
         if guest is not None:
             guest.is_forgotten = True
@@ -194,7 +197,7 @@ class Line:
                 del self._guests[owner.tab_id]
 
     async def keep(self) -> Over | None:
-        """Hear what the run says, until the line breaks (None), or the run ends in order."""
+        """Take the run's messages until the line breaks (returns None), or the run ends in order."""
         informing = asyncio.create_task(self._keep_informing())
         try:
             async for message in self._socket:
@@ -205,13 +208,13 @@ class Line:
                     if told is not None:
                         self._hear(told)
         except ValueError:
-            pass  # nothing that can be understood comes from there any more
+            pass  # nothing that makes sense comes from there any more
         finally:
             informing.cancel()
         return None
 
     async def close(self) -> None:
-        """Let the run know that nobody is here any more, before the browsers end."""
+        """Close the line, so that the run knows before the browsers end."""
         for task in self._ending:
             task.cancel()
         with contextlib.suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError):
@@ -228,7 +231,7 @@ class Line:
             return
         elif isinstance(told, Came):
             guest.page = _Page(one_line(told.refused))
-            # To the run it is another one.
+            # The run takes it for a new one.
             guest.is_retired, guest.console = False, []
             guest.pages.put_nowait(guest.page)
         elif isinstance(told, Rendered):
@@ -255,7 +258,7 @@ class Line:
         await self._tell(Ended(left.tab, left.page, end.reason, end.is_crash))
 
     async def _keep_informing(self) -> None:
-        """Tell, soon, which tabs are to take no further job, and what their pages print."""
+        """Tell the run, soon, which tabs should take no further job, and what their pages print."""
         while True:
             for tab, guest in list(self._guests.items()):
                 if guest.owner.retired and not guest.is_retired:
@@ -268,6 +271,6 @@ class Line:
             await asyncio.sleep(_INFORM_S)
 
     async def _tell(self, message: FromJoiner) -> None:
-        # Who keeps the line sees that it broke.
+        # keep() sees that the line broke.
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             await self._socket.send_str(encode(message))

@@ -1,4 +1,4 @@
-"""The link of a run: where its server is, and the token that lets in; and what is asked for there."""
+"""The link of a run: the address of its server, the token, and the URLs to ask for there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Link:
 
     @classmethod
     def parse(cls, text: str) -> Link:
-        """Raises UsageError where it is no link for tabs."""
+        """From its text. Raises UsageError where it is no link for tabs."""
         try:
             parts = urlsplit(text.strip().strip("'\""))
             port = parts.port
@@ -50,17 +50,17 @@ class Link:
         return f"{self.host}:{self.port}"
 
     def asking(self, sessions: int) -> str:
-        """Where it is told what a joiner of so many sessions is to know."""
+        """The URL at which a joiner with so many sessions gets its welcome."""
         query = urlencode({"token": self.token, "sessions": sessions})
         return f"http{self.safe}://{self.place}{joining.PATH}?{query}"
 
     def line(self, port: int, line_id: str, name: str) -> str:
-        """Where the line begins, at that server of the run's."""
+        """The URL of the line, at that server of the run."""
         query = urlencode({"token": self.token, "line": line_id, "name": name})
         return f"ws{self.safe}://{self.host}:{port}{joining.PATH}?{query}"
 
     def page(self, port: int, tab_id: str, name: str, query: Mapping[str, str]) -> str:
-        """What a browser opens there."""
+        """The URL that a browser opens there."""
         place = f"{self.host}:{port}"
         socket = urlencode({"token": self.token, "name": name, "tab": tab_id})
         return f"http{self.safe}://{place}/?{urlencode({'ws': f'ws{self.safe}://{place}/?{socket}'} | dict(query))}"

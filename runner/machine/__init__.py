@@ -1,4 +1,4 @@
-"""What happens to the machine underneath: faults and their end, clocks, processes, disks."""
+"""The machine underneath: faults and their end, clocks, processes, disks."""
 
 from runner.machine.address import is_loopback, no_such_address, reachable_host, refuse_address, tls_context
 from runner.machine.certificate import Certificate

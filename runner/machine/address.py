@@ -1,4 +1,4 @@
-"""Where a server can listen, how others reach it there, and with which certificate."""
+"""Addresses: where a server can listen, how others reach it, and with which certificate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.errors import UsageError
 
 __all__ = ["is_loopback", "no_such_address", "reachable_host", "refuse_address", "tls_context"]
 
-# Documentation's own (RFC 5737): nothing is sent there, but the system says which way it would go.
+# An address reserved for documentation (RFC 5737). Nothing is sent there, but the system tells the route.
 _ELSEWHERE = ("192.0.2.1", 9)
 
 
@@ -19,7 +19,7 @@ def refuse_address(host: str, port: int) -> None:
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             with socket.socket(family, kind, protocol) as probe:
-                # As servers do: a port whose last connections are still closing is free.
+                # As servers do: a port counts as free while its last connections are still closing.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
     except OSError as error:
@@ -27,7 +27,7 @@ def refuse_address(host: str, port: int) -> None:
 
 
 def no_such_address(host: str, port: int, error: OSError) -> UsageError:
-    """What to say where that address cannot be had."""
+    """The error for an address that cannot be used."""
     return UsageError(
         f"cannot listen on {host}:{port} ({error.strerror}): "
         "name another --port, or leave it out for a free one"
@@ -43,7 +43,7 @@ def is_loopback(host: str) -> bool:
 
 
 def reachable_host(host: str) -> str:
-    """How another machine may call this one, in a URL, where a server listens at that host."""
+    """How another machine can name this one in a URL, if a server listens at that host."""
     if host in ("", "0.0.0.0", "::"):
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -55,10 +55,10 @@ def reachable_host(host: str) -> str:
 
 
 def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
-    """What a server speaks TLS with; None where no certificate is given.
+    """The TLS context of a server; None without a certificate.
 
-    cert: a file with the certificate and those that it follows from. key: of its private key; '' where that is in
-    the same file. Raises UsageError.
+    cert: a file with the certificate and its chain. key: the file of its private key; '' where it is in the same file.
+    Raises UsageError.
     """
     if not cert:
         if key:
@@ -67,12 +67,12 @@ def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Without a password OpenSSL would ask at a terminal.
+        # Without this, OpenSSL would ask for a password at the terminal.
         context.load_cert_chain(cert, key or None, password="")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else str(error)
         raise UsageError(
-            f"cannot use --cert {cert}{f' with --key {key}' if key else ''} ({reason}): both are PEM files, the key "
-            "belongs to the certificate, and has no password"
+            f"cannot use --cert {cert}{f' with --key {key}' if key else ''} ({reason}): both must be PEM files, and "
+            "the key must belong to the certificate and have no password"
         ) from None
     return context

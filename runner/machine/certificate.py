@@ -1,4 +1,4 @@
-"""A certificate in a file, by which a server is known that no authority vouches for."""
+"""A certificate in a file, to know a server by that no authority vouches for."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from runner.errors import UsageError
 __all__ = ["Certificate"]
 
 _END = "-----END CERTIFICATE-----"
-# What stands before the key in a certificate (RFC 5280): serial number, algorithm, issuer, validity, subject.
+# The fields before the key in a certificate (RFC 5280): serial number, algorithm, issuer, validity, subject.
 _BEFORE_KEY, _VERSION = 5, 0xA0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """sha256: of all of it. key_sha256: of its public key, in base 64, as Chromium takes it."""
+    """sha256: of the whole. key_sha256: of its public key, in base 64, as Chromium takes it."""
 
     sha256: bytes
     key_sha256: str
 
     @classmethod
     def read(cls, path: str) -> Certificate:
-        """The first in a PEM file. Raises UsageError."""
+        """The first certificate in a PEM file. Raises UsageError."""
         try:
             with open(path, encoding="ascii", errors="replace") as file:
                 text = file.read()
@@ -33,14 +33,14 @@ class Certificate:
             content = ssl.PEM_cert_to_DER_cert(text[begin : text.index(_END, begin) + len(_END)])
             key = _key_of(content)
         except (OSError, ValueError, IndexError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it holds no certificate in PEM"
+            reason = error.strerror if isinstance(error, OSError) else "it holds no PEM certificate"
             raise UsageError(f"cannot use --cert {path}: {reason}") from None
         key_sha256 = base64.b64encode(hashlib.sha256(key).digest()).decode()
         return cls(hashlib.sha256(content).digest(), key_sha256)
 
 
 def _key_of(certificate: bytes) -> bytes:
-    """The part with the public key, as it stands there."""
+    """The DER part with the public key."""
     _, at, _ = _part(certificate, 0)
     _, at, _ = _part(certificate, at)
     tag, _, end = _part(certificate, at)
@@ -52,7 +52,7 @@ def _key_of(certificate: bytes) -> bytes:
 
 
 def _part(content: bytes, at: int) -> tuple[int, int, int]:
-    """Of the part of DER that begins there: its tag, where what it holds begins, and where it ends."""
+    """The DER part that begins there: its tag, the start of its content, and its end."""
     tag, length, start = content[at], content[at + 1], at + 2
     if length & 0x80:
         count = length & 0x7F

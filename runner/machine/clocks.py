@@ -1,4 +1,4 @@
-"""Sees that the machine slept, that its clock was set, and that this process stood still."""
+"""Notices that the machine slept, that its clock was set, or that this process stood still."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ _LEAP_S = 5.0
 
 
 class ClockWatch:
-    """Sees that the machine slept, that its clock was set, and that this process stood still.
+    """Notices that the machine slept, that its clock was set, or that this process stood still.
 
-    Compares the wall clock with the monotonic one, which on Linux stands still while the machine
-    sleeps, and a wait with how long it was meant to take. Nothing that is decided here depends on
-    the wall clock: this is for the report.
+    It compares the wall clock with the monotonic one, which on Linux stands still while the machine sleeps, and a wait
+    with its intended length. No decision depends on the wall clock: this is for the report only.
     """
 
     def __init__(
@@ -25,9 +24,9 @@ class ClockWatch:
         self._offset_s = clock() - monotonic()
 
     def look(self, overslept_s: float = 0.0) -> str:
-        """What was seen since the last look, in a line; '' for nothing.
+        """What happened since the last look, in a line; '' for nothing.
 
-        overslept_s: how much longer than meant the last wait took, in seconds.
+        overslept_s: how much longer than intended the last wait took, in seconds.
         """
         offset_s = self._clock() - self._monotonic()
         leap_s, self._offset_s = offset_s - self._offset_s, offset_s
@@ -36,5 +35,5 @@ class ClockWatch:
         if leap_s < -_LEAP_S:
             return f"the machine's clock was set back by {-leap_s:.0f} s"
         if overslept_s > _LEAP_S:
-            return f"this process was not let run for {overslept_s:.0f} s"
+            return f"this process was held up for {overslept_s:.0f} s"
         return ""

@@ -1,4 +1,4 @@
-"""Room on the disk: how much the jobs that are left will take, beside how much there is."""
+"""Room on the disk: how much the jobs that are left will take, and how much there is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["forecast", "free_bytes", "is_plenty", "job_bytes", "parse_size", "si
 
 _UNITS = ("", "K", "M", "G", "T", "P")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
-# A job's row, its result and its record in the log; and, where it has files, their folder and manifest.
+# The size of a job's row, result and log record; and, where it has files, of their folder and manifest.
 _ROWS_BYTES = 1_500
 _FOLDER_BYTES = 8_192
-# So many times as much as is needed is plenty.
+# So many times the needed room is plenty.
 _PLENTY = 10
 
 
@@ -36,27 +36,27 @@ def size_text(count: float) -> str:
 
 
 def free_bytes(folder: Path) -> int:
-    """How much room there is on the disk of a folder, which need not be there yet."""
+    """How much room there is on the disk of a folder, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 def job_bytes(files_bytes: float) -> float:
-    """What a job takes on the disk, whose files take that, each rounded up to blocks."""
+    """What a job takes on the disk. files_bytes: the size of its files, each rounded up to blocks."""
     return files_bytes + _ROWS_BYTES + (_FOLDER_BYTES if files_bytes else 0)
 
 
 def is_plenty(free: int, needed: float, least_bytes: int) -> bool:
-    """Whether there is so much room that nobody need be told of it; least_bytes: what is to stay free."""
+    """Whether there is so much room that nobody need know. least_bytes: what must stay free."""
     return needed * _PLENTY <= free - least_bytes and free >= 2 * least_bytes
 
 
 def forecast(folder: Path, left: int, files_bytes_a_job: float, least_bytes: int) -> str:
-    """One line: what the jobs left will take on the folder's disk; a warning where there is not the room.
+    """One line: what the jobs left will take on the folder's disk; a warning where there is not enough room.
 
-    '' where there is plenty. files_bytes_a_job: the mean over jobs that are done, each file rounded up to blocks.
-    least_bytes: what is to stay free.
+    '' where there is plenty. files_bytes_a_job: the mean over done jobs, each file rounded up to blocks. least_bytes:
+    what must stay free.
     """
     free, a_job = free_bytes(folder), job_bytes(files_bytes_a_job)
     if is_plenty(free, left * a_job, least_bytes):

@@ -1,4 +1,4 @@
-"""World faults, told apart from a job's own failures, and probes that see whether they are over."""
+"""Tells faults of the world from a job's own failures, and probes whether they are over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import WorldFault
 from runner.machine.disk import size_text
 
-# Raises WorldFault, or an OSError that tells of one, as long as its part of the world is at fault.
+# A probe raises WorldFault, or an OSError that means one, as long as its part of the world is at fault.
 Probe = Callable[[], None]
 _OS_FAULTS = {
     errno.ENOSPC: "the disk is full: make room on it",
@@ -27,7 +27,7 @@ _OS_FAULTS = {
 def world_fault(error: BaseException | None) -> WorldFault | None:
     """The fault of the world behind an exception; None where it is the job's own."""
     seen = set()
-    # A cause may lead back to itself.
+    # Causes may form a cycle.
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, WorldFault):
@@ -40,7 +40,7 @@ def world_fault(error: BaseException | None) -> WorldFault | None:
 
 
 def probe_disk(folder: Path, least_bytes: int = 0) -> Probe:
-    """Fails while the folder's disk takes no file, or has less than least_bytes left."""
+    """Fails while the folder's disk accepts no file, or has less than least_bytes left."""
 
     def probe() -> None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What kind of filesystem a path lies on."""
+"""Finds the kind of filesystem that a path is on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-# Their locks and shared memory do not hold between machines, and SQLite's log needs both:
+# Their locks and shared memory do not work between machines, and SQLite's log needs both:
 # sqlite.org/wal.html, sqlite.org/howtocorrupt.html section 2.
 _NETWORK_FILESYSTEMS = {
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4",
@@ -15,7 +15,7 @@ _NETWORK_FILESYSTEMS = {
 
 
 def filesystem(path: Path) -> str:
-    """The kind of filesystem that the path lies on; '' where that is not told."""
+    """The kind of filesystem that the path is on; '' where it is unknown."""
     path = path.resolve()
     best = max(
         (mount for mount in psutil.disk_partitions(all=True) if path.is_relative_to(mount.mountpoint)),
@@ -26,6 +26,6 @@ def filesystem(path: Path) -> str:
 
 
 def network_filesystem(path: Path) -> str | None:
-    """The kind of network filesystem that the path lies on; None for a local one."""
+    """The kind of network filesystem that the path is on; None for a local one."""
     kind = filesystem(path)
     return kind if kind.lower() in _NETWORK_FILESYSTEMS else None

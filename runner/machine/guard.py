@@ -1,4 +1,4 @@
-"""What pauses a run while the world is at fault, and lets it go on afterwards."""
+"""Pauses a run while the world is at fault, and lets it go on afterwards."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _LOOK_AGAIN_S = 0.5
 
 
 class Faults(Protocol):
-    """What those need of the guard who report faults, and wait until they are over."""
+    """The part of the guard that is needed to report faults and to wait until they are over."""
 
     fault: WorldFault | None
 
     def note(self, kind: str, message: str, *, once: str = "") -> None:
-        """Keep an event for the report; once: of all that are given that name, the first in this run."""
+        """Keep an event for the report. once: a name; only the first event with that name is kept in a run."""
 
     def tell(self, kind: str, message: str, *, once: str = "") -> None:
-        """Keep an event for the report, likewise, and say it to people."""
+        """Keep an event for the report, likewise, and tell people."""
 
     def pause(self, fault: WorldFault) -> None:
-        """The world is at fault: no job is begun until it is well."""
+        """The world is at fault: no job is begun until the fault is over."""
 
 
 class Guard:
     """Whether the world lets the run go on. Anyone may report a fault; a round of probes ends the pause.
 
-    A fault that comes back soon after it was over is waited for longer each time, up to a minute.
+    When a fault comes back soon after it was over, the wait is longer each time, up to a minute.
 
     say: takes a line for people: one when a pause begins, one when it ends.
     Safe to share between threads.
@@ -52,7 +52,7 @@ class Guard:
     ):
         self.probes = probes
         self.fault: WorldFault | None = None
-        # (Unix seconds, kind, message), for the database, when it can be written.
+        # (Unix seconds, kind, message) of events, until the database can be written.
         self.events: deque[tuple[float, str, str]] = deque()
         self._said_once: set[str] = set()
         self._say, self._clock, self._monotonic = say, clock, monotonic
@@ -62,27 +62,27 @@ class Guard:
         self._next_probes = float("-inf")
 
     def is_new(self, once: str) -> bool:
-        """Whether nothing was told under that name yet; '' is always new."""
+        """Whether nothing was reported under that name yet; '' is always new."""
         is_new = once not in self._said_once
         self._said_once |= {once} - {""}
         return is_new
 
     def note(self, kind: str, message: str, *, once: str = "", ts: float | None = None) -> None:
-        """Keep an event for the report; once: of all that are given that name, the first.
+        """Keep an event for the report. once: a name; of all events with that name, only the first is kept.
 
-        ts: when it was, Unix seconds; None: now.
+        ts: its time in Unix seconds; None: now.
         """
         if self.is_new(once):
             self.events.append((self._clock() if ts is None else ts, kind, message))
 
     def tell(self, kind: str, message: str, *, once: str = "") -> None:
-        """Keep an event for the report, likewise, and say it to people."""
+        """Keep an event for the report, likewise, and tell people."""
         if self.is_new(once):
             self.note(kind, message)
             self._say(message)
 
     def pause(self, fault: WorldFault) -> None:
-        """The world is at fault: no job is begun until a round of probes finds it well."""
+        """The world is at fault: no job is begun until a round of probes succeeds."""
         with self._lock:
             if self.fault is not None:
                 return
@@ -94,9 +94,9 @@ class Guard:
         self._say(f"paused, no job is charged: {fault}")
 
     def look(self, *chores: Callable[[], None]) -> None:
-        """One round: the run's own chores, and the probes, which are spared for a while when all is well.
+        """One round: the run's own chores, and the probes, which are skipped for a while when all is well.
 
-        A fault pauses; a round without one ends the pause.
+        A fault pauses the run; a round without one ends the pause.
         """
         probes: list[Probe] = []
         if self.fault is not None or self._monotonic() >= self._next_probes:
@@ -121,7 +121,7 @@ class Guard:
         self._say(f"going on after {lasted_s:.0f} s: {fault} (no longer)")
 
     def insist(self, act: Callable[..., _Result], *arguments: Any) -> _Result:
-        """What act returns, without which a run cannot begin or end: tried until the world lets it be done."""
+        """Call act, which a run needs to begin or end, until the world allows it; returns its result."""
         returned: list[_Result] = []
         while not returned:
             if self.fault is not None:

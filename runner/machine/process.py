@@ -1,4 +1,4 @@
-"""Who this process is, and whether another process is certainly gone."""
+"""The identity of this process, and whether another process is certainly gone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import psutil
 class Identity:
     """A process, named so that no other can be mistaken for it.
 
-    boot: this boot of this machine (or of this container's pid namespace).
-    pid_start: when the process started, as the kernel tells it; a reused pid differs in it.
+    boot: this boot of this machine (or of this container's pid namespace). pid_start: when the process started, by the
+    kernel; a reused pid differs in it.
     """
 
     host: str
@@ -34,24 +34,24 @@ def this_process() -> Identity:
 def is_gone(identity: Identity) -> bool:
     """True only where the process is certainly dead: same host, and another boot or no such process.
 
-    A process on another host is never called gone: that takes its heartbeat.
+    A process on another host is never called gone: only its heartbeat can tell.
     """
     if identity.host != socket.gethostname():
         return False
     if identity.boot != _boot():
-        # Containers may share a host name: another pid namespace tells nothing about life there.
+        # Containers may share a host name, and their processes cannot be seen from another pid namespace.
         return _machine_boot(identity.boot) != _machine_boot(_boot())
     return _pid_start(identity.pid) != identity.pid_start
 
 
 def memory_bytes() -> int:
-    """How much memory there is for the processes here: the machine's, or this container's where that is less."""
+    """The memory that processes here can use: the machine's, or this container's where that is less."""
     total = int(psutil.virtual_memory().total)
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             total = min(total, int(Path(file).read_text()))
         except (OSError, ValueError):
-            pass  # no such limit, or none is set
+            pass  # there is no such limit
     return total
 
 

@@ -1,4 +1,4 @@
-"""What the page draws of a night: rates, a lane a browser, marks, job times; bins, never a row a job (NumPy)."""
+"""The data for the page's charts: rates, a lane for each browser, marks, job times; all in bins (NumPy)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Hours", "Lane", "Mark", "Spread", "Stop", "hours_of", "spread_of"]
 
 _BINS, _MARKS = 240, 300
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-# Runs with a longer time between them are two nights; the last one is drawn.
+# Runs further apart than this are two nights; the last night is drawn.
 _GAP_S = 12 * 3600.0
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One browser and those that replaced it: of each bin the share of time at work, and how many tries failed.
+    """One browser and its replacements: for each bin, the share of time at work, and how many tries failed.
 
     began_ts: when each of its tabs began, in Unix seconds.
     """
@@ -36,7 +36,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that befell the run at that time (Unix seconds)."""
+    """An event of the run at that time (Unix seconds)."""
 
     ts: float
     kind: str
@@ -67,7 +67,7 @@ class Hours:
 
 @dataclass(frozen=True)
 class Spread:
-    """How many done jobs took how long: counts between edges_s (seconds), and how many longer than the last."""
+    """A histogram of job times: counts between edges_s (seconds), and how many took longer than the last edge."""
 
     edges_s: tuple[float, ...]
     counts: tuple[int, ...]
@@ -117,7 +117,7 @@ def hours_of(
 
 
 def spread_of(done: Timings) -> Spread | None:
-    """How the times of jobs spread; None without any."""
+    """The histogram of job times; None without any."""
     import numpy as np
 
     if not len(done):
@@ -129,7 +129,7 @@ def spread_of(done: Timings) -> Spread | None:
 
 
 def _last_night(workers: Sequence[WorkerRow], ends: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """From when to when; ends: of all attempts."""
+    """Its start and end. ends: of all attempts."""
     spans = sorted((worker["started_ts"], worker["beat_ts"]) for worker in workers)
     if not spans:
         return (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 0.0)
@@ -151,7 +151,7 @@ def _in_numbers(name: str) -> tuple[int, str]:
 
 
 def _of_lane(timings: Timings, name: str, name_of: Callable[[int | None], str]) -> np.ndarray[Any, Any]:
-    """Which of the times are of that lane's sessions."""
+    """Which of the times belong to that lane's sessions."""
     import numpy as np
 
     wanted = np.array([_lane_name(name_of(session)) == name for session in timings.session_ids], bool)
@@ -174,7 +174,7 @@ def _busy_share(
     begins = np.sort(timings.end_ts[chosen] - timings.took_s[chosen])
 
     def since(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """At each edge, the sum of the seconds since those times that have come."""
+        """At each edge, the summed seconds since all times before it."""
         counts = np.searchsorted(times, edges)
         sums = np.concatenate(([0.0], np.cumsum(times - edges[0])))
         return np.asarray(counts * (edges - edges[0]) - sums[counts])
@@ -184,7 +184,7 @@ def _busy_share(
 
 
 def _marks(events: Iterable[EventRow], start_ts: float, end_ts: float) -> list[Mark]:
-    """At most some hundreds, evenly thinned."""
+    """At most a few hundred, evenly thinned."""
     marks = [
         Mark(event["ts"], event["kind"], one_line(event["message"], 160))
         for event in events

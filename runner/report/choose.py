@@ -1,4 +1,4 @@
-"""Which jobs a person means to take again: by key, by error, by an expression, suspects."""
+"""Chooses the jobs that a person wants to render again: by key, error, expression, or as suspects."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Choice", "chosen_keys"]
 
 @dataclass(frozen=True)
 class Choice:
-    """Failed jobs, or done ones; of these only what passes all that is given.
+    """Failed jobs, or done ones, which must pass all that is given.
 
-    keys: their names; empty for any. error: found in the reason of a failed job. is_suspect: only done jobs that
-    may be wrong. where: true of their params and metrics.
+    keys: their names; empty for any. error: a pattern that the reason of a failed job must contain. is_suspect: only
+    done jobs that may be wrong. where: must be true for their params and metrics.
     """
 
     status: Status = Status.FAILED
@@ -30,7 +30,7 @@ class Choice:
 
 
 def chosen_keys(table: CampaignTable, choice: Choice) -> list[str]:
-    """The keys of the jobs that are meant. Raises UsageError for a key that the campaign does not have."""
+    """The keys of the chosen jobs. Raises UsageError for a key that the campaign does not have."""
     for key in sorted(choice.keys):
         if table.job(key) is None:
             raise UsageError(f"{table.name} has no job {key!r}")
@@ -46,7 +46,7 @@ def chosen_keys(table: CampaignTable, choice: Choice) -> list[str]:
 
 
 def _candidates(table: CampaignTable, choice: Choice) -> Iterator[str]:
-    """By what needs no look at params and metrics."""
+    """Choose by all that needs no look at params and metrics."""
     if choice.status is Status.FAILED:
         for key, error in table.iter_failures():
             if choice.error is None or choice.error.search(error):

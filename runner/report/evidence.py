@@ -1,4 +1,4 @@
-"""What is kept in the row of an attempt that failed, taken apart: the page's console, times, the traceback."""
+"""Parses what the row of a failed attempt keeps: the page's console, times, the traceback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.reasons import one_line
 
 __all__ = ["Evidence", "own_frames", "read_evidence"]
 
-# As run/settle.py writes them; older versions also wrote where the last picture is, which evidence_of knows.
+# As run/settle.py writes them. Older versions also wrote the last picture's path, which evidence_of knows.
 _CONSOLE, _PHASES, _PICTURE = "page console: ", "phases: ", "last frame: "
 _FRAME = re.compile(r'  File "(.*?)", line \d+')
 _LONGEST = 500
@@ -22,7 +22,7 @@ _EVENT_LOOP = Path(sysconfig.get_path("stdlib")) / "asyncio"
 
 @dataclass(frozen=True)
 class Evidence:
-    """console: what the page printed last. trace: the lines of the traceback, or of the threads' stacks.
+    """console: the page's last lines. trace: the lines of the traceback, or of the threads' stacks.
 
     phases: where the render's time went; None where that is not known.
     """
@@ -33,7 +33,7 @@ class Evidence:
 
 
 def read_evidence(text: str | None) -> Evidence:
-    """From the text that an attempt's row has."""
+    """From the text in an attempt's row."""
     console: list[str] = []
     trace: list[str] = []
     phases = None
@@ -48,7 +48,7 @@ def read_evidence(text: str | None) -> Evidence:
 
 
 def own_frames(trace: list[str]) -> tuple[str, ...]:
-    """A traceback without the frames of runner and the event loop, where others are left; each line is harmless."""
+    """A traceback without the frames of runner and the event loop, unless these are all; each line is harmless."""
     kept: list[str] = []
     is_ours, has_own = False, False
     for line in trace:
@@ -65,7 +65,7 @@ def own_frames(trace: list[str]) -> tuple[str, ...]:
 
 def _is_ours(file: str) -> bool:
     path = Path(file)
-    # The examples are there to be the user's own.
+    # The examples count as the user's own code.
     return (path.is_relative_to(_OURS) and "examples" not in path.parts) or path.is_relative_to(_EVENT_LOOP)
 
 

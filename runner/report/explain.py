@@ -1,4 +1,4 @@
-"""One job explained: every attempt at it, what came of it, and why it is where it is."""
+"""Explains one job: every attempt at it, how each ended, and why the job is in its present state."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _SHOWN = 5
 class PastAttempt:
     """One attempt, as far as it is on record; times in Unix seconds.
 
-    outcome: done, failed, crashed, released (handed back, charged nothing), requeued (was done, and is to be done
-    again), or in_progress. session: the browser tab's name; renderer: what it drew with. waited_s: since the job
-    was added, or the attempt before it ended. took_s: from the claim to the end; None while it goes on. picture:
-    what the tab showed last, an absolute path. parts: where took_s went; empty where that is not known.
+    outcome: done, failed, crashed, released (handed back, not charged), requeued (was done, and will be done again), or
+    in_progress. session: the browser tab's name; renderer: its renderer. waited_s: since the job was added, or the
+    attempt before it ended. took_s: from the claim to the end; None while it goes on. picture: what the tab showed
+    last, an absolute path. parts: where took_s went; empty if unknown.
     """
 
     number: int
@@ -52,10 +52,10 @@ class PastAttempt:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of one job. row: its place in the order in which jobs were added, from 0, as in to_frame().
+    """All that is known of one job. row: its place in the order in which jobs were added, from 0, as in to_frame().
 
-    now: why it is where it is; next: commands to type. files: of a done job, absolute
-    paths; in a shard followed by a colon and the member; in an object store its address. Times are Unix seconds.
+    now: its state, and why; next: commands to type. files: of a done job, absolute paths; for a shard, followed by a
+    colon and the member; for an object store, the address. Times are Unix seconds.
     """
 
     campaign: str
@@ -80,7 +80,7 @@ class Explanation:
         return asdict(self)
 
     def to_text(self) -> str:
-        """It for people: where the job stands first, at the end what to type next."""
+        """As text for people: the job's state first, at the end what to type next."""
         return whole_lines(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -104,7 +104,7 @@ class Explanation:
 
 
 def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
-    """first: the attempt that had the same traceback first."""
+    """first: the first attempt that had the same traceback."""
     where = f" in {one_line(attempt.session)}" if attempt.session else ""
     took = "" if attempt.took_s is None else f", took {span(attempt.took_s)}"
     yield (
@@ -125,7 +125,7 @@ def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
 
 
 def find_job(store: Reader, campaign_id: int, word: str) -> list[str]:
-    """Keys of the jobs that the word may mean: a key, a row in the order of adding, or what one key begins with.
+    """Keys of the jobs that the word may mean: a key, a row in the order of adding, or the beginning of keys.
 
     A number of up to seven digits that is not a key is a row, counted from 0.
     """
@@ -140,7 +140,7 @@ def find_job(store: Reader, campaign_id: int, word: str) -> list[str]:
 def explain_job(
     store: Reader, campaign: CampaignRow, key: str, clock: Callable[[], float] = time.time
 ) -> Explanation:
-    """All that is on record of the job of that key. campaign: its row. Raises UsageError where there is no such job."""
+    """All that is on record about the job with that key. campaign: its row. Raises UsageError for an unknown key."""
     brief = store.job(campaign["id"], key)
     if brief is None:
         raise UsageError(f"{campaign['name']} has no job {key!r}")
@@ -224,7 +224,7 @@ def _past(row: AttemptOfTabRow, since_ts: float, picture: Path | None) -> PastAt
 def _now(
     store: Reader, campaign: CampaignRow, job: JobRow, commands: Commands, suspicion: str, now_ts: float
 ) -> tuple[str, list[str]]:
-    """Where it stands, in words that follow "job KEY", and what to type next."""
+    """Its state, in words that follow "job KEY", and what to type next."""
     key, again = job["key"], [commands.run()] if commands.file else []
     looks = [commands.preview(key)] if commands.file else []
     if job["status"] == Status.DONE.value:
@@ -240,7 +240,7 @@ def _now(
     if job["status"] == Status.IN_PROGRESS.value:
         return _holder(store, job), [] if is_at_work else again
     if campaign["state"] != "open":
-        return f"is pending, and none is handed out: the campaign is {campaign['state']}", [
+        return f"is pending, and no job is handed out: the campaign is {campaign['state']}", [
             commands.verb("resume"),
             *([] if is_at_work else again),
         ]

@@ -21,7 +21,7 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$@-])")
 
 
 def to_csv(summaries: Iterable[Summary]) -> str:
-    """A line of numbers a campaign, under a line of names; times in seconds, nothing where nothing is known."""
+    """A line of numbers for each campaign, under a line of names; times in seconds, empty where unknown."""
     file = io.StringIO()
     writer = None
     for summary in summaries:
@@ -57,7 +57,7 @@ def _csv_row(summary: Summary) -> dict[str, Any]:
 
 
 def to_markdown(summary: Summary) -> str:
-    """A heading, counts, a table of reasons, and the commands; what errors say is text, and no markup."""
+    """A heading, counts, a table of reasons, and the commands. Error texts are escaped, never markup."""
     again = f", {summary.done_after_retry:,} of them after a retry" if summary.done_after_retry else ""
     lines = [f"## {_text(summary.verdict)}", "", f"- {summary.done:,} of {summary.total:,} done{again}"]
     lines.append(

@@ -1,4 +1,4 @@
-"""Failures and attempts by what they have in common: their reason, told alike, and the sessions they befell."""
+"""Groups failures and attempts by their normalized reason, and counts the sessions in which they happened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Attempt: TypeAlias = tuple[int, "int | None", float, float, str, "str | None"]
 
 @dataclass
 class Group:
-    """Failed jobs with one normalized reason: how many, the first (id, key, error, attempt), whether all are alike."""
+    """Failed jobs with one normalized reason: how many, the first (id, key, error, attempt), whether all are equal."""
 
     count: int = 0
     first: list[tuple[int, str, str, int]] = field(default_factory=list)
@@ -27,13 +27,13 @@ class Group:
 
     @property
     def reason(self) -> str:
-        """As it stands where all are the same."""
+        """The reason itself where all are equal."""
         error = self.first[0][2]
         return one_line(error) if self.is_one_text else normalized(error)
 
 
 def failed_groups(lots: Iterable[list[tuple[int, str, str | None, int]]]) -> dict[str, Group]:
-    """By their normalized reason, the most frequent first; lots: (id, key, error, attempt) of failed jobs."""
+    """Groups by normalized reason, the most frequent first. lots: (id, key, error, attempt) of failed jobs."""
     groups: dict[str, Group] = {}
     for lot in lots:
         for job_id, key, error, attempt in lot:
@@ -50,9 +50,9 @@ def failed_groups(lots: Iterable[list[tuple[int, str, str | None, int]]]) -> dic
 
 
 class Tried:
-    """Counts attempts while they are read: by outcome; those that failed or crashed by reason and session id.
+    """Counts attempts while they are read: by outcome; failed and crashed ones also by reason and session id.
 
-    by_reason: normalized reason → session id → count. Where each failure has a reason of its own there are many.
+    by_reason: normalized reason → session id → count. There are many when each failure has its own reason.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Tried:
         self.by_reason: dict[str, dict[int | None, int]] = {}
 
     def charged(self, lots: Iterable[list[_Attempt]]) -> Iterator[list[_Attempt]]:
-        """The same lots, with those alone that failed or crashed."""
+        """The same lots, with only those attempts that failed or crashed."""
         for lot in lots:
             self.outcomes.update([row[4] for row in lot])
             kept = [row for row in lot if row[4] in ("failed", "crashed")]
@@ -75,5 +75,5 @@ class Tried:
             yield kept
 
     def most_frequent(self, count: int) -> list[tuple[str, dict[int | None, int]]]:
-        """So many of by_reason, the most frequent first."""
+        """The most frequent of by_reason, at most so many."""
         return nlargest(count, self.by_reason.items(), key=lambda item: sum(item[1].values()))

@@ -1,4 +1,4 @@
-"""The report as one page of HTML: its data as one JSON object, drawn by the page's own script (jinja2)."""
+"""The report as one HTML page: its data is a JSON object, drawn by the page's own script (jinja2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Page", "page_of", "to_html"]
 
 _FOLDER = Path(__file__).with_name("page")
 _SCRIPTS = ("shapes.js", "charts.js", "pictures.js", "live.js", "page.js")
-# What a page shows of long lists.
+# How much of long lists a page shows.
 _SUSPECTS, _EVENTS, _TRIES, _REASONS, _SESSIONS = 200, 100, 30, 60, 300
 
 
@@ -34,7 +34,7 @@ class Page:
     root: str
 
     def to_json(self, base: str) -> dict[str, Any]:
-        """As the page's script takes it. base: where the results folder is, seen from the page; ends in a slash."""
+        """As the page's script takes it. base: the relative URL of the results folder; ends in a slash."""
         summary = replace(
             self.summary,
             suspects=self.summary.suspects[:_SUSPECTS],
@@ -56,9 +56,9 @@ class Page:
 
 
 def page_of(store: Reader, campaign: CampaignRow, share: float = 1.0, is_live: bool = False) -> Page:
-    """Look at one campaign; campaign: its row. share: of the room for pictures and texts, where it is one of several.
+    """The page of one campaign. campaign: its row. share: of the room for pictures and texts, if it is one of several.
 
-    is_live: of a campaign at work: the page asks for its pictures.
+    is_live: for the live page, which asks for its pictures.
     """
     campaign_id = campaign["id"]
     look = look_at(store, campaign)
@@ -72,9 +72,9 @@ def page_of(store: Reader, campaign: CampaignRow, share: float = 1.0, is_live: b
 def to_html(
     data: Sequence[dict[str, Any]], summaries: Sequence[Summary], live: dict[str, Any] | None = None
 ) -> str:
-    """The page, whole: it loads nothing. data: of each campaign, as Page.to_json gives it.
+    """The whole page, which loads nothing. data: of each campaign, from Page.to_json.
 
-    live: of a page that a run serves, which asks it what is new: what page/live.js begins with.
+    live: the start data for page/live.js, if a run serves the page.
     """
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup

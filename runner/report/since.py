@@ -1,4 +1,4 @@
-"""What changed since one last looked: the last look at each campaign is noted in the user's own state folder."""
+"""What changed since one last looked. The last look at each campaign is noted in the user's own state folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REASONS = 200
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was there at that look."""
+    """The state at that look."""
 
     made_ts: float
     done: int
@@ -29,9 +29,9 @@ class _Seen:
 
 
 class LastLook:
-    """When a person last looked at that campaign, and what was there; database: its address.
+    """When a person last looked at that campaign, and its state then. database: its address.
 
-    It is kept below XDG_STATE_HOME (~/.local/state), for nothing is written where the campaign is. Without such a
+    It is kept below XDG_STATE_HOME (~/.local/state), because looking writes nothing beside the campaign. Without such a
     folder there is no last look.
     """
 

@@ -1,4 +1,4 @@
-"""The morning report's look at the rows: what happened, why, and which command to type next."""
+"""Makes the morning's summary from the rows: what happened, why, and which command to type next."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SLOWEST, _REASONS = 10, 100
 
 @dataclass(frozen=True)
 class Look:
-    """A summary, and what was read for it.
+    """A summary, and the data that were read for it.
 
     timings: of the done jobs. tries: of attempts that failed or crashed. groups: of failed jobs; failed_ids: of all.
     """
@@ -57,7 +57,7 @@ class Look:
 
 
 def look_at(store: Reader, campaign: CampaignRow) -> Look:
-    """Read all that is told of one campaign; campaign: its row."""
+    """Read all that the report says about one campaign. campaign: its row."""
     campaign_id = campaign["id"]
     timings = Timings(store.done_times(campaign_id))
     failed_ids = array("q")
@@ -128,7 +128,7 @@ def _summary(
 
 
 def session_names(sessions: list[SessionRow]) -> Callable[[int | None], str]:
-    """A name for each browser tab by its id: its own, and where another run's has the same, with its number."""
+    """A name for each browser tab by its id: its own, with a number where a tab of another run has the same."""
     names: dict[int | None, str] = {}
     seen: Counter[str] = Counter()
     for row in sessions:
@@ -149,7 +149,7 @@ def _last_run(workers: list[WorkerRow], timings: Timings) -> Run | None:
 
 
 def _process_of(worker: WorkerRow) -> tuple[Any, ...]:
-    """Which run it was of: its worker processes have a row each, and another one whenever one had to be replaced."""
+    """The run that it belonged to. A run has a row for each worker process, and one more for each replacement."""
     return worker["host"], worker["boot"], worker["pid"], worker["pid_start"]
 
 
@@ -210,7 +210,7 @@ def _drawn_with(sessions: list[SessionRow], timings: Timings) -> dict[str, dict[
 
 
 def _changed_sources(sources: list[Source], timings: Timings) -> tuple[ChangedSource, ...]:
-    """Those that changed once jobs were done."""
+    """Source files that changed after jobs were done."""
     last: dict[str, str] = {}
     changes = []
     for source in sources:
@@ -267,7 +267,7 @@ def _tries(
 def _failures(
     store: Reader, campaign: CampaignRow, groups: Mapping[str, Group], tried: Tried
 ) -> tuple[Failures, ...]:
-    """The most frequent reasons, each with what there is to see of one of its jobs."""
+    """The most frequent reasons, each with the evidence of one of its jobs."""
     folder = ResultsFolder(campaign["results"], campaign["name"]) if campaign["results"] else None
     failures = []
     for reason, group in list(groups.items())[:_REASONS]:
@@ -311,7 +311,7 @@ def _existing(results: str | None, *parts: str) -> str | None:
 
 
 def _last_log(campaign: CampaignRow) -> str | None:
-    """What the last run has said and printed."""
+    """The log file of the last run."""
     logs = ResultsFolder(campaign["results"], campaign["name"]).run_logs() if campaign["results"] else []
     return str(logs[-1]) if logs else None
 

@@ -1,4 +1,4 @@
-"""What is told of a campaign: the one summary that text, JSON, CSV, Markdown and the page are made of."""
+"""The summary of a campaign. Text, JSON, CSV, Markdown and the page are all made from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "Tries",
 ]
 
-# Pictures may differ where one of these does.
+# Pictures may differ where one of these differs.
 PARTS = {
     "renderer": "WebGL renderer",
     "browser": "browser",
@@ -50,9 +50,9 @@ class Durations:
 
 @dataclass(frozen=True)
 class Slow:
-    """One of the jobs that took longest: when it was added, claimed and done (Unix seconds), at which attempt.
+    """One of the slowest jobs: when it was added, claimed and done (Unix seconds), at which attempt.
 
-    parts: seconds by where they went, as Phases.parts tells them; empty where that is not known.
+    parts: seconds by where they went, as from Phases.parts; empty if unknown.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes: of all results, by the mean of those done last; of the jobs that are left, likewise; free there."""
+    """Bytes of all results, estimated from the last ones; of the jobs that are left, likewise; free on that disk."""
 
     used: int
     left: int
@@ -85,9 +85,9 @@ class Disk:
 
 @dataclass(frozen=True)
 class Event:
-    """What befell the runs, as often as it did; times in Unix seconds.
+    """An event of the runs, and how often it happened; times in Unix seconds.
 
-    is_routine: a browser was replaced in good time, as all are.
+    is_routine: a browser was replaced in good time, as planned.
     """
 
     kind: str
@@ -100,7 +100,7 @@ class Event:
 
 @dataclass(frozen=True)
 class ChangedSource:
-    """A file that pictures are made of changed: when (Unix seconds), and how many jobs were done before and after."""
+    """A file that pictures are made from has changed: when (Unix seconds), and the jobs done before and after."""
 
     name: str
     ts: float
@@ -120,8 +120,8 @@ class Suspect:
 class Failures:
     """Failed jobs with one reason; key, example and traceback are of the first of them.
 
-    sessions: in how many browser tabs it came up; one is a bad browser, all of them a bad scene. evidence: the
-    absolute path of a last picture.
+    sessions: in how many browser tabs it came up; one means a bad browser, all a bad scene. evidence: the absolute path
+    of a last picture.
     """
 
     reason: str
@@ -154,7 +154,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Since:
-    """What changed since one last looked, at made_ts (Unix seconds): counts by how much, reasons that came and went."""
+    """Changes since the last look, at made_ts (Unix seconds): differences of counts, reasons that came and went."""
 
     made_ts: float
     done: int
@@ -202,14 +202,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Summary(Counts):
-    """Everything the report says of one campaign; times in seconds, paths absolute, None where there is nothing.
+    """Everything the report says about one campaign; times in seconds, paths absolute, None where there is nothing.
 
-    looked_in: where the results should be. folders: where runners have each their own results, how many done jobs
-    each of these holds, by HOST:PATH. drawn_with: of each of PARTS, how many done jobs each value has drawn.
-    attempts: those that ended otherwise than well, by outcome. done_after_retry: of the done ones, those that had
-    failed before. failures, tries: the most frequent reasons; failure_reasons: how many there are in all. next:
-    commands to type, in this order. remote: the object store to which the last run's files went; stored: how much of
-    all is in one. made_ts: of this summary. version: of what these fields are and mean.
+    looked_in: where the results should be. folders: if each runner has its own results, the number of done jobs in each
+    folder, by HOST:PATH. drawn_with: for each of PARTS, how many done jobs each value has drawn. attempts: those that
+    did not end well, by outcome. done_after_retry: done jobs that had failed before. failures, tries: the most frequent
+    reasons; failure_reasons: how many there are in all. next: commands to type, in this order. remote: the object store
+    to which the last run's files went; stored: how much is in one. made_ts: the time of this summary. version: of these
+    fields and their meaning.
     """
 
     file: str | None
@@ -250,7 +250,7 @@ class Summary(Counts):
 
     @property
     def verdict(self) -> str:
-        """How it stands, in one line."""
+        """The state in one line."""
         if not self.total:
             return f"{self.campaign}: no jobs"
         if self.left:
@@ -267,7 +267,7 @@ class Summary(Counts):
         return asdict(self)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of it: a small table."""
+        """A small table for notebooks."""
         rate = "" if self.jobs_per_s is None else f"{self.jobs_per_s:.2f} jobs/s"
         rows = [
             ("done", f"{self.done:,} of {self.total:,}"),

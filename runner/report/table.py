@@ -26,10 +26,10 @@ _CHUNK = 10_000
 
 
 def open_database(database: str | Path = "runner.db") -> Campaigns:
-    """The campaigns of a database (a path, or a URL), to read, also while a run writes to it.
+    """Open the campaigns of a database (a path, or a URL) for reading, also while a run writes to it.
 
-    Closed by close(), at the end of a with block, or when it is no longer referred to. Nothing is made and no
-    byte is changed. Raises StoreError when there is no such database.
+    It is closed by close(), at the end of a with block, or when it is no longer referred to. Nothing is created or
+    changed. Raises StoreError when there is no such database.
     """
     return Campaigns(Reader(database))
 
@@ -67,13 +67,13 @@ class CampaignTable:
     failures, crashes, priority, created_ts, grab_ts, done_ts (Unix seconds, UTC), duration_s, error,
     the browser and the WebGL renderer that drew it, then its params and its metrics by their names,
     and artifacts: a list of dicts with name, path (below the results folder), size in bytes, sha256
-    and kind; of a file in a shard also start, the byte of path at which it begins. A param that is called like one
-    of the columns is found as params/NAME; a metric that is, or that differs from the param of its name, as
-    metrics/NAME. Rows come in the order in which the jobs were added.
+    and kind; of a file in a shard also start, the byte of path at which it begins. A param with the name of a column is
+    found as params/NAME; a metric with the name of a column, or of a param with another value, as metrics/NAME. Rows
+    come in the order in which the jobs were added.
 
-    name: the campaign's. database: where it is kept, as --db takes it. results: the results folder that
-    its last run had, or None. remote: the URL of the object store to which that run's shards went, or None. moved:
-    gives the address of a shard that is in an object store, by its path.
+    name: of the campaign. database: as --db takes it. results: the results folder of its last run, or None. remote: the
+    URL of the object store to which that run's shards went, or None. moved: gives the address of a shard in an object
+    store by the shard's path.
     """
 
     def __init__(self, campaigns: Campaigns, row: Mapping[str, Any]):
@@ -95,9 +95,9 @@ class CampaignTable:
         return self.progress.total
 
     def rows(self, status: str | None = None) -> Iterator[dict[str, Any]]:
-        """Each job as a dict; only those of one status, where it is given.
+        """Each job as a dict; with a status, only those in it.
 
-        Jobs are read some thousands at a time, each lot as of one moment; nothing is held open in between.
+        Jobs are read a few thousand at a time, each lot as of one moment; nothing is held open in between.
         """
         chosen = None if status is None else Status(status)
         after = 0
@@ -106,11 +106,11 @@ class CampaignTable:
             yield from map(_flat, rows)
 
     def shards(self) -> list[ShardEnd]:
-        """Up to where the shards are good in which the files of done jobs lie, if they are packed."""
+        """The valid parts of the shards that hold the files of done jobs, if these are packed."""
         return self._reader.shards(self._id)
 
     def folders(self) -> dict[str, int]:
-        """Where runners have each their own results: how many done jobs each of these folders holds, by HOST:PATH."""
+        """If each runner has its own results: how many done jobs each folder holds, by HOST:PATH."""
         return self._reader.done_by_folder(self._id)
 
     def job(self, key: str) -> JobRow | None:
@@ -118,9 +118,9 @@ class CampaignTable:
         return self._reader.job(self._id, key)
 
     def read(self, key: str, name: str) -> bytes:
-        """The bytes of the file that the job of that key has saved under that name, wherever they lie.
+        """The bytes of the file that the job with that key has saved under that name, wherever they are.
 
-        Raises UsageError where there is none, and where it is not as it was recorded.
+        Raises UsageError where there is none, and where it differs from its record.
         """
         job = self._reader.job(self._id, key)
         rows = self._reader.rows_after(self._id, job["id"] - 1, 1) if job is not None else []
@@ -149,7 +149,7 @@ class CampaignTable:
         return list(self.iter_failures())
 
     def iter_failures(self) -> Iterator[tuple[str, str]]:
-        """The same, some thousands in memory at a time."""
+        """The same, with a few thousand in memory at a time."""
         for lot in self._reader.failures_in_lots(self._id):
             yield from ((key, error or "") for _, key, error, _ in lot)
 
@@ -164,7 +164,7 @@ class CampaignTable:
     def iter_frames(self, chunk: int = 100_000, status: str | None = None) -> Iterator[pandas.DataFrame]:
         """The jobs as DataFrames of up to `chunk` rows, for campaigns that are too large for one.
 
-        A column is there when one of the chunk's jobs has it.
+        A chunk has a column when one of its jobs has it.
         """
         rows = self.rows(status)
         while len(frame := _frame(rows, chunk)):
@@ -172,7 +172,7 @@ class CampaignTable:
 
 
 def _frame(rows: Iterator[dict[str, Any]], most: int | None = None) -> pandas.DataFrame:
-    """By columns: a million dicts would take several times the room."""
+    """Built by columns: a million dicts would take several times the memory."""
     import pandas as pd
 
     columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, FILES)}
@@ -189,7 +189,7 @@ def _frame(rows: Iterator[dict[str, Any]], most: int | None = None) -> pandas.Da
 
 
 def _flat(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The row of a job as CampaignTable tells it."""
+    """The row of a job as CampaignTable gives it."""
     is_done = job["status"] == Status.DONE.value
     row = {name: job.get(name) for name in COLUMNS}
     row["done_ts"] = job["end_ts"] if is_done else None

@@ -12,12 +12,12 @@ from runner.report.summary import PARTS, Event, Failures, Since, Summary
 __all__ = ["parts_told", "span", "to_text"]
 
 _GROUPS, _EVENTS, _WIDE = 10, 8, 96
-# With more reasons than that, only the first tells its traceback.
+# With more reasons than this, only the first shows its traceback.
 _TRACEBACKS = 3
 
 
 def to_text(summary: Summary) -> str:
-    """The summary for people: verdict first, at the end what to do next."""
+    """The summary for people: verdict first, what to do next at the end."""
     lines = [
         summary.verdict,
         f"  jobs      {_counts(summary)}",
@@ -63,7 +63,7 @@ def _counts(summary: Summary) -> str:
 
 
 def _since(since: Since | None) -> Iterator[str]:
-    """What is new since one last looked."""
+    """Changes since the last look."""
     if since is None:
         return
     counts = ((since.done, "done"), (since.failed, "failed"), (since.suspects, "that may be wrong"))
@@ -92,7 +92,7 @@ def _times(summary: Summary) -> Iterator[str]:
 
 
 def parts_told(parts: Mapping[str, float]) -> str:
-    """Where a job's time went, for people; what took none is left out."""
+    """Where a job's time went, for people; parts that took none are left out."""
     words = {"assets": "for assets", "drawing": "drawing", "code": "in its own code", "settling": "settling"}
     return ", ".join(f"{span(seconds)} {words[name]}" for name, seconds in parts.items() if seconds >= 0.0005)
 
@@ -115,7 +115,7 @@ def _warnings(summary: Summary) -> Iterator[str]:
 
 
 def _events(events: tuple[Event, ...]) -> Iterator[str]:
-    """What befell the runs, each at its time; browsers that were replaced in good time are one line."""
+    """The events of the runs, each with its time; browsers that were replaced in good time are one line."""
     told = [event for event in events if not event.is_routine]
     for event in told[:_EVENTS]:
         times = "" if event.count == 1 else f" ({event.count:,} times until {_clock(event.last_ts)})"
@@ -126,7 +126,7 @@ def _events(events: tuple[Event, ...]) -> Iterator[str]:
     if routine:
         count = sum(event.count for event in routine)
         most = max(routine, key=lambda event: event.count)
-        yield f"  browser   {_cut(f'{count:,} replaced in good time, most often as {most.message}', _WIDE - 12)}"
+        yield f"  browser   {_cut(f'{count:,} replaced as planned, most often because {most.message}', _WIDE - 12)}"
 
 
 def _failures(summary: Summary) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _failures(summary: Summary) -> Iterator[str]:
 
 
 def _where(group: Failures, summary: Summary) -> str:
-    """In how many of the sessions that have failed or done anything."""
+    """In how many of the sessions that have rendered anything."""
     at_work = sum(1 for session in summary.sessions if session.done or session.tries)
     return f"in {group.sessions:,} of {at_work:,} sessions, " if group.sessions and at_work > 1 else ""
 
@@ -159,7 +159,7 @@ def _example(group: Failures) -> str:
 
 
 def _stored(summary: Summary) -> list[str]:
-    """What is in an object store, and what waits for it."""
+    """How much is in an object store, and how much waits for it."""
     if summary.stored is None:
         return []
     count = summary.stored.shards
@@ -173,7 +173,7 @@ def _stored(summary: Summary) -> list[str]:
 
 
 def _disk(summary: Summary) -> str:
-    """The room that they take, where it is enough to matter."""
+    """The disk space that they take, where it is enough to matter."""
     disk = summary.disk
     if disk is None or disk.used + disk.left < disk.free / 100:
         return ""
@@ -186,7 +186,7 @@ def _cut(text: str, longest: int = _WIDE) -> str:
 
 
 def _clock(ts: float) -> str:
-    """A time of day, here; of another day with its date."""
+    """The local time of day; on another day, with its date."""
     then, now = time.localtime(ts), time.localtime()
     is_near = time.time() - ts < 16 * 3600 or then[:3] == now[:3]
     return time.strftime("%H:%M" if is_near else "%Y-%m-%d %H:%M", then)

@@ -12,7 +12,7 @@ __all__ = ["Timings"]
 
 
 class Timings:
-    """Of each done job: its id, the place of its session in session_ids, how long it took, when it ended.
+    """For each done job: its id, the place of its session in session_ids, how long it took, when it ended.
 
     lots: rows that begin with id, session_id, grab_ts, end_ts, as the store gives them. Times are in seconds.
     """
@@ -37,7 +37,7 @@ class Timings:
         return len(self.ids)
 
     def quantile_s(self, share: float) -> float:
-        """That share of the jobs took no longer."""
+        """The time within which that share of the jobs was done."""
         import numpy as np
 
         return float(np.quantile(self.took_s, share))
@@ -60,7 +60,7 @@ class Timings:
         """How many different jobs are in both."""
         import numpy as np
 
-        # A bit for each id is many times as fast as sets of them.
+        # A bit for each id is many times faster than sets.
         last = max(int(one.ids.max(initial=0)) for one in (self, other))
         here, there = np.zeros(last + 1, bool), np.zeros(last + 1, bool)
         here[self.ids] = there[other.ids] = True
@@ -74,7 +74,7 @@ class Timings:
         return {session: int(count) for session, count in zip(self.session_ids, counts)}
 
     def steady_spread(self, count: int) -> list[int]:
-        """Ids of at most so many of them, evenly spread, of which most stay the same while more are done."""
+        """Ids of at most so many jobs, evenly spread; most stay the same while more are done."""
         import numpy as np
 
         every = 1

@@ -1,4 +1,4 @@
-"""Which jobs an expression such as `light > 3 and kind == "cup"` is true of; nothing of it is run as code."""
+"""Expressions that choose jobs, such as `light > 3 and kind == "cup"`; nothing in them is run as code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-# No power: 9**9**9 would never end.
+# No power operator: 9**9**9 would never end.
 _SUMS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -40,18 +40,18 @@ _SUMS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class _Unknown(Exception):
-    """The job has nothing of that name."""
+    """The job has no value of that name."""
 
 
-# What a comparison comes to that cannot be made.
+# The result of a comparison that is impossible.
 _NOTHING = (_Unknown, TypeError, ZeroDivisionError, IndexError, KeyError, OverflowError)
 
 
 class Where:
     """An expression over a job's columns, params and metrics: names, numbers, texts, lists, comparisons, and, or, not.
 
-    params.NAME and metrics.NAME tell apart what shares a name; matrix[3] is a list's item. Raises UsageError for
-    anything else.
+    params.NAME and metrics.NAME tell apart values with the same name; matrix[3] is an item of a list. Raises UsageError
+    for anything else.
     """
 
     def __init__(self, text: str):
@@ -67,9 +67,9 @@ class Where:
         self._missing |= self.names
 
     def __call__(self, row: Mapping[str, Any]) -> bool:
-        """Whether it is true of the job, a row of CampaignTable.
+        """Whether it is true for the job, a row of CampaignTable.
 
-        A comparison is not true of what cannot be compared, or is not there.
+        A comparison with a value that is missing or cannot be compared is not true.
         """
         self._is_used = True
         if self._missing:
@@ -80,7 +80,7 @@ class Where:
             return False
 
     def check(self) -> None:
-        """Raise UsageError for a name that none of the jobs looked at has: it may be misspelt."""
+        """Raise UsageError for a name that no job has: it may be misspelt."""
         if self._missing and self._is_used:
             raise self._refused(f"no job has a param, metric or column {min(self._missing)!r}")
 
@@ -90,7 +90,7 @@ class Where:
         )
 
     def _value(self, node: ast.expr, row: Mapping[str, Any] | None) -> Any:
-        """What the part of the expression is for that job; without one it is only looked through."""
+        """The value of this part of the expression for that job; without a job, it is only checked."""
         if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str, bool, type(None))):
             return node.value
         if isinstance(node, ast.Name):
@@ -112,7 +112,7 @@ class Where:
             return self._any_or_all(node, row)
         if isinstance(node, ast.Compare):
             return self._compare(node, row)
-        raise self._refused(f"{ast.unparse(node)!r} is not for an expression like this")
+        raise self._refused(f"{ast.unparse(node)!r} is not allowed in such an expression")
 
     def _named(self, name: str, row: Mapping[str, Any] | None) -> Any:
         if row is None:
@@ -142,11 +142,11 @@ class Where:
 
     def _sum(self, act: type[ast.operator], left: Any, right: Any) -> Any:
         if not all(isinstance(value, (int, float)) for value in (left, right)):
-            # Text times a number could fill the memory.
+            # Multiplying text by a number could fill the memory.
             raise TypeError
         return _SUMS[act](left, right)
 
 
 def _known_as(name: str, row: Mapping[str, Any]) -> str | None:
-    """The row's own name for it: a param or metric that shares its name with nothing stands under that name."""
+    """The row's own name for it: a param or metric with a unique name has that name alone."""
     return next((known for known in (name, name.split("/")[-1]) if known in row), None)

@@ -1,4 +1,4 @@
-"""How far a campaign is, and who is at work on it: what `runner status` tells, at once at any size."""
+"""How far a campaign is, and who is at work on it: the data of `runner status`, quick at any size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["AtWork", "Status", "status_of"]
 
 @dataclass(frozen=True)
 class AtWork:
-    """A run that is at work. since_ts: Unix seconds; beat_ts: when it last showed that it lives, by its own clock."""
+    """A run that is at work. since_ts: Unix seconds; beat_ts: its last sign of life, by its own clock."""
 
     host: str
     pid: int
@@ -24,10 +24,10 @@ class AtWork:
 
 @dataclass(frozen=True)
 class Status(Counts):
-    """Counts, and the runs that are at work. On other machines a run that died counts until another notices.
+    """Counts, and the runs that are at work. A dead run on another machine counts until another run notices.
 
-    remote: the object store to which files go, or None. waiting_bytes: how much of them waits on the disk for it.
-    hidden_tabs: names of their tabs that are out of sight, where browsers let them do little.
+    remote: the object store to which files go, or None. waiting_bytes: how much waits on the disk for it. hidden_tabs:
+    names of tabs that are out of sight, and so slowed down by their browsers.
     """
 
     at_work: tuple[AtWork, ...] = ()
@@ -37,7 +37,7 @@ class Status(Counts):
 
     @property
     def is_over(self) -> bool:
-        """Nothing is left that a run could still do."""
+        """Whether nothing is left for a run to do."""
         return not (self.pending or self.in_progress)
 
     def __str__(self) -> str:

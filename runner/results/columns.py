@@ -1,4 +1,4 @@
-"""The names that a job's values go by in every record, table and export: no value hides another."""
+"""The names of a job's values in every record, table and export: no value hides another."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 __all__ = ["COLUMNS", "FILES", "MANIFEST_FIELD", "RECORD_COLUMNS", "named"]
 
-# What every job has, before its params and metrics.
+# The columns that every job has, before its params and metrics.
 COLUMNS = (
     "key", "status", "attempt", "failures", "crashes", "priority", "created_ts", "grab_ts", "done_ts", "duration_s",
     "error", "browser", "renderer",
 )  # fmt: skip
-# After them: the job's files, where a table tells of them.
+# After them, in tables: the job's files.
 FILES = "artifacts"
-# Those of them that a record of metrics.pkl has.
+# The columns in a record of metrics.pkl.
 RECORD_COLUMNS = ("key", "attempt", "grab_ts", "done_ts", "duration_s")
-# What a record in a shard has beside it.
+# The further fields of a record in a shard.
 MANIFEST_FIELD = "_runner"
 _TAKEN = frozenset((*COLUMNS, FILES, MANIFEST_FIELD))
 _PREFIXES = ("params/", "metrics/")
 
 
 def named(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Params, then metrics, each under a name of its own, in text that can be written anywhere.
+    """Params, then metrics, each under its own name, as text that can be written anywhere.
 
-    A param goes by its name, or by params/NAME where that is the name of a column. A metric goes by its
-    name, or by metrics/NAME where that is a column's, or a param's of another value; one that repeats its
-    param is that param. Names that look so prefixed are prefixed themselves, so that no two ever meet.
+    A param keeps its name, or becomes params/NAME if a column has that name. A metric keeps its name, or becomes
+    metrics/NAME if a column has that name, or a param with another value; a metric that repeats its param is that
+    param. Names that already look prefixed get a prefix, too, so that no two ever collide.
     """
     row: dict[str, Any] = {}
     for name, value in _prefixed(params, metrics):
@@ -60,10 +60,10 @@ def _legible(value: Any) -> Any:
 
 
 def _new_name(name: str, taken: Mapping[str, Any]) -> str:
-    # At a NUL, Arrow's files end a name.
+    # In Arrow's files a NUL ends a name.
     name = _legible(name).replace("\0", "\\x00")
     while name in taken:
-        # It was told apart by what is escaped now.
+        # Only the escaped part made the names different.
         name += "_"
     return name
 

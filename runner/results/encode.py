@@ -1,4 +1,4 @@
-"""The bytes and the media type of what a render function saves (Pillow, NumPy)."""
+"""Encodes what a render function saves: its bytes and media type (Pillow, NumPy)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.errors import ArtifactError, FrameError
 from runner.frame import RAW, Frame
 
 IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-# A text in the PNG itself: what its numbers are.
+# A text inside the PNG that explains its numbers.
 DEPTH_MARK = ("Depth", "millimetres, 0 where nothing is")
 _NPY_MAGIC = b"\x93NUMPY"
 # Pictures of Pillow's whose numbers are not grey, nor red, green and blue.
@@ -43,7 +43,7 @@ def encode(name: str, content: Any) -> tuple[bytes, str]:
         return _encode_array(name, ending, content)
     if inspect.iscoroutine(content):
         content.close()
-        raise ArtifactError(f"{name!r}: there is a coroutine, not its result: write 'await' before the call")
+        raise ArtifactError(f"{name!r}: this is a coroutine, not its result: write 'await' before the call")
     raise ArtifactError(
         f"{name!r}: cannot save a {type(content).__name__}; give a frame, bytes, text, an array, "
         "or a dict or list"
@@ -66,7 +66,7 @@ def _refuse_text_as_numbers(name: str, ending: str, content: Any) -> None:
 
 
 def _checked_bytes(name: str, ending: str, content: bytes) -> tuple[bytes, str]:
-    """Under a picture's name, bytes are that picture, and whole."""
+    """Bytes under a picture's name must be that picture, and whole."""
     if ending == ".npy" and not content.startswith(_NPY_MAGIC):
         raise ArtifactError(f"{name!r}: {len(content)} bytes that are no .npy file: give the array itself")
     if ending not in IMAGE_KINDS:
@@ -82,7 +82,7 @@ def _checked_bytes(name: str, ending: str, content: bytes) -> tuple[bytes, str]:
 
 
 def _encode_json(name: str, content: Any) -> bytes:
-    """JSON as the standard has it: for its lack of words, "NaN", "Infinity" and "-Infinity" are text."""
+    """Standard JSON, which has no such numbers: "NaN", "Infinity" and "-Infinity" become texts."""
     try:
         return json.dumps(_json_value(content), indent=1, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -141,7 +141,7 @@ def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
     _refuse_other_numbers(name, ending, array)
     try:
         if array.dtype == np.bool_:
-            # One bit a pixel: no grey in between that a reader would have to cut.
+            # One bit for each pixel, so that readers find only black and white.
             image = Image.fromarray(array.astype(np.uint8) * 255).convert("1")
         else:
             image = Image.fromarray(np.ascontiguousarray(array))
@@ -152,12 +152,12 @@ def _encode_array(name: str, ending: str, content: Any) -> tuple[bytes, str]:
 
 
 def _refuse_other_numbers(name: str, ending: str, array: Any) -> None:
-    """An image's numbers say by their type what they are; floats could be anything."""
+    """The numbers of an image say by their type what they mean; floats could mean anything."""
     import numpy as np
 
     if np.issubdtype(array.dtype, np.floating):
         raise ArtifactError(
-            f"{name!r}: {array.dtype} numbers do not say what they are. For a picture of values from 0 to 1 save "
+            f"{name!r}: {array.dtype} numbers do not say what they mean. For a picture of values from 0 to 1 save "
             "(255 * array).round().astype('uint8'); for depth in metres, Depth(array) (from runner import Depth) "
             "as .png; .npy keeps any array exactly"
         )

@@ -1,12 +1,12 @@
-"""What jobs produce, on disk: files written whole or not at all, beside a manifest that tells what they are.
+"""The files of jobs on disk: written whole or not at all, with a manifest that describes them.
 
-This is where results lie, and the first of the two ways in which the files of jobs are kept: each in a file of its own.
-The other one is in packed.py.
+This is the layout of the results, and the first of two ways to store the files of jobs: each as a file of its own. The
+other way is in packed.py.
 
     RESULTS/CAMPAIGN/jobs/0000/KEY/         the files of a job; 0000 counts thousands of jobs
     RESULTS/CAMPAIGN/jobs/0000/KEY~2/       those of its second attempt
     …/KEY/.result.json                      the attempt's manifest, named when all its files are
-    RESULTS/CAMPAIGN/.folder                what the database knows this folder by, wherever it is moved
+    RESULTS/CAMPAIGN/.folder                the id by which the database knows this folder, wherever it is moved
     RESULTS/CAMPAIGN/runs/START/run.log     what a run has said, and what was printed meanwhile
     RESULTS/CAMPAIGN/aside/0000/KEY/        files that no longer belong to a job, under other names
 
@@ -71,7 +71,7 @@ class Held(Artifact):
 
 @dataclass(frozen=True)
 class Kept:
-    """A finished attempt whose files are on disk for good. shard: up to where the shard that has them is good."""
+    """A finished attempt whose files are on disk for good. shard: the valid part of the shard that holds them."""
 
     lease: Lease
     outcome: Outcome
@@ -105,14 +105,14 @@ class ResultsFolder:
 
     @property
     def id(self) -> str:
-        """What the database knows this folder by; '' where it has no name yet."""
+        """The id by which the database knows this folder; '' where it has none yet."""
         try:
             return (self.folder / _ID).read_text("ascii").strip()[:100]
         except (OSError, ValueError):
             return ""
 
     def named(self) -> str:
-        """The same; a folder that has no name is made, and given one. Raises OSError."""
+        """The same; the folder is created, and given an id, if need be. Raises OSError."""
         if not self.id:
             make_results(self.root)
             self.folder.mkdir(exist_ok=True)
@@ -121,9 +121,9 @@ class ResultsFolder:
             try:
                 os.link(fresh, self.folder / _ID)
             except FileExistsError:
-                pass  # of several who name it at once, the first has named it
+                pass  # another process named it first
             except OSError:
-                # There are disks without links.
+                # Some disks have no links.
                 os.replace(fresh, self.folder / _ID)
             fresh.unlink(missing_ok=True)
         return self.id
@@ -147,7 +147,7 @@ class ResultsFolder:
         return f"{socket.gethostname()}:{self.root}"
 
     def new_run_folder(self, now_ts: float) -> Path:
-        """Make a folder for what a run that begins now leaves of itself, such as runs/20261127T230501Z."""
+        """Make a folder for the logs of a run that begins now, such as runs/20261127T230501Z."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_ts))
         for number in count(1):
             folder = self.folder / "runs" / (stamp if number == 1 else f"{stamp}-{number}")
@@ -158,11 +158,11 @@ class ResultsFolder:
         raise AssertionError  # numbers do not end
 
     def run_logs(self) -> list[Path]:
-        """What the runs have said and printed, a file each, the oldest first."""
+        """The log files of the runs, the oldest first."""
         return sorted(self.folder.glob(f"runs/*/{RUN_LOG}"))
 
     def folder_of(self, lease: Lease, attempt: int | None = None) -> Path:
-        """The folder of one attempt. A late writer of an older attempt cannot touch a newer one's files."""
+        """The folder of one attempt. A late writer of an older attempt cannot touch a newer attempt's files."""
         return self.attempt_folder(lease.job_id, lease.key, attempt or lease.attempt)
 
     def attempt_folder(self, job_id: int, key: str, attempt: int) -> Path:
@@ -175,7 +175,7 @@ class ResultsFolder:
     def save(
         self, lease: Lease, name: str, content: bytes, kind: str, writer: Executor, has_steps: bool = False
     ) -> Future[Artifact]:
-        """Keep one file of an attempt that goes on. writer: whose threads may write it. has_steps: record may come.
+        """Save one file of a running attempt. writer: whose threads may write it. has_steps: record may follow.
 
         Raises ArtifactError for a name that leaves the folder.
         """
@@ -211,7 +211,7 @@ class ResultsFolder:
         return Artifact(held.name, place, held.size, held.sha256, held.kind)
 
     def record(self, lease: Lease, artifacts: Sequence[Artifact]) -> tuple[Artifact, ...]:
-        """Make sure that these files outlive a power cut while the attempt goes on; returns them as they lie."""
+        """Make these files of a running attempt survive a power cut; returns them as stored."""
         artifacts = self._placed(lease, artifacts)
         self._flush_names(lease, [artifact.name for artifact in artifacts])
         return artifacts
@@ -251,12 +251,12 @@ class ResultsFolder:
         for path in new:
             fsync(self.root / path)
         self._flush_names(lease, names)
-        # Those that had finished, too: their rows are gone since the job is to be done again.
+        # Including finished attempts: their rows are gone, since the job is to be done again.
         self.remove_earlier(lease, outcome.artifacts)
         return outcome
 
     def manifest(self, lease: Lease, outcome: Outcome) -> dict[str, Any]:
-        """What is kept beside the files of an attempt, as JSON values: all that its rows would tell."""
+        """The data beside the files of an attempt, as JSON values: all that its rows would hold."""
         metrics, marks = metrics_to_json(outcome.metrics)
         return {
             "version": _MANIFEST_VERSION,
@@ -276,29 +276,29 @@ class ResultsFolder:
         }
 
     def keep(self, finished: Sequence[tuple[Lease, Outcome]]) -> list[Kept | Exception]:
-        """Keep the files of finished attempts for good, all with one flush where that can be.
+        """Make the files of finished attempts durable, with one flush for all where possible.
 
-        Of each what is to be recorded, or what went wrong.
+        Returns for each the data to record, or the error.
         """
         return [Kept(lease, outcome) for lease, outcome in finished]
 
     def has_leftovers(self, lease: Lease, outcome: Outcome) -> bool:
-        """Whether there is something to clean up once that attempt's rows are written; outcome: as finish gave it."""
+        """Whether something must be cleaned up after that attempt's rows are written. outcome: as from finish."""
         return lease.attempt > 1
 
     def clean_up(self, lease: Lease, outcome: Outcome) -> None:
-        """Remove what attempts at a job that is done have left beside the files of its rows."""
+        """Remove the files that attempts at a done job have left beside the files in its rows."""
         self.remove_earlier(lease, outcome.artifacts)
 
     def close(self) -> None:
-        """Nothing more is kept."""
+        """End the keeping of files."""
 
     def left_behind(self, lease: Lease) -> Finished | None:
-        """What an attempt at this very job had finished on disk, as its manifest tells; the newest one.
+        """The newest attempt at this very job that had finished on disk, by its manifest.
 
-        Looks at this attempt's folder, too: a power cut takes back claims, and their numbers are
-        given out again. None where there is no such manifest, and where its key, params or campaign
-        file differ. Its files are still to be looked at: is_whole.
+        This attempt's own folder is searched, too: a power cut takes back claims, and their numbers are used again.
+        None where there is no such manifest, or its key, params or campaign file differ. Its files must still be
+        checked: is_whole.
         """
         for attempt in range(lease.attempt, 0, -1):
             try:
@@ -306,12 +306,12 @@ class ResultsFolder:
                 if self.is_of(manifest, lease.key, lease.params):
                     return finished_of(manifest)
             except (OSError, ValueError, KeyError, TypeError):
-                # None there, or none that this version wrote whole.
+                # There is none, or none that this version wrote whole.
                 continue
         return None
 
     def is_of(self, manifest: Mapping[str, Any], key: str, params: Mapping[str, Any]) -> bool:
-        """Whether that manifest is of this very job, made by the same campaign file."""
+        """Whether that manifest is from this very job and the same campaign file."""
         same = {
             "version": _MANIFEST_VERSION,
             "campaign": self.campaign_name,
@@ -323,7 +323,7 @@ class ResultsFolder:
         return canonical_json(manifest["params"]) == canonical_json(params)
 
     def keep_evidence(self, lease: Lease, frame: Frame) -> None:
-        """Keep the last picture of an attempt that failed, where evidence_of finds it; not of bare pixels."""
+        """Keep the last picture of a failed attempt where evidence_of finds it; bare pixels are not kept."""
         ending = next((ending for ending, kind in IMAGE_KINDS.items() if kind == frame.kind), None)
         if ending is None:
             return
@@ -332,20 +332,21 @@ class ResultsFolder:
         path.write_bytes(frame.data)
 
     def evidence_of(self, key: str, attempt: int) -> Path | None:
-        """The last picture of that attempt at the job of that key, if one was kept."""
+        """The last picture of that attempt at the job with that key, if one was kept."""
         stem = self.folder / "evidence" / f"{folder_name(key)}~{attempt}"
         kept = (stem.with_name(stem.name + ending) for ending in IMAGE_KINDS)
         return next((path for path in kept if path.exists()), None)
 
     def discard(self, lease: Lease) -> None:
-        """Remove what an attempt that came to nothing has left."""
+        """Remove the files of an attempt that failed or was handed back."""
         self._held.pop(lease.job_id, None)
         shutil.rmtree(self.folder_of(lease), ignore_errors=True)
 
     def remove_earlier(self, lease: Lease, kept: Iterable[Artifact], with_finished: bool = True) -> None:
-        """Remove what earlier attempts at the job have left, such as kills leave, but for the files that it keeps.
+        """Remove the files that earlier attempts at the job have left, after a kill for example, except those that it
+        keeps.
 
-        with_finished: also of attempts that had finished, as one has whose job is to be done again.
+        with_finished: also of attempts that had finished, if the job is to be done again.
         """
         paths = {self.root / artifact.path for artifact in kept}
         for attempt in range(1, lease.attempt):
@@ -357,24 +358,24 @@ class ResultsFolder:
                 remove_empty(folder)
 
     def is_whole(self, artifact: Artifact) -> bool:
-        """Whether the file is there, can be read, and has its size and hash."""
+        """Whether the file exists, can be read, and has its size and hash."""
         return self.stored(artifact.extent).fault(artifact.sha256) is None
 
     def stored(self, extent: Extent) -> Stored:
-        """The bytes that lie there."""
+        """Its stored bytes."""
         return Stored.of(self.root, extent, self._moved)
 
     def fault_of(self, file: Mapping[str, Any]) -> str | None:
-        """What is wrong with a file, as its row tells of it: missing, changed, unreadable, or None."""
+        """The fault of a file compared with its row: missing, changed, unreadable, or None."""
         return self.stored(Extent(file["path"], file.get("start"), file["size"])).fault(file["sha256"])
 
 
 def finished_of(manifest: Mapping[str, Any]) -> Finished:
-    """The attempt that the manifest tells of. Raises what it lacks."""
+    """The attempt that the manifest describes. Raises an error for a missing part."""
     artifacts = tuple(Artifact(**artifact) for artifact in manifest["artifacts"])
     times = {name: manifest[name] for name in ("grab_ts", "end_ts")}
     ids = {name: manifest[name] for name in ("attempt", "worker_id", "session_id")}
-    # Steps that were recorded on the way have served.
+    # Recorded steps are no longer needed.
     return Finished(
         outcome=Outcome(
             artifacts, with_marks(manifest["metrics"], manifest.get("marks")), True, manifest["suspicion"]
@@ -405,20 +406,20 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove those of a folder and the folders below it that hold nothing."""
+    """Remove a folder and the folders below it where they are empty."""
     for parent, _folders, _names in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(parent)
 
 
 def make_results(root: Path) -> None:
-    """Make the folder RESULTS where there is none, for its owner alone; one that is there stays as open as it is."""
+    """Make the folder RESULTS if it is missing, for its owner alone. An existing one keeps its permissions."""
     root.parent.mkdir(parents=True, exist_ok=True)
     root.mkdir(mode=0o700, exist_ok=True)
 
 
 def make_durable_folder(folder: Path, root: Path) -> None:
-    """Make a folder below root that outlives a power cut."""
+    """Make a folder below root that survives a power cut."""
     if not root.is_dir():
         make_results(root)
     missing = []

@@ -1,11 +1,11 @@
-"""The folder that ML-Logger reads: parameters and one record a done job, brought from the database.
+"""The folder that ML-Logger reads: parameters, and one record for each done job, copied from the database.
 
     parameters.pkl      the campaign's parameters
     metrics.pkl         one record a done job, in the order in which they were done
     .charts.yml         what ML-Logger's dashboard shows; yours once it is there
-    README.md           what lies where; yours once it is there
+    README.md           a list of the files; yours once it is there
 
-The database is the truth: all of it can be written anew from its rows at any time.
+The database is the truth: all these files can be rewritten from its rows at any time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from runner.store import Reader, Store
 
 __all__ = ["MetricsLog", "record_of"]
 
-# Without a user, importing ML-Logger prints a line to stdout, also from a campaign file (0.10.24).
+# Without a user name, importing ML-Logger prints a line to stdout, even in a campaign file (0.10.24).
 os.environ.setdefault("ML_LOGGER_USER", "runner")
 
 METRICS = "metrics.pkl"
@@ -49,12 +49,11 @@ Written by runner. `parameters.pkl` and `metrics.pkl` are ML-Logger's:
 
 
 class MetricsLog:
-    """Brings the records of done jobs from the database into metrics.pkl, each once and in order.
+    """Copies the records of done jobs from the database into metrics.pkl, each once and in order.
 
-    ML-Logger has no lock, no fsync, and cannot read a file with a torn tail (0.10.24 and 0.10.36).
-    So one process at a time appends (a lock file), the database holds up to which result and byte
-    the file is good, and whatever lies behind that byte is cut off before the next append. A file
-    that is too short is written anew. Safe to call from any thread.
+    ML-Logger has no lock and no fsync, and cannot read a file with a torn tail (0.10.24 and 0.10.36). So one process at
+    a time appends (a lock file), the database knows up to which result and byte the file is valid, and all after that
+    byte is cut off before the next append. A file that is too short is rewritten. Safe to call from any thread.
     """
 
     def __init__(self, store: Store, campaign_id: int, results: ResultsFolder):
@@ -65,11 +64,11 @@ class MetricsLog:
         self._path = self.folder / METRICS
         self._lock_file: IO[str] | None = None
         self._mutex = threading.Lock()
-        # How often the file was begun anew: who copies it must then begin anew, too.
+        # How often the file was started anew; copies must then start anew, too.
         self.edition = 0
 
     def command(self, *more: object) -> str:
-        """What to type to bring it up to date."""
+        """The command that brings it up to date."""
         return Commands(self.prefix, self._store.database.address).verb("log", *more)
 
     def log_params(self, **sections: Mapping[str, Any]) -> None:
@@ -80,7 +79,7 @@ class MetricsLog:
         self.write_params()
 
     def write_params(self) -> None:
-        """Write parameters.pkl anew from the database, and the files beside it that are not there yet."""
+        """Rewrite parameters.pkl from the database, and create the files beside it that are missing."""
         parameters = self._store.reader.campaign(self._campaign_id)["parameters"]
         self._write(PARAMETERS, pickle.dumps(json.loads(parameters or "{}"), protocol=4))
         for name, text in ((".charts.yml", _CHARTS), ("README.md", _README % {"name": self.prefix})):
@@ -88,7 +87,7 @@ class MetricsLog:
                 self._write(name, text.encode())
 
     def sync(self, batch: int = 500) -> int:
-        """Append what is new; returns how many records. Another process that holds the lock does it instead."""
+        """Append new records; returns how many. If another process holds the lock, that one does it."""
         with self._mutex:
             if not self._lock():
                 return 0
@@ -100,7 +99,7 @@ class MetricsLog:
             return count
 
     def rebuild(self) -> int | None:
-        """Write all of it anew from the database; returns how many records, None while another process writes it."""
+        """Rewrite all of it from the database; returns how many records, or None while another process writes it."""
         with self._mutex:
             if not self._lock():
                 return None
@@ -111,7 +110,7 @@ class MetricsLog:
     def read(self, start: int, most_bytes: int) -> tuple[int, bytes]:
         """The edition of metrics.pkl, and whole records from its byte `start` on, about most_bytes at most.
 
-        Nothing while another process writes the log.
+        Empty while another process writes the log.
         """
         with self._mutex:
             _, good_bytes = self.cursor()
@@ -126,7 +125,7 @@ class MetricsLog:
                 return self.edition, file.read(end - start)
 
     def cursor(self) -> tuple[int, int]:
-        """Up to which result the file is written, and its length in bytes then."""
+        """The last result in the file, and the file's length in bytes."""
         return self._store.reader.log_cursor(self._campaign_id, self._folder_id) or (0, 0)
 
     def _write_cursor(self, logged_id: int, good_bytes: int) -> None:
@@ -198,10 +197,10 @@ def is_exact(
     results: ResultsFolder,
     on_looked: Callable[[int], Any] = lambda count: None,
 ) -> bool:
-    """Whether metrics.pkl holds, up to where it was written, the very records of the database.
+    """Whether metrics.pkl holds the very records of the database, up to where it was written.
 
-    on_looked: told how many more were compared. Of a folder that the database does not know, it is not known up to
-    where that was.
+    on_looked: called with how many more were compared. For a folder that the database does not know, that end is
+    unknown.
     """
     logged_id, good_bytes = store.log_cursor(campaign_id, results.id) or (None, None)
     after = 0
@@ -219,22 +218,22 @@ def is_exact(
     except FileNotFoundError:
         return not good_bytes
     except Exception:
-        # What pickle makes of damaged bytes may raise anything.
+        # Damaged bytes may make pickle raise anything.
         return False
 
 
 def _is_next(file: IO[bytes], record: dict[str, Any]) -> bool:
-    """Whether that record comes next in the file, which is then behind it."""
+    """Whether that record comes next in the file; moves behind it."""
     start, content = file.tell(), _pickled(record)
     if file.read(len(content)) == content:
         return True
-    # Another version may have written the same in other bytes.
+    # Another version may have written the same record in other bytes.
     file.seek(start)
     return _is_same(load(file), record)
 
 
 def _is_same(found: Any, value: Any) -> bool:
-    """Whether they are equal, NaN to itself, and a whole number to no truth."""
+    """Whether they are equal; NaN equals itself, and 1 does not equal True."""
     if type(found) is not type(value):
         return False
     if isinstance(value, dict):
@@ -251,7 +250,7 @@ def _pickled(record: Mapping[str, Any]) -> bytes:
 def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """One job's record: key, attempt, times (Unix seconds; duration_s in seconds), then params and metrics.
 
-    Their names are those that they have in every table and export: see named.
+    They have the same names as in every table and export: see named.
     """
     times = (row["grab_ts"], row["end_ts"], row["end_ts"] - row["grab_ts"])
     record = dict(zip(RECORD_COLUMNS, (row["key"], row["attempt"], *times)))

@@ -1,8 +1,8 @@
-"""A second copy of a campaign's metrics log where `--log-root` says: a folder, an ML-Logger server, S3 or GCS.
+"""A second copy of a campaign's metrics log at `--log-root`: a folder, an ML-Logger server, S3 or GCS.
 
-ML-Logger 0.10 takes folders and http(s) servers as roots, and copies single files to s3:// and gs://. A
-server appends what it is sent, in no certain order and without a word when it fails; here one thread sends
-one request after the other, looks at each answer, and begins anew, overwriting, whenever it is not sure.
+ML-Logger 0.10 takes folders and http(s) servers as roots, and copies single files to s3:// and gs://. A server appends
+what it is sent, in no certain order, and fails silently. So here one thread sends one request after the other, checks
+each answer, and starts again, overwriting, whenever it is not sure.
 """
 
 from __future__ import annotations
@@ -28,62 +28,62 @@ _SMALL_FILES = (PARAMETERS, ".charts.yml", "README.md")
 
 
 class _Place(Protocol):
-    """Where a copy lies. put raises whatever went wrong."""
+    """The place of a copy. put raises whatever went wrong."""
 
     can_append: bool
     send_every_s: float
 
     def put(self, name: str, content: bytes, is_new: bool) -> None:
-        """Write a file anew, or append to it."""
+        """Overwrite a file, or append to it."""
 
 
 class LogMirror:
-    """Keeps a copy of the log at root, by a thread of its own: what it waits for holds up nobody.
+    """Keeps a copy of the log at root, in a thread of its own: its waits hold up nobody.
 
-    root: a folder, http:// or https://, s3://BUCKET[/PREFIX] or gs://BUCKET[/PREFIX]; the copy lies below
-    it under the campaign's name. say: takes a line for people, when the copy cannot be written, and when
-    it can again. Raises UsageError for another root.
+    root: a folder, http:// or https://, s3://BUCKET[/PREFIX] or gs://BUCKET[/PREFIX]; the copy is below it, under the
+    campaign's name. say: takes a line for people when the copy cannot be written, and when it can again. Raises
+    UsageError for any other root.
     """
 
     def __init__(self, log: MetricsLog, root: str, say: Callable[[str], None]):
         self.root = root
         self._log, self._say = log, say
         self._place = _place(root, log.prefix)
-        # (edition, bytes) of metrics.pkl that are certainly there; None: nobody knows.
+        # (edition, bytes) of metrics.pkl that are certainly copied; None: unknown.
         self._sent: tuple[int, int] | None = None
         self._is_failing = False
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="runner-log-mirror", daemon=True)
 
     def start(self) -> None:
-        """Begin to copy, now and again as the log grows."""
+        """Begin to copy as the log grows."""
         self._thread.start()
 
     def close(self, limit_s: float = 60.0) -> bool:
-        """Copy what is left, for so many seconds at most; whether the copy is complete."""
+        """Copy the rest, for at most so many seconds; returns whether the copy is complete."""
         self._ending.set()
         self._thread.join(limit_s)
         is_complete = not self._thread.is_alive() and not self._is_failing
         if not is_complete:
             self._say(
                 f"the copy of the metrics log at {self.root} is not complete; "
-                f"to write it anew: {self._log.command('--log-root', self.root)}"
+                f"to write it again: {self._log.command('--log-root', self.root)}"
             )
         return is_complete
 
     def copy(self) -> None:
-        """Bring the copy up to date, once. Raises WorldFault where that cannot be done now."""
+        """Bring the copy up to date, once. Raises WorldFault where that is impossible now."""
         try:
             while self._send_part():
                 pass
         except Exception as error:
-            # It may have arrived all the same: appending again could double it.
+            # The data may have arrived all the same: appending again could double them.
             self._sent = None
             reason = first_line(error) or type(error).__name__
             raise WorldFault(f"the metrics log cannot be copied to {self.root} now: {reason:.200}") from error
 
     def _send_part(self) -> bool:
-        """Send what comes next; False when there is nothing more."""
+        """Send the next part; False when there is nothing more."""
         edition, sent = self._sent or (None, 0)
         start = sent if self._place.can_append else 0
         current, content = self._log.read(start, _LARGEST_PART if self._place.can_append else 1 << 62)
@@ -145,7 +145,7 @@ class _Folder:
 
 
 class _Server:
-    """An ML-Logger server. Its own client takes no time limit and looks at no answer (0.10.24)."""
+    """An ML-Logger server. ML-Logger's own client has no time limit and ignores answers (0.10.24)."""
 
     can_append = True
     send_every_s = _SEND_EVERY_S
@@ -168,7 +168,7 @@ class _Server:
 
 
 class _Bucket:
-    """S3 or Google Cloud Storage, whose files are written whole: seldom, therefore, and at the end."""
+    """S3 or Google Cloud Storage. Files there are written whole, so it is done seldom, and at the end."""
 
     can_append = False
     send_every_s = 60.0

@@ -1,7 +1,7 @@
-"""Shards go from the disk to an object store: each whole, looked at there, told in its row, and only then removed here.
+"""Moves shards to an object store: each is sent whole, checked there, recorded in its row, and only then removed here.
 
-A kill at any moment leaves a shard that the next one goes on with: it is sent unless it is there, its row is written
-unless it was, and what is left of it here is removed.
+After a kill at any moment the next run goes on: it sends the shard unless it is there, writes its row unless it is
+written, and removes what is left of it here.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ __all__ = ["move_shards", "settle_moved"]
 def move_shards(store: Store, campaign_id: int, results: ResultsFolder, url: str) -> int:
     """Move the campaign's shards that nobody writes to any more; returns how many.
 
-    Raises WorldFault where the object store takes nothing now; all that is left waits where it is.
+    Raises WorldFault where the object store accepts nothing now; the remaining shards wait where they are.
     """
     moved = 0
     if not store.reader.progress(campaign_id).left:
-        # Else the next worker has more to make of what lies behind the last row.
+        # Otherwise the next worker must first recover what is behind the last row.
         cut_tails(store.reader, campaign_id, results)
     for shard in store.reader.shards_here(campaign_id):
         with ended_shard(results.root / shard.path) as opened:
-            # Bytes behind those in rows: their rows are being written, or the next worker takes them over.
+            # Bytes that no row knows yet: their rows are being written, or the next worker adopts them.
             if opened is None or os.fstat(opened.fileno()).st_size != shard.size:
                 continue
             address = address_of(url, shard.path)
             try:
                 send(results.root / shard.path, opened, address)
             except (OSError, UsageError) as error:
-                raise WorldFault(f"{url} takes no files now ({error})") from None
+                raise WorldFault(f"{url} accepts no files now ({error})") from None
             if store.move_shard(campaign_id, shard, address):
                 (results.root / shard.path).unlink(missing_ok=True)
                 moved += 1
@@ -45,9 +45,9 @@ def move_shards(store: Store, campaign_id: int, results: ResultsFolder, url: str
 
 
 def settle_moved(store: Store, campaign_id: int, results: ResultsFolder, url: str) -> None:
-    """Bring to their end the moves that a kill or a power cut has left between two of their steps.
+    """Finish the moves that a kill or a power cut has interrupted.
 
-    A row may have been lost of what was moved and removed here; and a file may be here still whose row tells that it
+    The row of a moved and removed shard may have been lost; and a file may still be here although its row says that it
     was moved. Raises WorldFault where the object store cannot be asked now.
     """
     for shard in store.reader.shards_here(campaign_id):
@@ -57,7 +57,7 @@ def settle_moved(store: Store, campaign_id: int, results: ResultsFolder, url: st
     addresses = store.reader.shard_addresses(campaign_id)
     for file in sorted((results.folder / FOLDER).glob("*.tar")):
         address = addresses.get(file.relative_to(results.root).as_posix(), "")
-        # It may be the store of an earlier run, which is none of this one's: then the file stays as well.
+        # It may be the store of an earlier run, which this one does not use: then the file stays, too.
         with contextlib.suppress(WorldFault, FileNotFoundError):
             if address and _has(address, file.stat().st_size):
                 store.database.make_durable()
@@ -65,8 +65,8 @@ def settle_moved(store: Store, campaign_id: int, results: ResultsFolder, url: st
 
 
 def _has(address: str, size: int) -> bool:
-    """Whether there is an object of that size. Raises WorldFault where that cannot be told now."""
+    """Whether there is an object of that size. Raises WorldFault where that is unknown now."""
     try:
         return object_size(address) == size
     except (OSError, UsageError) as error:
-        raise WorldFault(f"it cannot be told what is in the object store ({error})") from None
+        raise WorldFault(f"the object store cannot be read now ({error})") from None

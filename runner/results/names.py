@@ -1,4 +1,4 @@
-"""The names of a job's files: within their folder, and no two alike on any disk."""
+"""Checks the names of a job's files: within their folder, and different on any disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.errors import ArtifactError
 
 
 class Names:
-    """The names of one attempt's files; no two of them may meet on any disk.
+    """The names of one attempt's files; no two may collide on any disk.
 
     kept: names that earlier attempts have used, which this one may use again.
     """
@@ -21,7 +21,7 @@ class Names:
         self._folders = {parent for file in self._files for parent in _parents(file)}
 
     def take(self, name: str) -> None:
-        """Raises ArtifactError for a name that is another's, and for a file where a folder is needed."""
+        """Take a name. Raises ArtifactError if it is taken, or if one name is both a file and a folder."""
         file = _folded(name)
         other = self._files.get(file)
         if other is not None and other not in self._again:
@@ -40,7 +40,7 @@ class Names:
 
 
 def _folded(name: str) -> str:
-    """What disks that ignore case, or compose accents, make of a name."""
+    """The name as disks see it that ignore case, or compose accents."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

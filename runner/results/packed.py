@@ -29,9 +29,9 @@ _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class PackedResults(ResultsFolder):
-    """A campaign's folder, in which done jobs' files are packed into shards. Safe to call from any thread.
+    """A campaign's folder that packs the files of done jobs into shards. Safe to call from any thread.
 
-    shard_bytes: a shard that has so many takes no more; 0: as many as is usual.
+    shard_bytes: a shard of that size takes no more; 0: the usual size.
     """
 
     # A sample's record lies in the shard that is flushed.
@@ -50,7 +50,7 @@ class PackedResults(ResultsFolder):
         self._mutex = threading.Lock()
 
     def seal(self, lease: Lease, outcome: Outcome, names: Iterable[str]) -> Outcome:
-        # Readers take upper and lower case for one.
+        # Readers do not tell upper from lower case.
         taken = {SIDECAR}
         for artifact in outcome.artifacts:
             ending = artifact.name.replace("/", ".").casefold()
@@ -90,14 +90,14 @@ class PackedResults(ResultsFolder):
         return artifact.content if isinstance(artifact, Held) else self.stored(artifact.extent).read_bytes()
 
     def _sidecar(self, lease: Lease, outcome: Outcome) -> Mapping[str, Any]:
-        """The job's record, as metrics.pkl has it; beside it what its rows would tell."""
+        """The job's record, as in metrics.pkl, and all that its rows would hold."""
         manifest = self.manifest(lease, outcome)
         files = [{name: getattr(artifact, name) for name in _OF_FILE} for artifact in outcome.artifacts]
         del manifest["artifacts"]
         return record_of(manifest) | {"artifacts": files, MANIFEST_FIELD: manifest}
 
     def _shard_for(self, worker_id: int) -> Shard:
-        """The shard to append to: a worker that was taken for dead and came back begins a new one."""
+        """The shard to append to. A worker that was taken for dead and came back begins a new one."""
         shard = self._shard
         if shard is not None and (shard.size >= self._shard_bytes or shard.worker_id != worker_id):
             shard.flush()
@@ -115,7 +115,7 @@ class PackedResults(ResultsFolder):
         self.discard(lease)
 
     def close_older_than(self, age_s: float) -> None:
-        """Begin a new shard with the next job where the one that is open was begun so long ago."""
+        """Close the open shard if it is that old; the next job begins a new one."""
         with self._mutex:
             if self._shard is not None and time.monotonic() - self._shard.began > age_s:
                 self._close()

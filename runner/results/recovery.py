@@ -1,4 +1,4 @@
-"""What lies behind the last byte of a shard that is in a row, once its writer is gone: adopted, or cut off."""
+"""Recovers the end of a shard that no row knows, once its writer is gone: jobs are adopted, the rest is cut off."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ __all__ = ["cut_tails", "recover", "tails"]
 
 
 def recover(store: Store, campaign_id: int, worker_id: int, results: ResultsFolder) -> int:
-    """Take over what killed processes have packed and not told of; returns how many jobs are done by it.
+    """Adopt jobs that killed processes have packed and not recorded; returns how many are done by it.
 
-    worker_id: who claims them for that. What is not taken over is cut off. See Store.adopt for what may be. Where
-    this is killed, too, the next one goes on: a job is done, and its shard good up to there, by one transaction.
+    worker_id: the worker that claims them for that. What cannot be adopted is cut off; Store.adopt has the rules. If
+    this process is killed, too, the next one goes on: one transaction makes a job done and extends the valid part of
+    its shard.
     """
     adopted = 0
     for unseen in (results.folder / FOLDER).glob(".*.tar.tmp"):
-        # Its writer was killed as it began.
+        # Its writer was killed just as it began.
         if _has_ended(store.reader, campaign_id, unseen):
             unseen.unlink(missing_ok=True)
     for path in tails(store.reader, campaign_id, results):
@@ -44,7 +45,7 @@ def recover(store: Store, campaign_id: int, worker_id: int, results: ResultsFold
 def _adopt(
     store: Store, campaign_id: int, worker_id: int, results: ResultsFolder, sample: Sample, end: ShardEnd
 ) -> bool:
-    """Have the sample's job done by it, where the database does not know better."""
+    """Make the sample's job done, unless the database knows better."""
     finished = finished_of(sample.manifest)
     job = store.reader.job(campaign_id, sample.manifest["key"])
     if job is None or not results.is_of(sample.manifest, job["key"], job["params"]):
@@ -60,9 +61,9 @@ def _adopt(
 
 
 def tails(store: Reader, campaign_id: int, results: ResultsFolder) -> list[str]:
-    """Paths, below RESULTS, of the shards that have bytes which are in no row, and whose worker is at work no more.
+    """Paths, below RESULTS, of shards with bytes that no row knows, and whose worker is no longer at work.
 
-    Shards of workers that this database does not know are another's, and are let be.
+    Shards of workers that this database does not know belong to another one, and are left alone.
     """
     good = {shard.path: shard.size for shard in store.shards(campaign_id)}
     found = []
@@ -79,13 +80,13 @@ def tails(store: Reader, campaign_id: int, results: ResultsFolder) -> list[str]:
 
 
 def _has_ended(store: Reader, campaign_id: int, shard: Path) -> bool:
-    """Whether it was begun for a worker of this campaign that can have no more jobs done."""
+    """Whether it was begun for a worker of this campaign that can complete no more jobs."""
     worker = store.worker(writer_of(shard) or 0)
     return worker is not None and worker["campaign_id"] == campaign_id and worker["state"] != "live"
 
 
 def cut_tails(store: Reader, campaign_id: int, results: ResultsFolder) -> int:
-    """Cut off what is in no row; returns of how many shards."""
+    """Cut off bytes that no row knows; returns from how many shards."""
     count = 0
     for path in tails(store, campaign_id, results):
         with ended_shard(results.root / path) as opened:
@@ -96,7 +97,7 @@ def cut_tails(store: Reader, campaign_id: int, results: ResultsFolder) -> int:
 
 
 def _good_end(store: Reader, campaign_id: int, path: str) -> ShardEnd:
-    """As it is told now: its writer may have told more before it let go."""
+    """Read again: its writer may have recorded more before it let go."""
     return next((shard for shard in store.shards(campaign_id) if shard.path == path), ShardEnd(path, 0, 0))
 
 

@@ -1,7 +1,7 @@
-"""Object stores, as fsspec reaches them by a URL: a file goes there whole, and parts of it are read back.
+"""Object stores, reached by a URL through fsspec: files are sent whole, and parts of them are read back.
 
 An address is the URL of one object, such as s3://bucket/prefix/orbit/shards/3f-1a-0001.tar. Credentials and endpoints
-are those that each store's own tools read, or fsspec's own settings.
+come from the store's own tools, or from fsspec's settings.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from runner.reasons import error_line, first_line
 __all__ = ["address_of", "fetch", "is_url", "names_below", "object_size", "probe", "read_part", "send"]
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# What pip calls the packages of these.
+# The extras with the packages for these.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
-# Those whose folders must be there.
+# Those with real folders, which must exist.
 _HAVE_FOLDERS = {"file", "local", "memory", "sftp", "ssh", "smb", "hdfs", "webdav"}
-# Those that nobody can write to, whatever fsspec's class has a method for.
+# Those that cannot be written to, although fsspec's class has the methods.
 _READ_ONLY = {"http", "https", "zip", "tar", "git", "github", "data", "reference"}
 _PROBE = ".runner-probe"
 _PASSWORD = re.compile(r"[^/]*://[^/@]*:[^/@]*@")
-# s3fs waits 15 s for an answer from when the system has taken the last bytes, which are still to go over a slow line;
-# and it tries five times, each of which botocore would do five times. Ten parts at once would take 600 MB of memory.
+# s3fs waits 15 s for an answer after the system has taken the last bytes, which may still have a slow line before them.
+# It tries five times, and botocore would do each of these five times. Ten parts at once would take 600 MB of memory.
 _OF_S3 = {
     "config_kwargs": {"read_timeout": 60, "retries": {"total_max_attempts": 1}},
     "max_concurrency": 2,
 }
 _OPTIONS = {"s3": _OF_S3, "s3a": _OF_S3}
 _AT_ONCE = 16 << 20
-# After so many reads in a row that failed, each after tries of its own, the store is let be: there may be a million.
+# After so many failed reads in a row, each with its own retries, the store is not asked for a while: there may be a
+# million reads.
 _MOST_FAILURES, _AWAY_S = 8, 30.0
 _failures: dict[str, tuple[int, float]] = {}
-# As s3fs cuts a file; where it did so otherwise, the object is read back.
+# s3fs cuts files into parts of this size. If it did otherwise, the object is read back to check it.
 _S3_PART = 50 << 20
-# Whoever may not list is told that of what is not there.
+# Without the right to list, S3 answers "permission denied" for a missing object.
 _NOT_THERE = (FileNotFoundError, PermissionError)
 _FOR_GOOD = (
     PermissionError,
@@ -62,25 +63,27 @@ def is_url(text: str) -> bool:
 
 
 def address_of(url: str, path: str) -> str:
-    """The address of a shard below that URL; path: as its row has it."""
+    """The address of a shard below that URL. path: as in its row."""
     return f"{url if url.endswith('://') else url.rstrip('/')}/{path}"
 
 
 def probe(url: str, campaign_name: str) -> None:
-    """See that objects can be written, looked at and read there.
+    """Check that objects can be written, found and read there.
 
-    Raises UsageError for what does not pass by itself, such as wrong credentials, and WorldFault for what may.
+    Raises UsageError for lasting errors, such as wrong credentials, and WorldFault for passing ones.
     """
     if _PASSWORD.match(url):
-        raise UsageError("--results: the database and the log keep the URL, so that no password may be in it")
-    # Of its own: another run may begin at the same time.
+        raise UsageError(
+            "--results: leave the password out of the URL, because the database and the log keep the URL"
+        )
+    # With a name of its own: another run may begin at the same time.
     address = address_of(url, f"{campaign_name}/{_PROBE}-{secrets.token_hex(4)}")
     try:
         fs, path = _opened(address)
         _make_folder(fs, path, address)
         fs.pipe_file(path, _PROBE.encode())
         there, size = fs.cat_file(path), _size(fs, path)
-        # Whoever may write need not be allowed to remove: then it stays.
+        # Without the right to remove objects, it stays.
         with contextlib.suppress(Exception):
             fs.rm_file(path)
     except UsageError:
@@ -88,17 +91,17 @@ def probe(url: str, campaign_name: str) -> None:
     except Exception as error:
         if _is_for_good(error):
             raise UsageError(
-                f"--results {url}: cannot write there ({_told(error)}): look at its name and at your credentials; "
-                "nothing was begun"
+                f"--results {url}: cannot write there ({_told(error)}): check the name and your credentials; nothing "
+                "was begun"
             ) from None
         raise WorldFault(f"{url} cannot be reached now ({_told(error)})") from None
     _failures.pop(_store_of(address), None)
     if (there, size) != (_PROBE.encode(), len(_PROBE)):
-        raise UsageError(f"--results {url}: what is written there is not what is read back")
+        raise UsageError(f"--results {url}: what was read back there differs from what was written")
 
 
 def object_size(address: str) -> int | None:
-    """The size of that object in bytes; None where there is none. Raises OSError where that cannot be told."""
+    """The size of that object in bytes; None where there is none. Raises OSError where it is unknown."""
     with _reached(address) as (fs, path):
         try:
             return _size(fs, path)
@@ -107,10 +110,10 @@ def object_size(address: str) -> int | None:
 
 
 def send(file: Path, opened: IO[bytes], address: str) -> None:
-    """See that the file is there, whole, as that object: it is sent, unless it is there already.
+    """Make sure that the whole file is there as that object: send it, unless it is there already.
 
-    opened: the file, to be read. Whatever ends an earlier try, also between its end and the answer, the object is
-    looked at first. Raises OSError.
+    opened: the file, open for reading. The object is always checked first, because an earlier try may have been cut off
+    before its answer came. Raises OSError.
     """
     with _reached(address) as (fs, path):
         with contextlib.suppress(PermissionError):
@@ -123,7 +126,7 @@ def send(file: Path, opened: IO[bytes], address: str) -> None:
 
 
 def read_part(address: str, start: int, size: int) -> bytes:
-    """Bytes of that object; fewer where it has no more. Raises FileNotFoundError where there is none, else OSError."""
+    """Bytes of that object; fewer at its end. Raises FileNotFoundError where there is none, else OSError."""
     if not size:
         return b""
     store = _store_of(address)
@@ -152,7 +155,7 @@ def _part(fs: Any, path: str, start: int, size: int) -> bytes:
     except FileNotFoundError:
         raise
     except Exception:
-        # Not every store answers a part that begins behind the end with nothing.
+        # Some stores raise an error for a part that begins behind the end.
         if _size(fs, path) >= start + size:
             raise
         return b""
@@ -178,9 +181,9 @@ def fetch(address: str, file: Path) -> None:
 
 @contextlib.contextmanager
 def _reached(address: str) -> Iterator[tuple[Any, str]]:
-    """As _opened; what goes wrong is a FileNotFoundError, or an OSError without a number.
+    """Like _opened, but all errors become FileNotFoundError, or OSError without a number.
 
-    A store's own errors have numbers that would be taken for those of this machine's disks.
+    A store's own errors have numbers that would be mistaken for those of this machine's disks.
     """
     try:
         yield _opened(address)
@@ -193,7 +196,7 @@ def _reached(address: str) -> Iterator[tuple[Any, str]]:
 
 
 def _opened(address: str) -> tuple[Any, str]:
-    """Its file system, and its path there. Raises UsageError where nothing here speaks to such a store."""
+    """Its file system, and its path there. Raises UsageError where no package for such a store is installed."""
     protocol = address.partition("://")[0]
     # Before it is opened: in chains, and in lists of references, whoever wrote the address has code run.
     if not is_url(address) or protocol.lower() in _READ_ONLY or "::" in address:
@@ -224,18 +227,18 @@ def _missing(protocol: str, hint: str) -> str:
 
 
 def _is_for_good(error: BaseException) -> bool:
-    """Whether waiting does not help."""
+    """Whether the error is lasting, so that waiting does not help."""
     is_refused = isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EPERM, errno.EACCES)
     return isinstance(error, _FOR_GOOD) or is_refused or "Credential" in type(error).__name__
 
 
 def _told(error: BaseException) -> str:
-    """What a store says; whose class it is tells people nothing where there are words."""
+    """A store's own message; the error's class only where there is no message."""
     return f"{first_line(error) if isinstance(error, OSError) else ''}"[:300] or error_line(error)[:300]
 
 
 def _make_folder(fs: Any, path: str, address: str) -> None:
-    # To make one in a store of objects would make a bucket that is missing.
+    # In an object store, making a folder would create a missing bucket.
     if address.partition("://")[0] in _HAVE_FOLDERS:
         fs.makedirs(path.rpartition("/")[0], exist_ok=True)
 
@@ -251,7 +254,7 @@ def _info(fs: Any, path: str) -> dict[str, Any]:
 
 
 def _has(fs: Any, path: str, opened: IO[bytes]) -> bool:
-    """Whether the object is the file: by its size, and by the checksum that the store tells, or else byte by byte."""
+    """Whether the object equals the file: by size, and by the store's checksum, or else byte by byte."""
     try:
         info = _info(fs, path)
     except FileNotFoundError:
@@ -262,7 +265,7 @@ def _has(fs: Any, path: str, opened: IO[bytes]) -> bool:
     told = {str(info[name]).strip('"') for name in ("ETag", "md5Hash") if info.get(name)}
     if told and told & set(_checksums(opened)):
         return True
-    # Encrypted by the store, or sent in other parts.
+    # No checksum matches: it was encrypted by the store, or sent in other parts.
     opened.seek(0)
     for start in range(0, size, _AT_ONCE):
         part = opened.read(_AT_ONCE)
@@ -272,7 +275,7 @@ def _has(fs: Any, path: str, opened: IO[bytes]) -> bool:
 
 
 def _checksums(opened: IO[bytes]) -> Iterator[str]:
-    """What stores may say of a file: the MD5 of all, in hex and base 64, or of the MD5s of its parts."""
+    """The checksums that stores use: the MD5 of the file, in hex and base 64, or of the MD5s of its parts."""
     opened.seek(0)
     whole, parts = hashlib.md5(usedforsecurity=False), []
     while part := opened.read(_S3_PART):

@@ -1,4 +1,4 @@
-"""What a render function holds: its job's params, and where its files and metrics go."""
+"""The `job` of a render function: its params, and the place for its files and metrics."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from runner.results.encode import encode
 from runner.results.folder import ResultsFolder
 from runner.results.names import Names, checked_name
 
-# How often a job of many steps records how far it is, at most.
+# At most this often a job of many steps records its progress.
 RECORD_EVERY_S = 1.0
-# Longer integers are not text that Python reads back by itself.
+# Python refuses to read longer integers back from text.
 _LARGEST_BITS = 14_000
 
 
 class RenderJob:
-    """What a render function holds: its job's params, and where its files and metrics go.
+    """The `job` of a render function: its params, and the place for its files and metrics.
 
     params: the job's params, a dict. key: its name. attempt: counts from 1. seed, rng: for what is random.
 
-    steps_finished: by this attempt; None for a job that has no steps. scene: what earlier attempts' steps
-    have made of the scene, as a text; None: nothing.
+    steps_finished: by this attempt; None for a job without steps. scene: the scene that earlier attempts' steps have
+    made, as a text; None: nothing.
 
-    checkpoint: how far earlier attempts have come. persist: takes a function that returns a
-    Checkpoint once its files are on disk, records it, and returns a future. scene: gives the scene as it
-    is, for the checkpoint; can_show: whether the scene of a checkpoint can be gone on from, or else the
-    steps begin again at the first. check: called before each use with what is done; raises when it is too
-    late.
+    checkpoint: how far earlier attempts have come. persist: takes a function that returns a Checkpoint once its files
+    are on disk, records it, and returns a future. scene: gives the present scene, for the checkpoint. can_show: whether
+    the job can go on from a checkpoint's scene; if not, the steps begin again at the first. check: called before each
+    use with its name; raises when it is too late.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class RenderJob:
         scene: Callable[[], str | None] = lambda: None,
         can_show: Callable[[str | None], bool] = lambda scene: True,
     ):
-        # A copy: what a render does to it changes nothing that is kept.
+        # A copy: changes that a render makes to it are not kept.
         self.params = copy.deepcopy(lease.params)
         self.key = lease.key
         self.attempt = lease.attempt
@@ -61,7 +60,7 @@ class RenderJob:
         if checkpoint.step and not (
             can_show(checkpoint.scene) and all(map(results.is_whole, checkpoint.artifacts))
         ):
-            # A kept file is gone or changed, or the scene is: what it showed must be rendered again.
+            # A kept file, or the scene, is gone or has changed: its steps must be rendered again.
             checkpoint = Checkpoint()
         self.scene, self._scene_now = checkpoint.scene, scene
         self._finished = checkpoint.step
@@ -78,12 +77,12 @@ class RenderJob:
 
     @property
     def seed(self) -> int:
-        """An integer of 32 bits of this job's own, the same in each attempt and each run: for what is random."""
+        """A 32-bit integer of this job's own, the same in each attempt and each run. Use it as a seed."""
         return seed_of(self._results.campaign_name, self.key)
 
     @cached_property
     def rng(self) -> np.random.Generator:
-        """A NumPy generator that starts from the seed, in each attempt anew."""
+        """A NumPy generator that starts from the seed, anew in each attempt."""
         return np.random.default_rng(self.seed)
 
     def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
@@ -91,10 +90,10 @@ class RenderJob:
 
             for step in job.steps(100): …
 
-        A step is finished when the loop asks for the next one. What is finished is recorded, with
-        the files and metrics so far, at most once a second; after a crash the next attempt begins
-        at the first step that was not recorded, and keeps the files of those that were, once their
-        hashes were compared. A job has one such loop. Raises LeaseLost when the job was given to another meanwhile.
+        A step is finished when the loop asks for the next one. Finished steps are recorded at most once a second, with
+        the files and metrics so far. After a crash the next attempt begins at the first step that was not recorded, and
+        keeps the files of the others, after comparing their hashes. A job has one such loop. Raises LeaseLost when the
+        job was given to another meanwhile.
         """
         if self.steps_finished is not None:
             raise UsageError(
@@ -112,7 +111,7 @@ class RenderJob:
 
     @property
     def steps_of(self) -> tuple[int, int] | None:
-        """How many steps are finished, with those of earlier attempts, and of how many; None: it has none."""
+        """How many steps are finished, including those of earlier attempts, and of how many; None: it has no steps."""
         return None if self.steps_finished is None else (self._finished, self._step_count)
 
     def _record(self) -> None:
@@ -138,7 +137,7 @@ class RenderJob:
     def save(self, name: str, content: Any) -> None:
         """Keep a file under this name: a Frame, bytes, text, a NumPy array, or a dict or list (as JSON).
 
-        Arrays go by the name's ending: .npy any array; .png, .jpg, .webp uint8 images of shape
+        The name's ending decides about arrays: .npy takes any array; .png, .jpg, .webp uint8 images of shape
         (height, width) or (height, width, 3 or 4); .png also uint16 or bool of shape (height, width), and
         frame.depth, or Depth(metres) of an array: kept in millimetres, 16 bits, 0 where nothing is. Floats
         that are not marked as depth are refused, and so is depth beyond 65.535 m as .png. NaN and infinities in JSON
@@ -148,7 +147,7 @@ class RenderJob:
         """
         self._check(f"job.save({name!r})")
         data, kind = encode(checked_name(name), content)
-        # Encoding takes its time, and a thread may be in it when the render ends.
+        # Encoding takes time, and a thread may still be at it when the render ends.
         self._check(f"job.save({name!r})")
         if isinstance(content, (Frame, FrameBytes)) and content.suspicion:
             self._suspicions.append(f"{name}: {content.suspicion}")
@@ -161,19 +160,19 @@ class RenderJob:
 
     @property
     def suspicion(self) -> str:
-        """What may be wrong though all that was saved is whole, and why; empty for most jobs."""
+        """What may be wrong although all saved files are whole, and why; '' for most jobs."""
         return "; ".join(self._suspicions[:5])
 
     def expect_files(self) -> None:
-        """The render has ended: a job without a file is marked, for it may have gone the wrong way."""
+        """The render has ended: mark a job without a file, because it may have taken a wrong turn."""
         if not (self._written or self._kept):
             self._suspicions.append("no file was saved")
 
     def log(self, **metrics: Any) -> None:
         """Keep metrics for this job's record: numbers, strings, booleans or None, by name.
 
-        A metric of a param's name and value is that param; of another value it is found as metrics/NAME,
-        as is one that has the name of a column (see `runner help results`). Raises ArtifactError for other values.
+        A metric with a param's name and value is that param. With another value it is found as metrics/NAME, and so is
+        a metric with the name of a column (see `runner help results`). Raises ArtifactError for other values.
         """
         self._check("job.log")
         plain = {name: self._plain(name, value) for name, value in metrics.items()}
@@ -188,7 +187,7 @@ class RenderJob:
             )
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
-                # Not a class derived from it, which might be told differently elsewhere.
+                # Not a derived class, which might be written differently elsewhere.
                 return kind(value)
         if value is None:
             return None
@@ -204,7 +203,7 @@ class RenderJob:
         return is_first and self._results.seals_at_once and all(one.done() for one in self._written.values())
 
     def finish(self) -> Outcome:
-        """The attempt has finished: what it hands over, for the results to keep. Raises what writing raised."""
+        """The attempt has finished; returns what it hands over for the results. Raises what writing raised."""
         new = {name: future.result() for name, future in self._written.items()}
         if self._recording is not None:
             self._recording.result()
@@ -220,7 +219,7 @@ class RenderJob:
         return outcome
 
     def abandon(self) -> None:
-        """Remove what was written, here or by attempts that were killed, but for the files of recorded steps."""
+        """Remove the files that this or killed attempts have written, except those of recorded steps."""
         for future in self._written.values():
             future.cancel() or future.exception()
         if self._recording is not None:

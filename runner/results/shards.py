@@ -1,11 +1,10 @@
-"""Shards: tar files of many jobs, as WebDataset reads them, written by one process each, and read back after a crash.
+"""Shards: tar files of many jobs, readable by WebDataset, each written by one process, and read back after a crash.
 
     RESULTS/CAMPAIGN/shards/WORKER-PID-0001.tar
 
-A job is a sample: a member ID.NAME for each of its files, and at last ID.json, which tells what they are and all that
-the job's rows would tell. WORKER and PID are those of the process that writes it, in hex, which holds a lock on it
-(flock) as long as it lives. No name is given twice. A tar file needs no end: each byte that was ever told of stays
-where it is.
+A job is a sample: a member ID.NAME for each of its files, and at last ID.json, which describes them and holds all that
+the job's rows would hold. WORKER and PID, in hex, are those of the process that writes it, which holds a lock on it
+(flock) as long as it lives. No name is used twice. A tar file needs no end: each recorded byte stays where it is.
 """
 
 from __future__ import annotations
@@ -45,22 +44,23 @@ __all__ = [
 FOLDER = "shards"
 SIDECAR = "json"
 _BLOCK = 512
-# Of this process's shards; none is given twice, for a shard that is no longer here may lie in an object store.
+# The numbers of this process's shards. None is used twice, because a shard that is no longer here may be in an object
+# store.
 _NUMBERS = count(1)
 
 
 def sample_name(job_id: int, attempt: int) -> str:
-    """What the members of a job's sample begin with; no two attempts share one."""
+    """The beginning of the names of a sample's members; no two attempts share one."""
     return f"{job_id:08d}" if attempt == 1 else f"{job_id:08d}-{attempt}"
 
 
 def member_name(sample: str, name: str) -> str:
-    """A file's name in its shard: what follows the first dot tells a sample's files apart, so a folder is a dot."""
+    """A file's name in its shard. Files of a sample differ after the first dot, so a folder becomes a dot."""
     return f"{sample}.{name.replace('/', '.')}"
 
 
 def told(results: ResultsFolder, file: Mapping[str, Any], attempt: int) -> str:
-    """Where a file lies, for people; file: its row. In a shard by its member's name, as in 'tar -xOf SHARD MEMBER'."""
+    """The place of a file, for people. file: its row. A shard comes with the member's name for 'tar -xOf'."""
     path = results.stored(Extent(file["path"], file["start"], file["size"])).where
     if file["start"] is None:
         return path
@@ -68,11 +68,10 @@ def told(results: ResultsFolder, file: Mapping[str, Any], attempt: int) -> str:
 
 
 class Shard:
-    """A shard that this process writes; nobody else does, as long as it is open.
+    """A shard that this process writes, and nobody else as long as it is open.
 
-    root: RESULTS. jobs: how many samples are in its first `size` bytes. worker_id: for which it was begun.
-    began: when, by the monotonic clock.
-    Whatever raises an OSError leaves it to be given up.
+    root: RESULTS. jobs: how many samples are in its first `size` bytes. worker_id: of the worker for which it was
+    begun. began: when, by the monotonic clock. After an OSError it must be given up.
     """
 
     def __init__(self, root: Path, campaign_name: str, worker_id: int):
@@ -88,11 +87,11 @@ class Shard:
 
     @property
     def end(self) -> ShardEnd:
-        """Up to here it is good once it is flushed."""
+        """The valid part, once it is flushed."""
         return ShardEnd(self._path, self.size, self.jobs)
 
     def append(self, sample: str, files: Sequence[tuple[Artifact, bytes]], sidecar: bytes) -> list[Artifact]:
-        """Write a sample; returns its files as they lie there."""
+        """Write a sample; returns its files as stored there."""
         placed, at = [], self.size
         parts: list[bytes] = []
         for artifact, content in files:
@@ -112,12 +111,12 @@ class Shard:
         return placed
 
     def flush(self) -> None:
-        """All that was appended is on disk for good."""
+        """Make all that was appended durable."""
         getattr(os, "fdatasync", os.fsync)(self._opened.fileno())
         self._flushed = self.size
 
     def close(self) -> None:
-        """Nothing more is written; what was not flushed is cut off."""
+        """Close it; what was not flushed is cut off."""
         with contextlib.suppress(OSError):
             self._opened.close()
         with contextlib.suppress(OSError):
@@ -138,16 +137,16 @@ def _padding(size: int) -> bytes:
 
 
 def _begin(folder: Path, writer: str) -> tuple[Path, FileIO]:
-    """A new file, which is locked before anybody can see it."""
+    """Make a new file, which is locked before anybody can see it."""
     for number in _NUMBERS:
         file = folder / f"{writer}-{number:04d}.tar"
         if file.exists():
             continue
         unseen = folder / f".{file.name}.tmp"
-        # Without a buffer: a process that a job forks has nothing of it to write at its own end.
+        # Without a buffer: a process that a job forks would write its copy of the buffer at its own end.
         opened = open(unseen, "wb", buffering=0)
         with contextlib.suppress(OSError):
-            # A disk without locks has workers' rows alone to tell who lives.
+            # On a disk without locks only workers' rows tell who lives.
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unseen.rename(file)
         return file, opened
@@ -155,7 +154,7 @@ def _begin(folder: Path, writer: str) -> tuple[Path, FileIO]:
 
 
 def writer_of(file: Path) -> int | None:
-    """The id of the worker for which a shard was begun; None for a file that is none of ours."""
+    """The id of the worker for which a shard was begun; None for a file that is not ours."""
     with contextlib.suppress(ValueError):
         worker, _pid, _number = file.name.removeprefix(".").split(".")[0].split("-")
         return int(worker, 16)
@@ -164,7 +163,7 @@ def writer_of(file: Path) -> int | None:
 
 @contextlib.contextmanager
 def ended_shard(file: Path) -> Iterator[IO[bytes] | None]:
-    """The shard, to be read and cut, while nobody else is at it; None where its writer lives, or it is gone."""
+    """The shard, open for reading and cutting, while nobody else uses it; None if its writer lives, or it is gone."""
     try:
         opened = open(file, "r+b")
     except FileNotFoundError:
@@ -180,7 +179,7 @@ def ended_shard(file: Path) -> Iterator[IO[bytes] | None]:
 
 
 def is_at_rest(file: Path, size: int) -> bool:
-    """Whether that shard has so many bytes and no more, and nobody will write to it."""
+    """Whether that shard has exactly so many bytes, and nobody will write to it."""
     try:
         with open(file, "rb") as opened:
             fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -198,7 +197,7 @@ class Sample:
 
 
 def samples_behind(opened: IO[bytes], path: str, size: int) -> Iterator[Sample]:
-    """The samples behind that byte of a shard, as far as they are whole: each of its files has its size and hash."""
+    """The samples behind that byte of a shard, as long as they are whole: each file has its size and hash."""
     opened.seek(size)
     with contextlib.suppress(tarfile.TarError, ValueError, KeyError, TypeError), _opened_tar(opened) as tar:
         found: dict[str, Artifact] = {}
@@ -227,7 +226,7 @@ def _opened_tar(opened: IO[bytes]) -> tarfile.TarFile:
 
 
 def _as_lies(sample: str, told: Mapping[str, Any], found: Mapping[str, Artifact]) -> dict[str, Any]:
-    """The file of a manifest, where it lies. Raises ValueError where it is not as it is told."""
+    """A manifest's file in the shard. Raises ValueError where it differs from the manifest."""
     there = found[member_name(sample, told["name"])]
     if (there.size, there.sha256) != (told["size"], told["sha256"]):
         raise ValueError(f"{told['name']} is not whole")

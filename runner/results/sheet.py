@@ -1,4 +1,4 @@
-"""Sheets of small pictures, each with its caption and a coloured frame where it has one (Pillow)."""
+"""Draws sheets of small pictures, each with its caption and, where wanted, a coloured frame (Pillow)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def contact_sheet(
     captions: Sequence[str] = (),
     colours: Sequence[str] = (),
 ) -> list[Path | Stored]:
-    """Write a JPEG that shows the pictures small, in reading order; returns those that cannot be read: black.
+    """Write a JPEG with the pictures small, in reading order; returns those that cannot be read, which are black.
 
-    columns: at most so many; rows are of about one length. captions, colours: of each picture, where they are given:
-    a line below it, and its frame ('' for none).
+    columns: at most so many; rows have about the same length. captions, colours: if given, for each picture a line
+    below it, and the colour of its frame ('' for none).
     """
     from PIL import Image, ImageDraw
 

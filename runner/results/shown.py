@@ -1,4 +1,4 @@
-"""Any picture as 8-bit RGB, for eyes: numbers that are not colours are scaled, never clipped (Pillow, NumPy)."""
+"""Any picture as 8-bit RGB for display: numbers that are not colours are scaled, never clipped (Pillow, NumPy)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Range = tuple[float, float]
 def shown(image: Image.Image, span: Range | None = None) -> Image.Image:
     """The picture in RGB: transparent parts black, 16-bit and float ones scaled over span.
 
-    Depth, as job.save keeps it, is coloured: near is bright, far is dark, and nothing is black. span: what
-    is darkest and brightest, in the picture's own numbers; None for its own range.
+    Depth, as job.save keeps it, is coloured: near is bright, far is dark, and nothing is black. span: the darkest and
+    the brightest value, in the picture's own numbers; None for its own range.
     """
     from PIL import Image
 
     if not is_scaled(image):
         if image.mode == "LA":
-            # Of two channels, the second may as well be data.
+            # With two channels, the second may be data.
             return image.getchannel("L").convert("RGB")
         if image.mode in ("P", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
@@ -44,7 +44,7 @@ def shown(image: Image.Image, span: Range | None = None) -> Image.Image:
 
     values, is_something = _values(image)
     low, high = span or range_of(image) or (0.0, 0.0)
-    # What is all alike is neither darkest nor brightest.
+    # A picture of one value is neither darkest nor brightest.
     share = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
     share = np.where(is_something, np.clip(share, 0.0, 1.0), 0.0)
     if _is_depth(image):
@@ -69,7 +69,7 @@ def range_of(image: Image.Image) -> Range | None:
 
 
 def _values(image: Image.Image) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Its numbers, and where there are any."""
+    """Its numbers, and a mask of the valid ones."""
     import numpy as np
 
     values = np.asarray(image).astype(np.float64)

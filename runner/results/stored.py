@@ -1,4 +1,4 @@
-"""Where bytes lie: in a file of their own on disk, or in a part of a shard, on disk or in an object store."""
+"""Where bytes are stored: in their own file on disk, or in a part of a shard, on disk or in an object store."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from runner.store import Reader
 __all__ = ["Moved", "Stored", "moved_of", "nowhere"]
 
 _AT_ONCE = 1 << 20
-# The address of the shard of that path, where it is in an object store.
+# Gives the address of a shard by its path; None unless it is in an object store.
 Moved = Callable[[str], "str | None"]
 
 
 def nowhere(path: str) -> str | None:
-    """Where no shard of the campaign is in an object store."""
+    """For campaigns without shards in an object store."""
     return None
 
 
 def moved_of(store: Reader, campaign_id: int) -> Moved:
-    """Where the campaign's shards lie that are in an object store; asked while a run moves them, too."""
+    """The addresses of the campaign's shards in an object store; may be asked while a run moves them."""
     known: dict[str, str] = {}
 
     def address(path: str) -> str | None:
@@ -40,9 +40,9 @@ def moved_of(store: Reader, campaign_id: int) -> Moved:
 
 @dataclass(frozen=True)
 class Stored:
-    """The bytes of one file. start: where they begin in `file`, which is a shard; None: they are all of it.
+    """The bytes of one file. start: where they begin in `file`, which is a shard; None: they are the whole file.
 
-    path: of the file below RESULTS. moved: where the shard is once it is no longer there.
+    path: of the file below RESULTS. moved: gives the address of the shard once it is no longer there.
     """
 
     file: Path
@@ -53,10 +53,10 @@ class Stored:
 
     @classmethod
     def of(cls, root: Path, extent: Extent, moved: Moved = nowhere) -> Stored:
-        """What lies there below the results folder `root`. Raises UsageError for a path that leads elsewhere."""
+        """The bytes at that place below the results folder `root`. Raises UsageError for a path that leads out."""
         if extent.path.startswith("/") or "/../" in f"/{extent.path}/" or "\0" in extent.path:
             raise UsageError(
-                f"{extent.path!r} is no path below a results folder: runner has not made this database as it is"
+                f"{extent.path!r} is not a path below a results folder: this database was changed by another program"
             )
         return cls(root / extent.path, extent.start, extent.size, extent.path, moved)
 
@@ -65,12 +65,12 @@ class Stored:
 
     @property
     def where(self) -> str:
-        """The file that has them, or the address of the object."""
+        """The file that holds them, or the address of the object."""
         return str(self.file) if self.file.exists() else self._address or str(self.file)
 
     @property
     def is_there(self) -> bool:
-        """Whether its file is there, or its shard is told to be in an object store."""
+        """Whether its file exists, or its shard is recorded to be in an object store."""
         return self.file.exists() or self._address is not None
 
     @property
@@ -86,14 +86,14 @@ class Stored:
                 file.seek(self.start)
                 return file.read(self.size)
         except FileNotFoundError:
-            # Asked only now: a run may move the shard at any moment, its row first.
+            # Asked only now: a run may move the shard at any moment, and writes its row first.
             address = self._address
             if address is None:
                 raise
         return remote.read_part(address, self.start or 0, self.size)
 
     def fault(self, sha256: str) -> str | None:
-        """What is wrong with them: missing, changed, unreadable, or None."""
+        """Their fault: missing, changed, unreadable, or None."""
         content = hashlib.sha256()
         try:
             with open(self.file, "rb") as file:

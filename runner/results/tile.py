@@ -24,7 +24,7 @@ def tile_of(picture: Path | Stored | bytes, width: int) -> Image.Image | None:
         content = picture if isinstance(picture, bytes) else picture.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             if not is_scaled(image) and image.mode != "P":
-                # Large JPEGs are decoded small.
+                # Large JPEGs are decoded at a smaller size.
                 image.thumbnail((width, width))
             tile = shown(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -40,7 +40,7 @@ def small_jpeg(picture: Path | Stored | bytes, width: int, quality: int) -> byte
 
 
 def small_frame(frame: Frame, width: int, quality: int) -> bytes | None:
-    """What a tab has shown, likewise."""
+    """A frame that a tab has shown, likewise."""
     if frame.kind != RAW:
         tile = tile_of(frame.data, width)
     else:

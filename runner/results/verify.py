@@ -1,4 +1,4 @@
-"""Compare the files on disk with the rows: every done job's by size and hash, and what lies there beside them."""
+"""Compares the files on disk with the rows: every done job's by size and hash, and other files beside them."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{1,16})\.tmp")
 
 @dataclass
 class Findings:
-    """What was found of one campaign; paths are relative to its results folder's parent, RESULTS.
+    """What was found for one campaign; paths are relative to RESULTS, the parent of its results folder.
 
-    missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files
-    of attempts that came to nothing, as kills leave them. temporary: files that were being written when
-    their writer died. elsewhere: how many done jobs have their files in other runners' folders, by where these are;
-    none of them was looked at. orphaned: other files that no row names; strays: those of them that lie beside no file
-    that one does. tails: shards with bytes at their end that are in no row, as kills leave them; the next run takes
-    them over, or cuts them off. is_log_exact: whether metrics.pkl holds the records of the database. requeued,
-    removed, set_aside: what fix did. fix_command: what to type to have it done.
+    missing, changed, unreadable: files of done jobs, as dicts with path, key and name. abandoned: files of unfinished
+    attempts, as kills leave them. temporary: files that were being written when their writer died. elsewhere: how many
+    done jobs have their files in other runners' folders, by folder; none of them was checked. orphaned: other files
+    that no row names; strays: those of them in folders without any file that a row names. tails: shards with bytes at
+    their end that no row knows, as kills leave them; the next run adopts them, or cuts them off. is_log_exact: whether
+    metrics.pkl holds the records of the database. requeued, removed, set_aside: what fix did. fix_command: what to type
+    to have it done.
     """
 
     campaign: str
@@ -64,7 +64,7 @@ class Findings:
 
     @property
     def is_well(self) -> bool:
-        """Whether every done job's files are whole, and the log is right; what lies beside them does no harm."""
+        """Whether every done job's files are whole, and the log is right; other files beside them do no harm."""
         return not (self.missing or self.changed or self.unreadable) and self.is_log_exact
 
     def to_json(self) -> dict[str, Any]:
@@ -78,11 +78,10 @@ def verify(
     on_looked: Callable[[int], Any] = lambda count: None,
     threads: int | None = None,
 ) -> Findings:
-    """Look at all files of a campaign; campaign: its row. May be done while a run goes on.
+    """Check all files of a campaign; campaign: its row. Works while a run goes on, too.
 
-    on_looked: told of how many more done jobs the files, and of how many the record in the log, were compared: in all
-    twice as many as are done. threads: that read and hash; None for a few more
-    than there are cores.
+    on_looked: called with how many more jobs' files, or records in the log, were compared: in all, twice the number of
+    done jobs. threads: how many read and hash; None for a few more than there are cores.
     """
     results = _results_of(store, campaign)
     command = Commands.of(campaign, store.database.address).verb("verify", "--fix")
@@ -124,7 +123,7 @@ def _verify_shard(
     pool: ThreadPoolExecutor,
     on_looked: Callable[[int], Any],
 ) -> None:
-    # The disk first: what a run writes meanwhile is then known to the rows, not the other way round.
+    # The disk is read first: files that a run writes meanwhile are then in the rows, and not the other way round.
     there = {path.relative_to(results.root).as_posix() for path in files_below(folder)}
     jobs, files, ended = store.files_between(campaign_id, first_id, first_id + JOBS_PER_FOLDER - 1)
     done_jobs = sum(job["status"] == "done" for job in jobs)
@@ -166,14 +165,14 @@ def _verify_shard(
 
 
 def _told_below(file: FileRow) -> str:
-    """Where a file lies below RESULTS; in a shard with its first byte."""
+    """A file's place below RESULTS; in a shard, with its first byte."""
     return file["path"] if file["start"] is None else f"{file['path']}:{file['start']}"
 
 
 def _fruitless_folders(
     results: ResultsFolder, jobs: list[JobBriefRow], ended: list[EndedRow], known: set[str]
 ) -> set[str]:
-    """Folders of attempts that came to nothing, and of which no file is kept."""
+    """Folders of unfinished attempts, of which no file is kept."""
     keys = {job["id"]: job["key"] for job in jobs}
     folders = {
         results.attempt_folder(attempt["job_id"], keys[attempt["job_id"]], attempt["attempt"])
@@ -188,13 +187,13 @@ def _fruitless_folders(
 def _kept_folders(
     results: ResultsFolder, jobs: list[JobBriefRow], known: set[str]
 ) -> tuple[set[str], set[str]]:
-    """Attempt folders in which files without a row are as they should be: any file, and a manifest."""
+    """Attempt folders in which files without a row are in order: any file, and a manifest."""
     in_flight = set()
     for job in jobs:
         for attempt in range(job["attempt"], 0, -1):
             folder = results.attempt_folder(job["id"], job["key"], attempt)
             is_current = job["status"] == "in_progress" and attempt == job["attempt"]
-            # What a crash left finished waits for the job's turn.
+            # A finished attempt that a crash left behind waits for the job's turn.
             if is_current or (job["status"] in ("pending", "in_progress") and (folder / MANIFEST).exists()):
                 in_flight.add(folder.relative_to(results.root).as_posix())
     return in_flight, in_flight | set(map(_attempt_folder, known))
@@ -221,7 +220,7 @@ def _look_beside(store: Reader, campaign_id: int, results: ResultsFolder, findin
 
 
 def _look_at_shards(store: Reader, campaign_id: int, results: ResultsFolder, findings: Findings) -> None:
-    """What lies behind the last byte that is in a row, and files that this database knows nothing of."""
+    """Look for bytes that no row knows at the end of shards, and for files that this database does not know."""
     folder = results.folder / FOLDER
     there = {path.relative_to(results.root).as_posix(): path for path in files_below(folder)}
     findings.tails += tails(store, campaign_id, results)
@@ -233,13 +232,13 @@ def _look_at_shards(store: Reader, campaign_id: int, results: ResultsFolder, fin
 
 
 def _look_at_objects(store: Reader, campaign: Mapping[str, Any], findings: Findings) -> None:
-    """Objects beside those of the rows, as an earlier database leaves them: who reads all there reads them, too."""
+    """Look for objects that no row knows, such as an earlier database's: whoever reads all there reads them, too."""
     addresses = store.shard_addresses(campaign["id"])
     urls = {address.removesuffix(f"/{path}") for path, address in addresses.items()} | {campaign["remote"]}
     known = {shard.path for shard in store.shards(campaign["id"])}
     for url in sorted(urls - {None}):
         folder = f"{campaign['name']}/{FOLDER}"
-        # Of a store that is away the files that are in rows tell.
+        # If the store is away, the files in rows report it.
         with contextlib.suppress(OSError, UsageError):
             for name in names_below(address_of(url, folder)):
                 if f"{folder}/{name}" not in known:
@@ -247,12 +246,12 @@ def _look_at_objects(store: Reader, campaign: Mapping[str, Any], findings: Findi
 
 
 def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
-    """Requeue the jobs whose files are missing or changed, take what does not belong there out of jobs/, mend the log.
+    """Requeue jobs with missing or changed files, take foreign files out of jobs/, and repair the log.
 
-    Whole files of a requeued job are removed: they will be rendered again; what lies in shards stays there. What is
-    abandoned or temporary is removed. Changed files and strays may be somebody's: they are set aside, in a folder and
-    under a name that no search for the files of jobs finds; orphaned files beside a job's own stay. Raises UsageError
-    when the whole folder is gone, or the object store cannot be used, and WorldFault when it is away.
+    Whole files of a requeued job are removed, because they will be rendered again; files in shards stay there.
+    Abandoned and temporary files are removed. Changed files and strays may belong to somebody: they are moved aside,
+    into a folder and to a name that no search for the files of jobs finds; orphaned files beside a job's own stay.
+    Raises UsageError when the whole folder is gone, or the object store cannot be used, and WorldFault when it is away.
     """
     root = Path(findings.results)
     if findings.missing and not (root / findings.campaign).is_dir():
@@ -270,13 +269,13 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
         if job is None:
             continue
         _, rows, _ = store.reader.files_between(campaign["id"], job["id"], job["id"])
-        # What is in a shard stays there: no row tells of it any more.
+        # Files in a shard stay there; no row names them any more.
         files = [file for file in rows if file["start"] is None]
         if store.requeue(campaign["id"], [key], reason):
             findings.requeued += 1
             _give_up(root, [file["path"] for file in files], findings)
     if not store.reader.progress(campaign["id"]).left:
-        # Else the next run has more to make of it.
+        # Otherwise the next run must recover it first.
         cut_tails(store.reader, campaign["id"], ResultsFolder(campaign["results"], campaign["name"]))
     for path in findings.strays:
         findings.set_aside += _set_aside(root, path, "orphaned")
@@ -294,14 +293,14 @@ def fix(store: Store, campaign: Mapping[str, Any], findings: Findings) -> None:
 
 
 def _stores_of(store: Reader, campaign_id: int, hits: Sequence[Mapping[str, str]]) -> set[str]:
-    """URLs of the object stores in which these files were: a bucket that is gone is no lost file."""
+    """URLs of the object stores in which these files were: a bucket that cannot be reached is not a lost file."""
     paths = {hit["path"].partition(":")[0] for hit in hits}
     addresses = store.shard_addresses(campaign_id)
     return {address.removesuffix(f"/{path}") for path, address in addresses.items() if path in paths}
 
 
 def _give_up(root: Path, paths: Sequence[str], findings: Findings) -> None:
-    """Take out the files of a job that will be rendered again."""
+    """Remove the files of a job that will be rendered again."""
     changed = {hit["path"] for hit in findings.changed}
     for path in sorted(paths):
         if path in changed:
@@ -314,7 +313,7 @@ def _give_up(root: Path, paths: Sequence[str], findings: Findings) -> None:
 
 
 def _set_aside(root: Path, path: str, why: str) -> bool:
-    """Move RESULTS/CAMPAIGN/jobs/… to RESULTS/CAMPAIGN/aside/…/WHY-NAME; whether it was there."""
+    """Move RESULTS/CAMPAIGN/jobs/… to RESULTS/CAMPAIGN/aside/…/WHY-NAME; returns whether it existed."""
     campaign, _jobs, *folders, name = path.split("/")
     target = root.joinpath(campaign, "aside", *folders, f"{why}-{name.removeprefix('.')}")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -337,7 +336,7 @@ def to_text(findings: Findings, limit: int = 20) -> str:
         f"{findings.campaign}: {looked_at}: {f'{hit:,} are not as recorded' if hit else 'all are whole'}"
     ]
     if not findings.is_log_exact:
-        lines.append(f"  {METRICS} does not hold what the database does")
+        lines.append(f"  {METRICS} differs from the database")
     for kind in ("missing", "changed", "unreadable", "orphaned", "abandoned", "temporary", "tails"):
         paths = [hit if isinstance(hit, str) else hit["path"] for hit in getattr(findings, kind)]
         lines += [f"  {kind:<11}{path}" for path in paths[:limit]]

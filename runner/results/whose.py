@@ -1,4 +1,4 @@
-"""Which of a campaign's results folders has a job's files, where runners on several machines have each its own."""
+"""Finds a job's results folder, where runners on several machines each have their own."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["Whose"]
 
 
 class Whose:
-    """Tells of jobs whose files are in another runner's folder than the one that is looked at: they are not missing.
+    """Knows the jobs whose files are in another runner's folder than the checked one: they are not missing.
 
-    Of a folder that the database does not know, such as one into which several were copied, all files are expected.
+    In a folder that the database does not know, such as one into which several were copied, all files are expected.
     """
 
     def __init__(self, store: Reader, campaign_id: int, results: ResultsFolder):
         own, places = results.id, store.folders(campaign_id)
         self._places: dict[int, str] = {}
         if own in places:
-            # One that lay where this one lies is gone, and its files with it.
+            # An earlier folder at the same place is gone, and its files with it.
             others = {each: place for each, place in places.items() if place != places[own]}
             workers = store.workers(campaign_id) if others else []
             self._places = {
@@ -26,5 +26,5 @@ class Whose:
             }
 
     def elsewhere(self, worker_id: int | None) -> str:
-        """HOST:PATH of the folder that has the files of that worker's jobs; '' where it is this one."""
+        """HOST:PATH of the folder with the files of that worker's jobs; '' where it is this one."""
         return self._places.get(worker_id or 0, "")

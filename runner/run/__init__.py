@@ -1,4 +1,4 @@
-"""One run of a campaign, from its first claim to its exit status; called, runner.run(campaign) makes one."""
+"""One run of a campaign, from its first claim to its exit status. The package can be called: runner.run(campaign)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # They bring all the rest, which takes long to import: a worker process is to be started before that.
+    # These import all the rest, which takes long: a worker process should be started before that.
     if name not in __all__:
         raise AttributeError(f"module 'runner.run' has no attribute {name!r}")
     return getattr(import_module(f"runner.run.{_MODULES.get(name, 'one_run')}"), name)

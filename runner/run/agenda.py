@@ -1,4 +1,4 @@
-"""Which jobs a worker takes: whatever is ready, or only those of a list, once each."""
+"""Which jobs a worker takes: any that are ready, or only those of a list, once each."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from runner.store import Store
 __all__ = ["Agenda"]
 
 _GOLDEN = (5**0.5 - 1) / 2
-# So many of a list are looked at in one go, where they wait for their retry or others have them.
+# So many jobs of a list are tried in one go, where they wait for a retry or others have them.
 _LOOKS = 100
 
 
 class Agenda:
     """Which jobs a worker takes.
 
-    jobs: of those, by their ids, in this order, each is taken once; None: whatever is ready, until nothing is left.
-    Each comes with how many attempts it had before: one that has had more by now, or is in other hands, was taken by
-    another, and is passed over. is_spread: without such a list, the jobs taken so far are at any moment spread over
-    all of them, in the order in which they were added. which, of: of so many workers that share the list or the
-    places, this is that one, from 0; the others' part of the list comes last, from its end.
+    jobs: the ids of the only jobs to take, once each, in this order; None: any that are ready, until nothing is left.
+    Each comes with its number of attempts so far: if it has had more by now, or another worker has it, it is passed
+    over. is_spread: without such a list, at any moment the jobs taken so far are spread evenly over all, in the order
+    in which they were added. which, of: this worker's number, from 0, and how many workers share the list or the
+    places; it takes the others' part of the list last, from its end.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class Agenda:
             others = [one for place, one in enumerate(ones) if place % of != which]
             self._left = deque([*ones[which::of], *reversed(others)])
         self._is_spread, self._which, self._of = is_spread, which, of
-        # The first id, how many ids there are, and the next of the points among them.
+        # The first id, how many ids there are, and the number of the next point among them.
         self._points: tuple[int, int, int] | None = None
 
     @property
     def is_spent(self) -> bool:
-        """Whether no job of the list is left to be taken."""
+        """Whether no job of the list is left."""
         return self._left is not None and not self._left
 
     def claim(self, store: Store, worker_id: int, campaign_id: int, session_id: int) -> list[Lease]:
@@ -60,7 +60,7 @@ class Agenda:
         return []
 
     def _pass_over(self, store: Store) -> None:
-        """The first of the list could not be had: it waits for its retry, or was taken, as others behind it may be."""
+        """Skip the list's first job, which waits for a retry or was taken, and those behind it that may be likewise."""
         assert self._left is not None
         some = [self._left.popleft() for _ in range(min(_LOOKS, len(self._left)))]
         pending = store.reader.pending_attempts([job_id for job_id, _ in some])
@@ -70,11 +70,11 @@ class Agenda:
         self._left.extendleft(reversed(there))
 
     def _claim_spread(self, store: Store, worker_id: int, campaign_id: int, session_id: int) -> list[Lease]:
-        """The first job behind the next point, or else the first of all; empty where all that is left has crashed."""
+        """The first job behind the next point, or else the first of all; empty if all jobs left have crashed before."""
         if self._points is None:
             first = store.reader.first_job_id(campaign_id)
             progress = store.reader.progress(campaign_id)
-            # An earlier run's points are gone on from.
+            # Go on from an earlier run's points.
             count = store.reader.last_job_id(campaign_id) - first + 1
             self._points = first, count, progress.done + progress.failed + self._which
         first, count, point = self._points

@@ -1,4 +1,4 @@
-"""What a person who is away should know while a run is at work: a pause that lasts, its end, a disk that fills."""
+"""Notices while a run is at work, for a person who is away: a long pause, its end, a disk that fills."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.notices import Notices
 
 __all__ = ["Alarm"]
 
-# A pause that is over sooner is nothing to wake anybody for.
+# A shorter pause is not worth a notice.
 LONG_PAUSE_S = 60.0
 LOOK_EVERY_S = 1.0
 _DISK_EVERY_S = 10.0
@@ -26,7 +26,7 @@ _REACHED_S = 2.0
 
 
 class Alarm:
-    """Looks at the guard and at the disks from threads of its own, and sends notices; it changes nothing.
+    """Watches the guard and the disks from its own threads, and sends notices; it changes nothing.
 
     campaign: its name.
     """
@@ -41,24 +41,24 @@ class Alarm:
         self._is_told = False
 
     def know(self, commands: Commands, folders: list[Path], least_bytes: int) -> None:
-        """What is known once the database is open.
+        """Take what is known once the database is open.
 
-        folders: on whose disks the run pauses when less than least_bytes are free; below twice that it is told, once.
+        folders: the run pauses when their disks have less than least_bytes free; below twice that, one notice is sent.
         """
         self._next = f"\nHow far it is: {commands.verb('status')}"
         self._folders, self._least_bytes = folders, least_bytes
 
     def know_link(self, link: str) -> None:
-        """Where the run shows itself; told of where other machines may reach it."""
+        """Take the live page's link; notices have it if other machines can reach it."""
         self._link = link
 
     def _onwards(self) -> str:
-        """What a notice of a run that goes on ends with."""
+        """The end of a notice about a run that goes on."""
         return self._next + (f"\nHow it goes: {self._link}" if _is_reachable(self._link) else "")
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[Alarm]:
-        """Look meanwhile, where anybody is to be told. What a disk that hangs holds up is not waited for."""
+        """Watch while the block runs, if there is anybody to tell. Checks that hang on a disk are not waited for."""
         looks = [(self._look_at_pause, LOOK_EVERY_S), (self._look_at_disks, _DISK_EVERY_S)]
         for look, every_s in looks if self._notices.has_addresses else []:
             threading.Thread(
@@ -87,7 +87,7 @@ class Alarm:
             self._is_told = True
             self._notices.send(
                 f"{name}: paused for {self._lasted()}",
-                f"{fault}\nNo job is charged, and it goes on by itself when that is over.{self._onwards()}",
+                f"{fault}\nNo job is charged. The run goes on by itself when the fault is over.{self._onwards()}",
             )
 
     def _lasted(self) -> str:
@@ -106,7 +106,7 @@ class Alarm:
 
 
 def _is_reachable(link: str) -> bool:
-    """Whether somebody listens there, and not for this machine alone."""
+    """Whether a server listens there, and not for this machine alone."""
     place = urlsplit(link)
     if not place.hostname or is_loopback(place.hostname):
         return False

@@ -1,4 +1,4 @@
-"""One attempt at a job: its render, within its time, until it ends or must."""
+"""One attempt at a job: its render, until it ends or its time is up."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from runner.run.life import CURRENT, Life, Standing, place_of_task, standing_of
 
 __all__ = ["Attempt", "render"]
 
-# How long a render, and what it has left running, may take to end once it is cancelled.
+# How long a render, and tasks that it has left running, may take to end after being cancelled.
 _GRACE_S, _GRACE_WHEN_STOPPING_S = 5.0, 1.0
 _ASK_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What came of one render.
+    """The result of one render.
 
-    error: what it raised, or asyncio.CancelledError where it was cancelled: when it was overdue, or by the end
-    of its tab or run. overdue: what took too long; ''. strays: the tasks that it left running, by their places;
-    ''. has_ended: all its code has. took_s: seconds; phases: where they went. last_frame: what the tab showed.
-    standing: where its render waited when its time was up.
+    error: what it raised, or asyncio.CancelledError if it was cancelled, because it was overdue or its tab or run
+    ended. overdue: what took too long; ''. strays: the tasks that it left running, by their places; ''. has_ended: all
+    its code has ended. took_s: seconds; phases: where they went. last_frame: what the tab showed. standing: where its
+    render waited when its time was up.
     """
 
     session: TabSession
@@ -68,7 +68,7 @@ async def render(
     for kind, told in leftovers.told().items():
         context.guard.tell(kind, told, once=kind)
     waited_s = session.waited_s - waited_s
-    # Several may be asked for at once.
+    # Several frames may be asked for at once.
     phases = Phases(waited_s, max(0.0, min(session.asked_s - asked_s, took_s) - waited_s), took_s)
     cancelled = asyncio.CancelledError("render was cancelled")
     error: BaseException | None = None
@@ -82,9 +82,9 @@ async def render(
             standing = standing_of(task, file.parent if file is not None else None)
             overdue += f", at {standing.place}" if standing.place else ""
             if session.is_hidden or session.held_s:
-                overdue += "; its tab was out of sight, where browsers let it do little"
+                overdue += "; its tab was out of sight, and browsers slow such tabs down"
         await _cancel([task], context)
-    # What runs on may use nothing any more.
+    # Code that still runs may use nothing any more.
     life.is_over = True
     strays = life.strays(task)
     places = "; ".join(sorted(map(place_of_task, strays))[:5])
@@ -99,7 +99,7 @@ async def render(
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]], context: RunContext) -> None:
-    """Have the tasks end; those that go on though they were asked again and again are let be."""
+    """Cancel the tasks; those that go on after several tries are left alone."""
     began = time.monotonic()
     left: set[asyncio.Task[Any]] = set(tasks)
     while left:
@@ -128,10 +128,10 @@ class _OwnLimits:
 
 
 async def _in_time(ends: set[asyncio.Future[Any]], files: RenderJob, limits: _OwnLimits) -> str:
-    """Wait until one of them is done, or the time is up; returns what was too long, or ''.
+    """Wait until one of them is done, or the time is up; returns what took too long, or ''.
 
-    Time in which this process was not let run, or the machine slept, is nobody's time: each turn
-    of the loop counts for a second at most.
+    Time in which this process was held up, or the machine slept, does not count: each turn of the loop counts for a
+    second at most.
     """
     spent_s = still_s = 0.0
     steps = 0

@@ -1,4 +1,4 @@
-"""Whose fault the end of a worker process is, and how it is told: pure functions of what was seen."""
+"""Decides which job ended a worker process, and words the reason: pure functions of the evidence."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class FaultKind(str, Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """What befell a worker process, and what was seen of it.
+    """What happened to a worker process, and the evidence.
 
     running: whose code ran then. stacks: as faulthandler wrote them. limit_s: how long its loop stood still;
-    is_starved: its thread asked for the interpreter again and again, which another thread kept. status: with
-    which it ended by itself. memory_bytes: what it held; grower: the job under which most was taken.
+    is_starved: its thread asked again and again for the interpreter, which another thread kept. status: its exit
+    status, if it ended by itself. memory_bytes: what it held; grower: the job during which it grew most.
     """
 
     kind: FaultKind
@@ -44,9 +44,9 @@ class Fault:
 
 
 def culprit(fault: Fault, is_alone: bool) -> Running | None:
-    """Whose code did it, where that is certain; is_alone: no other job was in flight.
+    """The job whose code did it, if that is certain. is_alone: no other job was in flight.
 
-    Threads that a job starts by itself are on no board, and may go on when it has ended.
+    Threads that a job starts itself are on no board, and may go on after it has ended.
     """
     if fault.kind is FaultKind.BLOCKED:
         return _blocker(fault, is_alone)
@@ -68,7 +68,7 @@ def _crasher(fault: Fault, is_alone: bool) -> Running | None:
     thread = crashed_thread(fault.stacks)
     if thread is not None:
         return next((one for one in fault.running if one.thread == thread), None)
-    # The kernel, where memory is short, and people end processes by this one.
+    # The kernel uses this one when memory is short, and so do people.
     is_from_outside = fault.status == -signal.SIGKILL
     return fault.running[0] if is_alone and len(fault.running) == 1 and not is_from_outside else None
 

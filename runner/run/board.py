@@ -1,4 +1,4 @@
-"""What a worker process shows in shared memory: that its event loop turns, and whose code is running now."""
+"""Shared memory in which a worker process shows that its event loop turns, and whose code is running."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 __all__ = ["LOOP", "SLOTS", "Board", "Running"]
 
-# The event loop's slot, and so many for threads that a job's code was handed to.
+# One slot for the event loop, and so many for threads that run a job's code.
 LOOP, SLOTS = 0, 33
 _BEATS, _FORKED, _SLOT = struct.Struct("=Q"), struct.Struct("=q"), struct.Struct("=Qqq")
 _FIRST_SLOT = _BEATS.size + _FORKED.size
@@ -29,9 +29,9 @@ class Running:
 
 
 class Board:
-    """A few bytes that the worker process writes and the supervisor reads, also once the worker is dead.
+    """A few bytes that the worker process writes and the supervisor reads, even after the worker has died.
 
-    descriptor: of the file that they share; None makes one.
+    descriptor: of the shared file; None makes one.
     """
 
     def __init__(self, descriptor: int | None = None):
@@ -49,11 +49,11 @@ class Board:
         _BEATS.pack_into(self._memory, 0, self._count)
 
     def enter(self, slot: int, thread: int, job_id: int, attempt: int) -> None:
-        """From now on that job's code runs there."""
+        """That job's code runs in that slot from now on."""
         _SLOT.pack_into(self._memory, _FIRST_SLOT + slot * _SLOT.size, thread, job_id, attempt)
 
     def leave(self, slot: int) -> None:
-        """No job's code runs there any more."""
+        """No job's code runs in that slot any more."""
         at = _FIRST_SLOT + slot * _SLOT.size
         self._memory[at : at + _SLOT.size] = _NOBODY
 
@@ -62,7 +62,7 @@ class Board:
         _FORKED.pack_into(self._memory, _BEATS.size, job_id)
 
     def take_fork(self, job_id: int) -> bool:
-        """Whether that was noted of the job; it is forgotten."""
+        """Whether that was noted for the job; clears the note."""
         found: int = _FORKED.unpack_from(self._memory, _BEATS.size)[0]
         if found == job_id:
             _FORKED.pack_into(self._memory, _BEATS.size, 0)
@@ -83,6 +83,6 @@ class Board:
         return found
 
     def close(self) -> None:
-        """Let the memory go."""
+        """Release the memory."""
         self._memory.close()
         os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""Tells when so many attempts fail that the night is better not spent on the rest."""
+"""Decides when so many attempts fail that the run should halt."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from runner.reasons import common_reason, normalized
 
 
 class Breaker:
-    """Tells when so many of the last attempts failed that the night is better not spent on the rest.
+    """Decides when so many of the last attempts failed that the run should halt.
 
-    share: of the last WINDOW attempts; None never trips. What counts is how many different jobs
-    failed, so that one bad job with many attempts stops nobody, and neither does a campaign's bad
-    handful: a tenth failing job among the first ten trips a share of 20 %, the ninth does not.
+    share: of the last WINDOW attempts; None never halts. It counts different failed jobs, so neither one bad job with
+    many attempts nor a handful of bad jobs halts the run: with a share of 20 %, ten failing jobs among the first ten
+    do, nine do not.
     """
 
     WINDOW = 50
@@ -31,7 +31,7 @@ class Breaker:
         if len({job for job, _, error in self._last if error}) < self._share * self.WINDOW:
             return ""
         if not self._has_tripped:
-            # Those that fail before the run has stopped belong to them, however many.
+            # Attempts that fail before the run has stopped are added, however many.
             self._has_tripped, self._last = True, deque(self._last)
         most, times = Counter(map(normalized, failed)).most_common(1)[0]
         alike = "all" if times == len(failed) else f"{times} of them"

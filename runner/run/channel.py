@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 __all__ = ["Channel", "Message"]
 
-# What kind of message it is, by the name "is", and whatever belongs to it.
+# A message: its kind under the name "is", and its data.
 Message: TypeAlias = dict[str, Any]
 
 
@@ -23,16 +23,16 @@ class Channel:
         end.settimeout(None)
 
     def send(self, kind: str, /, **values: Any) -> None:
-        """Send it, unless there is nobody any more; from any thread."""
+        """Send it, unless the other end is gone; from any thread."""
         line = json.dumps({"is": kind} | values) + "\n"
         try:
             with self._lock:
                 self._end.sendall(line.encode())
         except OSError:
-            pass  # whoever waits for the other's end sees it
+            pass  # whoever waits for the other's end notices
 
     def listen(self, on_message: Callable[[Message], object], on_end: Callable[[], object]) -> None:
-        """Have a thread call on_message with each message, and on_end when the other end is gone."""
+        """Start a thread that calls on_message with each message, and on_end when the other end is gone."""
 
         def read() -> None:
             try:
@@ -41,14 +41,14 @@ class Channel:
                         on_message(json.loads(line))
             except (OSError, ValueError):
                 pass  # gone in the middle of a line
-            # Nor may there be anybody here any more who hears it: a loop that is closed.
+            # The loop that would take it may be closed by now.
             with contextlib.suppress(RuntimeError):
                 on_end()
 
         threading.Thread(target=read, name="runner-channel", daemon=True).start()
 
     def close(self) -> None:
-        """Let the other end know that there is nobody here any more."""
+        """Close it, so that the other end knows."""
         try:
             self._end.shutdown(socket.SHUT_RDWR)
         except OSError:

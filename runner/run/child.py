@@ -1,4 +1,4 @@
-"""Another process of Python that runs a module of ours, and the channel to it."""
+"""Starts a Python process that runs one of our modules, with a channel to it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from runner.run.channel import Channel
 
 __all__ = ["start_child"]
 
-# Its modules are found where this process finds them, and nowhere else.
+# It finds modules only where this process finds them.
 _BOOT = "import sys; sys.path[:] = sys.argv.pop(1).split(sys.argv.pop(1)); from {module} import main; main()"
 
 
 def start_child(
     module: str, arguments: Sequence[str] = (), descriptors: Sequence[int] = (), is_apart: bool = False
 ) -> tuple[subprocess.Popen[bytes], Channel]:
-    """Call main() of that module there; its arguments are its end of the channel, the descriptors, and the others.
+    """Call main() of that module there. Its arguments are its end of the channel, the descriptors, and the others.
 
-    descriptors: those that it inherits. is_apart: it has a session of its own, and hears nothing of what a terminal
-    sends to all.
+    descriptors: those that it inherits. is_apart: it has a session of its own, and gets no signals from a terminal.
     """
     ours, theirs = socket.socketpair()
     passed = (theirs.fileno(), *descriptors)

@@ -1,4 +1,4 @@
-"""Finished attempts made done in groups: one flush of their files, and then one transaction for their rows.
+"""Completes finished attempts in groups: one flush for their files, then one transaction for their rows.
 
 All of it takes one change of threads for a group.
 """
@@ -18,13 +18,13 @@ from runner.store import Store
 
 __all__ = ["Committer", "NotKept"]
 
-# So long a group gathers, unless it has so many. A tab renders on meanwhile, until eight of its attempts wait.
+# A group gathers for so long, or until it has so many. Meanwhile a tab goes on, until eight of its attempts wait.
 _GATHER_S, _MANY = 0.05, 6
 _FLUSH_ROWS_S = 0.2
 
 
 class NotKept(Exception):
-    """An attempt's files could not be kept; the cause is why. No row was written."""
+    """An attempt's files could not be kept, for the reason in __cause__. No row was written."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Waiting:
 
 
 class Committer:
-    """Makes jobs done. While one group is on its way to disk, the next one gathers."""
+    """Completes jobs. While one group is on its way to disk, the next one gathers."""
 
     def __init__(self, store: Store, results: ResultsFolder, threads: Threads):
         self._store, self._results, self._threads = store, results, threads
@@ -53,9 +53,9 @@ class Committer:
         self._is_flush_due = False
 
     async def complete(self, lease: Lease, outcome: Outcome) -> None:
-        """Keep the files of an attempt that has finished, and then have its job done.
+        """Keep the files of a finished attempt, and then complete its job.
 
-        Raises NotKept, LeaseLost, and what keeps the database from being written for good.
+        Raises NotKept, LeaseLost, and lasting errors of the database.
         """
         one = _Waiting(lease, outcome, asyncio.get_running_loop().create_future())
         self._waiting.append(one)
@@ -93,7 +93,7 @@ class Committer:
         try:
             await self._threads.store(keep_and_write)
         except LeaseLost:
-            # One of them at least: the others are saved one by one.
+            # At least one lease is lost: the others are saved one by one.
             is_written = False
         for one, result in zip(group, results):
             if isinstance(result, Exception):
@@ -131,7 +131,7 @@ class Committer:
 
     def _write(self, kept: Sequence[Kept]) -> None:
         """Write their rows, in a thread of the database's."""
-        # Of each shard the last one tells how far it is good.
+        # For each shard the last one tells how much of it is valid.
         shards = {result.shard.path: result.shard for result in kept if result.shard is not None}
         settled = [(result.lease, result.outcome) for result in kept]
         self._store.complete_many(settled, shards=list(shards.values()))

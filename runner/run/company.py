@@ -1,4 +1,4 @@
-"""Which jobs are rendered at the same time: a suspect is alone, so that what it does is known to be its own."""
+"""Which jobs may be rendered at the same time. A suspect is rendered alone, so that its faults are its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Company"]
 
 
 class Company:
-    """Lets any jobs go on beside each other, and a suspect only while no other does.
+    """Lets jobs run beside each other, and a suspect only while no other job runs.
 
-    suspects: ids of jobs, of which one has ended or blocked a worker process. tell: called with the id of the one
-    that is alone now, and with 0 when it no longer is.
+    suspects: ids of jobs, one of which has ended or blocked a worker process. tell: called with the id of the job that
+    is alone now, and with 0 when it no longer is.
     """
 
     def __init__(self, suspects: Iterable[int] = (), tell: Callable[[int], None] = lambda job_id: None):
@@ -27,7 +27,7 @@ class Company:
         return job_id in self._suspects
 
     def suspect(self, job_ids: Iterable[int]) -> None:
-        """One of these has ended or blocked a worker process, be it another one."""
+        """One of these has ended or blocked a worker process, here or in another one."""
         self._suspects |= set(job_ids)
 
     def clear(self, job_id: int) -> None:
@@ -36,7 +36,7 @@ class Company:
 
     @asynccontextmanager
     async def of(self, job_id: int) -> AsyncIterator[None]:
-        """Wait until the job may go on; it does meanwhile."""
+        """Wait until the job may run; it runs while the block lasts."""
         if self.is_suspect(job_id):
             async with self._one_alone:
                 await self._is_calm.wait()
@@ -47,7 +47,7 @@ class Company:
                     self._tell(0)
             return
         async with self._one_alone:
-            # One that waits to be alone comes first.
+            # A suspect that waits to be alone comes first.
             self._count += 1
             self._is_calm.clear()
         try:

@@ -1,4 +1,4 @@
-"""What the parts of one run share, and what they need of a browser tab."""
+"""What the parts of one run share, and what they need from a browser tab."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Limits:
 class RunContext:
     """What the parts of one run share: what is rendered, where it is kept, how long it may take, how it ends.
 
-    guard: while it has a fault no job is begun, and what a fault broke is handed back uncharged.
-    view: what a render holds of its session, which calls what it is given before each use. take_fork: whether
-    a process that the job's code forked came back. on_settled: told of each attempt that was completed or
-    charged: the job's id, the attempt's number, and what it was charged with, or ''. home: the working directory, as
-    it is once the campaign was loaded.
+    guard: while it has a fault, no job is begun, and jobs that the fault broke are handed back uncharged. view: wraps a
+    session for a render; the wrapper calls a given check before each use. take_fork: whether a process that the job's
+    code forked came back. on_settled: called for each attempt that was completed or charged, with the job's id, the
+    attempt's number, and the reason of the charge, or ''. home: the working directory, as it is once the campaign was
+    loaded.
     """
 
     campaign: Campaign
@@ -53,7 +53,7 @@ class RunContext:
 
 
 class TabSession(Protocol):
-    """What a run needs of a session; runner.sessions.Session has it."""
+    """What a run needs from a session; runner.sessions.Session implements it."""
 
     name: str
     owner: TabOwner
@@ -74,13 +74,13 @@ class TabSession(Protocol):
     set: Any
 
     def set_base(self, scene: Any) -> None:
-        """Show this scene, with which from now on each job begins."""
+        """Show this scene; from now on each job begins with it."""
 
     def begin_job(self, kept: str | None = None, seed: int | None = None) -> None:
-        """The scene is to be the base again, or what the steps of an earlier attempt have made of it."""
+        """Set the scene back to the base, or to the scene that the steps of an earlier attempt have made."""
 
     def kept_scene(self) -> str | None:
-        """What the job has made of the scene, as a text; None where it cannot be told."""
+        """The scene that the job has made, as a text; None where it cannot be expressed."""
 
     def can_show(self, kept: str | None) -> bool:
         """Whether a job may go on from such a text."""

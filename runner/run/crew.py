@@ -1,4 +1,4 @@
-"""All tabs of one run, working through its campaign: each claims, renders, and leaves the rest to be settled."""
+"""All tabs of one run, working through its campaign: each claims a job and renders it; settling goes on beside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from runner.run.threads import Threads
 __all__ = ["Crew"]
 
 _IDLE_S, _LONGEST_IDLE_S = 0.1, 0.5
-# Attempts of one tab that may be on their way to disk while the next is rendered.
+# So many attempts of one tab may be on their way to disk while the next is rendered.
 _SETTLING_AT_ONCE = 8
 _Taken: TypeAlias = tuple[Lease, Finished | None]
 
@@ -35,13 +35,12 @@ _Taken: TypeAlias = tuple[Lease, Finished | None]
 class Crew:
     """All tabs of one run, working through one campaign as one worker.
 
-    The loop itself is never cancelled: a claim that has begun is always settled. Only the user's
-    render is, when its time is up, its tab is gone, or the run stops.
+    The loop itself is never cancelled: a claim that has begun is always settled. Only the user's render is cancelled,
+    when its time is up, its tab is gone, or the run stops.
 
-    come_back: gives the worker, which was taken for dead, another id. company: which jobs may go on together.
-    agenda: which ones are taken.
-    adopted: how many jobs had been finished before a crash. idle_since: when the last of the tabs that there
-    were went away, by the monotonic clock; None before the first and while one is here. rendering: what each tab does.
+    come_back: gives a new id to a worker that was taken for dead. company: which jobs may run together. agenda: which
+    jobs are taken. adopted: how many jobs had been finished before a crash. idle_since: when the last tab went away, by
+    the monotonic clock; None before the first tab and while there is one. rendering: what each tab does.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Crew:
         self._settler = Settler(context, self._threads)
         self._come_back = come_back
         self._looking = asyncio.Lock()
-        # Which job each tab renders now, and since when, by the monotonic clock.
+        # The job that each tab renders now, and since when, by the monotonic clock.
         self.rendering: dict[TabSession, tuple[RenderJob, float]] = {}
         if not context.campaign.isolate:
             context.guard.note(
@@ -72,7 +71,7 @@ class Crew:
         self._idle.set()
 
     async def take_over(self) -> None:
-        """Before the first job: what killed processes have packed into shards, and the database does not know of."""
+        """Before the first job, adopt jobs that killed processes have packed into shards without recording them."""
         context = self._context
 
         def take() -> int:
@@ -81,18 +80,18 @@ class Crew:
             except OSError as error:
                 raise world_fault(error) or error from error
 
-        # Where this worker was taken for dead meanwhile, another one takes over.
+        # If this worker was taken for dead meanwhile, another one takes over.
         with contextlib.suppress(LeaseLost):
             self.adopted += await self._threads.store(take)
 
     async def stopped(self) -> None:
-        """Wait until no tab holds a job. The worker itself is the supervisor's to end."""
+        """Wait until no tab holds a job. The supervisor ends the worker itself."""
         await self._idle.wait()
         await self._threads.close()
         self._context.results.close()
 
     def steps(self) -> list[tuple[str, int, int]]:
-        """Of each job of many steps that is being rendered: its key, how many steps are finished, and of how many."""
+        """For each running job with steps: its key, how many steps are finished, and of how many."""
         return [(job.key, *job.steps_of) for job, _ in self.rendering.values() if job.steps_of is not None]
 
     async def standing(self) -> Standing:
@@ -110,7 +109,7 @@ class Crew:
         return await asyncio.to_thread(look)
 
     async def watch(self) -> None:
-        """See that the campaign has come to its end while no tab looks: none is here yet, or any more, or may work."""
+        """Notice the campaign's end while no tab does so: there is none yet, or none any more, or none may work."""
         while True:
             await asyncio.sleep(_LONGEST_IDLE_S)
             if self._idle.is_set() or self._context.guard.fault is not None:
@@ -120,7 +119,7 @@ class Crew:
         """Work through jobs with this tab until none is left, the tab is gone, or the run stops."""
         context, ending = self._context, self._context.ending
         if ending.stopping.done():
-            return  # it came when the others had done it all
+            return  # it came when the others had done everything
         self._busy += 1
         self.idle_since = None
         self._idle.clear()
@@ -131,10 +130,10 @@ class Crew:
             )
             session.settle_s = context.campaign.settle_s
             if context.campaign.deterministic:
-                session.begin_job(seed=0)  # for what the scene itself leaves to chance
+                session.begin_job(seed=0)  # for elements of the scene itself that depend on chance
             if context.campaign.isolate:
                 session.set_base(context.campaign.make_scene())
-                # Of a large one the first picture may be long in coming.
+                # The first picture of a large scene may take long.
                 self._tell_remarks(session)
             else:
                 session.set @ context.campaign.make_scene()
@@ -167,14 +166,15 @@ class Crew:
                 self._idle.set()
 
     async def _rest(self, session: TabSession, limit_s: float) -> None:
-        """Wait so long, or until the run stops or the tab is gone."""
+        """Wait that long, or until the run stops or the tab is gone."""
         ends: set[asyncio.Future[Any]] = {self._context.ending.stopping, session.closed}
         await asyncio.wait(ends, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
 
     async def _look_for_work(self, session: TabSession, session_id: int) -> _Taken | None:
-        """Jobs wait for their retry or for the campaign to go on, or are in other hands: look again, ever more seldom.
+        """No job is ready: they wait for a retry or a paused campaign, or other workers have them. Look again, ever
+        less often.
 
-        One tab at a time does, so that many that idle cost no more than one. None when it is time to stop.
+        Only one tab at a time looks, so that many idle tabs cost no more than one. None when it is time to stop.
         """
         context, ending = self._context, self._context.ending
         wait_s = _IDLE_S
@@ -198,7 +198,7 @@ class Crew:
         row = await self._threads.store(self._context.store.reader.campaign, self._context.campaign_id)
         is_over = row["state"] == "cancelled" or self._agenda.is_spent or self._context.ending.draining
         is_all_settled = self._context.ending.has_all and row["done"] + row["failed"] == row["total"]
-        # Otherwise what is in flight would be handed back.
+        # Otherwise jobs in flight would be handed back.
         if is_all_settled or (is_over and not self._in_flight):
             self._context.ending.finished.set()
 
@@ -215,7 +215,7 @@ class Crew:
         )
 
     async def _take(self, session_id: int) -> _Taken | None:
-        """The next job, and what an earlier attempt at it may have left behind on disk; None: none is ready."""
+        """The next job, and what an earlier attempt at it may have left on disk; None: no job is ready."""
         store, campaign_id = self._context.store, self._context.campaign_id
         if self._context.ending.draining:
             return None
@@ -224,7 +224,7 @@ class Crew:
             leases = self._agenda.claim(store, self.worker_id, campaign_id, session_id)
             return (leases[0], self._context.results.left_behind(leases[0])) if leases else None
 
-        # From now on: who sees none in flight takes it for the end.
+        # Count it from now on: a tab that sees no job in flight takes that for the end.
         self._in_flight += 1
         taken: _Taken | None = None
         try:
@@ -239,7 +239,7 @@ class Crew:
     async def _attempt(
         self, session: TabSession, lease: Lease, left_behind: Finished | None
     ) -> set[asyncio.Task[None]]:
-        """Render the job; settles what came of it, or returns the task that does so while the tab goes on."""
+        """Render the job and settle its result, or return the task that settles it while the tab goes on."""
         if left_behind is not None and await self._adopt(lease, left_behind):
             self._in_flight -= 1
             return set()
@@ -260,11 +260,11 @@ class Crew:
         if not attempt.is_good or self._company.is_suspect(lease.job_id):
             await settling
             return set()
-        # The files' way to disk is no reason for the tab to wait.
+        # The tab need not wait for the files to reach the disk.
         return {settling}
 
     def _tell_remarks(self, session: TabSession) -> None:
-        """Say what a person should know of the scene, each kind of thing once."""
+        """Report the session's remarks on the scene, each kind once."""
         for kind, reason in session.remarks.items():
             self._context.guard.tell("page", reason, once=kind)
 
@@ -275,7 +275,7 @@ class Crew:
             self._in_flight -= 1
 
     async def _adopt(self, lease: Lease, finished: Finished) -> bool:
-        """Take over what an attempt had finished before a crash kept the database from knowing."""
+        """Adopt an attempt that had finished before a crash kept the database from knowing."""
         results = self._context.results
         if not await self._threads.wait_for(lambda: all(map(results.is_whole, finished.outcome.artifacts))):
             return False
@@ -283,7 +283,7 @@ class Crew:
         try:
             if not await self._threads.store(store.may_adopt, lease.job_id, finished):
                 return False
-            # Before it is done: a kill in between leaves nothing that no row names.
+            # Clean up before completing it, so that a kill in between leaves no file that no row names.
             await self._threads.wait_for(lambda: results.remove_earlier(lease, kept))
             is_done = await self._threads.store(store.adopt, lease, finished)
         except LeaseLost:
@@ -314,7 +314,7 @@ class Crew:
                 can_show=session.can_show if is_isolated else lambda scene: True,
             )
 
-        # The files that it names are read and compared.
+        # Reads and compares the files that it names.
         return await self._threads.wait_for(make) if checkpoint.step else make()
 
 
@@ -323,7 +323,7 @@ def _is_over(session: TabSession) -> bool:
 
 
 async def _until_at_most(tasks: set[asyncio.Task[None]], count: int) -> None:
-    """Take those that have ended out of the set, and wait while it holds more. Raises what they raised."""
+    """Remove ended tasks from the set, and wait while it holds more than that. Raises what they raised."""
     while True:
         for task in [task for task in tasks if task.done()]:
             tasks.discard(task)

@@ -1,4 +1,4 @@
-"""What a run would do: nothing is written, rendered or started."""
+"""A dry run: tells what a run would do, and writes, renders and starts nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 3
 
 
 def dry_run(campaign: Campaign, options: RunOptions) -> tuple[str, ExitStatus]:
-    """In words, what a run with these options would add, render and leave; and how it would begin.
+    """In words, what a run with these options would add, render and leave, and its exit status.
 
     USAGE where it would ask whether to add the jobs, or refuse; NOTHING_TO_DO where it has none to render.
     """
@@ -36,7 +36,7 @@ def dry_run(campaign: Campaign, options: RunOptions) -> tuple[str, ExitStatus]:
                     progress, state = store.progress(row["id"]), row["state"]
         told = [*_counts(campaign, spool, found, progress, options), *(f"  {line}" for line in lines)]
     if doubt:
-        told.append(f"  it would ask first, and end with 2 where nobody answers (--add says yes): {doubt}")
+        told.append(f"    it would ask first, and end with 2 if nobody answers (--add says yes): {doubt}")
         return "\n".join(told), ExitStatus.USAGE
     if state != "open":
         told.append(f"  none would be rendered: the campaign is {state}")
@@ -66,12 +66,12 @@ def _counts(
 def _left(found: Comparison, progress: Progress, options: RunOptions) -> int:
     """How many jobs would be left to render."""
     pruned = len(found.gone_pending) if options.prune else 0
-    # Rendered again with other params.
+    # Jobs that are rendered again with other params.
     updated = found.changed["done"] + found.changed["failed"] if options.update else 0
     return progress.left + found.new - pruned + updated
 
 
 def _is_new(database: str) -> bool:
-    """Whether it is a SQLite file that is not there yet."""
+    """Whether it is a SQLite file that does not exist yet."""
     path = database.removeprefix("sqlite:///")
     return "://" not in path and not Path(path).exists()

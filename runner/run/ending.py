@@ -1,4 +1,4 @@
-"""How a run ends: why it stops, said once, and heard by all who wait for it."""
+"""How a run ends: the reason is set once, and all who wait for it are woken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class End(str, Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """Why a run stops. error: what failed, where it is not a job's fault and does not pass."""
+    """Why a run stops. error: a lasting failure that is no job's fault."""
 
     end: End
     reason: str
@@ -31,10 +31,10 @@ class Stop:
 class Ending:
     """Whether a run goes on.
 
-    finished: no job is left to be begun, and none is in flight. draining: why no more jobs are begun, while those in
-    flight end by themselves; ''. stopping: done when what is in flight is to be handed back, uncharged, and no more
-    to be taken. has_all: whether all jobs are in the database; else it is not the end that none is left. grace_s: for
-    how long SIGTERM lets those in flight go on, in seconds.
+    finished: no job is left to begin, and none is in flight. draining: why no more jobs are begun, while those in
+    flight end by themselves; ''. stopping: done when jobs in flight should be handed back, uncharged, and no more be
+    taken. has_all: whether all jobs are in the database; until then, having none left is not the end. grace_s: how long
+    SIGTERM lets jobs in flight go on, in seconds.
     """
 
     def __init__(self, has_all: bool = True, grace_s: float = 0.0) -> None:
@@ -48,12 +48,12 @@ class Ending:
         self.draining = self.draining or reason
 
     def stop(self, reason: str, end: End = End.STOPPED, error: Exception | None = None) -> None:
-        """Hand back what is in flight, uncharged, and take no more; the first who says why is believed."""
+        """Hand back jobs in flight, uncharged, and take no more. The first reason given counts."""
         if not self.stopping.done():
             self.stopping.set_result(Stop(end, reason, error))
 
     def fail(self, error: Exception) -> None:
-        """Something failed that is not a job's fault and does not pass: the run stops, and raises it."""
+        """A lasting failure that is no job's fault: the run stops, and raises it."""
         self.stop(error_line(error), End.FAILED, error)
 
     @property

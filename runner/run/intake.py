@@ -1,4 +1,4 @@
-"""How a campaign's jobs come into the database: before the rendering, or, where they are many, while it goes on."""
+"""How a campaign's jobs get into the database: before the rendering, or, if they are many, beside it."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ __all__ = ["Intake"]
 
 _Result = TypeVar("_Result")
 _Arguments = ParamSpec("_Arguments")
-# To read, compare or add fewer takes about a second: nothing is rendered before.
+# Reading, comparing or adding fewer jobs takes about a second, and is done before anything is rendered.
 MANY = 100_000
-# Claims wait for a transaction: it is over within some hundredths of a second, and as long a pause follows it.
+# Claims wait for each transaction: it takes a few hundredths of a second, and an equally long pause follows it.
 _BESIDE_OTHERS = 1000
 _LOOK_AGAIN_S = 0.1
 
 
 class _RunIsOver(Exception):
-    """No more jobs are to be added: nothing renders them now."""
+    """The run is over: add no more jobs."""
 
 
 class Intake:
-    """Reads what a campaign yields, compares it with the database, and adds what is new.
+    """Reads a campaign's jobs, compares them with the database, and adds the new ones.
 
-    Where many jobs are known, and the campaign's files and settings are those of its last run, the run begins
-    with what is there, and all that is done beside it. Else all are read and compared first; and where many are new,
-    they are added beside the run. All are compared before one is added, so that a refused job changes no row.
+    If many jobs are known, and the campaign's files and settings are those of its last run, the run begins with the
+    known jobs, and the reading goes on beside it. Otherwise all jobs are read and compared first; if many are new, they
+    are added beside the run. All are compared before one is added, so that a refused job changes no row.
 
-    ended: done when all jobs are there, with the error where they cannot be; cancelled where no more are added.
+    ended: done when all jobs are there, or has the error; cancelled when no more are added.
     """
 
     def __init__(self, campaign: Campaign, options: RunOptions, guard: Guard):
@@ -61,7 +61,7 @@ class Intake:
         self._stack = contextlib.ExitStack()
         self._is_over = threading.Event()
         self._spool: Spool | None = None
-        # What is left to be done beside the run.
+        # The work that is left to do beside the run.
         self._rest: Callable[[], None] | None = None
 
     def __enter__(self) -> Intake:
@@ -76,12 +76,12 @@ class Intake:
         return self.ended.done() and not self.ended.cancelled() and self.ended.exception() is None
 
     def read(self) -> None:
-        """Read what must be known before anything is rendered. No database is made. Raises CampaignError."""
+        """Read the jobs that must be known before anything is rendered. No database is made. Raises CampaignError."""
         if not self._guard.insist(self._goes_on_at_once):
             self._spool = self._stack.enter_context(self._guard.insist(read_jobs, self._campaign, say))
 
     def begin(self, store: Store, commands: Commands) -> int:
-        """Add what must be there before anything is rendered, and say what there is to say; the campaign's id.
+        """Add the jobs that must be there before anything is rendered, and report; returns the campaign's id.
 
         Raises CampaignError.
         """
@@ -92,7 +92,7 @@ class Intake:
             plan = guard.insist(plan_submission, campaign, store.reader, self._spool, *changes)
             agree(plan, options.add, commands)
         place = Place(str(campaign.file), str(options.results), options.remote or None)
-        # With its settings from the first: whatever ends this start, the next one is compared with them.
+        # Its settings are kept from the first moment: whatever ends this start, the next one is compared with them.
         campaign_id = guard.insist(store.add_campaign, campaign.name, campaign.policy, place)
         guard.insist(store.write_parameters, campaign_id, parameters_of(campaign))
         new = coming = 0
@@ -118,9 +118,9 @@ class Intake:
         return campaign_id
 
     def beside(self, render: Callable[[], ExitStatus]) -> ExitStatus:
-        """What render returns, and meanwhile do what is left to be done.
+        """Call render, and do the remaining work meanwhile; returns render's result.
 
-        It is rendered in a thread then: the user's own code, which yields the jobs, stays in the one that it is in.
+        render then runs in another thread, because the user's own code, which yields the jobs, must stay in this one.
         """
         if self._rest is None:
             return render()
@@ -136,17 +136,17 @@ class Intake:
                     "the next start adds the others"
                 )
             except Exception as error:
-                # The run hears of it, hands back what is in flight, and raises it.
+                # The run learns of it, hands back jobs in flight, and raises it.
                 self.ended.set_exception(error)
             finally:
                 self.ended.cancel()
             return status.result()
 
     def heed(self, ending: Ending, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the run end where not all jobs can be there. loop: the run's."""
+        """End the run if the jobs cannot all be added. loop: the run's."""
 
         def hear(coming: Future[None]) -> None:
-            # The run may be over, and its loop.
+            # The run may be over, and its loop closed.
             with contextlib.suppress(RuntimeError):
                 if coming.cancelled():
                     loop.call_soon_threadsafe(ending.stop, "no more jobs are added")
@@ -159,14 +159,14 @@ class Intake:
 
     @property
     def _may_wait(self) -> bool:
-        """Whether nothing that was asked for must know all jobs first."""
+        """Whether no option needs to know all jobs first."""
         options = self._options
         return not (
             options.prune or options.update or options.canary or options.limit or options.order == "spread"
         )
 
     def _goes_on_at_once(self) -> bool:
-        """Whether the campaign is as it was in its last run, which left jobs, and has too many to read first."""
+        """Whether the campaign is unchanged since its last run, has jobs left, and too many of them to read first."""
         if not self._may_wait:
             return False
         try:
@@ -182,7 +182,7 @@ class Intake:
         except WorldFault:
             raise
         except StoreError:
-            # There is none, or it is told of when it is opened.
+            # There is none, or opening it will report the error.
             return False
 
     def _read_and_add(self, store: Store, commands: Commands, place: Place) -> None:
@@ -203,7 +203,7 @@ class Intake:
     def _insist(
         self, act: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
-        """What act returns; while the world is at fault, which the run looks at, it is waited for."""
+        """Call act, and return its result; while the world is at fault, which the run checks, wait."""
         while True:
             self._go_on()
             if self._guard.fault is None:
@@ -214,6 +214,6 @@ class Intake:
             self._is_over.wait(_LOOK_AGAIN_S)
 
     def _go_on(self, rest_s: float = 0.0) -> None:
-        """Let others have their turn for so long. Raises _RunIsOver once there are none."""
+        """Give others their turn for so long. Raises _RunIsOver once the run is over."""
         if self._is_over.wait(rest_s) if rest_s else self._is_over.is_set():
             raise _RunIsOver

@@ -1,4 +1,4 @@
-"""What is done beside the rendering: beats, dead workers' jobs, waiting jobs, events, the log, clocks."""
+"""Chores beside the rendering: beats, dead workers' jobs, waiting jobs, events, the log, clocks."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _FORECAST_AFTER = 20
 class Housekeeper:
     """Beats, takes back dead workers' jobs, makes waiting jobs ready, feeds the log, and watches the clocks.
 
-    workers: as which the run works now. tells_forecast: of the room on the disk. most_bytes: more is never on it.
-    room: how much there is on the disk of the results, where that is of interest; ''.
+    workers: the run's present workers. tells_forecast: of the room on the disk. most_bytes: the most that is ever on
+    it. room: the free space on the disk of the results, if that matters; ''.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Housekeeper:
 
     @contextlib.asynccontextmanager
     async def at_work(self, ending: Ending) -> AsyncIterator[None]:
-        """Keep house meanwhile. What fails that does not pass ends the run."""
+        """Keep house while the block runs. A lasting error ends the run."""
         tasks = [asyncio.create_task(self._keep(ending)), asyncio.create_task(self._watch_clocks())]
         try:
             yield
@@ -73,7 +73,7 @@ class Housekeeper:
                 await asyncio.to_thread(self._write_events)
 
     async def _rest(self) -> bool:
-        """Wait until the next round; whether there is one."""
+        """Wait until the next round; returns whether there is one."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stop.wait(), _HOUSEKEEPING_S)
         return not self._stop.is_set()
@@ -124,7 +124,7 @@ class Housekeeper:
                 waiting.popleft()
 
     def _look_at_room(self) -> None:
-        """What the jobs left will take on the disk, once a few are done: said once, and shown where it is short."""
+        """Once a few jobs are done, forecast the disk space for the rest: said once, and shown where it is short."""
         progress = self._store.reader.progress(self._campaign_id)
         folder, least = self._results.folder, self._min_free_bytes
         if self._job_bytes is None and progress.done >= _FORECAST_AFTER:
@@ -159,7 +159,7 @@ class Housekeeper:
         except Exception as error:
             if world_fault(error):
                 raise
-            # The database has it all: the log is brought up to date later.
+            # The database has everything: the log is brought up to date later.
             if not self._has_complained:
                 say(f"the metrics log cannot be written now ({error}); rendering goes on")
                 self._has_complained = True

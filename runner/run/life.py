@@ -1,4 +1,4 @@
-"""One attempt's life: while it lasts its code may use what it was given, and afterwards no more."""
+"""The life of one attempt: its code may use what it was given only while it lasts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _OURS = str(Path(__file__).parents[1])
 
 
 class Life:
-    """One attempt's life. Whatever its code starts, tasks and threads, knows it by CURRENT.
+    """The life of one attempt. Tasks and threads that its code starts find it in CURRENT.
 
-    tasks: those that its code has started. is_over: nothing that it was given may be used any more.
-    buried: tasks that did not end when they were cancelled; no step of them is run any more.
-    on_late: called with what the code did too late, the first time.
+    tasks: those that its code has started. is_over: nothing that it was given may be used any more. buried: tasks that
+    did not end when they were cancelled; no step of them is run any more. on_late: called the first time that the code
+    does something too late.
     """
 
     def __init__(self, lease: Lease, on_late: Callable[[str], None] = lambda what: None):
@@ -40,7 +40,7 @@ class Life:
         self._process = os.getpid()
 
     def check(self, deed: str) -> None:
-        """Raises JobOver when it is too late for that deed, or it is done in another process."""
+        """Raises JobOver when it is too late for that action, or another process does it."""
         if os.getpid() != self._process:
             raise JobOver(
                 f"job {self.key}: {deed} in a process that its render forked: end that with os._exit"
@@ -70,14 +70,14 @@ class Life:
         _GRAVES.append(self)
 
 
-# Kept while the process lives: a task that is dropped unfinished is thrown into once more, in whichever thread
-# that happens, and code that swallows whatever is thrown into it would then run there without end.
+# Kept as long as the process lives. Python throws an exception into an unfinished task when it is dropped, in any
+# thread, and code that swallows it would then run there for ever.
 _GRAVES: list[Life] = []
 CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
 
 
 def place_of_task(task: asyncio.Task[Any]) -> str:
-    """NAME at FILE:LINE, of the task's own function, where it stands now."""
+    """NAME at FILE:LINE of the task's own function, where it is now."""
     coroutine: Any = task.get_coro()
     frame, code = getattr(coroutine, "cr_frame", None), getattr(coroutine, "cr_code", None)
     if code is None:
@@ -97,7 +97,7 @@ class Standing:
 def standing_of(task: asyncio.Task[Any], folder: Path | None) -> Standing:
     """Where the task waits, by the frames of its coroutines that are the user's own.
 
-    These are what lies in that folder, or else what is not ours.
+    The user's own code lies in that folder, or else is any code that is not ours.
     """
     frames: list[FrameType] = []
     waiting: Any = task.get_coro()
@@ -118,5 +118,5 @@ def standing_of(task: asyncio.Task[Any], folder: Path | None) -> Standing:
 
 
 def _is_users(coroutine: Any) -> bool:
-    """Not one of this package's own, nor what asyncio makes of an async generator that nobody reads to its end."""
+    """Not one of this package's own tasks, nor asyncio's for an async generator that was not read to its end."""
     return inspect.iscoroutine(coroutine) and not coroutine.cr_code.co_filename.startswith(_OURS)

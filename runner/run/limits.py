@@ -1,4 +1,4 @@
-"""How long an attempt may take: as given, or as the campaign's own attempts have shown."""
+"""How long an attempt may take: as given, or as learnt from the campaign's own attempts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _GENEROUS_S, _LEAST_S = 600.0, 30.0
 class TimeLimit:
     """The limit of one attempt, or of one step of it, in seconds.
 
-    given_s: by the campaign. Where it gives none: ten minutes at first, and once twenty have ended well,
-    twenty times their median, but not less than half a minute, and twice that for a job that has failed
-    before or would fail for good: it may be the one that honestly takes longer.
+    given_s: by the campaign. Without it: ten minutes at first; once twenty have ended well, twenty times their median,
+    but at least half a minute, and twice that for a job that has failed before or would now fail for good: it may
+    honestly take longer.
 
-    known: what an earlier one knew.
+    known: what an earlier one has learnt.
     """
 
     def __init__(self, given_s: float | None, known: tuple[int, float] = (0, 0.0)):
@@ -30,7 +30,7 @@ class TimeLimit:
         self._learnt_s = max(_TIMES * median_s, _LEAST_S) if count >= _KNOWN_FROM else _GENEROUS_S
 
     def learn(self, duration_s: float) -> None:
-        """One has ended well after that time."""
+        """Learn that one has ended well after that time."""
         self._durations_s.append(duration_s)
         self._learnt_from += 1
         if self._learnt_from % _KNOWN_FROM == 0:
@@ -50,7 +50,7 @@ class TimeLimit:
         return self.s * 2.0 if is_second_chance and not self.is_given else self.s
 
     def origin(self, name: str) -> str:
-        """Where a limit that was not given comes from, and what gives one; '' for one that was."""
+        """How a limit was learnt, and how to give one; '' for one that was given."""
         if self.is_given:
             return ""
         count = len(self._durations_s)

@@ -1,4 +1,4 @@
-"""What a run tells of itself while somebody looks: what its tabs do now, and what a viewer computes of the rows."""
+"""What a run shows while somebody looks: what its tabs do now, and what a viewer computes from the rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from runner.sessions import frame_elsewhere
 
 __all__ = ["Live", "Tab", "ViewedSession", "tab_now"]
 
-# The viewer's process ends when nobody has looked for so long.
+# The viewer's process ends when nobody has looked for so many seconds.
 _UNUSED_S = 60.0
-# A picture of no more is shown as it is.
+# A picture no larger than this is shown as it is.
 _SMALL_BYTES = 65536
 _WIDTH, _QUALITY, _LONG_S = 320, 72, 2.0
 _PART = re.compile(r"(?P<shard>.+\.tar)@(?P<start>\d{1,18})\+(?P<size>\d{1,18})")
@@ -35,7 +35,7 @@ _BEGINS = {b"\xff\xd8": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/w
 
 
 class ViewedSession(TabSession, Protocol):
-    """What is shown of a session; runner.sessions.Session has it."""
+    """The part of a session that is shown; runner.sessions.Session implements it."""
 
     id: str
     seen: tuple[int, Frame] | None
@@ -45,9 +45,9 @@ class ViewedSession(TabSession, Protocol):
 
 @dataclass(frozen=True)
 class Tab:
-    """A browser tab now. id: its own, '' for one that is not there. does: in words; kind: work, wait, idle or bad.
+    """A browser tab now. id: its own, '' if there is no tab. does: in words; kind: work, wait, idle or bad.
 
-    job: the key of what it renders. shots: how many pictures it has sent; 0: there is none to see.
+    job: the key of the job that it renders. shots: how many pictures it has sent; 0: there is none to see.
     """
 
     id: str
@@ -61,10 +61,10 @@ class Tab:
 class Live:
     """Gives the server what the live page asks for; no process is started before somebody looks.
 
-    database, results: where the rows and the files are. tabs: those that are connected. rendering: which job each
-    renders, since when by the monotonic clock. resting: of browsers without a tab, how they stand, and for how many
-    seconds more. elsewhere: the tabs of the run's other worker processes, by the addresses of their live pages. fault:
-    why the run pauses by itself; ''. say: takes a line for people.
+    database, results: where the rows and the files are. tabs: those that are connected. rendering: the job that each
+    tab renders, and since when, by the monotonic clock. resting: browsers without a tab: why, and for how many more
+    seconds. elsewhere: the tabs of the run's other worker processes, by the addresses of their live pages. fault: why
+    the run pauses by itself; ''. say: takes a line for people.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Live:
     # -- what the server asks for ------------------------------------------------------------------
 
     async def page(self) -> str:
-        """The page, whole. Raises a RunnerError where the rows cannot be read."""
+        """The whole page. Raises a RunnerError where the rows cannot be read."""
         return await self._ask("page", now=self._now()) or ""
 
     async def news(self, known: str) -> str:
-        """What is new, as JSON; the rows' part of it, too, where it is not the one of that number."""
+        """News as JSON, including the rows' part if its number differs from that one."""
         return await self._ask("news", known=known, now=self._now()) or ""
 
     async def small(self, path: str) -> bytes | None:
@@ -123,7 +123,7 @@ class Live:
         return (content, kind) if kind else None
 
     async def frame(self, tab: str) -> tuple[bytes, str] | None:
-        """What that tab has shown last, and its media type."""
+        """The last frame of that tab, and its media type."""
         seen = next((one.seen for one in self._tabs() if one.id == tab), None)
         if seen is None:
             for link, others in self._elsewhere.items():
@@ -140,7 +140,7 @@ class Live:
         return (small, "image/jpeg") if small is not None else None
 
     async def act(self, verb: str) -> str | None:
-        """Pause, resume or retry; returns what is new then. None: there is no such verb."""
+        """Pause, resume or retry; returns the news after that. None: there is no such verb."""
         done = await self._ask("act", verb=verb)
         if done is None:
             return None
@@ -181,7 +181,7 @@ class Live:
         return {"fault": self._fault(), "tabs": tabs}
 
     def _found(self, path: str) -> Extent | None:
-        """A picture in the results; nothing else, nothing hidden, and no link that leads out.
+        """A picture in the results, and nothing else: nothing hidden, and no link that leads out.
 
         path: of a file, or of a part of a shard, as shards/1.tar@START+SIZE.
         """
@@ -202,7 +202,7 @@ class Live:
 
 
 class _Process:
-    """The viewer's process, and what was asked of it and is not answered yet."""
+    """The viewer's process, and the requests that it has not answered yet."""
 
     def __init__(self, rows: dict[str, Any], loop: asyncio.AbstractEventLoop):
         self.is_over = False
@@ -216,7 +216,7 @@ class _Process:
         )
 
     async def ask(self, what: str, values: dict[str, Any]) -> str | None:
-        """What it answers. Raises RunnerError."""
+        """Ask it, and return its answer. Raises RunnerError."""
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
@@ -241,10 +241,10 @@ class _Process:
         self.is_over = True
         for answer in self._asked.values():
             if not answer.done():
-                answer.set_exception(RunnerError("what computes this page has ended: ask again"))
+                answer.set_exception(RunnerError("the process that computes this page has ended: try again"))
 
     def close(self) -> None:
-        """End it; what it has open it closes by its end."""
+        """End it; that closes all that it has open."""
         self._channel.close()
         self._process.kill()
         self._process.wait()
@@ -255,14 +255,14 @@ def _bytes(text: str | None) -> bytes | None:
 
 
 def tab_now(tab: ViewedSession, at_work: tuple[RenderJob, float] | None, now: float) -> Tab:
-    """What it does. at_work: the job that it renders, and since when; now: by the monotonic clock."""
+    """What a tab does. at_work: the job that it renders, and since when; now: by the monotonic clock."""
     job = at_work[0].key if at_work is not None else ""
     shots = tab.seen[0] if tab.seen is not None else 0
     kind, does = _does(tab, at_work, now)
     if tab.is_hidden or tab.held_s:
         held = f" (its timers come {tab.held_s:.1f} s late)" if tab.held_s else ""
         where = "hidden tab" if tab.is_hidden else "tab that its browser holds back"
-        kind, does = "bad", f"{does}; {where}{held}, where browsers let it do little: bring it to the front"
+        kind, does = "bad", f"{does}; {where}{held}, and browsers slow such tabs down: bring it to the front"
     return Tab(tab.id, tab.name, kind, does, job, shots)
 
 
@@ -283,12 +283,12 @@ def _does(tab: ViewedSession, at_work: tuple[RenderJob, float] | None, now: floa
 
 
 def _resting_told(state: str, left_s: float) -> tuple[str, str]:
-    """kind and does, of a browser without a tab."""
+    """kind and does, for a browser without a tab."""
     return ("wait" if state.startswith("starting") else "bad"), (
         f"{state}; another one is started in {left_s:.0f} s" if left_s >= 1.0 else state
     )
 
 
 def _short(lack: str) -> str:
-    """A URL's last part: what people call it."""
+    """The last part of a URL, which people know it by."""
     return urlsplit(lack).path.rsplit("/", 1)[-1] or lack

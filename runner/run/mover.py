@@ -1,4 +1,4 @@
-"""A run's shards on their way to an object store: moved beside the rendering, and at the end all that is left."""
+"""Moves a run's shards to an object store, beside the rendering, and all that are left at the end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Mover"]
 
 _LOOK_EVERY_S = 2.0
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
-# So often the object store is tried in vain before a run ends without it.
+# After so many failed tries a run ends without the object store.
 _LAST_TRIES = 3
-# Longer nobody waits for a shard that is on its way when a run is ended from outside.
+# When a run is ended from outside, a shard on its way is waited for no longer than this.
 _LONGEST_END_S = 10.0
 
 
 class Mover:
-    """Moves shards that are closed; what cannot be moved now waits on the disk. To be used in a with block.
+    """Moves closed shards; those that cannot be moved now wait on the disk. To be used in a with block.
 
-    most_bytes: when so many wait, a run pauses. trouble: what keeps the object store from taking more; ''.
+    most_bytes: when so many wait, the run pauses. trouble: why the object store takes no more; ''.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Mover:
         self._tries = 0
         self._is_last = self._is_over = False
         self._wake, self._ended = threading.Event(), threading.Event()
-        # Not waited for where the run is ended from outside: whatever it is at, the next run goes on with.
+        # Do not wait if the run is ended from outside: the next run goes on with the moving.
         self._thread = threading.Thread(target=self._work, name="runner-mover", daemon=True)
 
     def __enter__(self) -> Mover:
@@ -57,12 +57,12 @@ class Mover:
 
     @property
     def waiting_bytes(self) -> int:
-        """How much of the campaign waits on this disk; what another machine's run has on its own is its to move."""
+        """How much of the campaign waits on this disk. A run on another machine moves what is on its own disk."""
         here = self._store.reader.shards_here(self._campaign_id)
         return sum(shard.size for shard in here if (self._results.root / shard.path).exists())
 
     def probe(self) -> None:
-        """Raises WorldFault while as much waits as may."""
+        """Raises WorldFault while too much waits."""
         waiting = self.waiting_bytes
         if waiting > self._most_bytes:
             why = self.trouble or f"{self.url} takes files more slowly than they are made"
@@ -107,7 +107,7 @@ class Mover:
         except Exception as error:
             if self._is_over:
                 return
-            # Of the database's own faults and the disk's others tell, too.
+            # Faults of the database and the disk are reported elsewhere, too.
             self._tries += 1
             if not self.trouble:
                 self._guard.tell("remote", f"{error}; what is rendered waits in {self._results.folder}")

@@ -1,4 +1,4 @@
-"""A run from Python: runner.run(campaign) in scripts and notebooks, await runner.arun(campaign) in a loop that runs."""
+"""A run from Python: runner.run(campaign) in scripts and notebooks, await runner.arun(campaign) in an event loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from runner.store import Reader
 __all__ = ["arun", "run"]
 
 _MIN_FREE_BYTES = 256 << 20
-# What a run says goes through this process's streams: one at a time.
+# A run writes to this process's streams, so there is one at a time.
 _one_at_a_time = threading.Lock()
 
 
@@ -41,13 +41,13 @@ def run(
     """Do what `runner run` does, and return what the report says of the campaign.
 
     campaign: its file, or the Campaign that was imported from it.
-    settings: what --set fills in.
+    settings: the values for --set.
     database, results: beside the file, unless they are given. results may be the URL of an object store.
     options: further ones of runner.run.RunOptions.
 
-    A browser works in processes of its own, which read the file: a campaign of a notebook's cell is refused. An
-    interrupt hands back what is in flight, and is raised once that is done. Raises RunnerError as the command
-    tells it; jobs that failed are in the summary.
+    The processes that render read the file, so a campaign that is only in a notebook's cell is refused. An interrupt
+    hands back jobs in flight, and is raised once that is done. Raises RunnerError where the command would print one;
+    failed jobs are in the summary.
     """
     job = _Job(campaign, sessions, settings, database, results, options)
     with ThreadPoolExecutor(1, thread_name_prefix="runner-run") as threads:
@@ -70,7 +70,7 @@ async def arun(
     results: str | Path | None = None,
     **options: Any,
 ) -> Summary:
-    """As run, in an event loop that goes on meanwhile. Where it is cancelled, what is in flight is handed back."""
+    """Like run, in an event loop that goes on meanwhile. When it is cancelled, jobs in flight are handed back."""
     job = _Job(campaign, sessions, settings, database, results, options)
     with ThreadPoolExecutor(1, thread_name_prefix="runner-run") as threads:
         future = asyncio.get_running_loop().run_in_executor(threads, job.work)
@@ -83,7 +83,7 @@ async def arun(
 
 
 class _Job:
-    """One run, to be done in a thread of its own. Raises CampaignError for a campaign without a file."""
+    """One run, for a thread of its own. Raises CampaignError for a campaign without a file."""
 
     def __init__(
         self,
@@ -105,9 +105,11 @@ class _Job:
         )
 
     def work(self) -> Summary:
-        """Render, and look at what came of it."""
+        """Render, and look at the result."""
         if not _one_at_a_time.acquire(blocking=False):
-            raise UsageError("a run is under way in this process: wait for its end, or start another process")
+            raise UsageError(
+                "a run is already under way in this process: wait for its end, or start another process"
+            )
         try:
             # A worker process ends with the thread that has started it.
             with early_worker() as worker:
@@ -122,7 +124,7 @@ class _Job:
 
 
 class _Interrupts:
-    """What ends such a run from outside: its caller. It is what Signals is to a command."""
+    """Lets the caller end such a run from outside, as Signals does for a command."""
 
     def __init__(self) -> None:
         self.status: ExitStatus | None = None
@@ -138,7 +140,7 @@ class _Interrupts:
 
     @contextlib.contextmanager
     def ending(self, ending: Ending) -> Iterator[None]:
-        """A run is under way, which stop ends in order."""
+        """A run is under way; stop ends it in order."""
         with self._lock:
             self._under_way = ending, asyncio.get_running_loop()
             if self.status is not None:
@@ -150,7 +152,7 @@ class _Interrupts:
                 self._under_way = None
 
     def stop(self) -> None:
-        """Hand back what is in flight; from any thread."""
+        """Hand back jobs in flight; from any thread."""
         with self._lock:
             self.status = ExitStatus.INTERRUPTED
             if self._under_way is not None:
@@ -160,5 +162,5 @@ class _Interrupts:
 
 
 def _as_text(value: Any) -> str:
-    """As one would write it behind --set NAME=."""
+    """As one would write it after --set NAME=."""
     return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,4 +1,4 @@
-"""How a run is to be made, as the command line or Python says it."""
+"""The options of a run, from the command line or from Python."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["RunOptions", "places"]
 
 
 def places(results: str | Path | None, beside: Path) -> dict[str, Any]:
-    """What RunOptions takes of where results go: the folder that is named, or the one beside the campaign.
+    """The options of RunOptions for the place of results: the given folder, or the one beside the campaign.
 
-    Of an object store's URL both: shards wait in that folder, and what is no shard stays there.
+    For an object store's URL it is both: shards wait in that folder, and all other files stay there.
     """
     if results is not None and is_url(str(results)):
         return {"results": (beside / "results").absolute(), "remote": str(results)}

@@ -1,4 +1,4 @@
-"""How fast a run is, and when it will be over; it says nothing of what it cannot know yet."""
+"""How fast a run is, and when it will be over; silent as long as that is unknown."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections import deque
 __all__ = ["Pace", "left_text", "rate_text"]
 
 _WINDOW_S = 120.0
-# From so many jobs on, and so many seconds, a rate is more than chance.
+# With so many jobs, and after so many seconds, a rate is more than chance.
 _LEAST_JOBS, _LEAST_S = 5, 3.0
 _LEAST_JOBS_IN_LONG, _LONG_S = 2, 60.0
 
 
 class Pace:
-    """How fast jobs have been settled in the last two minutes. Times are of a monotonic clock, in seconds.
+    """How fast jobs have been settled in the last two minutes. Times are in seconds, by a monotonic clock.
 
-    rate: jobs a second; left_s: how long what is left will take. None while that cannot be known.
+    rate: jobs a second; left_s: how long the rest will take. None as long as that is unknown.
     """
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Pace:
         self._seen: deque[tuple[float, int]] = deque()
 
     def look(self, now: float, settled: int, left: int, is_standing: bool = False) -> None:
-        """Take down how far it is. is_standing: paused, by people or by the machine; that time does not count."""
+        """Note the progress. is_standing: paused, by people or by the machine; that time does not count."""
         if is_standing:
             self._seen.clear()
             self.rate = self.left_s = None
             return
-        # The time before the first job is the browsers' start.
+        # The time before the first job is for the browsers' start.
         if len(self._seen) == 1 and self._seen[0][1] == settled:
             self._seen.clear()
         self._seen.append((now, settled))
@@ -46,14 +46,14 @@ class Pace:
 
 
 def rate_text(rate: float) -> str:
-    """Jobs a second, in the unit in which it is a number of a few digits."""
+    """The rate, in the unit in which it has a few digits."""
     if rate >= 1.0:
         return f"{rate:.1f}/s"
     return f"{rate * 60:.1f}/min" if rate * 60 >= 1.0 else f"{rate * 3600:.1f}/h"
 
 
 def left_text(left_s: float, now_ts: float | None = None) -> str:
-    """How long it will take and by the clock here when it will be over, as `12 min left (03:14)`."""
+    """How long it will take, and the local time at its end, as in `12 min left (03:14)`."""
     now_ts = time.time() if now_ts is None else now_ts
     end = time.localtime(now_ts + left_s)
     is_today = end[:3] == time.localtime(now_ts)[:3]

@@ -1,4 +1,4 @@
-"""A worker process from outside: started, looked at, ended with all that it has started."""
+"""A worker process seen from outside: started, watched, and ended with all that it has started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from runner.run.worker_process import TELL_STACK
 __all__ = ["WorkerProcess", "early_worker"]
 
 _STACK_S, _LOOK_AGAIN_S = 2.0, 0.05
-# A thread that waits for the interpreter asks for it each 5 ms, less often on a busy machine; one that sleeps does not.
+# A thread that waits for the interpreter asks for it every 5 ms, less often on a busy machine; one that sleeps does not
+# ask.
 _WAKING_S, _WAKES_A_SECOND = 0.5, 10.0
 
 
@@ -28,9 +29,9 @@ class WorkerProcess:
     def __init__(self) -> None:
         self.board = Board()
         self._is_closed = False
-        # It has no name: whatever ends this process, nothing is left of it.
+        # The file has no name, so nothing is left of it, however this process ends.
         self._stacks = tempfile.TemporaryFile()
-        # What a terminal sends to all is the supervisor's to hear.
+        # The terminal's signals are for the supervisor.
         self._process, self.channel = start_child(
             "runner.run.worker_process",
             [str(os.getpid())],
@@ -43,14 +44,14 @@ class WorkerProcess:
         return self._process.poll()
 
     def memory_bytes(self) -> int:
-        """What it holds in memory; 0 when it is gone."""
+        """Its memory; 0 when it is gone."""
         try:
             return int(psutil.Process(self._process.pid).memory_info().rss)
         except psutil.Error:
             return 0
 
     def is_starved(self) -> bool:
-        """Whether its main thread wakes up again and again, as one does that waits for Python's interpreter."""
+        """Whether its main thread wakes up again and again, like a thread that waits for Python's interpreter."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._process.pid)
             before = process.num_ctx_switches().voluntary
@@ -66,11 +67,11 @@ class WorkerProcess:
                 os.kill(self._process.pid, TELL_STACK)
             deadline = time.monotonic() + _STACK_S
             size, last = before, -1
-            # Until something came, and no more comes.
+            # Wait until the text is there, and no longer grows.
             while (size == before or size != last) and time.monotonic() < deadline:
                 time.sleep(_LOOK_AGAIN_S)
                 last, size = size, self._stacks_size()
-        # The worker writes where the file they share stands.
+        # Both share the file's position, and the worker writes there.
         begin, end = before if self.poll() is None else 0, self._stacks_size()
         return os.pread(self._stacks.fileno(), end - begin, begin).decode(errors="replace")
 
@@ -78,11 +79,11 @@ class WorkerProcess:
         return os.fstat(self._stacks.fileno()).st_size
 
     def end(self) -> None:
-        """End it at once, its browsers, and whatever else it has started; nothing of it is left."""
+        """End it at once, with its browsers and all else that it has started."""
         children: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
             children = psutil.Process(self._process.pid).children(recursive=True)
-        # What forks on and on is in its group.
+        # A process that forks again and again is in its group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
@@ -92,14 +93,14 @@ class WorkerProcess:
                 child.kill()
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        # What takes long to import is not while a worker waits to be started.
+        # Slow imports are left out until the worker was started.
         from runner.browsers import end_orphans
 
         end_orphans()
         self.close()
 
     def close(self) -> None:
-        """Let go of what it was reached by."""
+        """Close the channel to it."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -110,7 +111,7 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def early_worker() -> Iterator[WorkerProcess]:
-    """A worker process that imports while the supervisor does something else; it is gone at the end."""
+    """A worker process that imports while the supervisor does something else; the block's end ends it."""
     worker = WorkerProcess()
     try:
         yield worker

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal or in a notebook, a plain line now and then elsewhere."""
+"""Shows a run's progress: a bar on a terminal or in a notebook, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDE_COLUMNS, _LEAST_BAR_COLUMNS = 90, 14
 
 
 class Screen(Enum):
-    """What shows how far a run is."""
+    """The ways to show a run's progress."""
 
     BAR = "a bar on a terminal"
     NOTEBOOK = "a bar in a notebook"
@@ -34,7 +34,7 @@ class Screen(Enum):
 
 
 def screen_of(stream: Any) -> Screen:
-    """What the stream can show."""
+    """The best way for that stream."""
     if "ipykernel" in sys.modules and not stream.isatty():
         return Screen.NOTEBOOK
     return Screen.BAR if stream.isatty() and os.environ.get("TERM") != "dumb" else Screen.LINES
@@ -42,7 +42,7 @@ def screen_of(stream: Any) -> Screen:
 
 @dataclass(frozen=True)
 class JobSteps:
-    """A job of many steps that is being rendered: how many of them are finished."""
+    """A running job with steps: how many of them are finished."""
 
     key: str
     finished: int
@@ -51,9 +51,9 @@ class JobSteps:
 
 @dataclass(frozen=True)
 class Live:
-    """What the run itself knows of how it is. sessions: browser tabs. charged: attempts of this run that failed.
+    """The run's own state. sessions: browser tabs. charged: attempts of this run that failed.
 
-    fault: what keeps it from work now; ''. room: how much room is on the disk, where that matters; ''.
+    fault: what keeps it from work now; ''. room: the free space on the disk, if that matters; ''.
     """
 
     sessions: int
@@ -64,9 +64,9 @@ class Live:
 
 
 def line_of(progress: Progress, live: Live, retried: int, pace: Pace, columns: int | None = None) -> str:
-    """All that is to be said of it, in so many columns; what matters least is left out first."""
+    """The progress in so many columns; what matters least is left out first."""
     rate, left_s = pace.rate, pace.left_s
-    # In this order, and how much each matters.
+    # The parts in their order, each with its importance.
     parts = [
         (f"{progress.done:,}/{progress.total:,} done", 0),
         (f"{progress.failed:,} failed" if progress.failed else "", 1),
@@ -83,10 +83,10 @@ def line_of(progress: Progress, live: Live, retried: int, pace: Pace, columns: i
 
 
 class ProgressView:
-    """Shows how far a run is until it is cancelled, and says so when somebody pauses or cancels the campaign.
+    """Shows a run's progress until it is cancelled, and says so when somebody pauses or cancels the campaign.
 
-    look: how far the campaign of that name is, and its state; it may raise WorldFault. resume: what lets one that is
-    paused go on. live: what the run knows of itself. with_steps: a bar for each job of many steps, too.
+    look: gives the progress of the campaign of that name, and its state; it may raise WorldFault. resume: the command
+    that lets a paused one go on. live: gives the run's own state. with_steps: a bar for each job of many steps, too.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ProgressView:
         self._step_bars: dict[str, Any] = {}
 
     def tell(self) -> None:
-        """Say how far it is, as whoever sends SIGUSR1 asks."""
+        """Say how far it is, for SIGUSR1."""
         say(f"{self._campaign}: {self._standing()}{self._line()}")
 
     async def show(self) -> None:
@@ -152,7 +152,7 @@ class ProgressView:
         return f"{self._campaign} is {self._state}: no job is begun; to let it go on: {self._resume}"
 
     def _standing(self) -> str:
-        """Why nothing is begun now; ''."""
+        """Why no job is begun now; ''."""
         fault = self._live().fault
         if self._state != "open":
             return f"{self._state}: "
@@ -166,7 +166,7 @@ class ProgressView:
     # -- the bar ---------------------------------------------------------------------------------
 
     def _new_bar(self, **options: Any) -> Any:
-        # In a notebook it is a widget where there is ipywidgets, and text elsewhere.
+        # In a notebook it is a widget if ipywidgets is installed, and text otherwise.
         import warnings
 
         with warnings.catch_warnings():
@@ -215,7 +215,7 @@ class ProgressView:
 
 
 def _plain(text: str) -> str:
-    """Text that a format leaves as it is."""
+    """Text escaped for str.format."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -227,6 +227,6 @@ def _columns() -> int:
 
 
 def _has_letters_only() -> bool:
-    """Whether the locale says that the terminal shows ASCII only; Python itself writes UTF-8 there."""
+    """Whether the locale says that the terminal shows only ASCII; Python itself would still write UTF-8."""
     named = os.environ.get("LC_ALL") or os.environ.get("LANG", "")
     return named in ("C", "POSIX")

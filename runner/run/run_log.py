@@ -1,4 +1,4 @@
-"""What a run says, and what is printed meanwhile, kept in a file: a line each, with its time and its job."""
+"""The log file of a run: its messages, and all that is printed meanwhile, each line with its time and job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.run.life import CURRENT
 
 __all__ = ["RunLog", "end_lines", "keep_printed", "printed_to"]
 
-# What pages print, as runner.browsers tells it; a page may say the same with each picture.
+# The logger of pages' console lines, from runner.browsers; a page may say the same with each picture.
 _PAGES = "runner.browsers.tab"
 _DISTINCT_LINES, _LONGEST_REST, _LONGEST_PAGE_LINE = 1000, 10_000, 500
 
@@ -29,7 +29,7 @@ class RunLog:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def add(self, text: str) -> None:
-        """Add what was said; a disk that takes nothing is told of elsewhere."""
+        """Add a message; a disk that accepts nothing is reported elsewhere."""
         for line in harmless(text).split("\n"):
             _write(self.descriptor, f"{_now()} {line}\n")
 
@@ -38,14 +38,14 @@ class RunLog:
 
 
 class _Printed(io.TextIOWrapper):
-    """A stream like sys.stdout, whose lines come into the log with their time and the key of their job."""
+    """A stream like sys.stdout that writes its lines to the log, with their time and the key of their job."""
 
     def __init__(self, descriptor: int, on_first: Callable[[], None] = lambda: None):
         raw = open(descriptor, "ab", buffering=0, closefd=False)
         super().__init__(raw, "utf-8", "backslashreplace", write_through=True)
         self._descriptor, self._on_first = descriptor, on_first
         self._has_told = False
-        # The line that has not ended yet, and whose it is.
+        # The line that has not ended yet, and the job that it belongs to.
         self._rest, self._who = "", ""
 
     def write(self, text: str, /) -> int:
@@ -58,7 +58,7 @@ class _Printed(io.TextIOWrapper):
         if lines:
             _write(self._descriptor, "".join(f"{_now()} {who}{_as_shown(line)}\n" for line in lines))
         if len(self._rest) > _LONGEST_REST:
-            # A bar that is drawn over and over.
+            # A progress bar that is redrawn again and again.
             self._rest = _as_shown(self._rest)[-_LONGEST_REST:]
         if life is not None and lines and not self._has_told:
             self._has_told = True
@@ -66,17 +66,17 @@ class _Printed(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Whole lines are there already."""
+        """Does nothing: whole lines are written at once."""
 
     def end_line(self) -> None:
-        """Let go of a line that was not ended."""
+        """Write out a line that has not ended."""
         if self._rest:
             rest, self._rest = self._rest, ""
             _write(self._descriptor, f"{_now()} {self._who}{_as_shown(rest)}\n")
 
 
 class _Page(logging.Handler):
-    """Takes down what pages print, the first of lines that are alike."""
+    """Logs what pages print, but only the first of lines that are alike."""
 
     def __init__(self, log: RunLog):
         super().__init__()
@@ -92,7 +92,7 @@ class _Page(logging.Handler):
 
 
 def end_lines() -> None:
-    """At the end of a process that keep_printed was called in: let go of lines that were not ended."""
+    """At the end of a process that has called keep_printed: write out lines that have not ended."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, _Printed):
             stream.end_line()
@@ -101,9 +101,9 @@ def end_lines() -> None:
 
 
 def keep_printed(path: Path, on_first: Callable[[], None]) -> None:
-    """From now on all that this process, and what it starts, prints goes to that log; for good.
+    """From now on send all that this process and its children print to that log.
 
-    on_first: called when a job's own code prints for the first time. Where the file cannot be had, all stays as it is.
+    on_first: called when a job's own code prints for the first time. If the file cannot be opened, nothing changes.
     """
     try:
         log = RunLog(path)
@@ -120,7 +120,7 @@ def keep_printed(path: Path, on_first: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def printed_to(log: RunLog) -> Iterator[None]:
-    """What this process's Python code prints meanwhile goes to the log; whoever holds the streams keeps them."""
+    """While the block runs, send what this process's Python code prints to the log; held streams stay as they are."""
     with (
         contextlib.redirect_stdout(_Printed(log.descriptor)),
         contextlib.redirect_stderr(_Printed(log.descriptor)),
@@ -133,7 +133,7 @@ def _now() -> str:
 
 
 def _as_shown(line: str) -> str:
-    """What a terminal would show of a line that was written over."""
+    """The line as a terminal would show it, after overwriting with carriage returns."""
     return harmless(line.rstrip("\r").rsplit("\r", 1)[-1])
 
 

@@ -1,4 +1,4 @@
-"""Messages for people, and questions: to stderr, around the progress bar, and to the run's log."""
+"""Messages and questions for people: to stderr, around the progress bar, and to the run's log."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from runner.run.run_log import RunLog, printed_to
 
 __all__ = ["ask", "say", "said_to", "terminal"]
 
-# While a run is under way: where it keeps what is said, and the stream for people, which sys.stderr is not then.
+# While a run is under way: its log, and the stream for people, because sys.stderr then goes to the log.
 _log: RunLog | None = None
 _stream: TextIO | None = None
 
 
 def terminal() -> TextIO:
-    """The stream for people, also while what else is printed goes to a log."""
+    """The stream for people, even while all else that is printed goes to a log."""
     return _stream or sys.stderr
 
 
 def say(line: str) -> None:
-    """A message for people: to stderr, around the progress bar. What it tells of others commands no terminal."""
+    """A message for people: to stderr, around the progress bar. Foreign text in it cannot command the terminal."""
     line = harmless(line)
     if _log is not None:
         _log.add(line)
@@ -38,7 +38,7 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def said_to(log: RunLog, owns_streams: bool) -> Iterator[None]:
-    """Keep in the log what is said meanwhile; and what is printed, where the process's streams are the run's own."""
+    """While the block runs, log all messages, and also what is printed, if the process's streams belong to the run."""
     global _log, _stream
     _log, _stream = log, sys.stderr
     try:
@@ -49,7 +49,7 @@ def said_to(log: RunLog, owns_streams: bool) -> Iterator[None]:
 
 
 def ask(question: str) -> bool:
-    """Whether the person at the terminal says yes; no where nobody sits at one."""
+    """Whether the person at the terminal says yes; False without a terminal."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     say(f"{question} [y/N]")

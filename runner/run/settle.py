@@ -1,4 +1,4 @@
-"""What follows an attempt: its job's move, the evidence, the charge."""
+"""Settles an attempt: its job's move, the evidence, the charge."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Settler:
         except LeaseLost:
             row = await self._threads.store(store.reader.job, lease.campaign_id, lease.key)
             if row and (row["status"], row["worker_id"], row["attempt"]) == ("done", *lease[2:4]):
-                return  # A commit whose answer was lost on the way was written all the same.
-            # Another worker has the job now; this attempt's files lie in a folder of their own.
+                return  # The answer to a commit was lost, but it was written all the same.
+            # Another worker has the job now; this attempt's files are in a folder of their own.
             await self._threads.wait_for(attempt.files.abandon)
         if is_done and attempt.files.steps_finished is None:
             self._context.limits.attempt.learn(attempt.took_s)
         if is_done is not None:
-            # What keeping its files has raised is no tab's.
+            # An error in keeping its files is not the tab's fault.
             error = "" if is_done else move.reason or "its files could not be kept"
             attempt.session.owner.settled(lease.job_id, error, attempt.took_s)
 
@@ -72,7 +72,7 @@ class Settler:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         tab = session.end.result() if session.end.done() else None
         if tab is not None and tab.is_crash:
-            # What ends the browser may end this process too, a moment later: a shutdown, systemd, a terminal.
+            # Whatever ended the browser may end this process, too, a moment later: a shutdown, systemd, a terminal.
             await asyncio.wait({stopping}, timeout=_SHUTDOWN_S)
         if tab is not None or isinstance(attempt.error, SessionGone):
             self._tabs_lost[attempt.lease.job_id] += 1
@@ -82,7 +82,7 @@ class Settler:
             tab_name=session.name,
             tabs_lost=self._tabs_lost[attempt.lease.job_id],
             faults=self._faults[attempt.lease.job_id],
-            # What makes the run drain may have ended the browser, too.
+            # Whatever makes the run drain may have ended the browser, too.
             stopping=self._context.ending.reason
             or (self._context.ending.draining if tab is not None else ""),
         )
@@ -96,7 +96,7 @@ class Settler:
         return move
 
     async def _make(self, move: Move, attempt: Attempt) -> bool | None:
-        """Make the move; whether the job is done now, or None where that tells nothing of the browser."""
+        """Make the move; returns whether the job is done now, or None if that says nothing about the browser."""
         store, lease = self._context.store, attempt.lease
         if move.verb is Verb.COMPLETE:
             return await self._complete(attempt)
@@ -145,11 +145,11 @@ class Settler:
         context.on_settled(lease.job_id, lease.attempt, move.reason)
 
     def _evidence(self, attempt: Attempt) -> list[str]:
-        """What the page said and showed last, in lines; the picture goes into a file."""
+        """The last lines and the last picture of the page; the picture goes into a file."""
         lines = [f"page console: {line}" for line in attempt.session.owner.console()]
         if attempt.phases is not None:
             lines.append(f"phases: {attempt.phases.to_text()}")
-        # A disk that takes no picture is told of elsewhere.
+        # A disk that accepts no picture is reported elsewhere.
         with contextlib.suppress(OSError):
             if attempt.last_frame:
                 self._context.results.keep_evidence(attempt.lease, attempt.last_frame)

@@ -1,4 +1,4 @@
-"""How the sessions of a run are shared among worker processes."""
+"""How worker processes share the sessions of a run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 __all__ = ["Share", "shares_of"]
 
-# So many tabs are as many as one process keeps at work; see "All cores" in runner/docs/performance.md.
+# One process can keep so many tabs at work; see "All cores" in runner/docs/performance.md.
 _SESSIONS_OF_ONE = 4
-# What draws needs more of the cores than what checks and keeps.
+# Drawing needs more of the cores than checking and storing.
 _CORES_FOR_ONE = 2
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker process has of a run.
+    """One worker process's share of a run.
 
-    which, of: of so many processes this is that one, from 0. sessions: headless browsers that it starts; 0: people
-    open tabs. first_session: the number of the first of these, from 1.
+    which, of: its number, from 0, and how many processes there are. sessions: headless browsers that it starts; 0:
+    people open tabs. first_session: the number of the first of these, from 1.
     """
 
     which: int = 0
@@ -31,7 +31,7 @@ def shares_of(sessions: int, workers: int | None = None) -> list[Share]:
     """The share of each worker process.
 
     sessions: headless browsers of the run; 0: people open tabs, nobody knows how many. workers: how many processes;
-    None: as many as these sessions and the machine's cores call for. None is without a session.
+    None: as many as these sessions and the machine's cores call for. Each process has at least one session.
     """
     if workers is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

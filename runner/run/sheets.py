@@ -1,4 +1,4 @@
-"""The sheets of small pictures at a run's end: an even sample, the suspects, and what failed jobs showed last."""
+"""Draws the sheets of small pictures at a run's end: an even sample, suspects, and last pictures of failed jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Tile: TypeAlias = "tuple[Path | Stored, str, str]"
 
 
 def draw_sheets(store: Reader, campaign_id: int, results: ResultsFolder) -> None:
-    """Draw those that have pictures, and remove those of suspects and failures that are no more."""
+    """Draw the sheets that have pictures, and remove sheets of suspects and failures when there are none any more."""
     every = max(1, store.progress(campaign_id).done // _TILES)
     sample = store.sample_pictures(campaign_id, every, _TILES)
     if sample:
@@ -42,7 +42,7 @@ def _suspects(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_
 def _failures(store: Reader, campaign_id: int, results: ResultsFolder) -> list[_Tile]:
     if not (results.folder / "evidence").is_dir():
         return []
-    # Looked for on the disk is some of them only: pictures are kept of most, or of none.
+    # Look for only some of them on the disk: pictures are kept of most, or of none.
     jobs = [(row["key"], row["attempt"]) for row in _evenly(store.failures(campaign_id), _LOOKED_FOR)]
     kept = [(results.evidence_of(key, attempt), key) for key, attempt in jobs]
     return _evenly([(picture, key, _FAILED) for picture, key in kept if picture is not None])

@@ -30,9 +30,9 @@ _LONGEST_END_S = 30.0
 
 
 class Interrupts(Protocol):
-    """What ends a run from outside.
+    """Ends a run from outside.
 
-    status: how a run ends that was ended so; None while none was. tell: says how far the run is.
+    status: the exit status of a run that was ended so; None before that. tell: says how far the run is.
     """
 
     status: ExitStatus | None
@@ -45,22 +45,22 @@ class Interrupts(Protocol):
         """No longer."""
 
     def ending(self, ending: Ending) -> contextlib.AbstractContextManager[None]:
-        """A run is under way, which is ended in order."""
+        """A run is under way, and will be ended in order."""
 
 
 class Signals:
-    """The first SIGINT, SIGTERM or SIGHUP hands back what is in flight; the second ends everything at once.
+    """The first SIGINT, SIGTERM or SIGHUP hands back jobs in flight; the second ends everything at once.
 
-    Where the run has a grace, SIGTERM first lets what is in flight end by itself, for so long.
-    So does the first while no run is under way: nothing is in flight then. A second SIGHUP is no person's: where
-    a terminal closes, the kernel sends one and the shell another. say: takes a line for people.
+    If the run has a grace, SIGTERM first lets jobs in flight end by themselves, for so long. While no run is under way,
+    the first signal ends everything, because nothing is in flight. A second SIGHUP does not count: when a terminal
+    closes, the kernel sends one, and the shell another. say: takes a line for people.
 
-    Python's own handlers, not the event loop's: they also run while a render function blocks the loop. They do
-    not while the main thread waits in SQLite for a lock: while no run is under way, a thread looks as well.
+    Python's own handlers are used, not the event loop's: they also run while a render function blocks the loop. They do
+    not run while the main thread waits in SQLite for a lock, so while no run is under way, a thread watches, too.
 
-    SIGUSR1 ends nothing: it has tell called, which says how far the run is.
+    SIGUSR1 ends nothing: it calls tell, which says how far the run is.
 
-    status: how a run ends that a signal ended; None while none did.
+    status: the exit status of a run that a signal ended; None before that.
     """
 
     def __init__(self, say: Callable[[str], None]):
@@ -69,13 +69,13 @@ class Signals:
         self._under_way: tuple[Ending, asyncio.AbstractEventLoop] | None = None
         reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
-        # Under nohup, and in a shell's background, what is ignored stays so.
+        # Signals that are ignored stay ignored, as under nohup and in a shell's background.
         numbers = [number for number in _ENDED_BY if signal.getsignal(number) is not signal.SIG_IGN]
         self.tell: Callable[[], object] = lambda: say("the run is starting: no job is handed out yet")
         self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
         self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda number, frame: self.tell())
         signal.set_wakeup_fd(self._writing)
-        # A signal to what the campaign forks is none to this process, not even in the middle of the fork.
+        # A signal to a process that the campaign forks is not for this process, not even in the middle of the fork.
         hold = partial(signal.pthread_sigmask, signal.SIG_BLOCK, _ENDED_BY)
         os.register_at_fork(before=hold, after_in_parent=_release, after_in_child=self._let_go)
         threading.Thread(target=self._watch, args=(reading,), name="runner-signals", daemon=True).start()
@@ -95,7 +95,7 @@ class Signals:
 
     @contextlib.contextmanager
     def ending(self, ending: Ending) -> Iterator[None]:
-        """A run is under way, which the first signal ends in order."""
+        """A run is under way; the first signal ends it in order."""
         self._under_way = ending, asyncio.get_running_loop()
         try:
             yield
@@ -120,7 +120,7 @@ class Signals:
             self._end_at_once(number)
 
     def _end_in_the_end(self, number: int, latest_s: float) -> None:
-        """Whatever holds the end up, a database that is locked, a disk that hangs: it is not waited for longer."""
+        """End the process if anything holds up the end for too long, such as a locked database or a hanging disk."""
         time.sleep(latest_s)
         self._end_at_once(number)
 

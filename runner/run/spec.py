@@ -1,4 +1,4 @@
-"""What a worker process is told when it is to begin."""
+"""The specification that a worker process gets when it begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the stacks that faulthandler writes: where in the user's own code a thread was."""
+"""Reads the stacks that faulthandler writes, to find where in the user's own code a thread was."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 
 def place_in(stacks: str, thread: int, folder: Path) -> str:
-    """FILE:LINE, the innermost of the user's own in that thread's last stack; '' where none is known.
+    """FILE:LINE, the user's innermost line in that thread's last stack; '' if unknown.
 
-    The user's own is what lies in the folder, or else what is neither Python's, nor installed, nor ours.
+    The user's own code is in the folder, or else is neither Python's, nor installed, nor ours.
     """
     frames = _frames_of(stacks, thread)
     installed = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")] + [
@@ -36,7 +36,7 @@ def place_in(stacks: str, thread: int, folder: Path) -> str:
 
 
 def crashed_thread(stacks: str) -> int | None:
-    """The thread in which a fatal error happened, where one was told."""
+    """The thread in which a fatal error happened, if one was reported."""
     fatal = _FATAL.search(stacks)
     if fatal is None:
         return None
@@ -47,13 +47,13 @@ def crashed_thread(stacks: str) -> int | None:
 
 
 def signal_told(stacks: str) -> str:
-    """What a fatal error is called; ''."""
+    """The name of the fatal error, or ''."""
     found = _FATAL.search(stacks)
     return found[1] if found else ""
 
 
 def with_thread_last(stacks: str, thread: int) -> str:
-    """The stacks, and behind them that thread's again, as a traceback is read: its innermost line comes last."""
+    """The stacks, and after them that thread's again, in the order of a traceback: the innermost line last."""
     lines = [
         f'  File "{file}", line {line}{where}' for file, line, where in reversed(_frames_of(stacks, thread))
     ]

@@ -1,4 +1,4 @@
-"""What comes before a run: whether it may begin at all, and what is to be said and asked first."""
+"""Before a run: whether it may begin at all, and what to say and ask first."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = [
 
 
 def refuse_early(folder: Path, options: RunOptions) -> str:
-    """Refuse what cannot be begun, before a database is made: without an address, or a place for results.
+    """Refuse a run that cannot begin, before a database is made: without an address, or a place for results.
 
-    folder: the campaign's in the results folder; it is made. Returns why the object store is away, or ''. Raises
+    folder: the campaign's in the results folder; it is created. Returns why the object store is away, or ''. Raises
     UsageError.
     """
     refuse_address(options.host, options.port)
@@ -53,9 +53,9 @@ def refuse_early(folder: Path, options: RunOptions) -> str:
 
 
 def look_at_remote(store: Reader, campaign_name: str, options: RunOptions, away: str) -> None:
-    """Say what becomes of files that lie elsewhere than this run's will. away: why its object store is, or ''.
+    """Say where earlier files stay if this run's go elsewhere. away: why its object store is away, or ''.
 
-    Raises UsageError where it is away and has never taken a file: its name may be wrong.
+    Raises UsageError if it is away and has never taken a file: its name may be wrong.
     """
     row, now = store.campaign_named(campaign_name), options.remote
     there = list(store.shard_addresses(row["id"]).values()) if row is not None else []
@@ -74,7 +74,7 @@ def look_at_remote(store: Reader, campaign_name: str, options: RunOptions, away:
 
 
 def warn_of_network(options: RunOptions) -> None:
-    """Say what others may read along."""
+    """Warn of what others may read along."""
     if not is_loopback(options.host) and not options.cert:
         say(
             f"--host {options.host} without --cert is plain HTTP: whoever can listen on the network on the way can "
@@ -84,7 +84,7 @@ def warn_of_network(options: RunOptions) -> None:
 
 @contextlib.contextmanager
 def writing_in(folder: Path) -> Iterator[None]:
-    """What keeps the campaign's folder from being written is told by its name, unless it passes by itself."""
+    """Name the folder in an error that keeps it from being written, unless the error passes by itself."""
     try:
         yield
     except OSError as error:
@@ -97,13 +97,13 @@ def writing_in(folder: Path) -> Iterator[None]:
 
 
 def look_at_database(store: Store, guard: Guard) -> None:
-    """Say what was done to it as it was opened, watch its disk, and look through it where it may be damaged."""
+    """Say what opening it has changed, watch its disk, and check it where it may be damaged."""
     if store.database.news:
         say(store.database.news)
     if store.database.file is not None:
         guard.probes.append(probe_disk(store.database.file.parent))
     if guard.insist(store.reader.ended_uncleanly):
-        say("an earlier run ended without signing off; looking through the database")
+        say("an earlier run ended without signing off; checking the database")
         guard.insist(store.database.check)
 
 
@@ -125,7 +125,7 @@ def refuse_another_databases(results: ResultsFolder, database: Path | None) -> N
 def agree(submission: Submission, is_agreed: bool, commands: Commands, may_ask: bool = True) -> None:
     """Say what adding the jobs means, and ask where it looks like a mistake. Raises CampaignError without a yes.
 
-    is_agreed: the answer is known to be yes. may_ask: else it is known to be no.
+    is_agreed: the answer is already yes. may_ask: False means no.
     """
     for line in submission.lines:
         say(line)
@@ -143,7 +143,7 @@ def agree(submission: Submission, is_agreed: bool, commands: Commands, may_ask: 
 
 
 def note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
-    """Keep for the report which files are used, whenever one is another than was used last."""
+    """For the report, record the source files, whenever one differs from the last record."""
 
     def note(source: Source) -> None:
         guard.events.append((source.ts, "source", f"{source.digest} {source.name}"))
@@ -153,12 +153,12 @@ def note_sources(campaign: Campaign, known: list[Source], guard: Guard) -> None:
 
 
 def parameters_of(campaign: Campaign) -> dict[str, dict[str, Any]]:
-    """What parameters.pkl tells of the campaign, by sections."""
+    """The content of parameters.pkl, by sections."""
     about = {"name": campaign.name, "file": str(campaign.file), **vars(campaign.policy)}
     return {"campaign": about, "settings": dict(campaign.settings)}
 
 
 def earlier_renderer_of(store: Reader, campaign_id: int) -> str:
-    """What drew the campaign's pictures last, as WebGL names it; ''."""
+    """The renderer of the campaign's last pictures, as WebGL names it; ''."""
     renderers = [session["renderer"] for session in store.sessions(campaign_id) if session["renderer"]]
     return "".join(renderers[-1:])

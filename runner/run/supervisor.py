@@ -1,4 +1,4 @@
-"""The supervisor: has worker processes render, sums up what they tell, and sees that no job's code stops the others."""
+"""The supervisor: runs worker processes, sums up their reports, and keeps one job's code from stopping others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FRUITLESS_LIVES = 3
 
 @dataclass
 class _Post:
-    """What one worker process after the other has of the run. known: what one leaves to the next."""
+    """The place of one worker process after the other in the run. known: what each leaves to the next."""
 
     share: Share
     known: dict[str, Any] = field(default_factory=dict)
@@ -44,14 +44,14 @@ class _Post:
 
 
 class Supervisor:
-    """Has worker processes render until the run ends; where one of them ends before, another takes its place.
+    """Lets worker processes render until the run ends; if one of them ends before, another takes its place.
 
-    spec: what a worker of that share is told, but for what is found out in the run. shares: of each worker process.
-    folder: where the user's own code lies; results_id: of the folder for results. memory_bytes: a worker that holds
-    more is ended. jobs: the only ones that are rendered, and how many attempts each had before, or None. on_link: told
-    the link for people's own tabs, where they may come; on_live: the live page's, once it is served. has_all: whether
-    all jobs are in the database. workers: as which the run works now. adopted: jobs that had been finished before a
-    crash. charged: attempts that failed.
+    spec: gives the spec for a worker with that share, without what the run finds out. shares: of each worker process.
+    folder: with the user's own code; results_id: of the results folder. memory_bytes: a worker that holds more is
+    ended. jobs: the only ones to render, and how many attempts each had before, or None. on_link: called with the link
+    for people's own tabs, if they may come; on_live: with the live page's, once it is served. has_all: whether all jobs
+    are in the database. workers: the ids of the present workers. adopted: jobs that had been finished before a crash.
+    charged: attempts that failed.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Supervisor:
         self.workers: list[Worker] = []
         self._has_printed = self._has_told_link = False
         self._link = ""
-        # How many worker processes have ended since a job was last settled, or in flight in one of them.
+        # How many worker processes have ended since a job was last settled, or was in flight in one of them.
         self._fruitless = 0
         self._store, self._campaign_id, self._policy = store, campaign_id, policy
         self._guard, self._ending, self._breaker = guard, ending, breaker
@@ -88,12 +88,12 @@ class Supervisor:
         self._threads = Threads(guard, ending)
         self._limit_s = standstill_limit_s(policy)
         self._posts = [_Post(share) for share in shares]
-        # What the first worker has found out for all, once it has: then the others begin.
+        # The first worker's findings for all, once it has them: then the others begin.
         self._found: dict[str, Any] = {}
         self._has_begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sources: dict[str, str] = {}
         self._beating: asyncio.Task[None] | None = None
-        # Jobs of which one did it, and how often each was alone when a worker ended, and nobody knew why.
+        # Suspected jobs, and how often each was alone when a worker ended for an unknown reason.
         self._suspects: set[int] = set()
         self._unexplained: Counter[int] = Counter()
 
@@ -108,16 +108,16 @@ class Supervisor:
 
     @property
     def trouble(self) -> str:
-        """What keeps all tabs from work; ''."""
+        """Why no tab can work, or ''."""
         return "" if self.sessions else next((life.trouble for life in self._lives if life.trouble), "")
 
     @property
     def steps(self) -> list[tuple[str, int, int]]:
-        """Of each job of many steps that is being rendered, its key, the steps finished, and all."""
+        """For each running job with steps: its key, the steps finished, and all."""
         return [one for life in self._lives for one in life.steps]
 
     async def work(self, process: WorkerProcess | None, start: Callable[[], WorkerProcess]) -> None:
-        """Have workers render until the run ends. process: one that was started already."""
+        """Let workers render until the run ends. process: one that was started already."""
         keeping = [
             asyncio.create_task(self._keep(post, process if post is self._posts[0] else None, start))
             for post in self._posts
@@ -132,11 +132,11 @@ class Supervisor:
     async def _keep(
         self, post: _Post, process: WorkerProcess | None, start: Callable[[], WorkerProcess]
     ) -> None:
-        """Have one worker process after the other at work there, until one ends in order or the run stops."""
+        """Keep one worker process after the other at work there, until one ends in order or the run stops."""
         try:
             process = process or start()
             if post is not self._posts[0]:
-                # It finds out what draws here, and says so.
+                # It chooses the rasterizer, and reports it.
                 ends: set[asyncio.Future[Any]] = {self._has_begun, self._ending.stopping}
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await self._keep_at_work(post, process, start)
@@ -192,7 +192,7 @@ class Supervisor:
         return life
 
     async def _sign_off(self) -> None:
-        """What is written when no worker is left: charges that are taken back, and the workers' end."""
+        """When no worker is left, take back charges if need be, and record the workers' end."""
         stop = self._ending.stopping.result()
 
         def last() -> None:
@@ -232,7 +232,7 @@ class Supervisor:
         elif kind == "begun":
             self._on_begun(post, life, message["port"], message["link"], message["live"])
         elif kind == "lost":
-            # The next beat shows it, too, but that may be a while.
+            # The next beat shows it, too, but that may take a while.
             self._beating = asyncio.create_task(self._beat(life))
         elif kind == "adopted":
             self.adopted += message["count"]
@@ -275,7 +275,7 @@ class Supervisor:
             self._on_link(self._link)
 
     def _tell_doors(self) -> None:
-        """Tell the first worker, to which people's links lead, how many tabs each has, and what the others do."""
+        """Tell the first worker, which people's links lead to, how many tabs each worker has, and what they do."""
         first = self._posts[0].life
         if first is not None and len(self._posts) > 1:
             there = [one for one in self._lives if one.port and not one.is_over]
@@ -289,7 +289,7 @@ class Supervisor:
     def _on_printed(self) -> None:
         if not self._has_printed:
             self._has_printed = True
-            say(f"what jobs print goes to {self._spec(self._posts[0].share).log}")
+            say(f"output that jobs print goes to {self._spec(self._posts[0].share).log}")
 
     async def _beat(self, life: WorkerLife) -> None:
         with contextlib.suppress(WorldFault):
@@ -306,9 +306,9 @@ class Supervisor:
     # -- whose fault it is -----------------------------------------------------------------------
 
     async def _assign_blame(self, life: WorkerLife, fault: Fault) -> bool:
-        """Charge the job whose code did it, and hand the others back. The worker is dead.
+        """Charge the job whose code ended the worker, and hand the others back. The worker is dead.
 
-        Returns whether one of them is known to have done it, or may have.
+        Returns whether one of the jobs is known to have done it, or may have.
         """
         try:
             leases = await self._threads.store(self._store.held, life.worker.id)
@@ -323,21 +323,19 @@ class Supervisor:
                 await self._suspect(in_flight, why)
             await self._hand_back(life, [lease for lease in leases if lease is not guilty])
         except WorldFault:
-            # Not to be had, and the run stops: the next one finds them.
+            # The database is away, and the run stops: the next run finds them.
             return False
         if fault.kind is not FaultKind.STOPPED:
             whose = f"{guilty} {why}" if guilty is not None else f"the worker process was ended: it {why}"
             self._guard.note("worker", whose)
             onwards = "the other jobs go on"
             if guilty is None and len(in_flight) > 1:
-                onwards = (
-                    f"which of {len(in_flight)} jobs did it is not known, so each of them is rendered alone"
-                )
+                onwards = f"it is not known which of {len(in_flight)} jobs did it, so each of them is rendered alone"
             say(f"{whose}; another one is started, and {onwards}")
         return bool(in_flight)
 
     async def _hand_back(self, life: WorkerLife, leases: list[Lease]) -> None:
-        """Let its worker sign off, which hands back what it held; of a list, these may be taken once more."""
+        """Let its worker sign off, which hands back the jobs that it held; those of a list may be taken once more."""
         for lease in leases:
             if self._jobs is not None and lease.job_id in self._jobs:
                 self._jobs[lease.job_id] = lease.attempt
@@ -345,7 +343,7 @@ class Supervisor:
         self.workers.remove(life.worker)
 
     async def _charge(self, lease: Lease, fault: Fault, who: Running | None, why: str) -> None:
-        # What blocked is charged as what took too long, the rest as what a browser's death is.
+        # Blocking is charged like a time-out, the rest like a browser's death.
         is_blocked = fault.kind is FaultKind.BLOCKED
         charge: Callable[[Lease, str, str | None], Any] = (
             self._store.fail if is_blocked else self._store.reclaim
@@ -357,17 +355,17 @@ class Supervisor:
             self._count(lease.job_id, lease.attempt, error)
 
     async def _suspect(self, leases: list[Lease], why: str) -> None:
-        """Nobody knows which of them did it: each is to be rendered alone. One that was again and again pays."""
+        """It is not known which of them did it: render each alone. One that was alone again and again is charged."""
         self._suspects |= {lease.job_id for lease in leases}
         for life in self._lives:
-            # Before any of them is handed back, and may be taken there.
+            # Do this before any of them is handed back, and may be taken elsewhere.
             life.send("suspects", jobs=sorted(self._suspects))
         if len(leases) != 1:
             return
         (lease,) = leases
         self._unexplained[lease.job_id] += 1
         times = self._unexplained[lease.job_id]
-        # Once may be what all jobs before it have left in that process together.
+        # One time may be the effect of all jobs before it in that process.
         if times >= max(2, self._policy.max_crashes):
             error = f"crash: {times} times a worker process ended while it alone was in flight; the last one {why}"
             with contextlib.suppress(LeaseLost):
@@ -380,7 +378,7 @@ def _is_of(lease: Lease, who: Running | None) -> bool:
 
 
 def _error_of(message: Message) -> Exception:
-    """What the worker failed with."""
+    """The worker's error."""
     kind = getattr(errors, message["kind"], None)
     if isinstance(kind, type) and issubclass(kind, RunnerError):
         return kind(message["message"])

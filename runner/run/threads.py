@@ -1,4 +1,4 @@
-"""The threads of a run, which keep waits for database and disk off the event loop."""
+"""The threads of a run: they keep waits for database and disk off the event loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOOK_AGAIN_S = 0.1
 class Threads:
     """One thread for the database, one for claims, some that write files, and more that wait for these.
 
-    writer: where files are encoded and written.
+    writer: for encoding and writing files.
     """
 
     def __init__(self, guard: Faults, ending: Ending):
@@ -29,17 +29,17 @@ class Threads:
         self._guard, self._ending = guard, ending
         self._database = ThreadPoolExecutor(1, thread_name_prefix="runner-store")
         self._claims = ThreadPoolExecutor(1, thread_name_prefix="runner-claims")
-        # They wait for the disk: the loop's own threads, which decode frames, must not wait behind them.
+        # These threads wait for the disk; the loop's own threads, which decode frames, must not wait behind them.
         self._waiting = ThreadPoolExecutor(32, thread_name_prefix="runner-settle")
 
     async def store(
         self, verb: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
-        """Run one of the store's verbs; while the database is at fault, again and again until it is not."""
+        """Run one of the store's verbs, again and again while the database is at fault."""
         return await self._insist(self._database, lambda: verb(*arguments, **named))
 
     async def claim(self, act: Callable[[], _Result]) -> _Result:
-        """The same for a claim, which does not wait for what completes jobs."""
+        """The same for a claim, which does not wait for completions."""
         return await self._insist(self._claims, act)
 
     async def _insist(self, threads: Executor, act: Callable[[], _Result]) -> _Result:
@@ -55,14 +55,14 @@ class Threads:
                     raise
 
     def submit(self, act: Callable[[], _Result]) -> Future[_Result]:
-        """Run it where the database's verbs run, when their turn comes."""
+        """Queue it in the database's thread."""
         return self._database.submit(act)
 
     async def wait_for(self, act: Callable[[], _Result]) -> _Result:
-        """Run what waits for the disk."""
+        """Run a function that waits for the disk."""
         return await asyncio.get_running_loop().run_in_executor(self._waiting, act)
 
     async def close(self) -> None:
-        """Let the threads go, once they have done what they were given."""
+        """End the threads, once they have done their work."""
         for threads in (self._claims, self._database, self.writer, self._waiting):
             await asyncio.to_thread(threads.shutdown)

@@ -1,4 +1,4 @@
-"""Computes beside a run's work no more than a small share of the time, whoever asks for it and how often."""
+"""Limits computations beside a run's work to a small share of the time, however often they are asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Result = TypeVar("_Result")
 
 
 class Thrift:
-    """A thread that is paid by the CPU time it takes; what would be too much waits until there is more.
+    """A thread with a budget of CPU time; computations beyond it wait.
 
     share: of one core's time in the long run. at_once_s: so many seconds of it may be saved up.
     """
@@ -26,13 +26,13 @@ class Thrift:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="runner-live")
 
     async def spend(self, act: Callable[[], _Result]) -> _Result:
-        """Do it in the thread, once it is its turn and can be afforded. Raises what it raises."""
+        """Do it in the thread, when its turn comes and the budget allows. Raises what it raises."""
         async with self._turn:
             await asyncio.sleep(self.due_s())
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._paid, act)
 
     def due_s(self) -> float:
-        """In how many seconds something can be afforded again."""
+        """In how many seconds the budget allows something again."""
         now = self._monotonic()
         self._saved_s = min(self._most_s, self._saved_s + self._share * (now - self._counted))
         self._counted = now

@@ -1,4 +1,4 @@
-"""The token of a run's link: given, or kept beside the database, so that the link outlives the run."""
+"""The token of a run's link: given, or kept beside the database, so that the link stays the same."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def new_token() -> str:
 
 
 def kept_token(place: Path) -> str:
-    """What RUNNER_TOKEN gives, or what is kept in that file; where there is none yet, one is made, for its owner alone.
+    """The token in RUNNER_TOKEN, or in that file; if there is none yet, one is made, readable by its owner only.
 
-    Raises UsageError where it is none, or others may read the file; OSError.
+    Raises UsageError if it is not a token, or others may read the file; OSError.
     """
     given = os.environ.get(GIVEN)
     if given is not None:
@@ -32,13 +32,14 @@ def kept_token(place: Path) -> str:
         _make(place)
     if place.stat().st_mode & 0o077:
         raise UsageError(
-            f"others may read {place}, and whoever has the token takes jobs: remove it, and the next run has a new link"
+            f"others may read {place}, and anybody with the token can take jobs: remove it, and the next run makes a "
+            "new link"
         )
     return _checked(place.read_text(errors="replace").strip(), str(place))
 
 
 def _make(place: Path) -> None:
-    """Whole or not at all; of two runs that make one, the first does."""
+    """Written whole or not at all; of two runs that make one, the first wins."""
     temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -56,5 +57,7 @@ def _make(place: Path) -> None:
 
 def _checked(token: str, origin: str) -> str:
     if not _TOKEN.fullmatch(token):
-        raise UsageError(f"{origin} holds no token: 20 letters, digits, - and _ at least, and no others")
+        raise UsageError(
+            f"{origin} holds no token: a token has at least 20 letters, digits, - and _, and nothing else"
+        )
     return token

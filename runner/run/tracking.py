@@ -23,7 +23,7 @@ _Callback = Callable[..., Any]
 class TrackingLoop(asyncio.SelectorEventLoop):
     """An event loop that shows on the board for which job it runs each callback, and each task's step.
 
-    sys.exit in a job's code ends its task alone. A process that a job's code forked ends when it comes back.
+    sys.exit in a job's code ends its task alone. A process that a job's code forked ends when it returns into the loop.
     """
 
     def __init__(self, board: Board):
@@ -32,7 +32,7 @@ class TrackingLoop(asyncio.SelectorEventLoop):
         self.set_task_factory(_make_task)
         self.set_default_executor(_TrackingThreads(board))
 
-    # The types that asyncio's own stubs give to these cannot be told without TypeVarTuple (Python 3.11).
+    # The types in asyncio's stubs cannot be written without TypeVarTuple (Python 3.11).
     def call_soon(  # type: ignore[override]
         self, callback: _Callback, *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
@@ -58,7 +58,7 @@ class TrackingLoop(asyncio.SelectorEventLoop):
         return callback if life is None else partial(self._run_for, life, callback)
 
     def _run_for(self, life: Life, callback: _Callback, *args: Any) -> None:
-        # Steps of its own tasks alone: what wakes others up may come by its context.
+        # Only steps of its own tasks: a callback that wakes up others may run in its context.
         if getattr(callback, "__self__", None) in life.buried:
             return
         self._board.enter(LOOP, threading.get_ident(), life.job_id, life.attempt)
@@ -96,7 +96,7 @@ def _make_task(
 
 
 class _TrackingThreads(ThreadPoolExecutor):
-    """The loop's threads, which show on the board for which job they run what they are handed."""
+    """The loop's threads, which show on the board for which job they run each call."""
 
     def __init__(self, board: Board):
         super().__init__(max_workers=SLOTS - 1, thread_name_prefix="runner-any")
@@ -122,6 +122,6 @@ class _TrackingThreads(ThreadPoolExecutor):
 
 
 def _end_forked(board: Board, life: Life) -> None:
-    """This is a forked copy of the worker process, in which nothing may go on."""
+    """End a forked copy of the worker process; nothing may go on in it."""
     board.note_fork(life.job_id)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""A job rendered as a run renders it, in a folder of its own: no database and no results of a campaign are touched."""
+"""Renders a job as a run does, in a folder of its own, without touching a campaign's database or results."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one job.
+    """The result of one job.
 
-    status: done, failed, or pending where the run was ended before. error: why it failed; ''. suspicion: what may
-    be wrong though it is done; ''. files: where what it saved was written, absolute paths; pictures: those of them
-    that are pictures, with their sizes in pixels, or the last picture of a job that failed. duration_s: from its
-    claim to its end. sources: the files that it was made of, absolute paths.
+    status: done, failed, or pending if the run was ended before. error: why it failed; ''. suspicion: what may be wrong
+    though it is done; ''. files: absolute paths of the files that it saved; pictures: the pictures among them, with
+    their sizes in pixels, or the last picture of a failed job. duration_s: from its claim to its end. sources: absolute
+    paths of the files that it was made from.
     """
 
     campaign: str
@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Well only where it is done and nothing looks wrong with it."""
+        """OK only if it is done and nothing looks wrong with it."""
         is_well = self.status == Status.DONE.value and not self.suspicion
         return ExitStatus.DONE if is_well else ExitStatus.SOME_FAILED
 
@@ -72,7 +72,7 @@ class Trial:
         return asdict(self)
 
     def to_text(self) -> str:
-        """It in words."""
+        """As text for people."""
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
@@ -116,11 +116,11 @@ def try_job(
     out: Path,
     worker: WorkerProcess | None = None,
 ) -> Trial | ExitStatus:
-    """Render the job in a fresh browser, or in a person's own tab, and put what it saved into out.
+    """Render the job in a fresh browser, or in a person's own tab, and put its files into out.
 
-    out: a folder, which is made; or a file, which is to be the one that the job saved with that ending, or its one
-    picture, made what the ending says.
-    Returns the exit status alone where a signal ended it. Raises a RunnerError for what the user can mend.
+    out: a folder, which is created; or a file, which becomes the only saved file with that ending, or the only picture,
+    converted to that ending's format. Returns only the exit status if a signal ended it. Raises a RunnerError for
+    mistakes that the user can fix.
     """
     with tempfile.TemporaryDirectory(prefix="runner-preview-") as folder:
         options = replace(
@@ -154,8 +154,8 @@ def render_apart(
 ) -> ExitStatus | None:
     """Render the jobs, each once, into the database and the results that the options name; both must be new.
 
-    measured_s: no job is begun before all browsers are there, and none once each has done one and so many seconds
-    have passed; None: all are rendered. Returns as Run.work does. Raises a RunnerError.
+    measured_s: begin no job before all browsers are there, and none once each has done one and so many seconds have
+    passed; None: render all. Returns the same as Run.work. Raises a RunnerError.
     """
     campaign.make_scene()
     guard = Guard(say, [probe_descriptors])
@@ -206,7 +206,7 @@ def _open_for_a_while(
 
 
 def _trial(store: Reader, results: Path, out: Path) -> Trial:
-    """What the rows tell of the only job, and its files taken out."""
+    """The result of the only job, from the rows; moves its files out."""
     (campaign,) = store.campaigns()
     (row,) = store.rows_after(campaign["id"], 0, 1)
     attempts = store.attempts(campaign["id"])
@@ -237,7 +237,7 @@ def _trial(store: Reader, results: Path, out: Path) -> Trial:
 
 
 def _taken_out(row: WholeJobRow, results: Path, out: Path) -> tuple[list[Path], dict[Path, tuple[int, int]]]:
-    """Where the job's files are now, and the sizes of the pictures among them."""
+    """Move the job's files out; returns their paths, and the sizes of the pictures among them."""
     saved = {artifact["name"]: results / artifact["path"] for artifact in row["artifacts"]}
     images = [artifact["name"] for artifact in row["artifacts"] if artifact["kind"].startswith("image/")]
     if not _is_file(out):
@@ -247,7 +247,7 @@ def _taken_out(row: WholeJobRow, results: Path, out: Path) -> tuple[list[Path], 
     else:
         written = {}
         if out.suffix.lower() in _PICTURES:
-            # What an earlier render has left there is not a picture of this one.
+            # A file from an earlier render there is not a picture of this one.
             out.unlink(missing_ok=True)
     try:
         for name, target in written.items():
@@ -260,17 +260,17 @@ def _taken_out(row: WholeJobRow, results: Path, out: Path) -> tuple[list[Path], 
 
 
 def _is_file(out: Path) -> bool:
-    """Whether that is to be a file, by its name and by what is there."""
+    """Whether out is a file, by its name and by what exists there."""
     return bool(out.suffix) and not out.is_dir()
 
 
 def _meant(saved: Mapping[str, Path], images: list[str], out: Path) -> str:
-    """The name of the one file that is to be out."""
+    """The name of the saved file that should become out."""
     alike = [name for name, path in saved.items() if path.suffix.lower() == out.suffix.lower()]
     found = alike or (images if out.suffix.lower() in _PICTURES else [])
     if len(found) != 1:
         raise UsageError(
-            f"the job saved {', '.join(saved)}: which of them is to be {out} is not clear; name a folder with -o, "
+            f"the job saved {', '.join(saved)}: it is not clear which of them should be {out}; name a folder with -o, "
             "which takes all of them"
         )
     return found[0]
@@ -294,7 +294,7 @@ def _size_of(picture: Path) -> tuple[int, int]:
 
 
 def _last_picture(file: Path, out: Path) -> dict[Path, tuple[int, int]]:
-    """The last picture of a job that failed, beside what it would have saved."""
+    """The last picture of a failed job, in the folder for its files."""
     target = out.parent / f"{out.stem}.failed{file.suffix}" if _is_file(out) else out / f"failed{file.suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)

@@ -1,4 +1,4 @@
-"""What the end of an attempt calls for, as a pure function."""
+"""Decides what happens to a job after an attempt, as a pure function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_FAULTS = 6
 
 
 class Verb(str, Enum):
-    """What becomes of the job: see the state diagram in runner/docs/design.md."""
+    """What happens to the job: see the state diagram in runner/docs/design.md."""
 
     COMPLETE = "complete"
     RELEASE = "release"
@@ -54,11 +54,10 @@ class AttemptEnd:
 
 @dataclass(frozen=True)
 class Move:
-    """What an attempt's end calls for.
+    """What must be done after an attempt.
 
-    reason: for the job's row. error: whose traceback is evidence; a WorldFault pauses the run. spoils_tab: its
-    page must be loaded anew before another job. tells_of_tab: it may be the browser that failed, rather than
-    the job's own code.
+    reason: for the job's row. error: its traceback is evidence; a WorldFault pauses the run. spoils_tab: the page must
+    be reloaded before another job. tells_of_tab: the browser may have failed, rather than the job's own code.
     """
 
     verb: Verb
@@ -69,7 +68,7 @@ class Move:
 
 
 def verdict(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
-    """What becomes of the job whose attempt ended so."""
+    """Decide what happens to the job whose attempt ended so."""
     if end.error is None and not end.overdue:
         return _of_a_whole_one(lease, policy, end)
     if end.stopping:
@@ -111,8 +110,8 @@ def _of_a_whole_one(lease: Lease, policy: Policy, end: AttemptEnd) -> Move:
 
 
 def _of_a_lost_tab(policy: Policy, end: AttemptEnd) -> Move:
-    """A crash where the browser died; else nobody's fault, to a limit."""
-    # Without an end of its tab, the page is there, but cannot draw any more.
+    """A crash if the browser died; otherwise nobody's fault, up to a limit."""
+    # If its tab did not end, the page is there, but cannot draw any more.
     spoils_tab = end.tab is None
     if end.tab is not None and end.tab.is_crash:
         return Move(Verb.RECLAIM, f"crash: {end.tab.reason}")

@@ -1,4 +1,4 @@
-"""Computes what the live page shows, in a process of its own: it shares no interpreter with what renders."""
+"""Computes the live page in a process of its own, so that it shares no interpreter with the rendering."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["Viewer", "main"]
 
 _Result = TypeVar("_Result")
-# The rows are looked at so often at most, and less often where that takes long; how far it is, is asked for more.
+# The rows are read at most so often, and less often if that takes long; the counts are read more often.
 _LOOK_S, _COUNT_S = 10.0, 1.0
 _LOOKS_SHARE, _PICTURES_SHARE, _PICTURES_AT_ONCE_S = 0.01, 0.01, 3.0
-# Of the room for texts that a page in a file has.
+# A share of the room for texts in a page that is written to a file.
 _ROOM = 0.15
 _SMALL_WIDTH, _FRAME_WIDTH, _QUALITY, _KEPT_PICTURES = 224, 320, 72, 400
-# What renders comes first.
+# The rendering comes first.
 _NICE = 5
 
 
@@ -47,12 +47,12 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     asyncio.run(_answer(Channel(socket.socket(fileno=int(sys.argv[1])))))
-    # Whatever its threads are at: nobody waits for it any more.
+    # Do not wait for its threads: nobody needs their answers any more.
     os._exit(0)
 
 
 async def _answer(channel: Channel) -> None:
-    """Answer what is asked until nobody is there any more."""
+    """Answer requests until nobody is there any more."""
     loop, over, answering = asyncio.get_running_loop(), asyncio.Event(), set[asyncio.Task[None]]()
     viewers: list[Viewer] = []
 
@@ -67,7 +67,7 @@ async def _answer(channel: Channel) -> None:
 
     def hear(asked: Message) -> None:
         if asked["is"] == "open":
-            # Not among the arguments, which all users of a machine may read: a database's address may hold a password.
+            # Not among the arguments, which all users of a machine can read: a database's address may hold a password.
             viewers.append(Viewer(asked["database"], asked["campaign_id"], Path(asked["results"])))
             return
         task = loop.create_task(answer(asked))
@@ -91,7 +91,7 @@ class _Look:
 
 
 class Viewer:
-    """What is asked of the rows and files of one campaign. database, results: where they are."""
+    """Answers about the rows and files of one campaign. database, results: where they are."""
 
     def __init__(self, database: str, campaign_id: int, results: Path):
         self._database, self._campaign_id, self._results = database, campaign_id, results
@@ -109,7 +109,7 @@ class Viewer:
         self._small: OrderedDict[Extent, str] = OrderedDict()
 
     async def answer(self, what: str, **values: Any) -> str | None:
-        """Call the method of that name, but for this one."""
+        """Call the method of that name, except this one."""
         asked: dict[str, Any] = {
             one.__name__: one for one in (self.page, self.news, self.small, self.part, self.shrunk, self.act)
         }
@@ -117,7 +117,7 @@ class Viewer:
         return told
 
     async def page(self, now: dict[str, Any]) -> str:
-        """The page, whole. now: what the run tells of itself. Raises a RunnerError where the rows cannot be read."""
+        """The whole page. now: the run's own state. Raises a RunnerError where the rows cannot be read."""
         from runner.report import to_html
 
         look = await self._newest()
@@ -125,13 +125,13 @@ class Viewer:
         return await self._in_thread(lambda: to_html([look.data], [look.summary], live))
 
     async def news(self, known: str, now: dict[str, Any]) -> str:
-        """How far it is now, as JSON, and the rows' part of the page where it is not the one of that number."""
+        """The present counts as JSON, and the rows' part of the page if its number differs from that one."""
         look = await self._newest()
         told = json.dumps({"known": look.number, "now": await self._counts() | now}, allow_nan=False)
         return told if look.number == known else f'{told[:-1]}, "campaigns": [{look.text}]}}'
 
     async def small(self, path: str, start: int | None, size: int) -> str | None:
-        """The picture that lies there as a small JPEG, in base 64; None where it cannot be read."""
+        """The picture at that place as a small JPEG, in base 64; None where it cannot be read."""
         from runner.results import small_jpeg
 
         extent = Extent(path, start, size)
@@ -156,7 +156,7 @@ class Viewer:
         return None if content is None else base64.b64encode(content).decode()
 
     def _reading(self, extent: Extent) -> Callable[[], bytes | None]:
-        """Reads what lies there; None where it is not all there."""
+        """Reads the bytes at that place; None unless all are there."""
         from runner.results import Stored, moved_of
 
         def read() -> bytes | None:
@@ -190,7 +190,7 @@ class Viewer:
     # -- looking -----------------------------------------------------------------------------------
 
     async def _newest(self) -> _Look:
-        """The newest look at the rows; where it is old, another one is begun."""
+        """The newest look at the rows; if it is old, another one is begun."""
         if self._looking is None or (self._looking.done() and time.monotonic() >= self._look_due):
             self._looking = asyncio.create_task(self._look_anew())
         if self._look is None:
@@ -202,7 +202,7 @@ class Viewer:
         try:
             self._look = await self._looks.spend(self._looked)
         except Exception:
-            # Whoever waits for the first one is told; of those after it, the next may be had.
+            # Errors of the first look go to those who wait for it; after later ones, the next look may succeed.
             if self._look is None:
                 raise
         finally:
@@ -217,7 +217,7 @@ class Viewer:
         return _Look(str(time.time_ns()), data, json.dumps(data, allow_nan=False), page.summary)
 
     async def _counts(self) -> dict[str, Any]:
-        """How far it is; counted once a second at most, however many ask."""
+        """The progress; read at most once a second, however many ask."""
         if self._counting is None or (self._counting.done() and time.monotonic() >= self._count_due):
             self._count_due = time.monotonic() + _COUNT_S
             self._counting = asyncio.create_task(self._in_thread(self._counted))

@@ -1,4 +1,4 @@
-"""One worker process as its supervisor sees it: what it says, whether its loop turns, what it holds, how it ends."""
+"""One worker process as its supervisor sees it: its messages, whether its loop turns, its memory, and its end."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["WorkerLife", "standstill_limit_s", "watch"]
 
 _TICK_S = 0.1
 _WEIGH_EVERY = 3
-# How long a worker's loop may stand still: while jobs run, while the campaign is loaded, while it is to stop.
+# How long a worker's loop may stand still: while jobs run, while the campaign is loaded, while it should stop.
 _STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
-# How long a worker may take to end that was told to stop, or has said that it is over.
+# How long a worker may take to end after it was told to stop, or has said that it is over.
 _STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
 
 
@@ -37,16 +37,15 @@ def standstill_limit_s(policy: Policy) -> float:
 
 @dataclass
 class WorkerLife:
-    """One worker process from its start to its end, as it tells of itself and is told.
+    """One worker process from its start to its end: what it has reported, and what it was told.
 
-    fault_told, has_all_told, worker_id_told, draining_told, doors_told, elsewhere_told: what it knows of the world,
-    whether all jobs are in the database, as which worker it claims, why no more jobs are begun, how many tabs the run's
-    workers have, by their ports, and of the others' tabs. shown: its own, by its live page's address, where it is not
-    the first. port: of its
-    server, 0 while it has none. sessions: how many tabs it has; trouble: what keeps them from work, ''. steps: of
-    each job of many steps that it renders, its key, the steps finished, and all. alone: the job that is rendered
-    alone now, 0 for none. is_silent: it can say no more. grown: by how much its memory has grown while each job was
-    running.
+    fault_told, has_all_told, worker_id_told, draining_told, doors_told, elsewhere_told: what it was last told: the
+    fault of the world, whether all jobs are in the database, its worker id, why no more jobs are begun, how many tabs
+    the run's workers have, by their ports, and the others' tabs. shown: its own tabs, by its live page's address,
+    unless it is the first worker. port: of its server, 0 while it has none. sessions: how many tabs it has; trouble:
+    why they cannot work, ''. steps: for each running job with steps, its key, the steps finished, and all. alone: the
+    job that is rendered alone now, 0 for none. is_silent: it sends no more messages. grown: how much its memory has
+    grown while each job was running.
     """
 
     process: WorkerProcess
@@ -72,13 +71,13 @@ class WorkerLife:
         self.process.channel.send(kind, **values)
 
     def weigh(self) -> None:
-        """See what it holds in memory, and while whose code ran it came to more."""
+        """Measure its memory, and note whose code ran while it grew."""
         self.memory_bytes, before = self.process.memory_bytes(), self.memory_bytes
         for one in self.process.board.running():
             self.grown[one] += max(0, self.memory_bytes - before)
 
     def tell(self, fault: WorldFault | None, has_all: bool, draining: str) -> None:
-        """Say what has changed: the world's fault, whether all jobs are there, as which worker it claims, if at all."""
+        """Send changes: the world's fault, whether all jobs are there, its worker id, whether it drains."""
         if draining != self.draining_told:
             self.draining_told = draining
             self.send("drain", reason=draining)
@@ -92,28 +91,28 @@ class WorkerLife:
             else:
                 self.send("fault", message=str(fault))
         if self.worker.id != self.worker_id_told:
-            # It was taken for dead, for nothing here was let run for longer than the lease, and came back.
+            # It was taken for dead, because all processes here were held up for longer than the lease, and came back.
             self.worker_id_told = self.worker.id
             self.send("worker", id=self.worker.id)
 
     def tell_doors(self, doors: dict[int, int]) -> None:
-        """Say what has changed: how many tabs the run's workers have, by the ports of their servers."""
+        """Send changes: how many tabs the run's workers have, by the ports of their servers."""
         if doors != self.doors_told:
             self.doors_told = doors
             self.send("doors", doors=doors)
 
     def tell_elsewhere(self, tabs: dict[str, list[dict[str, Any]]]) -> None:
-        """Say what has changed of the others' tabs, which the live page shows."""
+        """Tell it changes of the others' tabs, which the live page shows."""
         if tabs != self.elsewhere_told:
             self.elsewhere_told = tabs
             self.send("elsewhere", tabs=tabs)
 
     def seen(self, kind: FaultKind, limit_s: float, status: int = 0) -> Fault:
-        """What befell it, and what is to be seen of it now; takes its time."""
+        """What happened to it, with the present evidence; takes a while."""
         running = self.process.board.running()
         grower = max(self.grown, key=lambda one: self.grown[one], default=None)
         if grower is not None and 2 * self.grown[grower] < self.memory_bytes:
-            grower = None  # all of them together, or what they keep
+            grower = None  # all of them together, or the memory that they keep
         return Fault(
             kind,
             running,
@@ -134,7 +133,7 @@ class _Stillness:
         self._looked, self._still_s = time.monotonic(), 0.0
 
     def look(self, now: float) -> float:
-        """In seconds. Time in which this process was not let run is nobody's."""
+        """In seconds. Time in which this process was held up does not count."""
         looked, beats = self._looked, self._beats
         self._looked, self._beats = now, self._board.beats
         self._still_s = self._still_s + min(now - looked, 2 * _TICK_S) if self._beats == beats else 0.0
@@ -149,10 +148,10 @@ async def watch(
     still_limit_s: float,
     memory_bytes: int,
 ) -> Fault | None:
-    """Wait for its end; None when it ended in order, else what befell it. It may live on then.
+    """Wait for its end; None when it ended in order, else what happened to it. It may still live then.
 
     world: its fault is told to the worker. has_all: whether all jobs are in the database. still_limit_s: how long its
-    loop may stand still; memory_bytes: what it may hold.
+    loop may stand still; memory_bytes: how much it may hold.
     """
     process, stopping = life.process, ending.stopping
     stillness = _Stillness(process.board)
@@ -163,7 +162,7 @@ async def watch(
         still_s, ticks = stillness.look(now), ticks + 1
         status = process.poll()
         if status is not None:
-            # What it said last is heard first; what it has forked may hold its end of the line.
+            # Take its last messages first; a process that it has forked may keep its end of the channel open.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
             return None if life.is_over else life.seen(FaultKind.DIED, still_limit_s, status)
@@ -183,7 +182,7 @@ async def watch(
         is_blocked = still_s > (still_limit_s if life.port else _LOADING_S)
         if is_blocked or ticks % _WEIGH_EVERY == 0:
             life.weigh()
-            # Who fills the memory may block the loop by it.
+            # A job that fills the memory may block the loop by that.
             if life.memory_bytes > memory_bytes:
                 return await asyncio.to_thread(life.seen, FaultKind.GREW, still_limit_s)
         if is_blocked:

@@ -1,4 +1,4 @@
-"""What a worker process does: it serves the tabs, and renders with them until no job is left or it must stop."""
+"""A worker process: it serves the tabs, and renders with them until no job is left or it must stop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LOOK_AT_SHARDS_S = 5.0
 
 
 async def serve(channel: Channel, board: Board, spec: WorkerSpec, orders: asyncio.Queue[Message]) -> None:
-    """Work as the spec says, and as the orders do that come meanwhile; tells the supervisor how it ended."""
+    """Work by the spec, and by the orders that come meanwhile; tells the supervisor how it ended."""
     outpost = _Outpost(channel, spec.suspects)
     ending = Ending(spec.has_all)
     beating = asyncio.create_task(_beat(board))
@@ -89,9 +89,9 @@ async def _obey(orders: asyncio.Queue[Message], outpost: _Outpost, ending: Endin
 
 
 class _Outpost:
-    """The run's guard, as a worker process has it: faults are told to the supervisor, which says when they are over.
+    """The run's guard in a worker process: it reports faults to the supervisor, which says when they are over.
 
-    company: which jobs may go on together. doors: how many tabs each of the run's worker processes has, by its port;
+    company: which jobs may run together. doors: how many tabs each of the run's worker processes has, by its port;
     elsewhere: the tabs of the others, for the live page.
     """
 
@@ -119,7 +119,7 @@ class _Outpost:
             self._channel.send("say", line=line, once=once)
 
     def _is_new(self, once: str) -> bool:
-        """Whether to tell it: the supervisor knows of the other workers, but a job's end tells the same again."""
+        """Whether to report it: the supervisor compares workers, but a later job here may report the same again."""
         is_new = once not in self._told
         self._told |= {once} - {""}
         return is_new
@@ -130,7 +130,7 @@ class _Outpost:
             self._channel.send("pause", message=str(fault))
 
     async def come_back(self, worker_id: int) -> int:
-        """Another id for the worker, which was taken for dead."""
+        """A new id for the worker, which was taken for dead."""
         self._channel.send("lost")
         while (new_id := await self.worker_ids.get()) == worker_id:
             pass
@@ -138,7 +138,7 @@ class _Outpost:
 
 
 class _Settled:
-    """Tells the supervisor of attempts that have ended: of one that failed at once, of others ten times a second."""
+    """Reports ended attempts to the supervisor: failed ones at once, others ten times a second."""
 
     def __init__(self, channel: Channel):
         self._channel = channel
@@ -146,7 +146,7 @@ class _Settled:
         self._told_at = -_TELL_SETTLED_S
 
     def add(self, job_id: int, attempt: int, error: str) -> None:
-        """That attempt has ended; error: why it failed, or ''."""
+        """Add an ended attempt. error: why it failed, or ''."""
         if not self._untold:
             next_s = self._told_at + _TELL_SETTLED_S - time.monotonic()
             asyncio.get_running_loop().call_later(max(next_s, 0.0), self.tell)
@@ -155,7 +155,7 @@ class _Settled:
             self.tell()
 
     def tell(self) -> None:
-        """Tell of all that have ended so far."""
+        """Report all that have ended so far."""
         if self._untold:
             self._channel.send("settled", attempts=self._untold)
             self._untold, self._told_at = [], time.monotonic()
@@ -290,7 +290,7 @@ class _Worker:
             await asyncio.gather(browsers, return_exceptions=True)
 
     async def _open_store(self) -> Store | None:
-        """The database; None when the run stops before it can be had."""
+        """The database; None when the run stops before it can be opened."""
         while not self._ending.stopping.done():
             try:
                 return await asyncio.to_thread(Store, self._spec.database)
@@ -301,7 +301,7 @@ class _Worker:
         return None
 
     async def _tell(self, server: Server, pool: BrowserPool, crew: Crew, limits: Limits, live: Live) -> None:
-        """Tell the supervisor, now and then, how many tabs there are, what keeps them from work, and what is known."""
+        """Tell the supervisor now and then how many tabs there are, why they cannot work, and what was found out."""
         sightings = _Sightings(self._outpost)
         while True:
             sightings.look(server.sessions)
@@ -321,7 +321,7 @@ class _Worker:
                 known=known,
                 found=found if pool.found_rasterizer else {},
                 steps=crew.steps(),
-                # The first worker shows its own by itself.
+                # The first worker shows its own tabs itself.
                 shown={server.own_live_link(): live.tabs()} if self._spec.share.which else {},
             )
             await asyncio.sleep(_TELL_S)
@@ -332,27 +332,27 @@ class _Worker:
 
 
 async def _close_shards(results: ResultsFolder, age_s: float) -> None:
-    """Have no shard open for longer than that, whether or not jobs come."""
+    """Close each shard when it is that old, whether or not jobs come."""
     while age_s and isinstance(results, PackedResults):
         await asyncio.sleep(min(age_s, _LOOK_AT_SHARDS_S))
         await asyncio.to_thread(results.close_older_than, age_s)
 
 
 class _Sightings:
-    """Tells which tabs are out of sight, and which no longer are."""
+    """Reports tabs that go out of sight, and tabs that come back."""
 
     def __init__(self, outpost: _Outpost):
         self._outpost = outpost
         self._hidden: dict[str, str] = {}
 
     def look(self, sessions: Iterable[Session]) -> None:
-        """See what has changed."""
+        """Report changes."""
         now = {one.id: one.name for one in sessions if one.is_hidden or one.held_s}
         for tab, name in now.items():
             if tab not in self._hidden:
                 self._outpost.note("hidden", name)
                 self._outpost.say(
-                    f"{name} is out of sight, where browsers let a tab do little: bring it to the front"
+                    f"{name} is out of sight, and browsers slow such tabs down: bring it to the front"
                 )
         for tab, name in self._hidden.items():
             if tab not in now:
@@ -361,7 +361,7 @@ class _Sightings:
 
 
 def _probe_tabs(crew: Crew) -> None:
-    """Raises WorldFault while all tabs that there were are gone: their machine sleeps, or the network is away."""
+    """Raises WorldFault while all earlier tabs are gone: their machine sleeps, or the network is away."""
     since = crew.idle_since
     if since is not None and time.monotonic() - since > _TABS_AWAY_S:
         raise WorldFault("no tab is connected any more: open this run's link again, or wake its machine")
@@ -370,11 +370,11 @@ def _probe_tabs(crew: Crew) -> None:
 def _welcome(
     work: Callable[[Session], Awaitable[None]], outpost: _Outpost
 ) -> Callable[[Session], Awaitable[None]]:
-    """The work, for pages that can do it, and one line when the web client is not the one known here."""
+    """Start the work of pages that can do it; one line if the web client is not the one known here."""
 
     async def welcome(session: Session) -> None:
         if session.refused:
-            # The pool tells of its own.
+            # The pool reports its own tabs.
             if session.owner is PERSON:
                 outpost.say(f"{session.name} cannot render: {session.refused}")
             return

@@ -1,4 +1,4 @@
-"""The worker process's own start and end: what keeps it to its supervisor, and its loop."""
+"""The start and end of a worker process: its tie to the supervisor, and its loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TELL_STACK", "main", "work"]
 
-# Asked by this signal, the process writes its threads' stacks, whatever it is doing.
+# At this signal the process writes its threads' stacks, whatever it is doing.
 TELL_STACK = signal.SIGUSR2
 _PR_SET_PDEATHSIG = 1
 
@@ -35,7 +35,7 @@ def main() -> None:
         faulthandler.enable(stacks, all_threads=True)
         faulthandler.register(TELL_STACK, stacks, all_threads=True)
         sys.argv[1:] = []
-        # What takes long to import is imported while the supervisor adds the jobs.
+        # Slow imports happen here while the supervisor adds the jobs.
         import playwright.async_api  # noqa: F401
 
         from runner.run.board import Board
@@ -46,7 +46,7 @@ def main() -> None:
         board = Board(board_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
         work(channel, board, TrackingLoop(board), on_end=lambda: os._exit(1), owns_streams=True)
-        # Threads that a job has left running would be waited for by the interpreter's own end.
+        # The interpreter's normal end would wait for threads that a job has left running.
         atexit._run_exitfuncs()
         with contextlib.suppress(Exception):
             end_lines()
@@ -60,9 +60,9 @@ def work(
     on_end: Callable[[], None],
     owns_streams: bool = False,
 ) -> None:
-    """Work as the supervisor says; on_end: called when it is gone.
+    """Work as the supervisor says. on_end: called when the supervisor is gone.
 
-    owns_streams: what is printed goes to the run's log.
+    owns_streams: output goes to the run's log.
     """
     from runner.run.run_log import keep_printed
     from runner.run.spec import WorkerSpec
@@ -82,14 +82,14 @@ def work(
 
     task = loop.create_task(work_through())
     while not task.done():
-        # What a job's code raises ends its own task; what comes here is of nobody's, and ends nothing.
+        # Errors of a job's code end its own task; an error that comes here belongs to no job, and ends nothing.
         with contextlib.suppress(SystemExit, KeyboardInterrupt):
             loop.run_until_complete(task)
     channel.send("over")
 
 
 def _end_with(supervisor: int) -> None:
-    """End at once when the supervisor does, also while code runs that lets no other thread run (Linux)."""
+    """End at once when the supervisor does, even while code runs that lets no other thread run (Linux)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -98,9 +98,9 @@ def _end_with(supervisor: int) -> None:
 
 
 def _leave_signals_to_the_supervisor() -> None:
-    """A terminal or a service manager may signal all processes: what becomes of this one the supervisor says.
+    """A terminal or a service manager may signal all processes; the supervisor decides what this one does.
 
-    Not ignored, which processes that a job starts would inherit.
+    The signals are not ignored, because processes that a job starts would inherit that.
     """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = {number: signal.getsignal(number) for number in numbers}

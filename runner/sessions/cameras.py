@@ -1,9 +1,8 @@
-"""The cameras of one tab: what each was asked for, and under which key Vuer's client honours it.
+"""The cameras of one tab: the wanted size and lens of each, and the key under which Vuer's client honours them.
 
-The client (of vuer 0.1.6) keeps the first value of a camera's size, lens and kind that it saw under a
-key, for as long as the page lives, whatever is sent later. So a camera that is to have another size
-goes by another key inside the page, which render functions never see; its lens and its pose are set by
-the page script before each picture.
+The client (of vuer 0.1.6) keeps the first size, lens and kind of a camera that it saw under a key as long as the page
+lives, whatever is sent later. So a camera with a new size gets another key inside the page, which render functions
+never see; the page script sets its lens and pose before each picture.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from runner.sessions.pose import POSE, still_held, whole_pose
 
 __all__ = ["BRANCHES", "CAMERA_DEFAULTS", "Cameras"]
 
-# What the client takes where nothing is said; downsample and the last four are ours: it would halve the
-# size, draw its cameras into each other's pictures, and show them in the main view.
+# The client's defaults, except downsample and the last four, which are ours: the client would halve the size, draw its
+# cameras into each other's pictures, and show them in the main view.
 CAMERA_DEFAULTS = {
     "width": 640,
     "height": 480,
@@ -40,17 +39,17 @@ CAMERA_DEFAULTS = {
 }
 _MOUNTED = ("width", "height", "downsample", "ctype", "renderDepth")
 _LENS = {"perspective": ("fov", "near", "far"), "orthographic": ("near", "far")}
-# The size of an orthographic camera's picture follows from these.
+# These determine the size of an orthographic camera's picture.
 _FRUSTUM = ("top", "bottom", "left", "right")
 # Each camera is a WebGL context in the page, which is never freed; a browser keeps 16.
 _MOST_AT_ONCE = 10
 _WORN_AFTER = 50
-# Where an element, or an operation, holds its elements.
+# The fields in which an element, or an operation, holds its elements.
 BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren", "nodes")
 
 
 class _Camera:
-    """What was asked of one camera so far, where it is in the scene, and its key inside the page."""
+    """One camera: its props so far, its place in the scene, and its key inside the page."""
 
     def __init__(self, node: dict[str, Any], parent: str | None, inner: str):
         self.node, self.parent, self.inner = node, parent, inner
@@ -66,7 +65,7 @@ class Cameras:
 
     @property
     def is_worn(self) -> bool:
-        """Whether the page has made so many cameras that it should be loaded anew."""
+        """Whether the page has made so many cameras that it should be reloaded."""
         return len(self._inner) >= _WORN_AFTER
 
     def translate(self, message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,7 +110,7 @@ class Cameras:
     def _take(
         self, node: dict[str, Any], parent: str | None, is_change: bool, kind: str, more: list[dict[str, Any]]
     ) -> bool:
-        """Note what is asked of a camera, and change its node; whether the node stays in its message."""
+        """Note a camera's props, and change its node; returns whether the node stays in its message."""
         key: Any = node.get("key")
         known = self._cameras.get(key)
         if known is None and kind == "UPDATE" and is_change:
@@ -131,7 +130,7 @@ class Cameras:
             node |= {"key": inner} | {name: value for name, value in exact.items() if name in node}
         else:
             node |= full | exact | {"key": inner, "name": _object_name(inner)}
-        node.pop("lookAt", None)  # the client would overwrite what three.js has under this name
+        node.pop("lookAt", None)  # the client would overwrite a property of three.js with this name
         if is_same:
             return True
         self._present[inner] = None
@@ -157,7 +156,7 @@ class Cameras:
         return self._inner[mount]
 
     def _make_room(self, more: list[dict[str, Any]]) -> None:
-        """Take the camera out of the page that has been out of use for longest, when there are too many."""
+        """When there are too many cameras, remove the one from the page that has been unused for longest."""
         in_use = {camera.inner for camera in self._cameras.values()}
         for inner in list(self._present):
             if len(self._present) <= _MOST_AT_ONCE:
@@ -181,7 +180,7 @@ class Cameras:
     # -- taking pictures -----------------------------------------------------------------------
 
     def find(self, key: str | None) -> str:
-        """The key itself, or that of the only camera. Raises FrameError where there is none such."""
+        """The key itself, or that of the only camera. Raises FrameError if there is no such camera."""
         if key is None and len(self._cameras) == 1:
             return next(iter(self._cameras))
         if key not in self._cameras:
@@ -196,13 +195,13 @@ class Cameras:
     def lens(self, key: str) -> dict[str, Any]:
         """What the page script sets on the camera before a picture: the object's name, its lens and its pose."""
         camera = self._cameras[key]
-        # As the client gets them: in messages, numbers are single floats.
+        # As the client gets them: in messages, numbers are single-precision.
         values = {name: _single(camera.node[name]) for name in _LENS.get(camera.node["ctype"], ())}
         pose = {name: _singles(value) for name, value in whole_pose(camera.node).items()}
         return {"name": _object_name(camera.inner), "pose": pose} | values
 
     def size(self, key: str) -> tuple[int, int]:
-        """Width and height in pixels that were asked for."""
+        """The requested width and height in pixels."""
         node = self._cameras[key].node
         return int(node["width"] / node["downsample"]), int(node["height"] / node["downsample"])
 
@@ -232,10 +231,10 @@ def _object_name(inner: str) -> str:
 
 
 def _exact_size(node: dict[str, Any]) -> dict[str, float]:
-    """What to send instead, where the client would come out one pixel short.
+    """The size to send where the client would render one pixel too few.
 
-    It computes the width as floor(aspect * height), and the aspect as a quotient: of 5 % of all sizes,
-    rounding takes a pixel. A thousandth of a pixel more prevents it.
+    It computes the width as floor(aspect * height), and the aspect as a quotient: in 5 % of all sizes, rounding costs a
+    pixel. A thousandth of a pixel more prevents that.
     """
     width, height = node["width"], node["height"]
     if node["ctype"] == "orthographic":

@@ -1,10 +1,9 @@
-"""What to send to a tab so that it shows another scene, as if it had never shown anything else; no I/O.
+"""The messages that make a tab show another scene, as if it had never shown anything else; no I/O.
 
-Vuer's client (0.1.6) hands an element's props on to React, and much there depends on what was before: a prop
-that is no longer given may keep its value or become 0, a material keeps what it was compiled for, and a
-group that is hidden and shown again loses its scale. So an element is changed where it stands only by props
-that are known to be without a past; else it is made anew: for one rendering its place is held by a
-component that shows nothing.
+Vuer's client (0.1.6) passes an element's props to React, where much depends on earlier values: a prop that is no longer
+given may keep its value or become 0, a material stays as it was compiled, and a group that is hidden and shown again
+loses its scale. So an element is changed in place only by props whose earlier values leave no trace. Otherwise it is
+made anew: for one rendering, a component that shows nothing takes its place.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ __all__ = ["Changes", "changes", "is_made_anew"]
 
 _ABSENT = object()
 
-# A component of the client that shows nothing and keeps nothing: it holds the place of an element.
+# A component of the client that shows nothing and keeps nothing: the placeholder for an element.
 _PLACEHOLDER = "PlaybackContext"
-# What holds where nothing is said: naming it is the way back, for the client cannot be told to forget a prop.
+# Default values. Sending them undoes a prop, because the client cannot be told to forget one.
 _NEUTRAL: dict[str, Any] = {"position": [0, 0, 0], "rotation": [0, 0, 0], "scale": [1, 1, 1]}
 _POSE = frozenset(_NEUTRAL)
 _PRIMITIVE_NEUTRAL = _NEUTRAL | {
@@ -38,7 +37,7 @@ _PRIMITIVE_NEUTRAL = _NEUTRAL | {
     "castShadow": True,
     "receiveShadow": True,
 }
-# Which props have no past, by tag. What an element that is not here was changed by may stay in the page for good.
+# The props that leave no trace, by tag. Changes of an element that is not listed may stay in the page for good.
 _OTHERS = """
     AmbientLight DirectionalLight HemisphereLight PointLight RectAreaLight SpotLight
     AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
@@ -52,11 +51,11 @@ _IN_PLACE: dict[str, frozenset[str]] = {
     "PointCloud": frozenset({"position", "rotation", "vertices", "colors"}),
     **dict.fromkeys(_OTHERS.split(), frozenset()),
 }
-# Values that a material takes over without being compiled anew.
+# Values that a material adopts without being recompiled.
 _UNIFORM = frozenset({"color", "emissive", "emissiveIntensity", "opacity", "roughness", "metalness", "map"})
-# What the client keeps under a name of its own for as long as the page lives.
+# Values that the client keeps under a name of its own as long as the page lives.
 _KEPT_MATERIAL = ("displacementMap", "displacementScale", "mapRepeat", "normalMap", "normalScale")
-# A camera's props go through Cameras: these and its pose have no past, the rest may.
+# A camera's props go through Cameras: these and its pose leave no trace; others may.
 _CAMERA = "CameraView"
 _CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL
 
@@ -65,9 +64,8 @@ _CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL
 class Changes:
     """The messages that change a tab's scene.
 
-    first: those that must have been rendered before the rest are sent; mostly none.
-    rest: the others; updates stand last.
-    lasting: what a job has done that stays in the page whatever is sent later, as a sentence; else ''.
+    first: those that must be rendered before the rest is sent; mostly none. rest: the others, with updates last.
+    lasting: a change by a job that stays in the page whatever is sent later, as a sentence; or ''.
     """
 
     first: list[dict[str, Any]]
@@ -76,7 +74,7 @@ class Changes:
 
 
 def changes(shown: Scene, wanted: Scene) -> Changes:
-    """From what a tab shows to what it is to show."""
+    """The changes from the scene that a tab shows to the wanted one."""
     if shown.props[ROOT] != wanted.props[ROOT]:
         empty = {"tag": "Scene", **{branch: [] for branch in ROOT_BRANCHES}}
         whole = {"tag": "Scene", **wanted.node(ROOT)}
@@ -117,10 +115,10 @@ def changes(shown: Scene, wanted: Scene) -> Changes:
 
 @dataclass(frozen=True)
 class _Differences:
-    """Of the elements that stand in both scenes at the same place.
+    """Differences of the elements that are in both scenes at the same place.
 
-    updates: the props to name, by key. anew: those among them that are to be made anew. lost: what cannot be told
-    by naming props, and is removed and added. lasting: as in Changes, of all elements.
+    updates: the props to send, by key. anew: those elements among them that must be made anew. lost: elements that
+    cannot be changed by sending props, and are removed and added. lasting: as in Changes, for all elements.
     """
 
     updates: dict[Key, dict[str, Any]]
@@ -144,7 +142,7 @@ def _differences(shown: Scene, wanted: Scene) -> _Differences:
                 continue
             is_smooth, reason = _how(shown, wanted, key, named)
             reasons += [reason] if reason else []
-            # Another kind of element takes what was named for the old one, such as a neutral position, for its own.
+            # A new kind of element would take over props of the old one, such as a neutral position.
             if _ABSENT in named.values() or old.get("tag") != new.get("tag"):
                 lost.add(key)
             else:
@@ -158,7 +156,7 @@ def _differences(shown: Scene, wanted: Scene) -> _Differences:
 
 
 def is_made_anew(tag: Any) -> bool:
-    """Whether an element of this kind shows what it is told even where the client would go on showing the old."""
+    """Whether an element of this kind can be made anew where the client would go on showing the old one."""
     return tag in _IN_PLACE
 
 
@@ -166,7 +164,7 @@ def is_made_anew(tag: Any) -> bool:
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The props to name so that the new ones hold; _ABSENT for one that cannot be undone by naming it."""
+    """The props to send so that the new values hold; _ABSENT for one that cannot be undone by sending a value."""
     tag = new.get("tag")
     neutral = _neutral_of(tag) if tag == old.get("tag") else {}
     named: dict[str, Any] = {}
@@ -196,7 +194,7 @@ def _neutral_of(tag: Any) -> Mapping[str, Any]:
 
 
 def _is_equal(one: Any, other: Any) -> bool:
-    """Whether the client gets the same; 1 and 1.0 are, 1 and True are not."""
+    """Whether the client gets the same value; 1 equals 1.0, but not True."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
@@ -207,7 +205,7 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 
 def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[bool, str]:
-    """Whether the element may change in place, and why the page must be loaded anew then; '' where not."""
+    """Whether the element may change in place, and why the page must be reloaded afterwards, or ''."""
     old, new = shown.props[key], wanted.props[key]
     tag = new.get("tag")
     if tag == _CAMERA == old.get("tag"):
@@ -215,18 +213,18 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
         for name in unknown:
             if named[name] is _ABSENT:
                 del named[name]
-        # What a camera holds is moved by the client, which goes by the props that it got at any time.
+        # The client moves a camera's children by any props that it ever got.
         if wanted.lists.get((key, "children")) and whole_pose(old).keys() != whole_pose(new).keys():
             unknown.append("pose, with what it holds")
         return True, f"its camera {key!r} keeps: {', '.join(unknown)}" if unknown else ""
     if tag not in _IN_PLACE or old.get("tag") not in _IN_PLACE:
-        return tag == old.get("tag"), f"its element {key!r}, a {tag}, may keep what it was changed by"
+        return tag == old.get("tag"), f"its element {key!r}, a {tag}, may keep traces of the change"
     reason = next(iter(_kept(key, old, new)), "")
     if tag == old.get("tag") and named.keys() <= _IN_PLACE[tag] and _ABSENT not in named.values():
         is_smooth = "material" not in named or _is_uniform(old.get("material", {}), new.get("material", {}))
-        # A cloud without colours has another material.
+        # A cloud without colours has a different material.
         is_smooth = is_smooth and not (tag == "PointCloud" and ("colors" in old) != ("colors" in new))
-        # A rotation that names no order of its axes takes the one that was named last.
+        # A rotation without an order of axes takes the order that was sent last.
         if is_smooth and not ("rotation" in named and _names_order(old) and not _names_order(new)):
             return True, reason
     holds_camera = any(
@@ -268,7 +266,7 @@ def _placeholder(shown: Scene, key: Key) -> dict[str, Any]:
 
 
 def _whole(shown: Scene, wanted: Scene, key: Key, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The element with all below it, to stand where its placeholder does."""
+    """The element with all below it, to replace its placeholder."""
     node = {**named, **wanted.node(key)}
     return node if "children" in node or not shown.lists.get((key, "children")) else node | {"children": []}
 
@@ -282,10 +280,10 @@ def _above(scene: Scene, key: Key) -> Iterator[Key]:
 
 
 def _remove_misplaced(page: Scene, wanted: Scene, held: set[Key]) -> list[Key]:
-    """Take out of the page what it is not to show, or what stands after something that is missing there.
+    """Remove elements that the page should not show, or that come after a missing element.
 
-    What remains of each list is the beginning of the wanted one, for the client only adds to the end.
-    held: those whose place is held; they get all that is below them with their own update.
+    The rest of each list is then the beginning of the wanted one, because the client only adds at the end. held:
+    elements with a placeholder; their own update brings all that is below them.
     """
     doomed: list[Key] = []
     while True:
@@ -302,7 +300,7 @@ def _remove_misplaced(page: Scene, wanted: Scene, held: set[Key]) -> list[Key]:
                     more.append(key)
         if not more:
             return doomed
-        # Removing has its own side effect on groups that hold nothing: look again.
+        # Removing has a side effect on empty groups: look again.
         page.remove(more)
         doomed += more
 
@@ -310,7 +308,7 @@ def _remove_misplaced(page: Scene, wanted: Scene, held: set[Key]) -> list[Key]:
 def _additions(page: Scene, wanted: Scene, updates: Mapping[Key, dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The messages that add what the page lacks.
 
-    What is taken out and put in at once stays the same element to React: its updates are said, too.
+    An element that is removed and added at once stays the same one to React, so its updates are sent, too.
     """
     for (parent, branch), goal in wanted.lists.items():
         if parent is not ROOT and parent not in page.props:

@@ -1,7 +1,7 @@
-"""Who comes in: takes connections, so many at once, and lets go of those that say nothing or too much.
+"""Accepts connections, up to a limit, and drops those that send nothing or too much.
 
-asyncio's own server takes all that come. At the limit of open files it writes a traceback for each, and the run
-has no file left for its own work.
+asyncio's own server accepts all. At the limit of open files it writes a traceback for each, and the run has no file
+left for its own work.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from runner.machine import no_such_address
 
 __all__ = ["Door", "Visitor"]
 
-# A tab's page asks at once, on any network on which it could render.
+# The page of a tab sends its request at once, on any network that is good enough for rendering.
 _FIRST_REQUEST_S = 15.0
-# Of all the files that this process may have open, connections that are not tabs take a quarter, tabs a half.
+# Of the files that this process may open, connections that are not tabs may take a quarter, and tabs a half.
 _MOST_STRANGERS = 256
-# What a request may take with all its headers; a browser's has one or two thousand.
+# The largest request with all headers; a browser's has one or two thousand bytes.
 _REQUEST_BYTES = 65536
 _AT_ONCE, _QUEUE = 16, 128
 _LOOK_AGAIN_S = 1.0
 
 
 class Visitor(asyncio.Protocol):
-    """One connection, handed on to the protocol that speaks with it.
+    """One connection, passed on to its protocol.
 
-    most_bytes: how much may come before something of it is taken in; what says more is cut off. on_overflow: called
-    then. A stranger that has asked for nothing within the time limit is cut off, too.
+    most_bytes: how much may come before some of it is read; a connection that sends more is cut off. on_overflow:
+    called then. A stranger that has asked for nothing within the time limit is cut off, too.
     """
 
     def __init__(self, door: Door, inner: asyncio.Protocol):
@@ -51,7 +51,7 @@ class Visitor(asyncio.Protocol):
     async def _enter(self, connection: socket.socket, context: ssl.SSLContext | None) -> None:
         limit_s = _FIRST_REQUEST_S if context else None
         try:
-            # What does not speak TLS, or no more, is nobody's concern.
+            # Errors of peers that do not speak TLS, or stopped doing so, concern nobody.
             with contextlib.suppress(OSError):
                 await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: self, connection, ssl=context, ssl_handshake_timeout=limit_s
@@ -63,7 +63,7 @@ class Visitor(asyncio.Protocol):
                 self._door.forget(self)
 
     def taken_in(self, is_request: bool = False) -> None:
-        """What came has been read; is_request: it was a whole request."""
+        """The data was read. is_request: it was a whole request."""
         self._bytes = 0
         if is_request:
             self._limit.cancel()
@@ -106,11 +106,11 @@ class Visitor(asyncio.Protocol):
 
 
 class Door:
-    """Listens at an address; each connection is spoken with by a protocol that `make` makes.
+    """Listens at an address; `make` makes a protocol for each connection.
 
-    Who connects is a stranger until it becomes a tab. Of more strangers than there may be, the one that has asked
-    for something longest ago is cut off: whoever holds connections open keeps no tab out.
-    most_tabs: that there may be at once. say: takes a line for people, once, when there are too many strangers.
+    A connection is a stranger until it becomes a tab. When there are too many strangers, the one with the oldest
+    request is cut off, so that idle connections cannot keep tabs out. most_tabs: how many there may be at once. say:
+    takes a line for people, once, when there are too many strangers.
     """
 
     def __init__(self, make: Callable[[], asyncio.Protocol], say: Callable[[str], None]):
@@ -120,7 +120,7 @@ class Door:
         self.addresses: list[tuple[str, int]] = []
         self._make, self._say = make, say
         self._listening: dict[socket.socket, ssl.SSLContext | None] = {}
-        # The one that has asked longest ago comes first.
+        # The one with the oldest request comes first.
         self._strangers: dict[Visitor, None] = {}
         self._tabs: set[Visitor] = set()
         self._has_told = False
@@ -153,7 +153,7 @@ class Door:
         return int(opened[0].getsockname()[1])
 
     def close(self) -> None:
-        """Listen no more, and let strangers go; tabs stay."""
+        """Stop listening, and drop strangers; tabs stay."""
         for listening in self._listening:
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
@@ -168,7 +168,7 @@ class Door:
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError:
-                # There is no file left for it. Whoever knocks waits, and the run's guard tells of it.
+                # There is no open file left for it. The client waits, and the run's guard reports the fault.
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening)
                 loop.call_later(_LOOK_AGAIN_S, self._listen_again, listening)
@@ -196,7 +196,7 @@ class Door:
             )
 
     def has_asked(self, visitor: Visitor) -> None:
-        """A stranger has asked for something."""
+        """Note that a stranger has sent a request."""
         visitor.taken_in(is_request=True)
         if visitor in self._strangers:
             del self._strangers[visitor]
@@ -207,12 +207,12 @@ class Door:
         return len(self._tabs) >= self.most_tabs
 
     def admit(self, visitor: Visitor) -> None:
-        """It is a tab, and no stranger any more."""
+        """Note that it is a tab, and no longer a stranger."""
         self._strangers.pop(visitor, None)
         self._tabs.add(visitor)
 
     def forget(self, visitor: Visitor) -> None:
-        """It is gone."""
+        """Note that it is gone."""
         self._strangers.pop(visitor, None)
         self._tabs.discard(visitor)
 

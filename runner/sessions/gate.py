@@ -1,6 +1,6 @@
-"""What a tab's scene lets in: refused by name what would come out wrong; noted what a person should know.
+"""Checks what is sent to a tab's scene: refuses elements that would come out wrong, and notes remarks for people.
 
-What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
+The statements about Vuer's client hold for vuer 0.1.6 (client 0.0.102).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ __all__ = ["Gate"]
 # The client's loaders look at a model's src only: another text or material file under the same key is
 # ignored.
 _MODEL_SOURCES = ("text", "buff", "mtl")
-# From so many on, the client's own time for a scene grows with their square: that is worth a word.
+# From so many elements on, the client's time for a scene grows with their square, and a remark is due.
 _MANY_ELEMENTS = 4000
 
 
 class Gate:
-    """Looks through what is asked of one tab's scene.
+    """Checks operations on one tab's scene.
 
-    remarks: what a person should know of it, by a word that stands for its kind. knows_base: whether the tab's
-    scene has a base; then an element can be made anew where the client would go on showing the old one.
+    remarks: what a person should know about it, by a word for each kind. knows_base: whether the tab's scene has a
+    base; then an element can be made anew where the client would go on showing the old one.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Gate:
         self._models: dict[Any, dict[str, Any]] = {}
 
     def look_through(self, data: Any) -> None:
-        """See each element of a message's data. Raises FrameError for one that would come out wrong."""
+        """Check each element of a message's data. Raises FrameError for one that would come out wrong."""
         for node in nodes_of(data):
             refuse_kind(node)
             refuse_unusable(node, BRANCHES)
@@ -50,7 +50,7 @@ class Gate:
                 self._refuse_ignored_model(node)
 
     def count(self, elements: int) -> None:
-        """So many elements are in the scene."""
+        """Take the number of elements in the scene."""
         if elements >= _MANY_ELEMENTS:
             self.remarks.setdefault(
                 "many",

@@ -1,4 +1,4 @@
-"""Joiners, which keep browsers for a run on other machines: the lines to them, and the owners here of their tabs."""
+"""Joiners, which keep browsers for a run on other machines: the lines to them, and the local owners of their tabs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from runner.tabs import TabEnd, TabOwner
 
 __all__ = ["Joiners", "Line"]
 
-# A browser that dies may be waited for there, before it is told here.
+# The joiner may wait for a dying browser before it reports its end.
 _END_S = 5.0
 _STANDING_S = 2.0
 _MOST_TABS, _MOST_UNTOLD = 256, 4096
@@ -38,7 +38,7 @@ _SAYS_OVER_S = 2.0
 
 
 class _JoinedTab(TabOwner):
-    """The owner here of a page in a tab that a joiner has opened: passes on how jobs end, and hears how it fares."""
+    """The local owner of a page in a tab of a joiner: reports how jobs end, and learns how the tab ends."""
 
     def __init__(self, tab_id: str, page: int, line: Line):
         self.tab_id, self.page, self.retired = tab_id, page, ""
@@ -66,14 +66,14 @@ class _JoinedTab(TabOwner):
         return self.lines
 
     async def end_of(self, reason: str) -> TabEnd:
-        # The line may have broken as well: then nobody knows, and no job is charged.
+        # The line may have broken, too: then nobody knows, and no job is charged.
         ends: set[asyncio.Future[TabEnd]] = {self.ended}
         await asyncio.wait(ends, timeout=_END_S)
         return self.ended.result() if self.ended.done() else TabEnd(reason)
 
 
 class Line:
-    """The line to one joiner. tabs: one for each page that has come, by its number, until it is known how it ended."""
+    """The line to one joiner. tabs: one for each connected page, by its number, until it is known how it ended."""
 
     def __init__(self, line_id: str):
         self.id = line_id
@@ -82,7 +82,7 @@ class Line:
         self._untold: asyncio.Queue[FromRun] = asyncio.Queue(_MOST_UNTOLD)
 
     def owner_of(self, name: str) -> TabOwner | None:
-        """Of a page in the tab that the joiner calls so; None where there are too many."""
+        """The owner for a page in the joiner's tab of that name; None if there are too many."""
         if len(self.tabs) >= _MOST_TABS:
             return None
         tab = _JoinedTab(name, next(self._pages), self)
@@ -90,14 +90,14 @@ class Line:
         return tab
 
     def tell(self, message: FromRun) -> None:
-        """Have it told; a joiner that does not listen is not waited for."""
+        """Send it without waiting; a joiner that does not listen holds up nobody."""
         with contextlib.suppress(asyncio.QueueFull):
             self._untold.put_nowait(message)
 
     async def keep(self, socket: web.WebSocketResponse, on_message: Callable[[], None]) -> None:
-        """Speak with the joiner until the line breaks. Raises ValueError for what makes no sense.
+        """Talk to the joiner until the line breaks. Raises ValueError for a message that makes no sense.
 
-        on_message: called with each that was taken in.
+        on_message: called with each message that was read.
         """
         telling = asyncio.create_task(self._keep_telling(socket))
         try:
@@ -113,7 +113,7 @@ class Line:
                     tab.ended.set_result(TabEnd("its joiner is gone"))
 
     async def told(self) -> None:
-        """Wait until all was told."""
+        """Wait until all was sent."""
         await self._untold.join()
 
     async def _keep_telling(self, socket: web.WebSocketResponse) -> None:
@@ -138,7 +138,7 @@ class Line:
 
 
 class Joiners:
-    """All joiners of one server. campaign: its name. renderer: what draws its pictures; standing: how far it is.
+    """All joiners of one server. campaign: its name. renderer: of its pictures; standing: how far it is.
 
     is_over: they have been told that the run ends.
     """
@@ -152,27 +152,27 @@ class Joiners:
         self._lines: dict[str, Line] = {}
 
     def owner_of(self, tab_id: str) -> TabOwner | None:
-        """Of a joiner's tab, whose id begins with that of its line; None where there is no such line."""
+        """The owner of a joiner's tab, whose id begins with that of its line; None if there is no such line."""
         line_id, _, name = tab_id.partition(".")
         line = self._lines.get(line_id)
         return line.owner_of(name) if line is not None and name else None
 
     def open(self, line_id: str) -> Line | None:
-        """A new line; None where there is one of that id, or it is none."""
+        """A new line; None if there is one with that id, or the id is not valid."""
         if not (8 <= len(line_id) <= 64) or line_id in self._lines:
             return None
         line = self._lines[line_id] = Line(line_id)
         return line
 
     def forget(self, line: Line) -> None:
-        """It is over."""
+        """The line is over."""
         self._lines.pop(line.id, None)
 
     async def tell_standing(self) -> None:
-        """Tell all of them, now and then, how far the campaign is; costs nothing while there is none."""
+        """Tell all of them now and then how far the campaign is; costs nothing while there is no joiner."""
         while True:
             if self._lines:
-                # While the database is away, the run tells why it waits as soon as it is back.
+                # While the database is away, the run's fault is told as soon as it is back.
                 with contextlib.suppress(WorldFault):
                     standing = await self._standing()
                     for line in self._lines.values():
@@ -180,12 +180,12 @@ class Joiners:
             await asyncio.sleep(_STANDING_S)
 
     async def say_over(self, reason: str, is_finished: bool) -> None:
-        """The run ends: tell how far the campaign is, and why."""
+        """The run ends: tell joiners how far the campaign is, and why."""
         self.is_over = True
         if not self._lines:
             return
         last: list[FromRun] = []
-        # The database may be what the run ends of.
+        # The database may be the reason for the run's end.
         with contextlib.suppress(RunnerError):
             last.append(await self._standing())
         last.append(Over(reason, is_finished))

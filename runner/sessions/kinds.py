@@ -14,8 +14,8 @@ from runner.errors import FrameError
 
 __all__ = ["PRIMITIVES", "refuse_kind", "why_ignored", "why_unseen"]
 
-_OVER_THE_VIEW = "the client lays it over its main view"
-_OWN_LAYER = "no camera sees the layer that it is in: layer=0 is one that they see"
+_OVER_THE_VIEW = "the client shows it above its main view only"
+_OWN_LAYER = "no camera sees its layer: layer=0 is one that they see"
 _STEERS = "it is for the client's main view, and pictures are taken by a CameraView"
 _OF_DEVICES = "it tells of a device that a browser without a person has not"
 _OF_A_MESH = "it draws the mesh that it is in, and the client hands it none"
@@ -76,7 +76,7 @@ _LOOKS = ("color", "opacity", "transparent")
 
 
 def refuse_kind(node: Mapping[str, Any]) -> None:
-    """Raises FrameError for an element that would be in no picture as it should."""
+    """Raises FrameError for an element that no picture would show correctly."""
     tag, key = node.get("tag"), node.get("key")
     reason = _REFUSED.get(str(tag))
     if reason:

@@ -1,4 +1,4 @@
-"""The live page's routes: who has the page's token may look, and by POST pause, resume and retry."""
+"""The live page's routes: with the page's token one may look, and by POST pause, resume and retry."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["LivePage", "LiveRoutes", "frame_elsewhere"]
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    # The page's address has its token in it; no other page may lay it under its own buttons.
+    # The page's address contains its token; no other page may put it into a frame under its own buttons.
     "Referrer-Policy": "same-origin",
     "Content-Security-Policy": "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
 }
-# An attempt's files and a tab's pictures, which have a number, never change.
+# The files of an attempt never change, nor do the numbered pictures of a tab.
 _PICTURE_HEADERS = _HEADERS | {"Cache-Control": "private, max-age=86400, immutable"}
 
 
@@ -32,31 +32,31 @@ _Result = TypeVar("_Result")
 
 
 class LivePage(Protocol):
-    """What a run shows of itself. All raise a RunnerError where it cannot be had now."""
+    """What a run shows of itself. All raise a RunnerError if it is not available now."""
 
     async def page(self) -> str:
         """The page, whole."""
 
     async def news(self, known: str) -> str:
-        """What is new since the look of that number, as JSON."""
+        """The news since the look of that number, as JSON."""
 
     async def small(self, path: str) -> bytes | None:
         """The picture of that path below the results folder, as a small JPEG; None where there is none."""
 
     async def original(self, path: str) -> tuple[bytes, str] | None:
-        """The same as it is, and its media type."""
+        """The unchanged picture, and its media type."""
 
     async def frame(self, tab: str) -> tuple[bytes, str] | None:
-        """What the tab of that id has shown last, small, and its media type."""
+        """The last picture of the tab with that id, small, and its media type."""
 
     async def act(self, verb: str) -> str | None:
-        """Do it, and return what is new then; None where there is no such verb."""
+        """Do it, and return the news after that; None where there is no such verb."""
 
 
 class LiveRoutes:
     """The page below /live/TOKEN/, of a server that refuses strangers.
 
-    token: made of the run's, so that whoever has the page's link, from a notice say, can take no jobs.
+    token: derived from the run's, so that the page's link, which notices contain, cannot be used to take jobs.
     """
 
     def __init__(self, live: LivePage, run_token: str):
@@ -64,7 +64,7 @@ class LiveRoutes:
         self.token = hmac.new(run_token.encode(), b"live page", hashlib.sha256).hexdigest()[:32]
 
     def add_to(self, router: web.UrlDispatcher) -> None:
-        """Have the server know them."""
+        """Add them to the server."""
         router.add_get("/live/{token}/", self._page)
         router.add_get("/live/{token}/news", self._news)
         router.add_get("/live/{token}/frame/{tab}/{number}", self._frame)
@@ -95,9 +95,9 @@ class LiveRoutes:
 
     async def _act(self, request: web.Request) -> web.Response:
         self._refuse_unknown(request)
-        # A page of another site may post, too, but not without saying where it is from.
+        # A page of another site may post, too, but its browser says where it is from.
         if "Origin" not in request.headers:
-            raise web.HTTPForbidden(text="it is not told which page asks for it")
+            raise web.HTTPForbidden(text="the request does not say which page it comes from")
         done = await _had(self._live.act(request.match_info["verb"]))
         if done is None:
             raise web.HTTPNotFound()
@@ -105,11 +105,11 @@ class LiveRoutes:
 
     def _refuse_unknown(self, request: web.Request) -> None:
         if not hmac.compare_digest(request.match_info["token"].encode(), self.token.encode()):
-            raise web.HTTPForbidden(text="the token is missing or of another run")
+            raise web.HTTPForbidden(text="the token is missing, or belongs to another run")
 
 
 async def frame_elsewhere(link: str, tab: str) -> tuple[bytes, str] | None:
-    """What a tab has shown last whose server has its live page there, and its media type; None where it has nothing."""
+    """The last picture of a tab of another worker, from its live page, and its media type; None if it has none."""
     try:
         timeout = aiohttp.ClientTimeout(_FETCH_S)
         async with (
@@ -122,7 +122,7 @@ async def frame_elsewhere(link: str, tab: str) -> tuple[bytes, str] | None:
 
 
 async def _had(wanted: Awaitable[_Result]) -> _Result:
-    """What it gives; a fault is told to whoever asks, and is nobody else's."""
+    """Its result; an error goes to the page that asks, and to nobody else."""
     try:
         return await wanted
     except RunnerError as error:
@@ -130,7 +130,7 @@ async def _had(wanted: Awaitable[_Result]) -> _Result:
 
 
 def _answer(text: str, kind: str) -> web.Response:
-    # A name from a disk may hold what UTF-8 has no bytes for.
+    # A file name may hold characters that UTF-8 cannot encode.
     body = text.encode("utf-8", errors="backslashreplace")
     return web.Response(body=body, content_type=kind, charset="utf-8", headers=_HEADERS)
 

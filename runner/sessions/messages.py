@@ -1,4 +1,4 @@
-"""Vuer's events as plain messages, and these as the bytes that the client reads; no I/O."""
+"""Turns Vuer's events into plain messages, and these into the bytes that the client reads; no I/O."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runner.sessions.cameras import BRANCHES
 
 __all__ = ["nodes_of", "packed", "plain_message", "unpacked"]
 
-# A byte can stand for a whole list. The client's own messages have some ten of sixteen items.
+# A single byte can stand for a whole list. The client's own messages have some ten lists of sixteen items.
 _MOST_CONTAINERS, _LONGEST_CONTAINER = 256, 2048
 
 
 def plain_message(event: ServerEvent) -> dict[str, Any]:
-    """The event as it is sent; with elements that were given as dicts copied, for they may be changed later."""
+    """The event as it is sent; elements that were given as dicts are copied, because they may be changed later."""
     message: dict[str, Any] = event._serialize()
     data = message.get("data")
     if isinstance(data, dict) and _holds_dicts(event.data):
@@ -50,7 +50,7 @@ def packed(message: dict[str, Any]) -> bytes:
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
-    """A message of the client. Raises ValueError where it is none, or larger unpacked than any of the client's is."""
+    """A message of the client. Raises ValueError if it is not one, or unpacks to more than any of the client's."""
     left = iter(range(_MOST_CONTAINERS))
 
     def counted(value: Any) -> Any:
@@ -77,7 +77,7 @@ def _holds_dicts(given: Any) -> bool:
 
 
 def _copied(value: Any) -> Any:
-    """Dicts and lists copied, with arrays as lists of numbers, as Vuer makes them of its elements' own."""
+    """Copies dicts and lists, with arrays as lists of numbers, as Vuer does with its elements' own."""
     if isinstance(value, dict):
         return {name: _copied(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

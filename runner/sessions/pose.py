@@ -1,8 +1,8 @@
-"""The pose of a camera: what holds of all that was said of it, one after the other; no I/O.
+"""The pose of a camera, from all props that were sent for it one after the other; no I/O.
 
-In Vuer's client (0.1.6) a prop that was said once stays beside those that are said later, and one that did not
-change is not applied again: so after quaternion=… an earlier rotation=… would not come back. lookAt=… takes no
-effect there. Here what was said last holds, and the page script sets it on the camera before each picture.
+In Vuer's client (0.1.6) a prop stays beside later ones, and an unchanged one is not applied again: so after
+quaternion=… an earlier rotation=… would not come back. lookAt=… has no effect there. Here the last one counts, and the
+page script sets it on the camera before each picture.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 __all__ = ["POSE", "still_held", "whole_pose"]
 
 _TURNS = ("rotation", "quaternion", "lookAt")
-# Every name that says something of a camera's pose.
+# All props of a camera's pose.
 POSE = frozenset({"position", "matrix", "up", *_TURNS})
 
 
 def still_held(props: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds of the pose in props beside what is named now. A matrix, as in Vuer's client, tells it all."""
+    """The earlier props that still hold beside new ones. A matrix, as in Vuer's client, replaces the whole pose."""
     held = {name: props[name] for name in POSE if name in props and name not in named}
     if "matrix" in named:
         return {}
@@ -36,11 +36,11 @@ def still_held(props: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, 
 
 
 def whole_pose(props: Mapping[str, Any]) -> dict[str, Any]:
-    """All that is to be said so that a camera has the pose of these props, whatever it had before."""
+    """All props to send so that a camera has the pose of these props, whatever it had before."""
     if props.get("matrix") is not None:
         return {"matrix": props["matrix"]}
     pose = {"position": props.get("position", [0, 0, 0])}
-    # Of two that were said at once, the client takes the later one; none takes a target away.
+    # Of two that were sent at once, the client takes the later one; no prop removes a target.
     turns = [name for name in props if name in _TURNS]
     if "lookAt" in turns:
         return pose | {"lookAt": props["lookAt"], "up": props.get("up", [0, 1, 0])}

@@ -1,6 +1,6 @@
-"""What the server and the script on the page say to each other, beside Vuer's own messages.
+"""The messages between the server and the script on the page, beside Vuer's own.
 
-The page's side, page/protocol.js, is written from here by scripts/write_page_protocol.
+scripts/write_page_protocol writes the page's side, page/protocol.js, from this file.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ __all__ = [
     "parted",
 ]
 
-# The key of the invisible element that shows, by its number, that all that was sent before it is in the scene.
+# The key of the fence: an invisible element whose number shows that all that was sent before it is in the scene.
 FENCE = "__fence"
-# The formats of a picture, and what the browser calls them.
+# The formats of a picture, and their names in the browser.
 FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "raw": "raw"}
-# What a browser may send at once: a picture of 8192x8192 pixels as a PNG, but not bare.
+# The most that a browser may send at once: a picture of 8192x8192 pixels as a PNG, but not as bare pixels.
 LARGEST_MESSAGE_BYTES = 1 << 28
-# Characters of what the page script says at once; it cuts its reasons.
+# The most characters of a message from the page script; it shortens its reasons.
 LARGEST_TEXT = 1 << 16
-# The first byte of several messages that are sent as one; MessagePack has no use for it.
+# The first byte of several messages that are sent as one; MessagePack never uses it.
 PARCEL = 0xC1
-# The parts of the client that this was tried with.
+# The versions of the client's parts that this was tested with.
 KNOWN_VERSIONS = {"react-dom": "19.2.4", "@react-three/fiber": "9.5.0", "three": "182"}
 
 
@@ -82,14 +82,14 @@ class Ready:
 
 @dataclass(frozen=True)
 class Render:
-    """Have React render what came before, so that it does not take what comes next for the same change."""
+    """Let React render all that came before, so that it does not merge the next messages into the same change."""
 
     type: ClassVar[str] = "render"
 
 
 @dataclass(frozen=True)
 class Begin:
-    """What comes next is another job's: from here on chance and time are those of its seed, of 32 bits."""
+    """Another job begins: from here on chance and time come from its 32-bit seed."""
 
     type: ClassVar[str] = "begin"
     seed: int
@@ -129,7 +129,7 @@ class IsReady:
 class Refused:
     """There is no picture, because it would be wrong. is_lost: the browser cannot draw any more.
 
-    reply: '' where nobody has asked for one, and there will be none any more.
+    reply: '' if nobody has asked for one, and no more pictures will come.
     """
 
     type: ClassVar[str] = "refused"
@@ -140,9 +140,9 @@ class Refused:
 
 @dataclass(frozen=True)
 class Waits:
-    """A picture waits for something that is loaded, now and then while it takes long, and once when it came.
+    """A picture waits for something that is loading. Sent now and then while that takes long, and once at its end.
 
-    lacks: what for; empty when it waits no more. waited_s: for how long, until now.
+    lacks: what it waits for; empty at the end. waited_s: for how long, until now.
     """
 
     type: ClassVar[str] = "waits"
@@ -152,7 +152,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class Hidden:
-    """Whether the tab is out of sight, where browsers let it do little. held_s: how late they let its timers come."""
+    """Whether the tab is out of sight, and so slowed down. held_s: how late its timers come."""
 
     type: ClassVar[str] = "hidden"
     is_hidden: bool = False
@@ -170,12 +170,12 @@ def encode(message: Message) -> str:
     return wire.encode(message)
 
 
-# In a parcel each message has before it whether it is a text, and how many bytes it has.
+# In a parcel each message is preceded by a flag for text, and by its length in bytes.
 _PART = struct.Struct(">?I")
 
 
 def joined(messages: Iterable[bytes | str]) -> bytes:
-    """Several messages to the page as one: what costs is that something comes, here and in the browser."""
+    """Several messages to the page as one, because each arrival costs, here and in the browser."""
     parts = [bytes([PARCEL])]
     for message in messages:
         content = message.encode() if isinstance(message, str) else message
@@ -184,7 +184,7 @@ def joined(messages: Iterable[bytes | str]) -> bytes:
 
 
 def parted(message: bytes | str) -> list[bytes | str]:
-    """The messages that joined() was given; of any other message that alone."""
+    """The messages that joined() was given; for any other message, only that one."""
     if isinstance(message, str) or message[:1] != bytes([PARCEL]):
         return [message]
     found: list[bytes | str] = []
@@ -198,5 +198,5 @@ def parted(message: bytes | str) -> list[bytes | str]:
 
 
 def decode(text: str) -> Message | None:
-    """What the page says; None where it is of a kind that is not known. Raises ValueError where it makes no sense."""
+    """A message from the page; None for an unknown kind. Raises ValueError where it makes no sense."""
     return wire.decode(text, _KINDS, LARGEST_TEXT)

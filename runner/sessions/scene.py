@@ -1,6 +1,6 @@
-"""A scene as Vuer's client keeps it, and what each scene operation makes of it; no I/O.
+"""A scene as Vuer's client keeps it, and the effect of each scene operation; no I/O.
 
-Read in the client of vuer 0.1.6: addNode, updateNode, upsertNode, removeByKey, removeEmptyGroups.
+The model for this is the client of vuer 0.1.6: addNode, updateNode, upsertNode, removeByKey, removeEmptyGroups.
 """
 
 from __future__ import annotations
@@ -20,28 +20,26 @@ __all__ = ["ROOT", "ROOT_BRANCHES", "STAGING", "Key", "Scene", "encoded_bytes"]
 Key = Any
 _LONGEST_TEXT = 4 << 20
 _BYTES = "bytes in base64"
-# The scene itself: the parent of what stands in its branches.
+# The scene itself: the parent of the elements in its branches.
 ROOT = None
-# Where the scene has elements, in the order in which the client looks for a key. Elements have children alone.
+# The branches of the scene, in the order in which the client looks for a key. Elements have only children.
 ROOT_BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren")
-# What the client's page begins with in bgChildren, as far as a picture shows it: it stays until a scene names others.
+# What the client's page has in bgChildren at first, as far as a picture shows it. It stays until a scene names others.
 STAGING = ({"tag": "Grid", "key": "grid"}, {"tag": "HemisphereLightStage", "key": "light-stage"})
-# What is said of an element unless it is given. Without a type of material Vuer's client paints white what of a robot
-# has been loaded by a certain moment; with none it has the colours of its file.
+# Props that are set unless they are given. Without materialType, Vuer's client paints those parts of a robot white that
+# have been loaded by a certain moment; with an empty one, the robot has the colours of its file.
 _UNLESS_GIVEN: Mapping[str, Mapping[str, Any]] = {"Urdf": {"materialType": ""}}
 
 
 class Scene:
     """Elements by their keys.
 
-    props: all that was said of an element but its key and its children; of the scene itself under ROOT.
-    lists: the keys that stand in a branch of an element, in order, by (key of the element, branch).
-    places: the list that a key stands in.
+    props: all props of an element except its key and its children; those of the scene itself under ROOT. lists: the
+    keys in a branch of an element, in order, by (key of the element, branch). places: the list that contains a key.
 
-    What props and lists hold is never changed in place, so that copies are cheap and equal parts identical.
-    A key that is given a second time is kept apart under another one, for the client draws both, and finds
-    the first.
-    second_camera: the key of a camera that was given a second time, last; None: there was none.
+    Values in props and lists are never changed in place, so that copies are cheap and equal parts identical. When a key
+    is used a second time, the second element is kept under another key, because the client draws both, and finds the
+    first. second_camera: the key of a camera that was given a second time, last; None: there was none.
     """
 
     def __init__(self) -> None:
@@ -52,7 +50,7 @@ class Scene:
         self._groups: set[Key] = set()
 
     def copy(self) -> Scene:
-        """The same scene, which may go its own way."""
+        """A copy of the scene, which may change independently."""
         other = Scene.__new__(Scene)
         other.props, other.lists, other.places = dict(self.props), dict(self.lists), dict(self.places)
         other._groups, other.second_camera = set(self._groups), None
@@ -61,7 +59,7 @@ class Scene:
     # -- operations ----------------------------------------------------------------------------
 
     def apply(self, message: Mapping[str, Any]) -> bool:
-        """Change as the client does at one of Vuer's serialized events; False where it is not a scene operation."""
+        """Change as the client does for one of Vuer's serialized events; False if it is not a scene operation."""
         data: Any = message.get("data")
         match message.get("etype"):
             case "SET":
@@ -79,11 +77,11 @@ class Scene:
         return True
 
     def set(self, data: Mapping[str, Any]) -> None:
-        """What is named of the scene is replaced, the rest stays."""
+        """Replace the named props of the scene; the rest stays."""
         self._assign(ROOT, {name: value for name, value in data.items() if name != "key"})
 
     def add(self, nodes: list[Any], to: Key = None) -> None:
-        """To the end of a branch of the scene, or of the children of an element; nowhere if that is not there."""
+        """Add at the end of a branch of the scene, or of the children of an element; do nothing if that is missing."""
         for node in nodes:
             if to in ROOT_BRANCHES:
                 self._insert(node, ROOT, to)
@@ -93,14 +91,14 @@ class Scene:
                 self._insert(node, to, "children")
 
     def update(self, nodes: list[Any]) -> None:
-        """What is named of an element is replaced, the rest stays; nothing where the element is not there."""
+        """Replace the named props of an element; the rest stays. Do nothing if the element is missing."""
         for node in nodes:
             key = node.get("key", ROOT)
             if key in self.places or (key is ROOT and "key" not in node):
                 self._assign(key, node)
 
     def upsert(self, nodes: list[Any], to: Key = None) -> None:
-        """Update what is there, in the branch or below the element that was named; add what is not."""
+        """Update elements that exist in the named branch or below the named element; add the others."""
         for node in nodes:
             key = node.get("key")
             if to and to not in ROOT_BRANCHES and to not in self.places:
@@ -111,7 +109,7 @@ class Scene:
                 self.add([node], to)
 
     def remove(self, keys: Any) -> None:
-        """These elements with all below them; and, as the client does it, every group that holds nothing."""
+        """Remove these elements with all below them and, as the client does, every empty group."""
         for key in keys:
             if key in self.places:
                 self._drop(key)
@@ -143,7 +141,7 @@ class Scene:
     # -- reading -------------------------------------------------------------------------------
 
     def why_nothing(self, message: Mapping[str, Any]) -> str:
-        """Why the client would do nothing at an operation, and not say so; empty where it does something."""
+        """Why the client would silently do nothing for an operation; '' if it does something."""
         data: Any = message.get("data")
         match message.get("etype"):
             case "UPDATE":
@@ -153,7 +151,7 @@ class Scene:
             case "ADD" | "UPSERT":
                 to = data.get("to")
                 if to and to not in ROOT_BRANCHES and to not in self.places:
-                    return f"{self._no_element(to)} that another could be added to"
+                    return f"{self._no_element(to)} to add another to"
                 for node in data["nodes"]:
                     if "tag" not in node and node.get("key") not in self.places:
                         return f"{self._no_element(node.get('key'))}, and what has no tag makes none"
@@ -182,7 +180,7 @@ class Scene:
     # -- as a text -----------------------------------------------------------------------------
 
     def difference(self, base: Scene) -> str | None:
-        """What sets it apart from a base, as a text; None where that cannot be told, or is too long."""
+        """The difference from a base scene, as a text; None if it cannot be expressed, or is too long."""
         props = [[key, own] for key, own in self.props.items() if base.props.get(key) is not own]
         lists = [[*place, keys] for place, keys in self.lists.items() if base.lists.get(place, ()) != keys]
         lists += [[*place, ()] for place in base.lists if place not in self.lists and place[0] in self.props]
@@ -196,11 +194,11 @@ class Scene:
 
     @classmethod
     def from_difference(cls, text: str, base: Scene) -> Scene | None:
-        """The scene of which a text tells how it differs; None where the base is another one now."""
+        """The scene from the text of its difference; None if the base has changed."""
         parts = json.loads(text, object_hook=_decoded_bytes)
         if parts["base"] != base.digest():
             return None
-        # A number that Vuer has given as a key may be given again in another process.
+        # Vuer may use a number that it has given as a key again in another process.
         keys = {key for key, _ in parts["props"] if key not in base.props and str(key).isdigit()}
         new = {key: f"{key}~kept" for key in keys}
         scene = base.copy()
@@ -266,7 +264,7 @@ class Scene:
         self._groups.discard(key)
 
     def _is_within(self, key: Key, to: Key) -> bool:
-        """Whether the client, told to look there, finds the key."""
+        """Whether the client finds the key when it looks there."""
         if not to:
             return True
         if to == key:
@@ -281,7 +279,7 @@ class Scene:
         return to in ROOT_BRANCHES
 
     def _is_pruned(self, key: Key) -> bool:
-        """Whether the client looks for groups that hold nothing where this one stands."""
+        """Whether the client looks for empty groups at the place of this one."""
         branch = ""
         while key is not ROOT:
             key, branch = self.places[key]
@@ -289,7 +287,7 @@ class Scene:
 
 
 def _still_held(props: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What holds of an element's props beside those named now: of a camera's pose, what was said last."""
+    """The props of an element that still hold beside new ones; for a camera's pose, the last ones sent."""
     if props.get("tag") != "CameraView" or POSE.isdisjoint(named):
         return props
     return {name: props[name] for name in props if name not in POSE} | still_held(props, named)

@@ -13,10 +13,10 @@ _EXPORT = re.compile(r"^export (?=(?:(?:async )?function\*?|class|const) (\w+))"
 
 
 def page_script() -> str:
-    """The script. Modules as they are would run too late: the browser takes them in when all is read.
+    """The script. Real modules would run too late: the browser runs them when the whole page is parsed.
 
-    Each becomes a function that returns what it exports, those that it imports before it. An import stands
-    in one line, an export before what it declares; whatever else is refused.
+    Each module becomes a function that returns its exports, after the modules that it imports. An import must be on one
+    line, and an export in front of a declaration; all else is refused.
     """
     texts: dict[str, str] = {}
     _add("main", texts)
@@ -31,5 +31,5 @@ def _add(name: str, texts: dict[str, str]) -> None:
     exports = _EXPORT.findall(text)
     text = _EXPORT.sub("", _IMPORT.sub(r"const { \1 } = module_\2;", text))
     if re.search(r"^(import|export)\b|</script", text, re.MULTILINE):
-        raise ValueError(f"{name}.js has an import or export of another form than those that are joined")
+        raise ValueError(f"{name}.js has an import or export of a form that cannot be joined")
     texts[name] = f"const module_{name} = (() => {{\n{text}return {{ {', '.join(exports)} }};\n}})();\n"

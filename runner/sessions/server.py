@@ -1,7 +1,7 @@
-"""The guarded Vuer server: gives out the web client and the campaign's assets, and lets in who has the run's token.
+"""The guarded Vuer server: serves the web client and the campaign's assets, and lets in only tabs with the run's token.
 
-Vuer's own server (0.1.6) gives any file of the machine to whoever asks, and any web page may connect
-to it. This one serves a fixed list of files and speaks the same protocol on its websocket.
+Vuer's own server (0.1.6) gives any file of the machine to anybody, and any web page may connect to it. This one serves
+a fixed list of files and speaks the same protocol on its websocket.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ __all__ = ["Server"]
 
 _LOCALHOST = ("localhost", "127.0.0.1", "::1")
 _CLIENT = Path(vuer.__file__).parent / "client_build"
-# For text that names no font, which the client would fetch from the net.
+# The font for text that names none; the client would fetch one from the net.
 _FONTS = Path(__file__).with_name("page") / "fonts"
-# The main view is for people: not drawing it makes several times the frames. Cameras still render.
+# The main view is for people only: without it, several times as many frames are drawn. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
 
-# A browser that is done with a connection keeps it for its next request.
+# A browser keeps a connection for its next request.
 _KEPT_S = 15.0
 _LEASE_S = 30.0
 # How many tabs a joiner may say that it will have, and how it says so.
 _COUNTS = {str(count): count for count in range(65)}
-# What aiohttp tells of strangers' mistakes is nobody's concern, and has no end.
+# aiohttp would log strangers' mistakes without end, and they concern nobody.
 _quiet = logging.getLogger(f"{__name__}.strangers")
 _quiet.disabled = True
 
-# Its address holds the token.
+# Its address contains the token.
 _PAGE_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-# Nothing is kept by the browser, whose cache would only grow; a page that is opened from there has no rights.
+# The browser caches nothing, because its cache would only grow; a page that is opened from there has no rights.
 _ASSET_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "sandbox",
@@ -68,19 +68,16 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Server:
     """Serves the client on host:port and hands each tab that connects to `work`.
 
-    work: called with the Session of each tab, be it refused or not; the tab is closed when it returns.
+    work: called with the Session of each tab, even a refused one; the tab is closed when it returns.
     host: an address of this machine; anything but loopback lets other machines in, with the token.
     port: 0 takes a free one. cert, key: files for TLS, as tls_context takes them; browsers of this run's own come in
     beside it, by loopback. names: by which others may call this machine, beside its own name and addresses.
-    assets: whose files are given out as well, each under the URL that it makes for them.
-    token: who has it is let in; '' makes one. say: takes a line for people. live: the page that shows how far
-    the run is; None: there is none.
-    doors: how many tabs each of several servers of the run has, by its port; where this one is among them, each tab
-    of a person that comes here is sent to the one that has the fewest.
-    is_plain: the page does nothing for speed alone, for comparing.
-    joiners: who keeps browsers for this run elsewhere; None: nobody may.
-    lease_s: a tab of which nothing was heard for so long is given up, and a joiner too.
-    base: see Session; None: each tab has its own.
+    assets: their files are served as well, each under the URL that they make for it. token: lets tabs in; '' makes one.
+    say: takes a line for people. live: the live page; None: there is none. doors: how many tabs each of several servers
+    of the run has, by its port; if this one is among them, each tab that a person opens here is sent to the server with
+    the fewest. is_plain: the page does nothing for speed alone, for comparing. joiners: keep browsers for this run
+    elsewhere; None: nobody may. lease_s: a tab, or joiner, that is silent for so long is given up. base: see Session;
+    None: each tab has its own.
     """
 
     def __init__(
@@ -123,11 +120,11 @@ class Server:
         }
         self._files |= {f"/runner/fonts/{file.name}": file for file in _FONTS.glob("*.woff")}
         index = (_CLIENT / "index.html").read_text()
-        # Before the client's own scripts, so that it sees all that they do.
+        # Placed before the client's own scripts, so that it sees all that they do.
         self._page = index.replace("<head>", f"<head><script>{page_script()}</script>", 1)
 
     async def start(self) -> None:
-        """Start to listen. Raises UsageError where the address or the certificate cannot be had."""
+        """Start to listen. Raises UsageError if the address or the certificate cannot be used."""
         context = tls_context(self._cert, self._key)
         app = web.Application(middlewares=[self._meet])
         if self._live is not None:
@@ -152,11 +149,11 @@ class Server:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens."""
+        """The addresses at which it listens."""
         return self._door.addresses if self._door else []
 
     async def stop(self, reason: str = "the run ended", is_finished: bool = False) -> None:
-        """Tell joiners why, and whether it has no job left to begin; close all tabs, and stop to listen."""
+        """Tell joiners why it ends, and whether no job is left to begin; close all tabs, and stop listening."""
         if self._joiners is not None:
             await self._joiners.say_over(reason, is_finished)
         for session in list(self.sessions):
@@ -167,9 +164,9 @@ class Server:
             await self._runner.cleanup()
 
     def link(self, name: str = "", owner: TabOwner = PERSON, is_shown: bool = False) -> str:
-        """The address that a browser opens to become a session; name: for people. owner: who opens it.
+        """The address that a browser opens to become a session. name: for people. owner: of the tab.
 
-        is_shown: somebody looks at the scene there, with Vuer's own panels.
+        is_shown: a person looks at the scene there, with Vuer's own panels.
         """
         socket = {"token": self.token} | ({"name": name} if name else {})
         host = "localhost" if self.host in _LOCALHOST else reachable_host(self.host)
@@ -183,7 +180,7 @@ class Server:
         return f"http{safe}://{place}/?{urlencode(query)}"
 
     def live_link(self) -> str:
-        """The address of the live page; '' where there is none."""
+        """The address of the live page; '' if there is none."""
         if self._live is None:
             return ""
         host = "localhost" if self.host in _LOCALHOST else reachable_host(self.host)
@@ -196,7 +193,7 @@ class Server:
         return f"http://localhost:{self._own_port}/live/{self._live.token}/"
 
     def forget(self, owner: TabOwner) -> None:
-        """Let the owner's tab in no more."""
+        """Refuse the owner's tab from now on."""
         self._owners.pop(owner.tab_id, None)
 
     async def connected(self, owner: TabOwner) -> Session:
@@ -210,7 +207,7 @@ class Server:
 
     @web.middleware
     async def _meet(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """What holds for any request, to whichever route: who asks is known here, and no stranger."""
+        """Handles what all routes share: it finds the visitor, and refuses strangers."""
         visitor = _visitor_of(request)
         if self._door is None or visitor is None:
             raise web.HTTPServiceUnavailable()
@@ -239,12 +236,12 @@ class Server:
         asset = await asyncio.to_thread(self._assets.find, request.path) if self._assets else None
         if asset is None:
             raise web.HTTPNotFound()
-        # Not web.FileResponse, which gives cup.obj.gz for cup.obj where both are there.
+        # Not web.FileResponse, which serves cup.obj.gz instead of cup.obj if both exist.
         body = await asyncio.to_thread(open_asset, asset, request.path)
         return web.Response(body=body, headers=_ASSET_HEADERS)
 
     def _spread(self, request: web.Request) -> None:
-        """Send a person's new tab to the server that has the fewest; one that has its place, or a pool's, stays."""
+        """Send a person's new tab to the server with the fewest; one that was placed, or belongs to a pool, stays."""
         _, _, query = request.query.get("ws", "").partition("?")
         socket = parse_qs(query)
         token = "".join(socket.get("token", []))
@@ -256,11 +253,11 @@ class Server:
         raise web.HTTPTemporaryRedirect(place.update_query(ws=ws))
 
     def _emptiest(self, tabs: int) -> int:
-        """The port of the server that has the fewest tabs, where so many go."""
+        """The port of the server with the fewest tabs, for so many new ones."""
         if self.port not in self._doors:
             return self.port
         port = min(self._doors, key=lambda port: self._doors[port])
-        # Until it is told anew, once these tabs are there.
+        # Counted until the next report, which includes these tabs.
         self._doors[port] += tabs
         return port
 
@@ -268,7 +265,7 @@ class Server:
         return hmac.compare_digest(token.encode(errors="replace"), self.token.encode())
 
     def _refuse_strangers(self, request: web.Request) -> None:
-        """Other web pages name their own origin, and a rebound DNS name its own host: refuse both."""
+        """Other web pages send their own origin, and a rebound DNS name its own host: refuse both."""
         origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
         if origin not in (None, f"http://{host}", f"https://{host}"):
             raise web.HTTPForbidden(text="another origin")
@@ -280,7 +277,7 @@ class Server:
         name, port = _parts_of(f"//{host}")
         if (port or (443 if self._cert else 80)) not in (self.port, self._own_port):
             return False
-        # No name can be bound to another address than the one that it is.
+        # An address in place of a name cannot be rebound.
         return name in self._names or (_is_address(name) if not is_loopback(self.host) else is_loopback(name))
 
     async def _connect(self, request: web.Request) -> web.WebSocketResponse:
@@ -318,7 +315,7 @@ class Server:
                     break
         finally:
             if isinstance(socket.exception(), asyncio.TimeoutError):
-                # What still waits to be sent would keep the connection.
+                # Unsent data would keep the connection open.
                 visitor.cut_off()
                 session.close(f"nothing was heard of it for {self._lease_s:g} s")
             session.close("its tab was closed or its browser ended")
@@ -330,19 +327,19 @@ class Server:
     async def _admitted(
         self, request: web.Request, door: Door, visitor: Visitor, most_bytes: int
     ) -> web.WebSocketResponse:
-        """A websocket to who asks for it, and is no stranger."""
+        """A websocket for a request that carries the token."""
         if door.is_full():
             self._say_full(door.most_tabs)
             raise web.HTTPServiceUnavailable(text="too many tabs")
         door.admit(visitor)
-        # It asks when nothing was heard for so long, and waits half as long for the answer.
+        # It pings after so long a silence, and waits half as long for the answer.
         heartbeat_s = self._lease_s / 1.5
         socket = web.WebSocketResponse(max_msg_size=most_bytes, compress=False, heartbeat=heartbeat_s)
         await socket.prepare(request)
         return socket
 
     def _owner_of(self, tab_id: str) -> TabOwner | None:
-        """Who has opened the tab of that id, '' for a person; None: nobody any more."""
+        """The owner of the tab with that id, '' for a person's; None: there is no owner any more."""
         if not tab_id:
             return PERSON
         owner = self._owners.get(tab_id)
@@ -353,7 +350,7 @@ class Server:
             raise web.HTTPForbidden(text="the token is missing or of another run")
 
     async def _join(self, request: web.Request) -> web.StreamResponse:
-        """What a joiner is to know, or the line to it."""
+        """The welcome for a joiner, or the line to it."""
         joiners, door, visitor = self._joiners, self._door, _visitor_of(request)
         assert joiners is not None and door is not None and visitor is not None  # it was met
         self._refuse_without_token(request)
@@ -398,7 +395,7 @@ class Server:
         if not self._has_told_full:
             self._has_told_full = True
             self._say(
-                f"no more than {most:,} tabs are let in at once: let the run open more files (ulimit -n)"
+                f"no more than {most:,} tabs are let in at once: allow the run more open files (ulimit -n)"
             )
 
     async def _work_and_close(self, session: Session) -> None:
@@ -411,7 +408,7 @@ class Server:
 
 
 def _visitor_of(request: web.Request) -> Visitor | None:
-    """Whose request it is; None where the connection is gone already."""
+    """The visitor of the request; None if the connection is already gone."""
     protocol = request.transport.get_protocol() if request.transport is not None else None
     return protocol if isinstance(protocol, Visitor) else None
 

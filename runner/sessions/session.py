@@ -1,6 +1,6 @@
 """One connected browser tab: sends scene updates in order, and brings back checked frames.
 
-What is said here of Vuer's client was seen with vuer 0.1.6 (client 0.0.102).
+The statements about Vuer's client hold for vuer 0.1.6 (client 0.0.102).
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
 
-# Decoding so little takes about as long as waking another thread for it would.
+# Decoding so little takes about as long as waking another thread for it.
 _DECODED_AT_ONCE_BYTES = 32768
-# What is larger is sent as it is, not copied.
+# Larger messages are sent uncopied.
 _LARGEST_PARCEL_BYTES = 65536
-# What a tab may say though nobody has asked for it; the client's own messages have some hundred bytes.
+# The most that a tab may send unasked; the client's own messages have a few hundred bytes.
 _MESSAGE_BYTES = 1 << 18
 _MOST_PARTS, _LONGEST_REASON = 16, 2000
 # Requests of Vuer's that ask the page for something and change nothing there.
@@ -67,9 +67,9 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     dropped or overtaken. `await session.grab()` returns a picture of everything sent before it.
 
     The script on the page (page/) holds each picture request back until the scene is ready for it.
-    Once it has a base scene, each job begins with that: what is asked of the scene is noted, and sent as the
-    difference to what the tab shows, when a picture or readiness is asked for. What an earlier job has
-    changed is a part of this difference; where it cannot be undone, the session is spoiled.
+    Once it has a base scene, each job begins with that: scene operations are noted, and sent as the difference to what
+    the tab shows when a picture or readiness is asked for. This difference includes changes of earlier jobs; if one of
+    them cannot be undone, the session is spoiled.
 
     name: which tab this is, for people; id: among all tabs of all times. owner: who opened it. base: what the scene
     function has given so far in this process.
@@ -78,15 +78,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
     of two renderers differ.
     settle_s: how long to wait, in seconds, between a first picture that is dropped and the one that counts.
-    refused: why this page cannot be used at all. is_spoiled: set when the page must be loaded anew
-    before it can be trusted again. lasting: what a job has changed for as long as the page lives.
-    remarks: what a person should know of the scene, by a word that stands for its kind.
-    most_bytes: how much the tab may say at once, by the largest picture that it was asked for.
-    late_replies: pictures that came after nobody waited for them any more, and were dropped.
-    last_frame: the last picture that came for this job; seen: for whichever job, with its number among all.
-    waits: what a picture waits for that is being loaded, and since when, by the monotonic clock. is_hidden: the tab
-    is out of sight; held_s: so late its browser lets its timers come.
-    waited_s, asked_s: for how long, in all, pictures have waited for what is loaded, and were asked for at all.
+    refused: why this page cannot be used at all. is_spoiled: set when the page must be reloaded before it can be
+    trusted again. lasting: what a job has changed for as long as the page lives. remarks: what a person should know
+    about the scene, by a word for each kind. most_bytes: how much the tab may send at once, by the largest picture that
+    it was asked for. late_replies: pictures that came when nobody waited for them any more, and were dropped.
+    last_frame: the last picture for this job; seen: for any job, with its number among all. waits: the files that a
+    picture waits for, and since when, by the monotonic clock. is_hidden: the tab is out of sight; held_s: how late its
+    timers come. waited_s, asked_s: how long, in all, pictures have waited for files, and how long they took from
+    request to arrival.
     """
 
     def __init__(
@@ -126,8 +125,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._last_data: dict[str, bytes] = {}
         self._gate = Gate()
         self.remarks = self._gate.remarks
-        # The scene that each job begins with, that this job wants, and that the tab shows. Without a base the second
-        # alone is followed: it is what the tab shows.
+        # The scene that each job begins with, the one that this job wants, and the one that the tab shows. Without a
+        # base the second alone is followed: it is what the tab shows.
         self._base_scene = base or BaseScene()
         self._base: Scene | None = None
         self._wanted = Scene()
@@ -140,7 +139,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     # -- the scene -----------------------------------------------------------------------------
 
     def set_base(self, scene: Any) -> None:
-        """Show this scene, with which from now on each job begins."""
+        """Show this scene; from now on each job begins with it."""
         message, told = self._base_scene.take(scene)
         self._gate.look_through(message["data"])
         if told:
@@ -156,10 +155,10 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._is_rendered = False
 
     def begin_job(self, kept: str | None = None, seed: int | None = None) -> None:
-        """The scene is to be the base again; what that takes is sent with the job's own first changes.
+        """Set the scene back to the base; the messages for that are sent with the job's own first changes.
 
-        kept: or what the steps of an earlier attempt have made of it; see can_show.
-        seed: of what the page's own code takes for chance and time; None leaves it the browser's.
+        kept: the scene that the steps of an earlier attempt have made, to begin with instead; see can_show. seed: for
+        chance and time as the page's code sees them; None leaves them to the browser.
         """
         if seed is not None:
             self._outbox.append(encode(Begin(seed)))
@@ -168,17 +167,17 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self._wanted, self._is_changed = scene or self._base.copy(), True
 
     def kept_scene(self) -> str | None:
-        """What the job has made of the scene, as a text; None where it cannot be told, or is too long."""
+        """The scene that the job has made, as a text; None if it cannot be expressed, or is too long."""
         return None if self._base is None or self.lasting else self._wanted.difference(self._base)
 
     def can_show(self, kept: str | None) -> bool:
-        """Whether a job may go on from such a text: it is there, and the base is still the same."""
+        """Whether a job may go on from such a text: it exists, and the base is still the same."""
         return bool(kept and self._base and Scene.from_difference(kept, self._base))
 
     def __matmul__(self, event: ServerEvent) -> None:
         """Send one of Vuer's events, after everything sent before.
 
-        Raises SessionGone; and FrameError for what would come out wrong, or do nothing without a word.
+        Raises SessionGone, and FrameError for what would come out wrong, or silently do nothing.
         """
         if self.closed.done():
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
@@ -199,7 +198,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self._send(message)
 
     def _sync(self) -> None:
-        """Send the difference between the scene that the tab shows and the one that is wanted."""
+        """Send the difference between the scene that the tab shows and the wanted one."""
         if self._unsent:
             raise FrameError(self._unsent)
         if not self._is_changed:
@@ -221,7 +220,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self._is_rendered = False
 
     def _render_first(self) -> None:
-        """What was sent is to be rendered before what comes next, lest the client takes both for one change."""
+        """Have all that was sent rendered before the next messages, lest the client merges both into one change."""
         if not self._is_rendered:
             self._outbox.append(encode(Render()))
             self._is_rendered = True
@@ -243,7 +242,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     def _send_translated(self, message: dict[str, Any]) -> None:
         messages = self._cameras.translate(message)
         self._has_fence &= message["etype"] != "SET"
-        # An update takes the fence along: putting it in by itself has React render once more.
+        # An update carries the fence: adding the fence by itself would make React render once more.
         self._fenced = self._has_fence and message["etype"] == "UPDATE" and messages == [message]
         if self._fenced:
             message["data"]["nodes"].append(self._next_fence())
@@ -252,7 +251,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.is_spoiled |= self._cameras.is_worn
 
     def _next_fence(self) -> dict[str, Any]:
-        """The invisible element that shows, by its number, that all that was sent up to it is in the scene."""
+        """An invisible element whose number shows that all that was sent before it is in the scene."""
         self._fence += 1
         return {"tag": "object3D", "key": FENCE, "visible": False, "userData": {"n": self._fence}}
 
@@ -280,7 +279,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise SessionGone(f"{self.name} is no longer connected: {self.closed.result()}")
 
     def _next_to_send(self) -> bytes | str:
-        """The first that waits to be sent; small ones go together."""
+        """The first message that waits to be sent; small ones go together."""
         messages = [self._outbox.popleft()]
         size = len(messages[0])
         while self._outbox and (size := size + len(self._outbox[0])) <= _LARGEST_PARCEL_BYTES:
@@ -288,7 +287,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         return messages[0] if len(messages) == 1 else joined(messages)
 
     async def keep_sending(self) -> None:
-        """Send what is posted, as it comes, until the tab is gone; costs nothing while nothing is posted."""
+        """Send posted messages as they come, until the tab is gone; costs nothing in between."""
         while not self.closed.done():
             await self._wake.wait()
             self._wake.clear()
@@ -304,16 +303,15 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     ) -> Any:
         """A picture by the camera of that key, of everything sent before; decoded and checked.
 
-        keys: of CameraViews in the scene; may be left out where there is only one. Several keys give
+        keys: of CameraViews in the scene; may be left out if there is only one. Several keys give
         a tuple of frames, in their order, all of the same state of the scene.
-        format: 'jpeg', 'png' or 'webp' (both lossless), or 'raw' for the pixels themselves, which
-        costs least where only frame.array is used, or where the browser is on this machine.
-        quality: of a JPEG, above 0 and up to 1 (the default, without chroma subsampling).
-        wait_s: how long the scene may take to be ready, with all that it loads.
+        format: 'jpeg', 'png' or 'webp' (both lossless), or 'raw' for bare pixels, which cost least if you use only
+        frame.array, or if the browser is on this machine. quality: of a JPEG, above 0 and up to 1 (the default, without
+        chroma subsampling). wait_s: how long the scene may take to be ready, with all that it loads.
 
-        A camera with renderDepth=True gives frame.depth too. Waits for the picture itself as long as
-        the job's time limit allows. Raises FrameError when the scene does not get ready, or the
-        picture is not whole or not of the camera's size; SessionGone when the tab is gone.
+        A camera with renderDepth=True gives frame.depth, too. The picture itself may take as long as the job's time
+        limit allows. Raises FrameError if the scene does not get ready, or the picture is not whole or not of the
+        camera's size; SessionGone if the tab is gone.
         """
         if format not in FORMATS:
             raise FrameError(f"no picture format {format!r}; there is: {', '.join(FORMATS)}")
@@ -347,10 +345,10 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     ) -> ClientEvent:
         """Vuer's own call, for code that has it: an event with the JPEG of grab in value["frame"].
 
-        key: of a CameraView; may be left out where there is only one. ttl: how long the scene may take to be
-        ready, in seconds, where that is more than the half minute of grab. value also has width, height and
-        dpr, and depthFrame of a camera with renderDepth=True, as Vuer's client sends it: a grey JPEG, near is
-        white. Raises FrameError as grab does, and for what Vuer's client would ignore.
+        key: of a CameraView; may be left out if there is only one. ttl: how long the scene may take to be ready, in
+        seconds, if that is more than grab's half minute. value also has width, height and dpr, and depthFrame of a
+        camera with renderDepth=True, as Vuer's client sends it: a grey JPEG, where near is white. Raises FrameError as
+        grab does, and for arguments that Vuer's client would ignore.
         """
         ignored = [name for name, value in others.items() if value not in (None, 1)]
         if ignored:
@@ -370,9 +368,9 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """Vuer's own call: send a request such as MjStep when the scene is ready for it, and wait for its answer.
 
         event: as Vuer makes it; a GrabRender is answered as by grab_render. ttl: how long the answer may take, in
-        seconds. What comes back is the page's word, unchecked: only pictures of grab and grab_render are checked.
-        After a request that may have changed the page, that is loaded anew for the next job. Raises FrameError when
-        nothing there answers: an element or a library must, and Vuer's client brings none for MuJoCo along.
+        seconds. The answer is not checked: only pictures of grab and grab_render are. After a request that may have
+        changed the page, the page is reloaded for the next job. Raises FrameError if nothing there answers: an element
+        or a library must do so, and Vuer's client has none for MuJoCo.
         """
         if isinstance(event, GrabRender):
             return await self.grab_render(ttl, key=event.key, **event.data)
@@ -380,7 +378,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise FrameError(f"session.rpc takes a request of Vuer's, such as MjStep(), not {event!r:.100}")
         await self.ready(wait_s=max(30.0, ttl))
         if event.etype not in _ASKING and not self.lasting:
-            self.lasting = f"it has sent a {event.etype}, and what that changes there is the page's own"
+            self.lasting = f"it has sent a {event.etype}, and may have changed anything in the page"
             self.is_spoiled = True
         reply = self._replies[event.rtype] = asyncio.get_running_loop().create_future()
         try:
@@ -390,14 +388,14 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         except asyncio.TimeoutError:
             raise FrameError(
                 f"nothing in the page has answered {event.etype} (key {getattr(event, 'key', None)!r}) within "
-                f"{ttl:g} s: an element or a library in the scene must, and Vuer's client brings none for MuJoCo along"
+                f"{ttl:g} s: an element or a library in the scene must, and Vuer's client has none for MuJoCo"
             ) from None
         finally:
             del self._replies[event.rtype]
         return ClientEvent(etype=event.rtype, key=getattr(event, "key", None), value=value)
 
     def _refuse_too_large(self, key: str, format: str) -> None:
-        """What is too large to be sent is not asked for: the connection would break under it."""
+        """Refuse pictures that are too large to send: the connection would break."""
         width, height = self._cameras.size(key)
         bare = (format == "raw") + (self._cameras.depth_range(key) is not None)
         if bare * 4 * width * height >= LARGEST_MESSAGE_BYTES:
@@ -414,8 +412,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             )
 
     def _expect(self, keys: list[str]) -> None:
-        """Let the tab say as much as these cameras' pictures take at most, also when they come too late."""
-        # No format makes twice as much of noise as its bare pixels are.
+        """Let the tab send as much as these cameras' pictures can take, even if they come too late."""
+        # No format turns even noise into twice the size of its bare pixels.
         factors = (
             (2 + (self._cameras.depth_range(key) is not None), self._cameras.size(key)) for key in keys
         )
@@ -423,7 +421,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.most_bytes = max(self.most_bytes, _MESSAGE_BYTES + most)
 
     def _picture(self, key: str, format: str, quality: float | None) -> tuple[GrabRender, dict[str, Any]]:
-        """The client's own request, and what the page script is told of it."""
+        """The client's own request, and the page script's message about it."""
         options = {} if quality is None else {"quality": quality}
         lens, has_depth = self._cameras.lens(key), self._cameras.depth_range(key) is not None
         told = {"format": format, "camera": lens, "depth": has_depth}
@@ -433,7 +431,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
         width, height = self._cameras.size(key)
-        # A few bytes may be many pixels, in two formats of three.
+        # In two formats of three, a few bytes may be many pixels.
         if max(len(value["frame"]), width * height // 8) <= _DECODED_AT_ONCE_BYTES:
             return self._frame(key, format, value)
         return await asyncio.to_thread(self._frame, key, format, value)
@@ -448,8 +446,8 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     async def ready(self, *, wait_s: float = 30.0) -> None:
         """Return when everything sent before is in the scene, with all that it loads; takes no picture.
 
-        wait_s: how long that may take. Raises FrameError when it takes longer or something cannot be
-        loaded; SessionGone when the tab is gone.
+        wait_s: how long that may take. Raises FrameError if it takes longer or something cannot be loaded; SessionGone
+        if the tab is gone.
         """
         await self._request([], wait_s)
 
@@ -497,9 +495,9 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self.late_replies += 1
 
     def receive_text(self, text: str) -> bool:
-        """Take a message of the page script; True for the one that says that the page is there, refused or not.
+        """Take a message of the page script; True for the one that announces the page, refused or not.
 
-        Raises ValueError for what makes no sense.
+        Raises ValueError for a message that makes no sense.
         """
         message = decode(text)
         if isinstance(message, Hello):
@@ -511,7 +509,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
                 self.close(self.refused, TabEnd(self.refused))
             return True
         if isinstance(message, Waits):
-            # Neither below nothing nor no number.
+            # Not negative, and not NaN.
             waited_s = message.waited_s if 0.0 <= message.waited_s < 1e9 else 0.0
             lacks = [one_line(str(name)) for name in message.lacks[:5]]
             self.waits = (lacks, time.monotonic() - waited_s) if lacks else None
@@ -521,7 +519,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             self.held_s = message.held_s if 0.0 <= message.held_s < 1e9 else 0.0
         elif isinstance(message, (IsReady, Refused)):
             if isinstance(message, Refused) and not message.reply:
-                # Nobody waits for it: what did it has ended.
+                # Nobody waits for it: the code that did it has ended.
                 self.break_off(_reason(message.reason))
                 return False
             reply = self._replies.get(message.reply)
@@ -533,22 +531,22 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         if isinstance(message, IsReady):
             reply.set_result(None)
         else:
-            # What could not be loaded stays missing for as long as the page lives.
+            # A file that could not be loaded stays missing as long as the page lives.
             self.is_spoiled = True
             kind = SessionGone if message.is_lost else FrameError
             reply.set_exception(kind(_reason(message.reason)))
 
     def changed_parts(self) -> dict[str, str]:
-        """Parts of the page that are of another version than those its script was checked with."""
+        """Parts of the page in other versions than those that its script was checked with."""
         return {name: version for name, version in self.client.items() if KNOWN_VERSIONS.get(name) != version}
 
     def break_off(self, reason: str) -> None:
-        """The page cannot be gone on with, whatever it shows: it must be loaded anew."""
+        """The page can be used no further, whatever it shows: it must be reloaded."""
         self.is_spoiled = True
         self.close(reason, TabEnd(reason))
 
     async def disconnect(self, reason: str) -> None:
-        """Close the connection. A spoiled page then loads itself anew; any other is told that it is over."""
+        """Close the connection. A spoiled page then reloads itself; any other is told that the run is over."""
         self.close(reason, TabEnd(reason))
         if not self._socket.closed:
             if not self.is_spoiled:
@@ -556,11 +554,11 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             await self._socket.close()
 
     def close(self, reason: str, end: TabEnd | None = None) -> None:
-        """The tab is gone: whoever waits for it is told so. end: how it ended; None leaves that to its owner."""
+        """The tab is gone: wake all who wait for it. end: how it ended; None leaves that to its owner."""
         if not self.closed.done():
             self.closed.set_result(reason)
             if end is None:
-                # Whoever closes it, it is nobody's task.
+                # It belongs to no job's task, whoever closes it.
                 self._learning_end = Context().run(asyncio.create_task, self._learn_end(reason))
         if end is not None and not self.end.done():
             self.end.set_result(end)
@@ -583,5 +581,5 @@ def _refuse_second_camera(scene: Scene) -> None:
 
 
 def _reason(said: str) -> str:
-    """Why, as the page says it: what a page has thrown may be of any length, and hold anything."""
+    """The reason in the page's words, made harmless: an error of a page may have any length, and hold anything."""
     return one_line(said, _LONGEST_REASON)

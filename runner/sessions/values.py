@@ -1,4 +1,4 @@
-"""Values of elements that no browser could be sent, or that would make a wrong picture without a word; no I/O."""
+"""Values of elements that cannot be sent to a browser, or would silently make a wrong picture; no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["refuse_unusable"]
 
 _SENDABLE = (str, int, float, bytes, bytearray, memoryview, list, tuple, dict, type(None))
 _NUMBERS = frozenset({int, float})
-# A longer list is data, and is looked at only when it is sent.
+# A longer list is data, and is checked only when it is sent.
 _LONGEST_LIST = 64
 _FINITE = frozenset(
     {"position", "rotation", "quaternion", "scale", "matrix", "lookAt", "up", "args", "intensity"}
@@ -27,13 +27,13 @@ _POSE_NUMBERS = {"position": 3, "rotation": 3, "scale": 3, "quaternion": 4}
 _ORDERS = frozenset(map("".join, itertools.permutations("XYZ")))
 # So far from 1 the length of a quaternion may be: one of three decimals is rounded.
 _LENGTH_OFF = 0.02
-# How many numbers the client, or the page script, takes of a camera; a rotation may name the order of its axes, too.
+# How many numbers a camera's props have; a rotation may also name the order of its axes.
 _CAMERA_NUMBERS = {"position": 3, "rotation": 3, "quaternion": 4, "matrix": 16, "lookAt": 3, "up": 3}
 _CAMERA_SCALARS = ("width", "height", "fov", "near", "far", "top", "bottom", "left", "right", "downsample")
 
 
 def refuse_unusable(node: Mapping[str, Any], branches: tuple[str, ...]) -> None:
-    """Raises FrameError for a field of an element that holds what cannot be used. branches: what holds elements."""
+    """Raises FrameError for a field of an element with an unusable value. branches: fields that hold elements."""
     is_camera = node.get("tag") == "CameraView"
     for name, own in node.items():
         if name in branches or (not is_camera and _is_surely_good(name, own)):
@@ -46,7 +46,7 @@ def refuse_unusable(node: Mapping[str, Any], branches: tuple[str, ...]) -> None:
 
 
 def _is_surely_good(name: str, value: Any) -> bool:
-    """Quick, for what nearly all elements hold: short lists of small numbers, plain text, dicts of these."""
+    """A quick test for what nearly all elements hold: short lists of small numbers, plain text, dicts of these."""
     kind = value.__class__
     if name in _CHOSEN and (kind is str or kind is int or kind is float):
         return False
@@ -69,7 +69,7 @@ def _is_small(value: Any) -> bool:
 
 
 def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What an element's props hold, by their names and those of the dicts within, and single items of short lists."""
+    """The values in an element's props, by their names, also in dicts within, and single items of short lists."""
     if isinstance(value, Mapping):
         for part, inner in value.items():
             yield from _fields(inner, f"{name}.{part}" if name else str(part))
@@ -83,13 +83,15 @@ def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _why_unusable(name: str, value: Any) -> str:
     if isinstance(value, PurePath):
-        return f"is the path {str(value)!r}, and a browser takes a URL: campaign.asset(…) makes one of a file"
+        return (
+            f"is the path {str(value)!r}, and a browser needs a URL: campaign.asset(…) makes one from a file"
+        )
     if not isinstance(value, _SENDABLE):
         return f"is a {type(value).__name__}, which cannot be sent to a browser"
     if (name == "map" or name.endswith("Map")) and not isinstance(value, (str, type(None))):
         return (
-            f"is {_kind_of(value)}, and Vuer's client takes the URL of a picture there: write it to a file, and "
-            "give campaign.asset(…)"
+            f"is {_kind_of(value)}, and Vuer's client needs the URL of a picture there: write it to a file, and give "
+            "campaign.asset(…)"
         )
     if isinstance(value, str) and not _is_text(value):
         return f"is {value[:80]!r}, which is not text that can be sent"

@@ -1,4 +1,4 @@
-"""What one attempt's render holds of a session: the session itself, while the attempt lasts."""
+"""The session as one attempt's render sees it: usable only while the attempt lasts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["session_view"]
 
 
 def session_view(session: Session, check: Callable[[str], None]) -> Session:
-    """The session, for one attempt. check: called before each use with what is done; raises when it is too late."""
+    """The session, for one attempt. check: called before each use with its name; raises when it is too late."""
     return cast(Session, _SessionView(session, check))
 
 
-# What the run does with a session, and not a job's code.
+# Methods of a session for the run, not for a job's code.
 _NOT_FOR_JOBS = frozenset(
     {"begin_job", "close", "disconnect", "keep_sending", "owner", "receive", "receive_text", "set_base"}
 )
 
 
 class _SessionView(SceneOps):  # type: ignore[misc]  # Vuer's classes have no types
-    """Passes on what is public of a session, while its attempt lasts."""
+    """Passes on a session's public methods while its attempt lasts."""
 
     def __init__(self, session: Session, check: Callable[[str], None]):
         object.__setattr__(self, "_session", session)

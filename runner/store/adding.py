@@ -1,4 +1,4 @@
-"""Campaigns and jobs added, and taken out again, within a transaction that is open."""
+"""Adds campaigns and jobs, and removes jobs, within an open transaction."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from runner.store.text import cleaned, is_text
 __all__ = ["add", "add_batch", "add_campaign", "batches", "prune"]
 
 _Item = TypeVar("_Item")
-# Jobs that are added in one transaction: it is over within some tenths of a second.
+# How many jobs are added in one transaction, which takes a few tenths of a second.
 _BATCH = 10_000
 
 
 def batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """As many at a time as one transaction takes."""
+    """In batches for one transaction each."""
     iterator = iter(items)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
@@ -32,7 +32,7 @@ def batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 def add_campaign(
     cursor: Cursor, name: str, policy: Policy, place: Place, folder: Path | None, now: float
 ) -> int:
-    """The id of the campaign of that name, made if need be. folder: the database's own."""
+    """The id of the campaign of that name, created if need be. folder: the database's own."""
     for text in (name, place.file, place.results, place.remote):
         if text is not None and not is_text(text):
             raise CampaignError(
@@ -54,7 +54,7 @@ def add_campaign(
 
 
 def add(cursor: Cursor, campaign_id: int, spool: Spool, now: float) -> Added:
-    """Add what the spool holds. Raises CampaignError for a named key that stands for other params."""
+    """Add the jobs in the spool. Raises CampaignError for a named key that stands for other params."""
     new = 0
     named = iter(spool.is_named)
     for batch in batches(spool):
@@ -63,13 +63,13 @@ def add(cursor: Cursor, campaign_id: int, spool: Spool, now: float) -> Added:
         if inserted < len(batch):
             _refuse_changed_params(cursor, campaign_id, of_batch)
         new += inserted
-    # Last, for it holds the campaign's row until the transaction ends.
+    # Last, because it locks the campaign's row until the transaction ends.
     cursor.run(statements.COUNT_TOTAL, {"campaign": campaign_id, "count": new})
     return Added(new=new, known=len(spool) - new)
 
 
 def add_batch(cursor: Cursor, campaign_id: int, jobs: Sequence[SpooledJob], now: float) -> int:
-    """Add jobs; a key that is known stays as it is, whatever its params. Returns how many were new."""
+    """Add jobs; known keys stay as they are, whatever their params. Returns how many jobs were new."""
     new = _insert(cursor, campaign_id, jobs, now)
     cursor.run(statements.COUNT_TOTAL, {"campaign": campaign_id, "count": new})
     return new
@@ -89,7 +89,7 @@ def _refuse_changed_params(cursor: Cursor, campaign_id: int, named: Sequence[Spo
 
 
 def prune(cursor: Cursor, campaign_id: int, job_ids: Sequence[int]) -> int:
-    """Take out those that are pending, with all that is known of them; how many."""
+    """Remove the pending ones among these jobs, with all that is known of them; returns how many."""
     taken = [
         {"job": job_id}
         for job_id in job_ids

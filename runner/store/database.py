@@ -1,7 +1,6 @@
 """A campaign database in SQLite or PostgreSQL: its connection, its tables, and its two doors.
 
-Whoever writes goes through one door and holds the write lock from the start; whoever reads has one
-snapshot and blocks nobody.
+Writing goes through one door and holds the write lock from the start; reading has one snapshot and blocks nobody.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class Database:
     """An open database.
 
     Safe to share between threads; open one in each process. database: a path, or a sqlite:// or
-    postgresql:// URL. access: how far this one may go. synchronous: SQLite's pragma; NORMAL or FULL.
+    postgresql:// URL. access: what this connection may do. synchronous: SQLite's pragma; NORMAL or FULL.
 
-    news: what was done to the tables when it was opened, in one line; empty for nothing that one must know.
+    news: what opening it has done to the tables, in one line; '' for nothing worth knowing.
 
     Raises StoreError when the database cannot be used.
     """
@@ -74,7 +73,7 @@ class Database:
 
     @property
     def address(self) -> str:
-        """What --db names it by, from any folder; a password is not shown."""
+        """Its address for --db, from any folder; without the password."""
         return shown(self.url).replace("postgresql+psycopg://", "postgresql://", 1)
 
     @property
@@ -83,7 +82,7 @@ class Database:
         return None if self.file is None else self.file.parent
 
     def close(self) -> None:
-        """Let go of the database; SQLite folds its write-ahead log into the file."""
+        """Close the database; SQLite folds its write-ahead log into the file."""
         for door in (self._door, self._claims):
             if door is not None:
                 door.close()
@@ -102,10 +101,10 @@ class Database:
         return _Transaction(self, self._door)
 
     def claiming(self) -> _Statement:
-        """The door for claims, each a single statement, which is a transaction by itself.
+        """The door for claims. Each is a single statement, which is a transaction by itself.
 
-        On PostgreSQL it has a connection of its own, so that a claim waits for no completion. It is flushed all the
-        same: a claim that a crash of the server took back would give its number, and so its folder, to another.
+        On PostgreSQL it has a connection of its own, so that a claim waits for no completion. Claims are still flushed:
+        if a crash of the server took one back, its number, and so its folder, would go to another.
         """
         assert self._claims is not None, "whoever only looks does not write"
         return _Statement(self, self._claims)
@@ -122,21 +121,21 @@ class Database:
             raise cannot_use(self.url, error) from error
 
     def _bound_log(self, door: _Door) -> None:
-        """Now and then fold SQLite's write-ahead log back: readers that overlap keep it from starting anew."""
+        """Now and then fold SQLite's write-ahead log back: overlapping readers keep it from starting anew."""
         self._writes += 1
         if not self.is_sqlite or self._writes % _LOOK_AT_LOG_EVERY:
             return
         log = Path(f"{self.url.database}-wal")
         if log.exists() and log.stat().st_size > LARGEST_LOG:
-            # Readers that are at work are waited for; one that stays is let be until the next look.
+            # Wait for working readers; one that stays longer is left until the next time.
             door.driver.execute("PRAGMA busy_timeout = 1000")
             door.driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             door.driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
 
     def make_durable(self) -> None:
-        """See that no power cut takes back what was committed. Raises OSError.
+        """Make all commits survive a power cut. Raises OSError.
 
-        SQLite folds its log into the file with a flush; what is still in the log is flushed with the log.
+        SQLite folds its log into the file with a flush; the rest is flushed with the log.
         """
         log = Path(f"{self.url.database}-wal")
         if self.is_sqlite and log.exists():
@@ -147,7 +146,7 @@ class Database:
                 os.close(descriptor)
 
     def check(self) -> None:
-        """Look through a SQLite file for damage, as after a crash of the machine. Raises StoreError."""
+        """Check a SQLite file for damage, as after a crash of the machine. Raises StoreError."""
         if self.is_sqlite:
             with self.read() as connection:
                 found = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
@@ -158,13 +157,13 @@ class Database:
                 )
 
     def _settle_tables(self) -> None:
-        """Make the tables where there are none, bring older ones along, or say what is to be done."""
+        """Make the tables if there are none, upgrade older ones, or say what to do."""
         with self._connection() as connection:
             version = self._version(connection)
             if self.access is Access.MAKE and (
                 version is None or migrations.OLDEST <= version < schema.VERSION
             ):
-                # Of two processes that find it so at the same time, the lock lets one do it.
+                # If two processes find this at the same time, the lock lets one of them do it.
                 lock = "BEGIN IMMEDIATE" if self.is_sqlite else "SELECT pg_advisory_xact_lock(7266737)"
                 connection.exec_driver_sql(lock)
                 version = self._version(connection)
@@ -181,10 +180,10 @@ class Database:
 
     def _brought_along(self, version: int) -> str:
         line = (
-            f"{self.address} was written by an older version of runner: its tables are now those of this one"
+            f"{self.address} was written by an older version of runner: its tables were upgraded to this one"
         )
         return (
-            line if self.file is None else f"{line}; as it was, it is kept in {migrations.copy_of(self.file)}"
+            line if self.file is None else f"{line}; the old state is kept in {migrations.copy_of(self.file)}"
         )
 
     def _refused(self, version: int | None) -> str:
@@ -193,7 +192,7 @@ class Database:
         if migrations.OLDEST <= version < schema.VERSION:
             return (
                 f"{self.address} was written by an older version of runner: run its campaign "
-                "(`runner run FILE`), which brings its tables along"
+                "(`runner run FILE`), which upgrades its tables"
                 + ("" if self.file is None else " after a copy beside it")
             )
         return (
@@ -202,7 +201,7 @@ class Database:
         )
 
     def _version(self, connection: sa.Connection) -> int | None:
-        """None where none of our tables is. Raises StoreError for those of another program."""
+        """None where none of our tables exist. Raises StoreError for those of another program."""
         tables = sa.inspect(connection).get_table_names()
         if is_ours(tables):
             version: int | None = connection.execute(sa.select(schema.schema_version.c.version)).scalar()
@@ -221,9 +220,9 @@ class Database:
 
 
 class _Door:
-    """A connection to write with, for one thread at a time: whoever has the lock. driver: the driver's own.
+    """A connection for writing, used by one thread at a time, under a lock. driver: the driver's own.
 
-    It is made when it is first asked for.
+    It is opened when it is first needed.
     """
 
     def __init__(self, engine: sa.Engine, is_sqlite: bool):
@@ -233,7 +232,7 @@ class _Door:
         self._raw: Any = None
 
     def cursor(self) -> Cursor:
-        """The one cursor of the connection, of a new one where the server has dropped the old one."""
+        """The only cursor of the connection, or of a new connection if the server has dropped the old one."""
         if self._raw is None or (not self._is_sqlite and self.driver.closed):
             if self._raw is not None and self._raw.is_valid:
                 self._raw.invalidate()
@@ -245,12 +244,12 @@ class _Door:
         self.driver = self._raw.driver_connection
         if not self._is_sqlite:
             self.driver.autocommit = True
-        # One for all: each claim or completion would make its own at a cost that can be measured.
+        # One for all: a new one for each claim or completion has a measurable cost.
         self._cursor = Cursor(self.driver.cursor(), self._is_sqlite)
 
     @property
     def is_in_transaction(self) -> bool:
-        """SQLite has rolled back by itself when the disk was full, and a server that went away, too."""
+        """SQLite rolls back by itself when the disk is full, and so does a server that went away."""
         return bool(self.driver.in_transaction if self._is_sqlite else not self.driver.closed)
 
     def close(self) -> None:
@@ -350,13 +349,13 @@ class Cursor:
         return self._cursor.execute(self._known.get(statement) or self._compile(statement), values)
 
     def run_many(self, statement: str, rows: Sequence[Any]) -> int:
-        """Run for each row, a dict or a tuple as the statement has it; returns how many rows changed in all."""
+        """Run for each row, a dict or a tuple as the statement needs it; returns how many rows changed in all."""
         self._cursor.executemany(self._known.get(statement) or self._compile(statement), rows)
         changed: int = self._cursor.rowcount
         return changed
 
 
-# Quoted text and casts stand for themselves; the rest of what psycopg has another spelling for.
+# Skip quoted text and casts; translate the rest that psycopg spells differently.
 _WORDS = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|::|:(?P<name>[A-Za-z_]\w*)|\?|%""")
 
 

@@ -1,14 +1,13 @@
-"""Tables change: the steps that bring a database from each version to the next, and who takes them.
+"""Upgrades the tables: the steps from each version to the next, and who may take them.
 
 To change the tables, change all of these together (tests hold them equal):
-  1. schema.py, and schema.sql for readers. A new column stands last in its table, and is NULL or has a
-     default, so that rows that are there need nothing.
-  2. STEPS below: what makes the last version's tables equal to that, in SQL for both databases. As long as
-     the version was not released, add to its step; afterwards raise schema.VERSION and begin a new one.
-  3. rows.py, where the row leaves the store.
+  1. schema.py, and schema.sql for readers. A new column comes last in its table, and is NULL or has a default, so that
+  existing rows need no change. 2. STEPS below: SQL for both databases that makes the last version's tables equal to
+  that. Until a version is released, add to its step; afterwards raise schema.VERSION and begin a new step. 3. rows.py,
+  if the row leaves the store.
 
-A step is taken by whoever may make tables (`runner run`, JobQueue), in one transaction, after
-the SQLite file was copied beside itself. Whoever only looks, or an older runner, says what to do.
+Steps are taken by those that may make tables (`runner run`, JobQueue), in one transaction, after copying the SQLite
+file beside itself. A command that only looks, or an older runner, says what to do.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ __all__ = ["OLDEST", "STEPS", "bring_along", "copy_of"]
 
 
 def _mark_metrics(connection: sa.Connection, table: str) -> None:
-    """NaN and infinities, which are not JSON, go from the metrics to their marks."""
+    """Move NaN and infinities, which are not JSON, from the metrics to their marks."""
     wrong = f"SELECT job_id, metrics FROM {table} WHERE metrics LIKE '%NaN%' OR metrics LIKE '%Infinity%'"
     mend = sa.text(f"UPDATE {table} SET metrics = :metrics, marks = :marks WHERE job_id = :job")
     for job_id, text in connection.execute(sa.text(wrong)).fetchall():
@@ -40,7 +39,7 @@ def _mark_metrics(connection: sa.Connection, table: str) -> None:
         connection.execute(mend, {"job": job_id, "metrics": metrics, "marks": marks})
 
 
-# The version that a step starts from, and what it does, in its order.
+# For each version, the steps to the next, in order.
 STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
     2: (
         "ALTER TABLE result ADD COLUMN marks TEXT",
@@ -52,7 +51,7 @@ STEPS: dict[int, tuple[str | Callable[[sa.Connection], None], ...]] = {
         "jobs BIGINT NOT NULL, address TEXT, PRIMARY KEY (campaign_id, path))",
         "ALTER TABLE campaign ADD COLUMN remote TEXT",
         "ALTER TABLE worker ADD COLUMN folder TEXT",
-        # Where the log has come to is each folder's own: the next run writes it anew, and knows.
+        # Each folder has its own log position: the next run rewrites the log, and records it.
         "ALTER TABLE campaign DROP COLUMN logged_id",
         "ALTER TABLE campaign DROP COLUMN logged_bytes",
         "CREATE TABLE folder (campaign_id BIGINT NOT NULL, id TEXT NOT NULL, place TEXT NOT NULL, "
@@ -83,12 +82,12 @@ def bring_along(connection: sa.Connection, version: int, file: Path | None) -> N
 
 
 def copy_of(file: Path) -> Path:
-    """Where the file is kept as it was before its tables were brought along."""
+    """The copy of the file as it was before the upgrade."""
     return file.with_name(f"{file.stem}.before-tables-{schema.VERSION}{file.suffix}")
 
 
 def _refuse_at_work(connection: sa.Connection) -> None:
-    """A runner that knows the older tables goes on writing them as long as it lives."""
+    """A running runner of the older version goes on writing the older tables."""
     worker = schema.worker.c
     columns = (worker.host, worker.boot, worker.pid, worker.pid_start)
     here = this_process()
@@ -97,15 +96,15 @@ def _refuse_at_work(connection: sa.Connection) -> None:
         if process.host == here.host and process != here and not is_gone(process):
             raise StoreError(
                 f"process {process.pid} is at work in this database with an older version of runner: "
-                "let it end, or end it, and start again"
+                "wait for its end, or end it, and start again"
             )
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """By SQLite itself, which has what is still in the log; whole under its name or not there."""
+    """Copy by SQLite itself, which includes its log; the copy appears whole or not at all."""
     unfinished = copy.with_name(f".{copy.name}.tmp")
     unfinished.unlink(missing_ok=True)
-    # As open as the database itself.
+    # With the permissions of the database itself.
     os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT, 0o600))
     os.chmod(unfinished, file.stat().st_mode & 0o777)
     try:

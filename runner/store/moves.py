@@ -1,8 +1,8 @@
-"""The moves of jobs, each within a transaction that is open: what a claim, and the end of an attempt, change.
+"""The moves of jobs, each within an open transaction: the changes by a claim and by the end of an attempt.
 
 The moves (see the state diagram in runner/docs/design.md) are claim, complete, release, fail, reclaim, retry and
-requeue; update is one of the last two with other params. A move out of in_progress is guarded by id, worker,
-attempt and status: where no row changes, the lease is lost, LeaseLost is raised, and the whole transaction is undone.
+requeue; update is one of the last two with other params. A move out of in_progress is guarded by id, worker, attempt
+and status: if no row changes, the lease is lost, LeaseLost is raised, and the whole transaction is undone.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def claim(
     job: tuple[int, int] | None = None,
     near: int | None = None,
 ) -> list[Lease]:
-    """pending → in_progress, for up to `count` jobs; for one, by its id and attempts; or for those behind an id."""
+    """pending → in_progress, for up to `count` jobs; for one, by its id and attempts; or for those from an id on."""
     values = {"worker": worker_id, "session": session_id, "campaign": campaign_id, "now": now}
     if job is not None:
         one = {"job": job[0], "attempt": job[1]}
@@ -65,7 +65,7 @@ def claim(
         rows = cursor.run(statements.CLAIM_MANY, values | {"count": count}).fetchall()
         # RETURNING promises no order.
         rows.sort(key=lambda row: (-row[0], row[6], row[1]))
-    # Canonical JSON has no space around it that json.loads would look for.
+    # Faster than json.loads, which would look for space around the JSON; canonical JSON has none.
     params = [_DECODE(row[4])[0] for row in rows]
     return [
         Lease(
@@ -86,7 +86,7 @@ def claim(
 
 
 def held(cursor: Cursor, worker_id: int) -> list[Lease]:
-    """What the worker holds, without its params."""
+    """The jobs that the worker holds, without their params."""
     rows = cursor.run(statements.HELD_BY, {"worker": worker_id}).fetchall()
     return [
         Lease(job_id, campaign_id, worker_id, attempt, key, {}, *charges_and_times)
@@ -95,7 +95,7 @@ def held(cursor: Cursor, worker_id: int) -> list[Lease]:
 
 
 def promote(cursor: Cursor, campaign_id: int, now: float) -> int:
-    """Waiting jobs are ready whose time has come; how many."""
+    """Make waiting jobs ready whose time has come; returns how many."""
     latest = now + _policy(cursor, campaign_id)["backoff_max_s"] + 1.0
     values = {"campaign": campaign_id, "now": now, "latest": latest}
     count: int = cursor.run(statements.PROMOTE, values).rowcount
@@ -111,7 +111,7 @@ def complete(
     now: float,
     shards: Sequence[ShardEnd] = (),
 ) -> None:
-    """in_progress → done, for jobs of one campaign. shards: up to where they are good now."""
+    """in_progress → done, for jobs of one campaign. shards: their valid parts from now on."""
     first = settled[0][0]
     fences = [(now, lease.job_id, lease.worker_id, lease.attempt) for lease, _ in settled]
     if cursor.run_many(statements.COMPLETE, fences) != len(settled):
@@ -123,7 +123,7 @@ def complete(
 
 
 def adopt(cursor: Cursor, lease: Lease, finished: Finished, shards: Sequence[ShardEnd] = ()) -> None:
-    """in_progress → done by what an earlier attempt has finished."""
+    """in_progress → done by an earlier attempt that had finished."""
     times = {"grab_ts": finished.grab_ts, "end_ts": finished.end_ts, "session": finished.session_id}
     _move(cursor, statements.ADOPT, lease, times)
     _write_shards(cursor, lease.campaign_id, shards)
@@ -132,7 +132,7 @@ def adopt(cursor: Cursor, lease: Lease, finished: Finished, shards: Sequence[Sha
 
 
 def checkpoint(cursor: Cursor, lease: Lease, reached: Checkpoint) -> None:
-    """No move: the lease goes on, and how far the job has come is written."""
+    """No move: the lease goes on, and the job's progress is written."""
     metrics, marks = metrics_to_json(reached.metrics)
     _move(cursor, statements.HOLD, lease)
     values = {"job": lease.job_id, "step": reached.step, "metrics": metrics, "marks": marks}
@@ -154,7 +154,7 @@ def fail(
     """failures + 1: → pending after a wait, or → failed when the budget is spent."""
     policy = _policy(cursor, lease.campaign_id)
     spent = lease.failures + 1 >= policy["max_failures"]
-    # Beyond 2**64 a power would only overflow.
+    # A power beyond 2**64 would only overflow.
     wait_s = min(policy["backoff_s"] * 2.0 ** min(lease.failures, 64), policy["backoff_max_s"])
     # Jitter spreads the retries of jobs that failed together.
     not_before = None if spent else now + wait_s * (0.5 + 0.5 * jitter)
@@ -168,7 +168,7 @@ def reclaim(cursor: Cursor, lease: Lease, reason: str, evidence: str | None, now
 
 
 def take_from(cursor: Cursor, worker_id: int, beat: int, now: float) -> int:
-    """Declare the worker lost, unless it has beaten since, and reclaim what it held; how many jobs that were."""
+    """Declare the worker lost, unless it has beaten since, and reclaim its jobs; returns how many."""
     if cursor.run(statements.LOSE_WORKER, {"worker": worker_id, "beat": beat}).rowcount != 1:
         return 0
     leases = held(cursor, worker_id)
@@ -208,7 +208,7 @@ def _set_aside(
 def _move(
     cursor: Cursor, statement: str, lease: Lease, changes: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The one way out of in_progress: nothing changed means that the lease is lost. Returns what was sent."""
+    """The only way out of in_progress: if nothing changed, the lease is lost. Returns the values that were sent."""
     values = {"job": lease.job_id, "worker": lease.worker_id, "attempt": lease.attempt, **(changes or {})}
     if cursor.run(statement, values).rowcount != 1:
         raise LeaseLost(f"{lease} is no longer held by this worker; its result was discarded")
@@ -252,7 +252,7 @@ def _write_shards(cursor: Cursor, campaign_id: int, shards: Sequence[ShardEnd]) 
     for shard in shards:
         if cursor.run(statements.WRITE_SHARD, {"campaign": campaign_id} | shard._asdict()).rowcount != 1:
             raise StoreError(
-                f"{shard.path} is in an object store, and no more can be in it: nothing was recorded"
+                f"{shard.path} is in an object store, and can take no more jobs: nothing was recorded"
             )
 
 
@@ -265,7 +265,7 @@ def _policy(cursor: Cursor, campaign_id: int) -> dict[str, float]:
 
 
 def uncharge(cursor: Cursor, campaign_id: int, attempts: Sequence[tuple[int, int]]) -> int:
-    """What attempts, by job id and number, were charged with is taken back; failed → pending; how many attempts."""
+    """Take back the charges of attempts, given by job id and number; failed → pending; returns how many attempts."""
     count = 0
     for job_id, attempt in attempts:
         values: dict[str, Any] = {"job": job_id, "attempt": attempt}
@@ -283,13 +283,13 @@ def uncharge(cursor: Cursor, campaign_id: int, attempts: Sequence[tuple[int, int
 
 
 def uncharge_taken(cursor: Cursor, campaign_id: int, worker_id: int) -> None:
-    """The same for what was taken from a worker that was declared lost and lives."""
+    """The same for jobs that were taken from a worker that was declared lost and lives."""
     taken = cursor.run(statements.TAKEN_FROM, {"worker": worker_id, "error": _DEAD}).fetchall()
     uncharge(cursor, campaign_id, taken)
 
 
 def retry(cursor: Cursor, campaign_id: int, keys: Sequence[str] | None) -> int:
-    """failed → pending, with fresh budgets; those named, or all; how many."""
+    """failed → pending, with fresh budgets; those named, or all; returns how many."""
     campaign = {"campaign": campaign_id}
     if keys is not None:
         moved = [cursor.run(statements.RETRY_ONE, campaign | {"key": key}).rowcount for key in keys]
@@ -301,7 +301,7 @@ def retry(cursor: Cursor, campaign_id: int, keys: Sequence[str] | None) -> int:
 
 
 def requeue(cursor: Cursor, campaign_id: int, keys: Sequence[str], reason: str) -> int:
-    """done → pending for those named: their results are forgotten, the log is to be rebuilt; how many."""
+    """done → pending for those named: their results are forgotten, the log will be rebuilt; returns how many."""
     count = 0
     for key in keys:
         values = {"campaign": campaign_id, "key": key, "reason": cleaned(reason)}
@@ -317,7 +317,7 @@ def requeue(cursor: Cursor, campaign_id: int, keys: Sequence[str], reason: str) 
 
 
 def update(cursor: Cursor, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
-    """pending, failed or done → pending with other params and fresh budgets; how many. In progress: no move."""
+    """pending, failed or done → pending with other params and fresh budgets; returns how many. In progress: no move."""
     changed: dict[str, list[tuple[int, SpooledJob]]] = {status.value: [] for status in Status}
     for job in jobs:
         named = {"campaign": campaign_id, "key": job.key}
@@ -330,7 +330,7 @@ def update(cursor: Cursor, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
     for status in ("pending", "failed", "done"):
         for job_id, job in changed[status]:
             values = {"job": job_id, "params": job.params}
-            # Where it was taken meanwhile, its steps are another's.
+            # If it was taken meanwhile, its steps belong to another attempt.
             if cursor.run(statements.UPDATE_PARAMS, values).rowcount:
                 cursor.run(statements.FORGET_CHECKPOINT, values)
                 cursor.run(statements.FORGET_STEP_ARTIFACTS, values)

@@ -1,4 +1,4 @@
-"""Opening a database: where it is, whose it is, and how far a connection to it may go."""
+"""Opens a database: its place, its owner, and what a connection to it may do."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ __all__ = [
 # SQLite's busy handler is unfair: with 5 s, eight processes met "database is locked".
 BUSY_TIMEOUT_MS = 60_000
 LARGEST_LOG = 64 << 20
-# Pages of 4 KiB in the log before it is folded back, which flushes it and the file. What many jobs change is the same
-# few pages: with SQLite's own 1,000 a queue spends half of its time in flushing them.
+# Pages of 4 KiB in the log before it is folded back, which flushes it and the file. Many jobs change the same few
+# pages: with SQLite's default of 1,000 a queue spends half of its time on flushing them.
 _FOLD_BACK_PAGES = 4000
-# The driver's own is two minutes, in which nobody would hear why nothing goes on.
+# The driver's default is two minutes, in which nobody would learn why nothing goes on.
 _CONNECT_LIMIT_S = 10
 _ARGUMENTS: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "uri": True}
 
 
 class Access(Enum):
-    """How far whoever opens a database may go.
+    """What one may do with an open database.
 
-    LOOK: reads, creates no file and no table, and changes no byte. CHANGE: writes to what is there.
-    MAKE: makes the tables where there are none, and brings older ones along.
+    LOOK: read; creates no file and no table, and changes no byte. CHANGE: write to an existing database. MAKE: make
+    tables where there are none, and upgrade older ones.
     """
 
     LOOK = "look"
@@ -68,9 +68,9 @@ def made_url(database: str | Path) -> sa.URL:
 
 
 def refuse_other_file(file: Path, access: Access) -> None:
-    """A SQLite file that is not there, that is another program's, or that lies where SQLite loses data.
+    """Refuse a SQLite file that is missing, that belongs to another program, or that is where SQLite loses data.
 
-    Nothing is written, no file made beside it. Raises StoreError.
+    Nothing is written, and no file is made beside it. Raises StoreError.
     """
     if access is not Access.LOOK:
         _refuse_network_filesystem(file)
@@ -83,9 +83,9 @@ def refuse_other_file(file: Path, access: Access) -> None:
             f"there is no database {file} here; name one with --db, or run a campaign first"
         ) from None
     except OSError:
-        # SQLite will say why.
+        # SQLite will report the reason.
         return
-    # Without a log nobody has it open, and SQLite need not make one to read it.
+    # Without a log nobody has the file open, and SQLite need not make one to read it.
     how = "mode=ro" if _has_log(file) else "immutable=1"
     with closing(sqlite3.connect(_uri(file, how), **_ARGUMENTS)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -108,7 +108,7 @@ def is_ours(tables: list[str]) -> bool:
 
 
 def made_engine(url: sa.URL, access: Access, synchronous: str) -> sa.Engine:
-    """The engine, whose connections go no further than the access. Raises StoreError."""
+    """The engine, whose connections do no more than the access allows. Raises StoreError."""
     if url.get_backend_name() != "sqlite":
         options = {"postgresql_readonly": True} if access is Access.LOOK else {}
         try:
@@ -139,22 +139,22 @@ def made_engine(url: sa.URL, access: Access, synchronous: str) -> sa.Engine:
 
 
 def _make_private(file: Path) -> None:
-    """Make the file where there is none, for its owner alone; SQLite gives the files beside it the same mode.
+    """Create a missing file, readable by its owner only; SQLite gives the files beside it the same mode.
 
-    One that is there must not even be opened: when a process closes a file, it loses all its locks on it, also those
-    of SQLite's connections. Another process then takes itself for the last one, and removes the log under them.
+    An existing one must not even be opened: when a process closes a file, it loses all its locks on it, also those of
+    SQLite's connections. Another process then takes itself for the last one, and removes the log under them.
     """
-    # Where it is there, or cannot be made, SQLite goes on or says why.
+    # If it exists, or cannot be made, SQLite goes on or reports why.
     with contextlib.suppress(OSError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _looking(file: Path) -> str:
-    """How SQLite is to open a file that is only read.
+    """The way for SQLite to open a file for reading only.
 
-    It keeps a log and shared memory beside a file, also for readers. Where there are some it may use them, but
-    leaves them. Where there are none it makes them, and takes them away at the end, if it may. Where it may
-    not, nobody can be writing either.
+    SQLite keeps a log and shared memory beside a file, also for readers. If they exist, it may use them, and leaves
+    them. If not, it makes them, and removes them at the end, if it has the right to. If it has not, nobody can be
+    writing either.
     """
     if network_filesystem(file) is None and os.access(file.parent, os.W_OK):
         return "mode=ro" if _has_log(file) else "mode=rw"
@@ -172,7 +172,7 @@ def _uri(file: Path, how: str) -> str:
 
 
 def _use_log(connection: sqlite3.Connection) -> None:
-    """Write-ahead mode. SQLite does not wait for another's lock here, whatever the timeout: ask for it instead."""
+    """Switch to write-ahead mode. SQLite does not wait for a lock here, whatever the timeout, so retry."""
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while True:
         try:
@@ -190,6 +190,6 @@ def _refuse_network_filesystem(database: Path) -> None:
     kind = network_filesystem(database)
     if kind is not None:
         raise StoreError(
-            f"the database {database} would lie on a network filesystem ({kind}), where SQLite loses data: "
+            f"the database {database} would be on a network filesystem ({kind}), where SQLite loses data: "
             "name a local path with --db, or a PostgreSQL server with --db postgresql://…"
         )

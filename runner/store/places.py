@@ -1,4 +1,4 @@
-"""Where a campaign's file and results are: told from the database's own folder, so that both may move together."""
+"""The places of a campaign's file and results, relative to the database's own folder, so that all can move together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["kept", "located"]
 
 
 def kept(path: str | None, folder: Path | None) -> str | None:
-    """The path as the database keeps it: relative to its own folder where it lies below, else absolute.
+    """The path as the database stores it: relative to its own folder if it is below that, else absolute.
 
-    folder: None where the database is on a server.
+    folder: None if the database is on a server.
     """
     if path is None or folder is None or not Path(path).is_absolute():
         return path
@@ -22,7 +22,7 @@ def kept(path: str | None, folder: Path | None) -> str | None:
 
 
 def located(row: CampaignRow, folder: Path | None) -> CampaignRow:
-    """The row with absolute paths, of what lies beside this very database where it was kept beside it."""
+    """The row with absolute paths; paths that were stored relative are found beside this very database."""
     if folder is None:
         return row
     placed = row.copy()
@@ -38,7 +38,7 @@ def _absolute(path: str | None, folder: Path) -> str | None:
 
 
 def _is_copied_with(row: CampaignRow, folder: Path) -> bool:
-    """Version 0.1.0 kept absolute paths: of a database that lay beside file and results, and was copied with these."""
+    """Whether a database of version 0.1.0, which stored absolute paths, was copied here with file and results."""
     file, results = Path(row["file"] or ""), Path(row["results"] or "")
     return (
         file.is_absolute()

@@ -1,4 +1,4 @@
-"""The SQL of reading: what is asked of a campaign database, each SELECT by its name."""
+"""The SQL of reading: each SELECT on a campaign database, by its name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from runner.store.schema import (
 )
 
 _Query: TypeAlias = sa.Select[Any]
-# Literals: a bound status keeps the planner from the partial indexes.
+# Literals, because a bound status keeps the planner from the partial indexes.
 _IS_FAILED = job.c.status == sa.literal_column("'failed'")
 _IS_LIVE = worker.c.state == sa.literal_column("'live'")
 _IS_DONE = job.c.status == Status.DONE.value
@@ -45,9 +45,9 @@ def campaigns(campaign_id: int | None = None, name: str | None = None) -> _Query
 
 @cache
 def progress() -> _Query:
-    """The counts of :campaign; asked several times a second, and costlier to build than to run."""
+    """The counts of :campaign; asked several times a second, and more costly to build than to run."""
     this: sa.BindParameter[int] = sa.bindparam("campaign")
-    # By way of the live workers, who hold all of them: the index of running jobs is the only way.
+    # Found through the live workers, who hold all of them, because only the index of running jobs helps.
     running = (
         sa.select(sa.func.count())
         .select_from(worker)
@@ -65,20 +65,20 @@ def folders(campaign_id: int) -> _Query:
 
 
 def log_cursor(campaign_id: int, folder_id: str) -> _Query:
-    """Up to which result the metrics log in that folder is written, and its length in bytes."""
+    """The last result in the metrics log of that folder, and the log's length in bytes."""
     columns = (folder.c.logged_id, folder.c.logged_bytes)
     return sa.select(*columns).where(folder.c.campaign_id == campaign_id, folder.c.id == folder_id)
 
 
 def events(campaign_id: int) -> _Query:
-    """What befell its runs, oldest first; without the files that were used."""
+    """The events of its runs, oldest first, without the source files."""
     columns = (event.c.ts, event.c.kind, event.c.message, event.c.worker_id)
     query = sa.select(*columns).where(event.c.campaign_id == campaign_id, event.c.kind != "source")
     return query.order_by(event.c.id)
 
 
 def sightings(campaign_id: int, worker_ids: Sequence[int]) -> _Query:
-    """(id, kind, message) of tabs that those workers saw go out of sight and come back, in no order."""
+    """(id, kind, message) of tabs of those workers that went out of sight and came back, in no order."""
     query = sa.select(event.c.id, event.c.kind, event.c.message).where(event.c.campaign_id == campaign_id)
     return query.where(event.c.kind.in_(("hidden", "seen")), event.c.worker_id.in_(worker_ids))
 
@@ -101,18 +101,18 @@ def jobs(campaign_id: int, status: Status | None = None) -> _Query:
 
 
 def job_of_key(campaign_id: int, key: str) -> _Query:
-    """The one of that key."""
+    """The job with that key."""
     return sa.select(job).where(job.c.campaign_id == campaign_id, job.c.key == key)
 
 
 def keys_like(campaign_id: int, beginning: str, limit: int) -> _Query:
-    """Keys that begin so; each database has its own order of text, so all of them are looked at."""
+    """Keys that begin so; all keys are compared, because each database has its own order of text."""
     begins_so = sa.func.substr(job.c.key, 1, len(beginning)) == beginning
     return sa.select(job.c.key).where(job.c.campaign_id == campaign_id, begins_so).limit(limit)
 
 
 def key_at(campaign_id: int, place: int) -> _Query:
-    """The key of the job that was added as that one, counted from 0."""
+    """The key of the job at that place in the order of adding, from 0."""
     query = sa.select(job.c.key).where(_is_of(campaign_id)).order_by(job.c.id)
     return query.limit(1).offset(place)
 
@@ -151,14 +151,14 @@ def next_ids(campaign_id: int, count: int) -> _Query:
 
 
 def waiting_ids(campaign_id: int, count: int) -> _Query:
-    """Ids of the jobs that wait for a retry, those first that wait no longer soon."""
+    """Ids of the jobs that wait for a retry, those with the shortest wait first."""
     is_waiting = job.c.not_before_ts.is_not(None)
     query = sa.select(job.c.id).where(job.c.campaign_id == campaign_id, is_waiting)
     return query.order_by(job.c.not_before_ts).limit(count)
 
 
 def spread_ids(campaign_id: int, every: int, count: int) -> _Query:
-    """Ids of every so manieth of the jobs that are ready, in the order they were added."""
+    """Ids of every n-th ready job, in the order they were added."""
     place = sa.func.row_number().over(order_by=job.c.id).label("place")
     ready = sa.select(job.c.id, place).where(job.c.campaign_id == campaign_id, _IS_READY).subquery()
     return (
@@ -185,13 +185,13 @@ def first_job_id(campaign_id: int) -> _Query:
 
 
 def unsettled_keys(campaign_id: int) -> _Query:
-    """Keys of what is neither done nor failed, in the order they were added."""
+    """Keys of the jobs that are neither done nor failed, in the order they were added."""
     unsettled = job.c.status.in_([Status.PENDING.value, Status.IN_PROGRESS.value])
     return sa.select(job.c.key).where(job.c.campaign_id == campaign_id, unsettled).order_by(job.c.id)
 
 
 def _is_of(campaign_id: int) -> sa.ColumnElement[bool]:
-    """Where ids are named: the + 0 keeps SQLite from finding the campaign's jobs by key and sorting them all."""
+    """For conditions on ids: the + 0 keeps SQLite from finding the campaign's jobs by key and sorting them all."""
     return job.c.campaign_id + 0 == campaign_id
 
 
@@ -202,7 +202,7 @@ def keys_after(campaign_id: int, after: int, count: int) -> _Query:
 
 
 def rows_after(campaign_id: int, after: int, count: int, status: Status | None) -> _Query:
-    """The next jobs, with their metrics, and what their tabs drew with."""
+    """The next jobs, with their metrics, and the browsers and renderers of their tabs."""
     # The failed ones have an index of their own.
     is_mine = job.c.campaign_id == campaign_id if status is Status.FAILED else _is_of(campaign_id)
     query = (
@@ -250,13 +250,13 @@ def suspicion_of(job_id: int) -> _Query:
 
 
 def done_times(campaign_id: int) -> _Query:
-    """(id, session_id, grab_ts, end_ts) of the done jobs, as they lie: nothing is sorted."""
+    """(id, session_id, grab_ts, end_ts) of the done jobs, unsorted."""
     columns = (job.c.id, job.c.session_id, job.c.grab_ts, job.c.end_ts)
     return sa.select(*columns).where(_is_of(campaign_id), _IS_DONE)
 
 
 def whole_jobs(ids: Sequence[int]) -> _Query:
-    """The jobs of these ids, with what they came to, in the order they were added."""
+    """The jobs with these ids, with their results, in the order they were added."""
     return (
         sa.select(
             job,
@@ -280,7 +280,7 @@ def files_of(ids: Sequence[int]) -> _Query:
 
 
 def neighbour_of(campaign_id: int, job_id: int) -> _Query:
-    """The id of the last job before that one that is done, with nothing odd about it."""
+    """The id of the last job before that one that is done, and not suspect."""
     return (
         sa.select(job.c.id)
         .join(result, result.c.job_id == job.c.id)
@@ -291,7 +291,7 @@ def neighbour_of(campaign_id: int, job_id: int) -> _Query:
 
 
 def checkpoint_of(job_id: int) -> _Query:
-    """How far the job has come."""
+    """The job's checkpoint."""
     columns = (checkpoint.c.step, checkpoint.c.metrics, checkpoint.c.marks, checkpoint.c.scene)
     return sa.select(*columns).where(checkpoint.c.job_id == job_id)
 
@@ -300,7 +300,7 @@ def checkpoint_of(job_id: int) -> _Query:
 
 
 def attempts(campaign_id: int) -> _Query:
-    """Those that ended otherwise than well, in order of their end."""
+    """Those that did not end well, in order of their end."""
     return (
         sa.select(attempt, job.c.key)
         .join(job, job.c.id == attempt.c.job_id)
@@ -310,7 +310,7 @@ def attempts(campaign_id: int) -> _Query:
 
 
 def attempts_of(job_id: int) -> _Query:
-    """That job's, in their order, with the names of their tabs and what these drew with."""
+    """That job's, in their order, with the names and renderers of their tabs."""
     return (
         sa.select(attempt, session.c.name.label("session"), session.c.renderer)
         .outerjoin(session, session.c.id == attempt.c.session_id)
@@ -320,20 +320,20 @@ def attempts_of(job_id: int) -> _Query:
 
 
 def attempt_outcome(job_id: int, number: int) -> _Query:
-    """How that one ended."""
+    """The outcome of that one."""
     return sa.select(attempt.c.outcome).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
 
 
 def attempts_in_short(campaign_id: int) -> _Query:
-    """(job_id, session_id, grab_ts, end_ts, outcome, error) of those of its workers, as they lie."""
-    # By their workers, who are few: to look up the job of each costs as much as to read it.
+    """(job_id, session_id, grab_ts, end_ts, outcome, error) of its workers' attempts, unsorted."""
+    # Found by their workers, who are few: looking up the job of each costs as much as reading it.
     workers = sa.select(worker.c.id).where(worker.c.campaign_id == campaign_id)
     of_attempt = (attempt.c.job_id, attempt.c.session_id, attempt.c.grab_ts, attempt.c.end_ts)
     return sa.select(*of_attempt, attempt.c.outcome, attempt.c.error).where(attempt.c.worker_id.in_(workers))
 
 
 def traceback_of(job_id: int, number: int) -> _Query:
-    """What is kept of how that attempt ended."""
+    """The traceback and evidence of that attempt."""
     return sa.select(attempt.c.traceback).where(attempt.c.job_id == job_id, attempt.c.attempt == number)
 
 
@@ -358,18 +358,18 @@ def artifacts(campaign_id: int, limit: int | None = None) -> _Query:
 
 
 def artifacts_of(job_id: int) -> _Query:
-    """What Artifact takes, of that job's files."""
+    """The fields of Artifact, for that job's files."""
     columns = (artifact.c.name, artifact.c.path, artifact.c.size, artifact.c.sha256, artifact.c.kind)
     return sa.select(*columns, artifact.c.start).where(artifact.c.job_id == job_id)
 
 
 def artifacts_between(first_id: int, last_id: int) -> _Query:
-    """Files of the jobs with these ids, of whichever campaign."""
+    """Files of the jobs with these ids, of any campaign."""
     return sa.select(artifact).where(artifact.c.job_id.between(first_id, last_id))
 
 
 def jobs_files_and_ends(campaign_id: int, first_id: int, last_id: int) -> Sequence[_Query]:
-    """Of the jobs with these ids: the jobs in short, their files, and the attempts that ended not well."""
+    """For these ids: the jobs in short, their files, and the attempts that did not end well."""
     mine = (_is_of(campaign_id), job.c.id >= first_id, job.c.id <= last_id)
     jobs = sa.select(job.c.id, job.c.key, job.c.status, job.c.attempt).where(*mine).order_by(job.c.id)
     files = (
@@ -387,25 +387,25 @@ def jobs_files_and_ends(campaign_id: int, first_id: int, last_id: int) -> Sequen
 
 
 def shards(campaign_id: int) -> _Query:
-    """What ShardEnd takes, of its shards, by their paths."""
+    """The fields of ShardEnd, for its shards, by path."""
     query = sa.select(shard.c.path, shard.c.size, shard.c.jobs).where(shard.c.campaign_id == campaign_id)
     return query.order_by(shard.c.path)
 
 
 def shards_here(campaign_id: int) -> _Query:
-    """The same of those that are in no object store."""
+    """The same for those that are in no object store."""
     return shards(campaign_id).where(shard.c.address.is_(None))
 
 
 def shard_addresses(campaign_id: int, path: str | None = None) -> _Query:
-    """Paths and addresses of the shards that are in an object store, or of that one."""
+    """Paths and addresses of the shards in an object store, or of that one."""
     query = sa.select(shard.c.path, shard.c.address)
     query = query.where(shard.c.campaign_id == campaign_id, shard.c.address.is_not(None))
     return query if path is None else query.where(shard.c.path == path)
 
 
 def stored_bytes(campaign_id: int) -> _Query:
-    """What StoredBytes takes."""
+    """The fields of StoredBytes."""
     is_here = shard.c.address.is_(None)
     moved = sa.func.sum(sa.case((is_here, 0), else_=shard.c.size))
     waiting = sa.func.sum(sa.case((is_here, shard.c.size), else_=0))
@@ -416,7 +416,7 @@ def stored_bytes(campaign_id: int) -> _Query:
 
 
 def recent_files_blocks(campaign_id: int, sample: int) -> _Query:
-    """Of the jobs done last: how many, and how many blocks of 4 KiB their files take."""
+    """The number of jobs done last, and the blocks of 4 KiB that their files take."""
     recent = (
         sa.select(result.c.job_id)
         .where(result.c.campaign_id == campaign_id)
@@ -493,7 +493,7 @@ def session_of(session_id: int) -> _Query:
 
 
 def done_by_folder(campaign_id: int) -> _Query:
-    """(folder, count) of the done jobs: of those who did them."""
+    """(folder, count) of the done jobs, by their workers' folders."""
     query = sa.select(worker.c.folder, sa.func.count()).join(job, job.c.worker_id == worker.c.id)
     return query.where(job.c.campaign_id == campaign_id, _IS_DONE).group_by(worker.c.folder)
 

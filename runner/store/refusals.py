@@ -1,4 +1,4 @@
-"""What the drivers of SQLite and PostgreSQL raise, in one line that says what to do."""
+"""Turns errors of the drivers of SQLite and PostgreSQL into one line that says what to do."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _REASONS = {
 }
 
 
-# What may pass by itself.
+# Errors that may pass by themselves.
 _PASSING = ("disk is full", "is locked", "disk I/O error", _CANNOT_OPEN)
-# What PostgreSQL, or the way to it, goes on saying of a wrong URL or account. Of one in use, it may pass.
+# Lasting errors of PostgreSQL, or of the way to it, for a wrong URL or account. For a database in use, they may pass.
 _LASTING = (
     "authentication failed", "no password supplied", "pg_hba.conf", "does not exist", "permission denied",
     "not permitted", "service not known", "no address associated", "invalid port number", "invalid response",
@@ -44,7 +44,7 @@ _LASTING = (
 
 
 def cannot_use(url: sa.URL, error: Exception, is_opening: bool = False, may_write: bool = True) -> StoreError:
-    """What to raise instead: a StoreUnavailable where it may pass by itself, else a StoreError."""
+    """The error to raise instead: a StoreUnavailable if it may pass by itself, else a StoreError."""
     cause = getattr(error, "orig", None) or error
     reason = first_line(cause)
     psycopg = sys.modules.get("psycopg")
@@ -66,7 +66,7 @@ def cannot_use(url: sa.URL, error: Exception, is_opening: bool = False, may_writ
 
 
 def _fault_in_opening(file: Path) -> WorldFault | None:
-    """Why SQLite cannot open it, of which it says but one thing; None where that will not pass."""
+    """The passing fault that keeps SQLite from opening it, which SQLite does not name; None for a lasting one."""
     try:
         probe_descriptors()
         for there in filter(Path.exists, (file, Path(f"{file}-wal"), Path(f"{file}-shm"))):
@@ -86,7 +86,7 @@ def _why_unread(file: Path) -> str:
 
 
 def driver_errors() -> tuple[type[Exception], ...]:
-    """What they may raise; psycopg's as soon as it is in use."""
+    """The errors that they may raise; psycopg's as soon as it is in use."""
     psycopg = sys.modules.get("psycopg")
     errors = (sqlite3.DatabaseError, sa.exc.DBAPIError)
     return (*errors, psycopg.Error) if psycopg else errors

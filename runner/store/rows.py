@@ -1,4 +1,4 @@
-"""Rows as they leave the store: what each column is, for readers and type checkers. Times are Unix seconds."""
+"""Rows as they leave the store: the type of each column, for readers and type checkers. Times are Unix seconds."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ArtifactRow(TypedDict):
 
 
 class WholeJobRow(JobRow):
-    """A job with what it came to: its metrics, its files by name, and what the tab that drew it was.
+    """A job with its results: its metrics, its files by name, and the tab that drew it.
 
     browser and renderer are None where no tab is on record; there are files for a done job only.
     """
@@ -125,7 +125,7 @@ class SessionRow(TypedDict):
 
 
 class EndedRow(TypedDict):
-    """How an attempt ended that did not end well."""
+    """The end of an attempt that did not end well."""
 
     job_id: int
     attempt: int
@@ -133,7 +133,7 @@ class EndedRow(TypedDict):
 
 
 class AttemptRow(EndedRow):
-    """All of that, and its job's key; see schema.sql."""
+    """The same, with its job's key; see schema.sql."""
 
     worker_id: int
     session_id: int | None
@@ -157,7 +157,7 @@ class AttemptOfTabRow(EndedRow):
 
 
 class EventRow(TypedDict):
-    """What befell a run rather than a job."""
+    """An event of a run, not of a single job."""
 
     ts: float
     kind: str
@@ -166,7 +166,7 @@ class EventRow(TypedDict):
 
 
 class ShownJobRow(JobRow):
-    """A job with what is shown of it: metrics, suspicion, its tab's name, and where its files lie, with their kinds.
+    """A job with all that is shown of it: metrics, suspicion, its tab's name, and its files' places and kinds.
 
     phases: where the time of a done one went.
     """
@@ -179,7 +179,7 @@ class ShownJobRow(JobRow):
 
 
 def first_picture(row: ShownJobRow) -> Extent | None:
-    """Where the first of its files lies that is a picture."""
+    """The place of its first file that is a picture."""
     return next((extent for extent, kind in row["files"] if kind.startswith("image/")), None)
 
 
@@ -202,7 +202,7 @@ class JobBriefRow(TypedDict):
 
 
 class FileRow(ArtifactRow):
-    """A file with its job's key and status, and who did that job."""
+    """A file with its job's key and status, and the worker that did the job."""
 
     key: str
     status: str
@@ -210,7 +210,7 @@ class FileRow(ArtifactRow):
 
 
 class ResultRow(TypedDict):
-    """A done job, its params and metrics decoded; id: of the result, which grows as jobs are done."""
+    """A done job, its params and metrics decoded; id: of the result; it grows as jobs are done."""
 
     id: int
     key: str

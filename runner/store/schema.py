@@ -1,4 +1,4 @@
-"""The tables, once, for SQLite and PostgreSQL; schema.sql tells the same to a reader."""
+"""The tables, defined once for SQLite and PostgreSQL; schema.sql describes the same for readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VERSION = 3
 
 metadata = sa.MetaData()
 
-# INTEGER PRIMARY KEY is SQLite's rowid; PostgreSQL needs 8 bytes said.
+# INTEGER PRIMARY KEY is SQLite's rowid; PostgreSQL must be told to use 8 bytes.
 _id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _ts: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL, "sqlite")
 

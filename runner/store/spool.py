@@ -1,4 +1,4 @@
-"""Jobs read to the end before any is added, in memory or on disk, and how they compare with the stored ones."""
+"""Holds all yielded jobs before any is added, in memory or on disk, and compares them with the stored ones."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class SpooledJob(NamedTuple):
 
 
 class Spool:
-    """What was yielded, in its order, to be read again and again. Beyond some size it lies in a temporary file.
+    """The yielded jobs in their order, to be read again and again. Beyond some size they are in a temporary file.
 
-    Whoever yields may take long, ask a network, or start processes: no transaction is open meanwhile.
-    Of each job two numbers stay in memory, the hashes of its key and of its params.
+    Yielding them may take long, use a network, or start processes: no transaction is open meanwhile. For each job two
+    numbers stay in memory, the hashes of its key and of its params.
     """
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
         self._lines: list[str] = []
         self.keys, self.params = array("q"), array("q")
-        # 1 for a job whose key was given; 0 where it is a hash of its params.
+        # 1 for a job with a given key; 0 if the key is a hash of its params.
         self.is_named = bytearray()
 
     def __enter__(self) -> Spool:
@@ -56,14 +56,14 @@ class Spool:
         return len(self.keys)
 
     def extend(self, jobs: Iterable[Any]) -> Spool:
-        """Take all of them: Job, dict of params, or pair of key and params. Raises CampaignError for what is none."""
+        """Take all of them: Job, dict of params, or pair of key and params. Raises CampaignError for anything else."""
         for value in jobs:
             self.append(value)
         return self
 
     def append(self, value: Any) -> None:
         """Take one more. Raises CampaignError."""
-        # A dict is the usual case, and by the million: no Job is made of it.
+        # The usual case is a dict, a million times: no Job is made of it.
         job = None if isinstance(value, dict) else Job.of(value)
         params = canonical_json(value if job is None else job.params)
         is_named = job is not None and job.key is not None
@@ -88,13 +88,13 @@ class Spool:
             yield SpooledJob(key, params, int(priority))
 
     def batches(self, is_wanted: bytes, count: int) -> Iterator[list[SpooledJob]]:
-        """Those that are wanted, a byte for each of all, so many at a time."""
+        """The wanted jobs, so many at a time. is_wanted: a byte for each job."""
         wanted = compress(self, is_wanted)
         while batch := list(islice(wanted, count)):
             yield batch
 
     def at(self, number: int) -> SpooledJob:
-        """The job that was yielded as that one, counted from 0."""
+        """The job at that place in the order of yielding, from 0."""
         return next(islice(iter(self), number, None))
 
 
@@ -105,7 +105,7 @@ def _checked_key(key: str) -> str:
 
 
 def two_params(key: str, one: str, other: str) -> CampaignError:
-    """One key stands for two different params, each canonical JSON."""
+    """The error for one key with two different params, each canonical JSON."""
     return CampaignError(
         f"the key {key!r} stands for two different params: {one:.100} and {other:.100}. Give one of them another key"
     )
@@ -113,14 +113,13 @@ def two_params(key: str, one: str, other: str) -> CampaignError:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was yielded beside what a campaign has.
+    """The yielded jobs compared with the campaign's.
 
-    yielded, distinct: jobs, and keys among them. new: keys that the campaign does not have; unnamed_new: those
-    of them that are a hash of the params. changed: known keys that come with other params than are stored, by the
-    status of their jobs.
-    gone: jobs of the campaign that were not yielded, by their status; gone_pending: ids of the pending ones.
-    stored: jobs of the campaign. Examples are places in the spool, or ids of jobs; None where there is none.
-    is_wanted, is_changed: for each yielded job whether it must be added, and whether it comes with other params.
+    yielded, distinct: jobs, and keys among them. new: keys that the campaign does not have; unnamed_new: those of them
+    that are a hash of the params. changed: known keys that come with other params than the stored ones, by the status
+    of their jobs. gone: jobs of the campaign that were not yielded, by their status; gone_pending: ids of the pending
+    ones. stored: jobs of the campaign. Examples are places in the spool, or ids of jobs; None where there is none.
+    is_wanted, is_changed: for each yielded job, whether it must be added, and whether its params have changed.
     """
 
     yielded: int
@@ -143,13 +142,13 @@ class Comparison:
 
 
 def compare(spool: Spool, stored: Iterable[tuple[int, str, str, str]]) -> Comparison:
-    """The yielded jobs beside the stored ones, each of these given as id, key, params and status.
+    """Compare the yielded jobs with the stored ones, each of which is given as id, key, params and status.
 
-    By hashes, so that a million jobs take no more than some ten megabytes: two jobs that meet in 64 bits of
-    their keys' hash are counted wrong, but added all the same, because their params differ.
-    Raises CampaignError where one key was yielded for two different params.
+    It compares hashes, so that a million jobs take no more than some ten megabytes: two jobs with the same 64-bit hash
+    of their keys are counted wrong, but added all the same, because their params differ. Raises CampaignError if one
+    key was yielded for two different params.
     """
-    # It takes long to import, and a queue has no need of it.
+    # It takes long to import, and a queue does not need it.
     import numpy as np
 
     keys, params = np.frombuffer(spool.keys, "q"), np.frombuffer(spool.params, "q")

@@ -1,8 +1,8 @@
-"""The SQL of the moves: each statement that writes, and what a move must read, by its name.
+"""The SQL of the moves: each statement that writes, or that a move must read, by its name.
 
-SQLite and PostgreSQL share them. Values are named (:job); where many rows come at once they are bound by
-position (?), which costs less. database.py translates them for the driver, and runs them on its own
-connection: compiling them anew at each call costs several times the statement.
+SQLite and PostgreSQL share them. Values are named (:job); statements for many rows at once bind by position (?), which
+costs less. database.py translates them for the driver, and runs them on its own connection: compiling them anew at each
+call costs several times the statement.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ WITH ready AS MATERIALIZED ({_READY} LIMIT :count {{skip_locked}})
 {_TAKE} WHERE id IN (SELECT id FROM ready)
 {_TAKEN}
 """
-# One, which is what most ask for, costs SQLite a quarter less without the table in between.
+# A single job, the most frequent case, costs SQLite a quarter less without the table in between.
 CLAIM = f"""
 {_TAKE} WHERE id = ({_READY} LIMIT 1 {{skip_locked}})
 {_TAKEN}
 """
-# The same for one job, named by its id and by how many attempts it has had.
+# The same for one job, given by its id and by how many attempts it has had.
 CLAIM_ONE = CLAIM.replace("ORDER BY", "AND id = :job AND attempt = :attempt ORDER BY")
-# The same for the first one at or behind an id, of those that are handed out before all others.
+# The same for the first job from an id on, among those that are handed out before all others.
 CLAIM_NEAR = CLAIM.replace(
     "ORDER BY",
     """AND crashes = 0 AND id >= :at
@@ -84,8 +84,8 @@ VALUES (:campaign, :worker, :ts, :kind, :message)
 COUNT_DONE = "UPDATE campaign SET done = done + :count WHERE id = :campaign"
 COUNT_FAILED = "UPDATE campaign SET failed = failed + :count WHERE id = :campaign"
 COUNT_TOTAL = "UPDATE campaign SET total = total + :count WHERE id = :campaign"
-# Results are read in the order of their ids: on PostgreSQL, where a later id may be committed
-# first, the lock makes completing transactions of one campaign take turns.
+# Results are read in the order of their ids. On PostgreSQL a later id could be committed first, so the lock makes
+# completing transactions of one campaign take turns.
 LOCK_RESULTS = "SELECT pg_advisory_xact_lock(:campaign)"
 WRITE_RESULT = """
 INSERT INTO result (campaign_id, job_id, metrics, marks, suspicion, phases)
@@ -103,7 +103,7 @@ INSERT INTO shard (campaign_id, path, size, jobs) VALUES (:campaign, :path, :siz
 ON CONFLICT (campaign_id, path) DO UPDATE SET size = excluded.size, jobs = excluded.jobs
  WHERE shard.address IS NULL
 """
-# Only what is there whole: a row that was written further meanwhile stays as it is.
+# Only if the object holds the whole shard: a row that was extended meanwhile stays as it is.
 MOVE_SHARD = """
 UPDATE shard SET address = :address
  WHERE campaign_id = :campaign AND path = :path AND size = :size AND address IS NULL
@@ -128,7 +128,7 @@ VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (campaign_id, key) DO NOTHING
 """
 PRUNE = "DELETE FROM job WHERE id = :job AND campaign_id = :campaign AND status = 'pending'"
-# SQLite may give the id out again: nothing of the job may stay.
+# SQLite may use the id again, so nothing of the job may stay.
 FORGET_JOB = (
     "DELETE FROM attempt WHERE job_id = :job",
     "DELETE FROM checkpoint WHERE job_id = :job",

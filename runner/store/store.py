@@ -1,4 +1,4 @@
-"""A campaign database and its verbs: each public method of Store is one transaction, but those that say otherwise."""
+"""A campaign database and its verbs: each public method of Store is one transaction, unless it says otherwise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["Store"]
 
 
 class Store:
-    """A campaign database and all moves of its jobs. reader: what it tells, and changes nothing.
+    """A campaign database and all moves of its jobs. reader: reads it, and changes nothing.
 
     The clocks are arguments so that tests need no sleep: `clock` gives Unix seconds (shown to people,
     and compared only with times this same machine wrote), `monotonic` decides how long another worker
@@ -55,7 +55,7 @@ class Store:
         self.database = Database(database, access, synchronous=synchronous)
         self.reader = Reader(self.database)
         self.clock, self.monotonic, self.jitter = clock, monotonic, jitter
-        # worker id → its beat, and since when, by the monotonic clock, it has stood still.
+        # worker id → its beat, and since when, by the monotonic clock, it has not changed.
         self._seen: dict[int, tuple[int, float]] = {}
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Store:
     # -- campaigns and their jobs ----------------------------------------------------------------
 
     def add_campaign(self, name: str, policy: Policy = Policy(), place: Place = Place()) -> int:
-        """The id of the campaign of that name, made if need be; its policy is brought up to date."""
+        """The id of the campaign of that name, created if need be; its policy is updated."""
         with self.database.write() as cursor:
             return adding.add_campaign(cursor, name, policy, place, self.database.folder, self.clock())
 
@@ -90,11 +90,11 @@ class Store:
                 return campaign_id, adding.add(cursor, campaign_id, spool, now)
 
     def add(self, campaign_id: int, jobs: Iterable[Any]) -> Added:
-        """Add jobs (Job, dict of params, or pair of key and params); those whose key is known stay as they are.
+        """Add jobs (Job, dict of params, or pair of key and params); jobs with a known key stay as they are.
 
-        They are read to the end first, and then added in one transaction: a refused job changes no row, and
-        what makes the jobs may take its time. Raises CampaignError for params that are not JSON, and for a key
-        that already stands for other params.
+        All are read first, and then added in one transaction: a refused job changes no row, and making the jobs may
+        take its time. Raises CampaignError for params that are not JSON, and for a key that already stands for other
+        params.
         """
         with Spool() as spool:
             spool.extend(jobs)
@@ -102,14 +102,14 @@ class Store:
                 return adding.add(cursor, campaign_id, spool, self.clock())
 
     def add_batch(self, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
-        """Add jobs, and return how many were new. A key that is known stays as it is, whatever its params."""
+        """Add jobs, and return how many were new. Known keys stay as they are, whatever their params."""
         with self.database.write() as cursor:
             return adding.add_batch(cursor, campaign_id, jobs, self.clock())
 
     def prune(self, campaign_id: int, job_ids: Sequence[int]) -> int:
-        """Take out jobs, named by their ids, that are pending, in short transactions; returns how many.
+        """Remove the pending ones among the jobs with these ids, in short transactions; returns how many.
 
-        With all that is known of them.
+        All that is known of them goes, too.
         """
         count = 0
         for batch in adding.batches(job_ids):
@@ -118,10 +118,10 @@ class Store:
         return count
 
     def update(self, campaign_id: int, jobs: Sequence[SpooledJob]) -> int:
-        """Give jobs that are known by their keys these params, and have them rendered, as if they were new.
+        """Give known jobs these params, by their keys, and have them rendered as if they were new.
 
-        Results of those that are done are forgotten. What is being rendered stays as it is, and what has these params
-        already. Returns how many were changed.
+        Results of done ones are forgotten. Jobs in progress, and those that already have these params, stay as they
+        are. Returns how many were changed.
         """
         with self.database.write() as cursor:
             return moves.update(cursor, campaign_id, jobs)
@@ -129,7 +129,7 @@ class Store:
     # -- workers and their browser tabs ----------------------------------------------------------
 
     def add_folder(self, campaign_id: int, folder_id: str, place: str) -> None:
-        """Know a results folder of the campaign by its id. place: HOST:PATH, where it is now."""
+        """Record a results folder of the campaign by its id. place: HOST:PATH, where it is now."""
         with self.database.write() as cursor:
             values = {"campaign": campaign_id, "folder": folder_id, "place": cleaned(place)}
             cursor.run(statements.ADD_FOLDER, values)
@@ -153,7 +153,7 @@ class Store:
         return worker_id
 
     def beat(self, worker_id: int) -> None:
-        """Say that the worker lives. Raises LeaseLost when it was declared lost meanwhile."""
+        """Say that the worker lives. Raises LeaseLost if it was declared lost meanwhile."""
         with self.database.write() as cursor:
             if cursor.run(statements.BEAT, {"worker": worker_id, "now": self.clock()}).rowcount != 1:
                 raise LeaseLost(
@@ -167,7 +167,7 @@ class Store:
             return self._start_worker(cursor, campaign_id, this_process(), folder_id)
 
     def end_worker(self, worker_id: int) -> int:
-        """The worker stops: what it still holds goes back uncharged. Returns how many jobs that were."""
+        """The worker stops: jobs that it still holds go back uncharged. Returns how many."""
         with self.database.write() as cursor:
             leases = moves.held(cursor, worker_id)
             for lease in leases:
@@ -181,11 +181,10 @@ class Store:
             return moves.held(cursor, worker_id)
 
     def reap(self, campaign_id: int, lease_s: float) -> int:
-        """Take back the jobs of dead workers, a transaction each; returns how many jobs that were.
+        """Take back the jobs of dead workers, one transaction for each; returns how many jobs.
 
-        Dead is a worker whose process is certainly gone (same host), or whose beat stood still for
-        lease_s seconds of this store's monotonic clock: call it again and again. No two machines'
-        clocks are compared.
+        A worker is dead if its process is certainly gone (same host), or its beat has not changed for lease_s seconds
+        of this store's monotonic clock: call this again and again. Clocks of two machines are never compared.
         """
         workers = self.reader.live_workers(campaign_id)
         now = self.monotonic()
@@ -202,7 +201,7 @@ class Store:
         return taken
 
     def observe_anew(self) -> None:
-        """Begin anew to watch how long other workers are silent: the observer itself was held up."""
+        """Start watching other workers' silence anew, because the observer itself was held up."""
         self._seen = {}
 
     def start_session(self, worker_id: int, campaign_id: int, provenance: Provenance) -> int:
@@ -220,7 +219,7 @@ class Store:
     def write_events(
         self, campaign_id: int, worker_id: int, events: Sequence[tuple[float, str, str]]
     ) -> None:
-        """Record what befell a run rather than a job: (Unix seconds, kind, message), see schema.sql."""
+        """Record events of a run, not of single jobs: (Unix seconds, kind, message), see schema.sql."""
         with self.database.write() as cursor:
             who = {"campaign": campaign_id, "worker": worker_id}
             for ts, kind, message in events:
@@ -232,7 +231,7 @@ class Store:
     def promote(self, campaign_id: int) -> int:
         """Make waiting jobs ready whose time has come; returns how many.
 
-        A time further away than any wait can be means that the clock was set back: it has come too.
+        A time further away than any possible wait means that the clock was set back; such jobs are ready, too.
         """
         with self.database.write() as cursor:
             return moves.promote(cursor, campaign_id, self.clock())
@@ -248,11 +247,10 @@ class Store:
     ) -> list[Lease]:
         """Take up to `count` pending jobs: highest priority first, then those that crashed least, then in order.
 
-        session_id: the browser tab that will work on them, if one will. job: only that one, by its id, and only
-        after so many attempts: where another has taken it meanwhile, it is not taken again.
-        near: the first ones at or behind this id, of the highest priority, that never crashed.
-        An empty list means that nothing is ready now. Raises LeaseLost when this worker was
-        declared lost: start a new one.
+        session_id: the browser tab that will work on them, if any. job: only that one, by its id, and only after so
+        many attempts, so that it is not taken again after another has taken it. near: the first ones from this id on,
+        of the highest priority, that never crashed. An empty list means that no job is ready now. Raises LeaseLost if
+        this worker was declared lost: start a new one.
         """
         with self.database.claiming() as cursor:
             leases = moves.claim(cursor, worker_id, campaign_id, count, session_id, self.clock(), job, near)
@@ -282,9 +280,8 @@ class Store:
     ) -> list[Lease]:
         """Complete several jobs of one worker, and claim its next ones, in one transaction.
 
-        session_id: the browser tab that will work on the next ones. shards: up to where those are good, on disk,
-        in which the jobs' files lie.
-        Returns the `claim` or fewer new leases. Raises LeaseLost when any lease is lost, and then
+        session_id: the browser tab that will work on the next ones. shards: the valid parts, on disk, of the shards
+        with the jobs' files. Returns at most `claim` new leases. Raises LeaseLost if any lease is lost, and then
         changes nothing: complete them one by one to save the others.
         """
         if not settled:
@@ -299,10 +296,9 @@ class Store:
     def adopt(self, lease: Lease, finished: Finished, shards: Sequence[ShardEnd] = ()) -> bool:
         """in_progress → done by an earlier attempt that had finished on disk, as the caller has verified.
 
-        Only where the database would have known, had it not been for a crash: this database knows the
-        attempt's worker, whose process is certainly gone without having signed off, and does not know
-        the attempt as one that ended: not as failed, released or requeued. Returns whether the job is
-        done now; else it is still held. Raises LeaseLost.
+        Only if nothing but a crash kept the database from knowing: it knows the attempt's worker, whose process is
+        certainly gone without signing off, and has no other end of the attempt on record, neither failed, released nor
+        requeued. Returns whether the job is done now; if not, it is still held. Raises LeaseLost.
         """
         if not self.may_adopt(lease.job_id, finished):
             return False
@@ -311,19 +307,19 @@ class Store:
         return True
 
     def may_adopt(self, job_id: int, finished: Finished) -> bool:
-        """Whether the database would have known of that end, had it not been for a crash; see adopt."""
+        """Whether nothing but a crash kept the database from knowing that end; see adopt."""
         worker = self.reader.worker(finished.worker_id)
         if worker is None or worker["state"] != "lost":
             return False
         if not is_gone(Identity(worker["host"], worker["boot"], worker["pid"], worker["pid_start"])):
-            # It may still be at work, and would remove its files once it learns that it lost the job.
+            # It may still be at work, and would remove its files when it learns that it lost the job.
             return False
         return self.reader.attempt_outcome(job_id, finished.attempt) in (None, "crashed")
 
     def move_shard(self, campaign_id: int, shard: ShardEnd, address: str) -> bool:
-        """Record that the shard lies, whole, in an object store under that address. Not lost by a power cut.
+        """Record that the whole shard is in an object store under that address. A power cut cannot undo that.
 
-        Returns whether it is as it was told: another one may have written more of it, or moved it.
+        Returns False if the row had changed: another process may have written more of it, or moved it.
         """
         values = {"campaign": campaign_id, "address": address} | shard._asdict()
         with self.database.write() as cursor:
@@ -332,7 +328,7 @@ class Store:
         return is_moved
 
     def checkpoint(self, lease: Lease, checkpoint: Checkpoint) -> None:
-        """Record how far the job has come; the lease goes on. Raises LeaseLost.
+        """Record the job's progress; the lease goes on. Raises LeaseLost.
 
         The artifacts are those that are new since the last checkpoint.
         """
@@ -361,9 +357,9 @@ class Store:
             return moves.reclaim(cursor, lease, reason, evidence, self.clock())
 
     def uncharge(self, campaign_id: int, attempts: Sequence[tuple[int, int]]) -> int:
-        """Take back what attempts, named by job id and number, were charged with: it was not the jobs' doing.
+        """Take back the charges of attempts, given by job id and number, because they were not the jobs' fault.
 
-        A job that they had made failed is pending again. Returns how many attempts that were.
+        A job that had failed by them is pending again. Returns how many attempts.
         """
         with self.database.write() as cursor:
             return moves.uncharge(cursor, campaign_id, attempts)
@@ -371,7 +367,7 @@ class Store:
     # -- what operators do -----------------------------------------------------------------------
 
     def set_state(self, campaign_id: int, state: str) -> None:
-        """open: jobs are handed out; paused, cancelled: none is, and what is in flight may end."""
+        """open: jobs are handed out; paused, cancelled: none is, and jobs in flight may end."""
         with self.database.write() as cursor:
             cursor.run(statements.SET_STATE, {"campaign": campaign_id, "state": state})
 
@@ -381,9 +377,9 @@ class Store:
             return moves.retry(cursor, campaign_id, keys)
 
     def requeue(self, campaign_id: int, keys: Sequence[str], reason: str = "the result was given up") -> int:
-        """done → pending for the jobs named: their results are forgotten, the log is to be rebuilt.
+        """done → pending for the named jobs: their results are forgotten, and the log will be rebuilt.
 
-        Returns how many jobs that were.
+        Returns how many.
         """
         with self.database.write() as cursor:
             return moves.requeue(cursor, campaign_id, keys, reason)
@@ -391,7 +387,7 @@ class Store:
     # -- what the log keeps ----------------------------------------------------------------------
 
     def write_parameters(self, campaign_id: int, parameters: Mapping[str, Any]) -> None:
-        """Record what parameters.pkl tells: a dict of JSON values."""
+        """Record the content of parameters.pkl: a dict of JSON values."""
         with self.database.write() as cursor:
             values = {"campaign": campaign_id, "parameters": to_json(parameters)}
             cursor.run(statements.WRITE_PARAMETERS, values)

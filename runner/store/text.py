@@ -1,4 +1,4 @@
-"""Text that is not ours, on its way into a row: what no database holds is escaped, and what is endless is cut."""
+"""Prepares foreign text for a row: characters that no database holds are escaped, and endless text is cut."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _CUT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def cleaned(text: str, most_bytes: int = REASON_BYTES) -> str:
-    r"""The text as any database and terminal takes it; of what is longer, its beginning and its end.
+    r"""The text as any database and terminal accepts it; of a long text, its beginning and its end.
 
-    Control characters and lone surrogates (bytes of a file's name that are not UTF-8, half an emoji) are
-    escaped as Python writes them (\x00, \udce9); colours for a terminal are left out; an emoji that came in
-    two halves is whole again. most_bytes: in UTF-8.
+    Control characters and lone surrogates (bytes of a file name that are not UTF-8, half an emoji) are escaped as
+    Python writes them (\x00, \udce9); terminal colours are left out; two halves of an emoji are joined. most_bytes: in
+    UTF-8.
     """
-    # Beyond this, nothing of it can stay but the two ends.
+    # Beyond this length, only the two ends can stay.
     if len(text) > 2 * most_bytes:
         text = _cut(text, most_bytes)
     text = without_tokens(text)
@@ -44,7 +44,7 @@ def cleaned(text: str, most_bytes: int = REASON_BYTES) -> str:
 
 
 def cleaned_or_none(text: str | None, most_bytes: int = REASON_BYTES) -> str | None:
-    """The same for what may be missing."""
+    """The same for text that may be missing."""
     return None if text is None else cleaned(text, most_bytes)
 
 
@@ -57,7 +57,7 @@ def cleaned_values(values: Mapping[str, Any], most_bytes: int = REASON_BYTES) ->
 
 
 def is_text(text: str) -> bool:
-    """Whether every database holds it as it is."""
+    """Whether every database can hold it unchanged."""
     try:
         return "\x00" not in text and bool(text.encode() or True)
     except UnicodeEncodeError:
@@ -65,7 +65,7 @@ def is_text(text: str) -> bool:
 
 
 def to_json(value: Any) -> str:
-    """JSON in ASCII, in which any text is written; NaN and infinities, for which it has no word, are null."""
+    """JSON in ASCII, which can express any text; NaN and infinities become null."""
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError:
@@ -81,12 +81,12 @@ def _finite(value: Any) -> Any:
 
 
 def _cut(text: str, most_bytes: int) -> str:
-    """The beginning and the end, which is where a traceback tells what happened, with a mark between them."""
+    """The beginning and the end, where a traceback says what happened, with a mark between them."""
     content = text.encode("utf-8", "surrogatepass")
     mark = f" … ({len(content):,} bytes in all) … "
     half = max(0, most_bytes - len(mark.encode())) // 2
     head, tail = content[:half], content[len(content) - half :]
-    # A character that the cut has split is left out; a lone surrogate, which has three bytes, is kept.
+    # Drop a character that the cut has split, but keep a lone surrogate, which has three bytes.
     return _whole(head) + mark + _whole(tail)
 
 

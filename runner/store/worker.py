@@ -1,4 +1,4 @@
-"""This process at work on a campaign, as its database knows it: it starts, beats, claims, comes back, and ends."""
+"""This process as a worker in a campaign's database: it starts, beats, claims, comes back, and ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ __all__ = ["Worker"]
 class Worker:
     """Registered when it is made; safe to share between threads.
 
-    lease_s: how long another worker may be silent before its jobs are taken back. This one must beat several
-    times in so long, and does so by calling beat() whenever is_due: from a thread of its own, as what a render
-    function does may take any time. An unavailable database is for the caller to wait for, and to try again.
+    lease_s: how long another worker may be silent before its jobs are taken back. This one must beat several times in
+    that time: call beat() whenever is_due, from a thread of its own, because a render function may take any time. If
+    the database is unavailable, the caller must wait and try again.
 
-    folder_id: of the results folder in which it keeps files, if it has one.
-    id: in the database. It changes where this process was silent for too long (suspended, or held up), was
-    declared lost, and came back: what it held until then is lost, and charged to nobody. A process that only
-    claims for it is told the new one.
+    folder_id: of the results folder in which it keeps files, if it has one. id: in the database. It changes when this
+    process was silent for too long (suspended, or held up), was declared lost, and came back: its jobs are lost then,
+    and nobody is charged. A process that only claims for it must be told the new id.
     """
 
     def __init__(self, store: Store, campaign_id: int, lease_s: float, folder_id: str | None = None):
@@ -38,7 +37,7 @@ class Worker:
         return self._store.monotonic() >= self._last_beat + self._lease_s / 6
 
     def beat(self) -> None:
-        """Say that this worker lives. One that was declared lost comes back; one that has ended does not."""
+        """Say that this worker lives. If it was declared lost, it comes back; if it has ended, it does not."""
         known = self.id
         try:
             self._store.beat(known)
@@ -46,18 +45,18 @@ class Worker:
             self._come_back(known)
         now = self._store.monotonic()
         if now > self._last_beat + self._lease_s / 2:
-            # What held this one up may have held up the others.
+            # Whatever held this one up may have held up the others, too.
             self._store.observe_anew()
         self._last_beat = now
 
     def take_back(self) -> int:
-        """Take back the jobs of workers that are dead; returns how many jobs that were."""
+        """Take back the jobs of dead workers; returns how many."""
         if self._store.monotonic() > self._last_beat + self._lease_s / 2:
             self.beat()
         return self._store.reap(self._campaign_id, self._lease_s)
 
     def claim(self, count: int = 1, session_id: int | None = None) -> list[Lease]:
-        """Up to so many jobs, as Store.claim gives them. One that was declared lost comes back first."""
+        """Up to so many jobs, as from Store.claim. A worker that was declared lost comes back first."""
         known = self.id
         try:
             return self._store.claim(known, self._campaign_id, count, session_id)
@@ -66,10 +65,10 @@ class Worker:
             return self._store.claim(self.id, self._campaign_id, count, session_id)
 
     def end(self) -> int:
-        """Sign off; what it still holds goes back uncharged. Returns how many jobs that were.
+        """Sign off; jobs that it still holds go back uncharged. Returns how many.
 
-        One that was declared lost comes back first, so that what was taken from it is charged to nobody.
-        Where the database is away, others take back what it holds once they see that this process is gone.
+        A worker that was declared lost comes back first, so that nobody is charged for the jobs taken from it. If the
+        database is away, others take back its jobs once they see that this process is gone.
         """
         self.beat()
         with self._mutex:

@@ -1,7 +1,7 @@
 // The charts: the night's rate, a lane a browser, job times, and two values of the jobs against each other.
 "use strict";
 
-// Bins joined until each has some jobs: a rate of one job now and none then tells nothing.
+// Bins are joined until each has some jobs: a rate from single jobs means nothing.
 function joined(hours) {
   const jobs = hours.done.reduce((a, b) => a + b, 0);
   const times = Math.ceil(hours.done.length / Math.max(20, Math.min(240, jobs / 8)));
@@ -64,7 +64,7 @@ const isRoutine = (mark) => mark.kind === "recycle";
 function nightLegend() {
   const sample = (name, text) => html("span", null, shape("svg", {viewBox: "0 0 12 10", style: "display:inline-block;width:12px;height:10px"}, shape("rect", {class: name, width: 12, height: 10})), ` ${text}`);
   return html("div", {class: "legend"}, sample("rate", "done"), sample("ratefailed", "tries that failed"), sample("stop", "paused"),
-    html("span", null, "│ a line: something befell the run"), html("span", null, "┊ replaced in good time"), html("span", null, "▾ another browser begins"));
+    html("span", null, "│ an event of the run"), html("span", null, "┊ replaced as planned"), html("span", null, "▾ a new browser"));
 }
 
 function timesChart(spread, width) {
@@ -81,7 +81,7 @@ function timesChart(spread, width) {
   return frame.svg;
 }
 
-// Numbers lie where they are; words are put in a row, in the order of the alphabet.
+// Numbers keep their values; words are put in a row, in alphabetical order.
 function scaleOf(points, name) {
   const values = points.map((point) => point.values[name]).filter((value) => value !== undefined && value !== null);
   if (values.every((value) => typeof value === "number")) {
@@ -95,7 +95,7 @@ function scaleOf(points, name) {
 }
 
 let turn = 0;
-// Points of one word lie beside each other.
+// Points of one word are put beside each other.
 const wobble = () => ((turn = (turn * 16807 + 7) % 2147483647) % 1000) / 2000 - 0.25;
 
 function plot(points, xName, yName, width, onPick) {

@@ -39,7 +39,7 @@ async function ask(verb) {
     }
   } catch {
     const {now} = live;
-    live.trouble = now.left ? "the run does not answer: it has ended, was ended, or cannot be reached from here" : "the run has ended";
+    live.trouble = now.left ? "the run does not answer: it has ended, was killed, or cannot be reached from here" : "the run has ended";
   } finally {
     live.isAsking = false;
   }
@@ -50,7 +50,7 @@ async function ask(verb) {
 function take(news) {
   hear(news.now);
   if (news.campaigns) live.fresh = news;
-  // What somebody reads or writes is not drawn anew under their eyes.
+  // Parts that somebody is reading or writing are not redrawn.
   if (live.fresh && !isBusy()) {
     live.data = {...live.data, campaigns: live.fresh.campaigns};
     live.known = live.fresh.known;
@@ -67,7 +67,7 @@ function hear(now) {
   live.seen = [...live.seen.filter((one) => now.at_ts - one.at_ts < RATE_S && one.done <= now.done), {at_ts: now.at_ts, done: now.done}];
 }
 
-// The page with newer rows, as far down and with as much unfolded as it was.
+// The page with newer rows, scrolled and unfolded as before.
 function redraw() {
   const page = document.getElementById("page");
   const name = (details) => `${details.closest("section")?.querySelector("h2")?.textContent} ${[...page.querySelectorAll("details")].indexOf(details)}`;
@@ -95,7 +95,7 @@ function card(tab) {
   };
   live.cards.set(name, made);
   const address = tab.shots ? `frame/${tab.id}/${tab.shots}` : "";
-  // The one that is there is shown until the next one has come.
+  // Keep the present picture until the next one has come.
   if (address && made.image.getAttribute("src") !== address) made.image.src = address;
   made.does.className = `small does ${tab.kind}`;
   made.does.textContent = tab.does;

@@ -3,7 +3,7 @@
 
 const FIRST_ROWS = 50, FIRST_PAIRS = 9;
 let chosen = 0;
-// What a person has chosen to see, which stays when the page is drawn anew.
+// The user's choices, which stay when the page is redrawn.
 const axes = {x: "", y: ""};
 let sought = "";
 
@@ -80,7 +80,7 @@ function reasons(campaign) {
     html("h3", null, `${number(one.count)} × ${one.reason.slice(0, 200)}`),
     html("p", {class: "small soft"}, spreadOver(one, summary)),
     html("p", {class: "small"}, "for example ", html("code", null, one.key), one.example !== one.reason && `: ${one.example}`),
-    one.traceback.length > 0 && html("details", null, html("summary", {class: "small"}, "traceback, its end"), html("pre", null, one.traceback.join("\n"))),
+    one.traceback.length > 0 && html("details", null, html("summary", {class: "small"}, "end of the traceback"), html("pre", null, one.traceback.join("\n"))),
     one.evidence && html("div", {class: "command"}, html("code", null, one.evidence), copied(one.evidence)));
   const more = summary.failures.slice(10);
   return part("Why jobs failed", summary.failures.slice(0, 10).map(group),
@@ -107,7 +107,7 @@ function reasonsBySession({summary}) {
   const cell = (count, all) => (count ? html(names.length > 2 && count > 3 && 2 * count >= all ? "b" : "span", null, number(count)) : html("span", {class: "soft"}, "·"));
   const others = (row) => row.count - names.reduce((sum, name) => sum + (row.by_session[name] ?? 0), 0);
   const hasOthers = summary.tries.some((row) => others(row) > 0);
-  return part("Reasons and sessions", html("p", {class: "soft small"}, "Tries that failed or crashed, also of jobs that were done later. A column that stands out is a bad browser; a full row is the scene or the jobs."),
+  return part("Reasons and sessions", html("p", {class: "soft small"}, "Tries that failed or crashed, including those of jobs that were done later. A column that stands out means a bad browser; a full row, the scene or the jobs."),
     html("div", {class: "wide"}, html("table", null,
       html("thead", null, html("tr", null, html("th", null, "reason"), html("th", {class: "number"}, "tries"), names.map((name) => html("th", {class: "number"}, name.replace("browser-", "b-"))), hasOthers && html("th", {class: "number"}, "others"))),
       html("tbody", null, summary.tries.slice(0, 20).map((row) => html("tr", null, html("td", {class: "reasoned"}, row.reason.slice(0, 140)), html("td", {class: "number"}, number(row.count)),
@@ -121,7 +121,7 @@ function events(summary) {
   const count = routine.reduce((sum, event) => sum + event.count, 0);
   return html("ul", {class: "small"},
     told.slice(0, 30).map((event) => html("li", null, `${moment(event.first_ts)} ${event.kind}: ${event.message}`, event.count > 1 && ` (${number(event.count)} times)`)),
-    count > 0 && html("li", null, `${plural(count, "browser was", "browsers were")} replaced in good time: ${routine.map((event) => `${event.message} (${number(event.count)})`).join("; ")}`));
+    count > 0 && html("li", null, `${plural(count, "browser was", "browsers were")} replaced as planned: ${routine.map((event) => `${event.message} (${number(event.count)})`).join("; ")}`));
 }
 
 function night(campaign, width) {
@@ -209,9 +209,9 @@ function show(data) {
     now(data), head(data, campaign),
     summary.next.length > 0 && part("What comes next", summary.next.map(command)),
     reasons(campaign),
-    pairs(campaign, "Failures", gallery.failed, summary.failed, "The last picture before it failed, where there is one, beside a job that is well."),
-    pairs(campaign, "Pictures that may be wrong", gallery.suspects, summary.suspect_count, "Done, but odd; each beside a job that is well."),
-    sheet.length > 0 && part("All over the campaign", html("p", {class: "soft small"}, "Evenly chosen of all done jobs, in their order. A click enlarges, the arrow keys step."), html("div", {class: "sheet"}, sheet.map((shown) => picture(campaign, shown)))),
+    pairs(campaign, "Failures", gallery.failed, summary.failed, "The last picture before the failure, if there is one, beside a good job."),
+    pairs(campaign, "Pictures that may be wrong", gallery.suspects, summary.suspect_count, "Done, but odd; each beside a good job."),
+    sheet.length > 0 && part("All over the campaign", html("p", {class: "soft small"}, "An even sample of all done jobs, in their order. Click to enlarge, step with the arrow keys."), html("div", {class: "sheet"}, sheet.map((shown) => picture(campaign, shown)))),
     reasonsBySession(campaign), night(campaign, width), times(campaign, width), scatter(campaign, width), failures(campaign), provenance(campaign),
   ];
   page.replaceChildren(...parts.filter(Boolean));

@@ -6,7 +6,7 @@ let looks = [];
 let looking = 0;
 
 const below = (base, path) => base + path.split("/").map(encodeURIComponent).join("/");
-// A part of a shard no browser opens; a run gives it out.
+// No browser can open a part of a shard, but a run serves it.
 const isOpen = (campaign, shown) => Boolean(shown.picture && (campaign.small || !shown.part));
 const place = ({picture, part}) => part ? `${picture}@${part[0]}+${part[1]}` : picture;
 const original = (campaign, shown) => below(campaign.base, place(shown));
@@ -60,7 +60,7 @@ function enlarge(at) {
       html("button", {type: "button", title: "the next one (right arrow)", onclick: () => enlarge(looking + 1)}, "→"),
       html("span", {class: "small"}, `${looking + 1} of ${looks.length}`),
       html("button", {type: "button", onclick: () => box.close()}, "close")),
-    image ?? html("p", {class: "soft"}, shown.picture ? "Its picture is in a shard." : "No picture was kept of this job."),
+    image ?? html("p", {class: "soft"}, shown.picture ? "Its picture is in a shard." : "No picture of this job was kept."),
     html("p", null, html("b", {class: shown.outcome}, shown.outcome), " ", html("code", null, shown.key),
       html("span", {class: "soft"}, `  ${shown.session}, attempt ${shown.attempt}${shown.took_s === null ? "" : `, ${span(shown.took_s)}`}`)),
     shown.reason && html("p", null, shown.reason), valuesOf(shown),

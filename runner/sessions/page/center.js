@@ -1,7 +1,7 @@
-// Center: the client measures what it holds once, when it is mounted, and that may be before what it holds is there.
+// Center: the client measures its content only once, when it is mounted, which may be before the content is loaded.
 
 /**
- * Put what a Center holds where it belongs, as the client itself does; how large it is, as the client tells it.
+ * Place the content of a Center as the client itself does; returns its size, as the client reports it.
  * Null: there is nothing to measure.
  * @param {any} THREE
  * @param {any} props what the element was told

@@ -1,6 +1,6 @@
-// Chance and time as the page's own code sees them, where a campaign wants them to be the same for each job.
+// Chance and time as the page's own code sees them, for campaigns that want them to be reproducible for each job.
 //
-// Each line of code that asks for chance has numbers of its own: three.js takes some to name each object, and how
+// Each line of code that asks for chance has its own numbers: three.js takes some to name each object, and how
 // many objects a job makes depends on what the page has kept from the jobs before it.
 
 // Midnight of the first of January 2000, UTC.
@@ -16,7 +16,7 @@ export class Chance {
   /** @param {Window & typeof globalThis} window */
   constructor(window) { this.#window = window; }
   /**
-   * A job begins: from here on numbers and times are those of its seed.
+   * A job begins: from here on numbers and times come from its seed.
    * @param {number} seed an integer of 32 bits
    */
   begin(seed) {
@@ -50,7 +50,7 @@ export class Chance {
   }
 }
 
-/** 32 bits of which each depends on all that come in: the end of MurmurHash3. @param {number} bits */
+/** 32 bits, each of which depends on all input bits: the end of MurmurHash3. @param {number} bits */
 function mixed(bits) {
   bits = Math.imul((bits + 0x9e3779b9) ^ (bits >>> 16), 0x85ebca6b);
   bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);

@@ -1,10 +1,10 @@
-// Vuer's client: how it takes its messages, and how it says that it is there. Its own code stays as it is.
+// Vuer's client: how it takes messages, and how it announces itself. Its own code is unchanged.
 //
 // It takes data.arrayBuffer() of each message once, decodes it, and hands it to its subscribers by
 // setTimeout(f, 0): these calls are kept, to run them in order.
 import { PARCEL } from "./protocol.js";
 
-// The client tells the console about each rendering; what reads the console costs more than the picture.
+// The client logs each rendering to the console; reading the console costs more than the picture.
 const CHATTER = ["Updated tree:", "scale", "movalble"];
 
 /** @param {Window & typeof globalThis} window */
@@ -22,12 +22,12 @@ export class Inlet {
 
   /**
    * @param {import("./timers.js").Timers} timers
-   * @param {(event: MessageEvent) => void} hand gives an event to what the client hears messages with
+   * @param {(event: MessageEvent) => void} hand passes an event to the client's message handler
    */
   constructor(timers, hand) {
     this.#timers = timers;
     this.#hand = hand;
-    // The client keeps its last event as React state, and renders for each that is another; it reads them in order.
+    // The client keeps its last event as React state, and renders for each new one; it reads them in order.
     this.#event = new MessageEvent("message", {
       data: { arrayBuffer: () => { const read = this.#readers.shift(); return read && read(); } },
     });
@@ -36,7 +36,7 @@ export class Inlet {
    * Hand messages to the client; then(how many subscribers the last had), when all of them have run.
    * @param {any[]} messages the bytes of each
    * @param {(subscribers: number) => void} then
-   * @returns {boolean} whether the client reads its messages as it is known to; otherwise there is no `then`
+   * @returns {boolean} whether the client reads its messages in the known way; otherwise `then` is not called
    */
   deliver(messages, then) {
     /** @type {(() => void)[]} */
@@ -85,7 +85,7 @@ export function messagesIn(data) {
 }
 
 /**
- * Whether these bytes, near their beginning, hold this text.
+ * Whether these bytes contain this text near their beginning.
  * @param {any} data
  * @param {string} text
  */
@@ -96,11 +96,11 @@ export function contains(data, text) {
 }
 
 /**
- * @typedef {Object} Listener what a socket of the client tells
+ * @typedef {Object} Listener the events of a client's socket
  * @property {(socket: any) => void} onInit the client is there: it has said INIT
  * @property {(socket: any, data: any) => void} onMessage the server has sent something
  * @property {(socket: any, data: any) => boolean} maySend whether what the client is about to send may go
- * @property {(socket: any) => boolean} mayClose whether the client, which is about to, may close it
+ * @property {(socket: any) => boolean} mayClose whether the client, which wants to close it, may do so
  * @property {(socket: any) => void} onClose the connection is closed
  */
 

@@ -1,24 +1,24 @@
-// What is known of Vuer's elements: which of their props go to a three.js object as they are, so that they can be
-// set on it, and which elements stay as they are when React renders them anew with the same props.
+// What is known of Vuer's elements: which of their props are passed unchanged to a three.js object, so that they can be
+// set on it, and which elements do not change when React renders them again with the same props.
 //
-// Each was read in the client's components, and is compared with it by scripts/check_shortcut.py. What is not here
-// is left to React.
+// Each was read in the client's components, and is compared with it by scripts/check_shortcut.py. All others are left
+// to React.
 
 /**
- * How a prop gets to where it shows.
+ * How a prop reaches the object that shows it.
  *   "object": react-three-fiber sets it on the element's object
  *   "scale": an effect sets it on the object's scale
- *   "matrix": an effect sets it as the object's matrix, which then is no longer made of its pose
+ *   "matrix": an effect sets it as the object's matrix, which is then no longer computed from its pose
  *   "material": each value that it holds is set by react-three-fiber on the object's material
  *   "light": react-three-fiber makes the light anew with it
- *   "picture": nothing shows it but a picture by that camera, before which all of it is set
+ *   "picture": only a picture by that camera shows it, and all of it is set before that
  * @typedef {"object" | "scale" | "matrix" | "material" | "light" | "picture"} Way
  */
 /**
  * @typedef {Object} Kind
  * @property {Record<string, Way>} ways by prop
- * @property {Set<string> | null} props all that it may have and be known; null: whatever it has, no camera shows it
- * @property {string[]} always what react-three-fiber is given of it in any case
+ * @property {Set<string> | null} props all props that are known; null: no camera shows it, whatever its props
+ * @property {string[]} always props that react-three-fiber always gets
  */
 
 // react-three-fiber sets none of these.
@@ -46,7 +46,7 @@ const MODEL = kind(POSE, "src text buff mtl assets encoding onLoad material mate
 const GROUP = kind({ ...POSE, matrix: "matrix" });
 /** @param {string} names @param {string} [others] */
 const light = (names, others = "") => kind({ position: "object", ...all(names, "light") }, `visible ${others}`, SHADOWS);
-/** Of these only their being there is known. @param {string} props */
+/** Only the presence of these is known. @param {string} props */
 const still = (props) => kind({}, props);
 /** @type {Kind} */
 const UNSEEN = { ways: {}, props: null, always: [] };
@@ -76,12 +76,11 @@ const KINDS = {
   CoordsMarker: still("matrix position rotation quaternion scale headScale lod color opacity wireframe"),
   Grid: still(`position rotation offset width height widthSegments heightSegments cellSize cellThickness cellColor
     sectionSize sectionThickness sectionColor fadeDistance fadeStrength followCamera infiniteGrid`),
-  // The main view's camera and what a person moves it with, hands and what they hold; all of them from the page's
-  // own beginning.
+  // The main view's camera and its controls, hands and what they hold; all are there from the page's beginning.
   ...Object.fromEntries(words(`Gamepad Hands MotionControllers SceneCamera SceneCameraControl OrbitControls
     PerspectiveCamera CameraPreviewThumbs CameraPreviewOverlay`).map((tag) => [tag, UNSEEN])),
 };
-// Values that react-three-fiber sets on a material as they are.
+// Values that react-three-fiber sets unchanged on a material.
 const MATERIAL = new Set(words(`color emissive specular sheenColor emissiveIntensity opacity roughness metalness
   clearcoat clearcoatRoughness ior reflectivity shininess sheen wireframe transparent side flatShading depthTest
   depthWrite alphaTest visible`));
@@ -92,7 +91,7 @@ const LENGTHS = /** @type {Record<string, number[]>} */ ({
 });
 
 /**
- * Whether React would leave all that a picture shows of this element as it is, if it rendered it anew.
+ * Whether rendering this element again in React would leave its picture unchanged.
  * @param {any} node as the client's store has it
  */
 export function isStill(node) {
@@ -104,7 +103,7 @@ export function isStill(node) {
   return !props || Object.keys(node).every((name) => props.has(name));
 }
 /**
- * The way of each of these changes of an element; null where one of them is React's.
+ * The way of each of these changes of an element; null if one of them must be left to React.
  * @param {any} node as it is
  * @param {Record<string, any>} named what it is told
  * @returns {[string, Way][] | null}
@@ -119,16 +118,16 @@ export function waysOf(node, named) {
     const way = known.ways[name];
     if (!way || !isSettable(name, value, way)) return null;
     if (way === "material" && !isOfSameMaterial(node.material, value)) return null;
-    // What a picture of depth is made of is known to the client since the camera was there.
+    // The client fixes the parts of a depth picture when the camera is made.
     if (way === "picture" && node.renderDepth && (name === "near" || name === "far")) return null;
     found.push([name, way]);
   }
-  // Where both turn an object, which comes last depends on what there was before.
+  // If both rotate an object, earlier props decide which comes last.
   const isTurnedTwice = ["rotation", "quaternion"].every((name) => name in node || name in named);
   return isTurnedTwice && node.tag !== "CameraView" ? null : found;
 }
 /**
- * Whether an object was given what its element does not have any more: React sets that back at each rendering.
+ * Whether an object still has a prop that its element has lost: React resets that at each rendering.
  * @param {any} node
  * @param {Record<string, any>} named what it is told now
  * @param {string[]} given names of props
@@ -137,7 +136,7 @@ export function hasLeftovers(node, named, given) {
   const { always = [] } = kindOf(node) || {};
   return given.some((name) => !(name in node) && !(name in named) && !always.includes(name));
 }
-/** What a light is made of, as the client fills it in; null for what is none. @param {any} node @returns {Record<string, any> | null} */
+/** The constructor's arguments of a light, as the client fills them in; null if it is no light. @param {any} node @returns {Record<string, any> | null} */
 export function lightOf({ tag, color = "#ffffff", intensity, skyColor = "#ffffff", groundColor = "#ffffff", ...more }) {
   const { distance = 0, angle = Math.PI / 3, penumbra = 0, decay = 2 } = more;
   switch (tag) {
@@ -163,7 +162,7 @@ function isSettable(name, value, way) {
 }
 /** @param {any} value */
 function isScalar(value) { return typeof value === "number" || typeof value === "boolean" || typeof value === "string"; }
-/** Whether only values differ that can be set. @param {any} before @param {any} after */
+/** Whether only settable values differ. @param {any} before @param {any} after */
 function isOfSameMaterial(before, after) {
   if (!before) return false;
   const names = Object.keys(after), old = Object.keys(before);

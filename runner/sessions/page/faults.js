@@ -1,14 +1,14 @@
-// What went wrong on the page without anybody being told: errors that nobody caught, and those that were only
-// said on the console. They explain why something is not in the picture.
+// Silent errors on the page: those that nobody caught, and those that were only logged to the console. They explain why
+// something is not in the picture.
 
 const MOST = 5, LONGEST = 300;
-// What three.js only remarks on, and then draws something else than it was told: the colour that was there before,
-// an object without its material, a texture too few.
+// Warnings of three.js after which it draws something else than asked for: the earlier colour, an object without its
+// material, one texture too few.
 const DRAWN_WRONG = /^(THREE\.)+(Color: (Unknown color|Invalid hex color)|WebGLProgram: Shader Error|WebGLTextures: Trying to use)/;
 
 export class Faults {
   /** Since forget(). @type {string[]} */ said = [];
-  /** What elements threw in a frame, and what will be drawn wrong: no picture of this page is right. @type {string[]} */ thrown = [];
+  /** Errors of elements in a frame, and things that will be drawn wrong: no picture of this page is right. @type {string[]} */ thrown = [];
   /** The last error that nobody caught. */ last = "";
   /** Since when something has been seen to have failed; 0: it has not. */ sinceFailure = 0;
   /** Since when a model has been seen to hold nothing; 0: none does. */ sinceHollow = 0;
@@ -24,7 +24,7 @@ export class Faults {
       if (event.error || event.message) this.#note(this.last = textOf(event.error || event.message));
     });
     window.addEventListener("unhandledrejection", (event) => this.#note(textOf(event.reason)));
-    // three.js remarks by either: of some versions it tells by the one, of some by the other.
+    // three.js uses either, depending on its version.
     for (const kind of /** @type {const} */ (["warn", "error"])) {
       const real = window.console[kind];
       window.console[kind] = (/** @type {any[]} */ ...said) => {
@@ -35,7 +35,7 @@ export class Faults {
       };
     }
   }
-  /** What was said before has been dealt with. */
+  /** Forget earlier errors, which have been handled. */
   forget() { this.said = []; }
   /** @param {string} text */
   #drawnWrong(text) {

@@ -1,11 +1,11 @@
-// Frames: what the client's elements do once a frame. The main view is not drawn, so that no frame happens by
-// itself; before a picture they are made to happen here, without drawing, where an element wants them.
+// Frames: the actions of the client's elements in each frame. The main view is not drawn, so no frame happens by
+// itself. Before a picture, frames are made to happen here, without drawing, if an element wants them.
 
 /** @typedef {import("./react.js").Subscriber} Subscriber */
 
-// Time goes by fixed steps, from the same start for each picture, so that each comes out the same.
+// Time passes in fixed steps, from the same start for each picture, so that pictures are reproducible.
 const STEP_S = 1 / 60;
-// What moves for ever is taken as it is after so many frames: two seconds.
+// Elements that move for ever are taken after so many frames: two seconds.
 const MOST = 120;
 
 export class Frames {
@@ -23,10 +23,10 @@ export class Frames {
     this.#onError = onError;
     this.#onStep = onStep;
   }
-  /** The next picture is another one. */
+  /** Begin the next picture. */
   begin() { this.#count = 0; this.#seen = []; }
   /**
-   * Make frames happen; whether the elements have come to rest. Otherwise to be called again when all is still.
+   * Make frames happen; returns whether the elements have come to rest. If not, call it again when all is still.
    * @param {() => boolean} isStirred whether a frame has begun something that must end before the next
    */
   settle(isStirred) {
@@ -59,7 +59,7 @@ export class Frames {
 }
 
 /**
- * All that a frame may have changed of the objects of these elements, as far as a picture shows it.
+ * All properties of these elements' objects that a frame may have changed, as far as a picture shows them.
  * @param {Subscriber[]} subscribers
  */
 function looksOf(subscribers) {

@@ -1,5 +1,5 @@
-// The line to the server: messages go to the client strictly in order, pictures when all is ready. It knows no
-// page: what it needs of one comes as `World`.
+// The line to the server: messages go to the client strictly in order, pictures when all is ready. It knows no page:
+// all that it needs from one comes as `World`.
 
 /**
  * @typedef {Object} World
@@ -8,16 +8,16 @@
  * @property {(fence: number) => import("./readiness.js").Lack} inspect what a picture still lacks
  * @property {() => number} loads how many loads are under way
  * @property {() => boolean} isRendered whether React has rendered all that the client was handed
- * @property {() => boolean} isStirred whether the drawing of a picture has begun what is to change it
- * @property {() => boolean} isIncomplete whether the drawing of a picture has left out what only drawing can bring
+ * @property {() => boolean} isStirred whether drawing a picture has started something that will change it
+ * @property {() => boolean} isIncomplete whether a drawing has left out something that only drawing itself can bring
  * @property {() => string} fault why a camera may not have answered, since expose()
- * @property {() => string} wrong what was drawn otherwise than it was told
- * @property {() => number} changes a count that rises with whatever may make a picture ready
- * @property {(seed: number) => void} begin what comes next is of the job with that seed
+ * @property {() => string} wrong what was drawn differently from what was asked for
+ * @property {() => number} changes a count that rises with everything that may make a picture ready
+ * @property {(seed: number) => void} begin the next messages belong to the job with that seed
  * @property {(messages: any[], then: (subscribers: number) => void) => boolean} deliver see Inlet
- * @property {(request: Grab | Ready, isFirst: boolean) => boolean} settle has the elements do what they do
- *   once a frame; whether they have come to rest. isFirst: they have not been asked to for this request
- * @property {(grab: Grab) => void} aim has the camera made as the picture is to be
+ * @property {(request: Grab | Ready, isFirst: boolean) => boolean} settle lets the elements act in frames; returns
+ * whether they have come to rest. isFirst: they have not been asked to for this request
+ * @property {(grab: Grab) => void} aim sets the camera up for the picture
  * @property {(grab: Grab) => () => boolean[]} expose watches for pixels that are read; the function that it
  *   gives ends that: for each reading whether it was good
  * @property {(grab: Grab) => boolean} isReadLater whether the pixels are read again when the picture is encoded
@@ -25,13 +25,13 @@
  */
 /** @typedef {import("./protocol.js").Grab} Grab */
 /** @typedef {import("./protocol.js").Ready} Ready */
-/** What is to be rendered first, before what comes next. @typedef {import("./protocol.js").Render} Render */
-/** What comes next is another job's. @typedef {import("./protocol.js").Begin} Begin */
+/** All earlier messages must be rendered before the next ones. @typedef {import("./protocol.js").Render} Render */
+/** The next messages belong to another job. @typedef {import("./protocol.js").Begin} Begin */
 /** @typedef {{ data: any, request: Grab | Ready | Render | Begin | null }} Item */
 
-// A wait for what is loaded is told of when it takes so long, again and again, and at its end where it was no trifle.
+// A wait for loads is reported when it takes so long, again and again, and at its end if it was long.
 const LONG_WAIT_MS = 1000, TRIFLE_MS = 20;
-// A picture is drawn so often at most, until its drawing begins nothing more.
+// A picture is drawn at most so often, until drawing it starts nothing more.
 const MOST_TRIES = 12;
 export const START_LIMIT_MS = 60000, CAMERA_LIMIT_MS = 5000, LOAD_LIMIT_MS = 30000;
 export const LOST = "the camera's WebGL context was lost";
@@ -43,7 +43,7 @@ export class Line {
   /** The client listens. */ #isHeard = false;
   /** The client has messages that it has not read. */ #isBusy = false;
   /** The reply that the client has yet to send. */ #flight = "";
-  /** What the next picture lacked, it lacks no more: one turn later, nothing had changed. */ #isStill = false;
+  /** The next picture lacks nothing any more, and one turn later nothing had changed. */ #isStill = false;
   #isLookingAgain = false; #isWoken = false;
   #world; #bornAt;
   /** The server has said that the run is over. */ isOver = false;
@@ -84,7 +84,7 @@ export class Line {
     this.#isWoken = true;
     this.#world.nextTurn(() => { this.#isWoken = false; this.step(); });
   }
-  /** Go on as far as it goes now; to be called whenever something has changed, and now and then for the limits. */
+  /** Go on as far as possible; call it whenever something has changed, and now and then for the limits. */
   step() {
     const queue = this.#queue;
     while (!this.#isBusy && queue.length) {
@@ -119,7 +119,7 @@ export class Line {
     }
   }
   /**
-   * There will be no pictures any more. Whoever waits for one is told why; if nobody does, the server is.
+   * There will be no more pictures. Tell all who wait for one why; if nobody waits, tell the server.
    * @param {string} reason
    */
   die(reason) {
@@ -130,7 +130,7 @@ export class Line {
     this.step();
   }
   /**
-   * The client is about to send this; whether it may.
+   * Whether the client may send this.
    * @param {(text: string) => boolean} holds whether it holds that text
    */
   send(holds) {
@@ -170,21 +170,21 @@ export class Line {
     });
     if (!isRead) { this.#isBusy = false; this.#dead = "this page does not read its messages as the known client does"; }
   }
-  /** The client lets an earlier load that ends late replace a later one: let each end before the next begins. */
+  /** In the client an earlier load that ends late replaces a later one: let each end before the next begins. */
   #mustLoadFirst() {
     if (!this.#world.loads()) { this.#loadingSince = 0; this.#tellWaited(); return false; }
     this.#loadingSince = this.#loadingSince || this.#world.now();
     this.#tellWait(() => this.#world.inspect(0).pending);
     return this.#world.now() - this.#loadingSince < LOAD_LIMIT_MS;
   }
-  /** A load that takes long is not waited for. */
+  /** Do not wait for a load that takes long. */
   #mustRenderFirst() {
     if (this.#world.isRendered()) { this.#renderingSince = 0; return false; }
     this.#renderingSince = this.#renderingSince || this.#world.now();
     return this.#world.now() - this.#renderingSince < LOAD_LIMIT_MS;
   }
   /**
-   * Move the request that is next by one step; whether there may be more to do at once.
+   * Move the next request by one step; returns whether there may be more to do at once.
    * @param {Item} item
    * @param {Grab | Ready} request
    */
@@ -290,7 +290,7 @@ export class Line {
 }
 
 /**
- * Whether somebody waits for what comes of it.
+ * Whether somebody waits for its reply.
  * @param {Item["request"]} request
  * @returns {request is Grab | Ready}
  */

@@ -1,17 +1,17 @@
-// Loads: what three's loading managers, fetches with their bodies, and the decoding of pictures have under way.
+// Loads: the pending work of three's loading managers, of fetches with their bodies, and of decoding pictures.
 
 export class Loads {
   /** @type {Map<number, string>} */ #open = new Map();
   #last = 0;
   #onChange;
-  /** What could not be loaded, for as long as the page lives. @type {Set<string>} */
+  /** URLs that could not be loaded, as long as the page lives. @type {Set<string>} */
   failed = new Set();
 
   /** @param {() => void} onChange told of each load that ends */
   constructor(onChange) { this.#onChange = onChange; }
   /** How many there are. */
   get count() { return this.#open.size; }
-  /** What is being loaded: URLs, or what else there is to call it. */
+  /** What is being loaded: URLs, or other names. */
   names() { return [...this.#open.values()]; }
   /** @param {any} what */
   begin(what) {
@@ -34,7 +34,7 @@ export class Loads {
 }
 
 /**
- * Have all loads of the page told to `loads`.
+ * Report all loads of the page to `loads`.
  * @param {Window & typeof globalThis} window
  * @param {Loads} loads
  */

@@ -29,16 +29,16 @@ export class Lookup {
     this.halfs = null;
     /** The picture that is being drawn. @type {any} */
     this.shot = null;
-    /** What it is drawn into. @type {WebGLFramebuffer | null} */
+    /** The target that it is drawn into. @type {WebGLFramebuffer | null} */
     this.target = null;
-    /** Whether its half floats can be read; to ask has the page wait for the GPU. @type {WeakMap<WebGLFramebuffer, boolean>} */
+    /** Whether its half floats can be read; asking makes the page wait for the GPU. @type {WeakMap<WebGLFramebuffer, boolean>} */
     this.canRead = new WeakMap();
     this.checksLeft = Lookup.CHECKS;
     this.isOff = false;
   }
   get isTrusted() { return !this.isOff && this.checksLeft === 0; }
   /**
-   * What is cleared first for a picture is what the scene is drawn into.
+   * The target that is cleared first for a picture is the one that the scene is drawn into.
    * @param {any} shot
    */
   cleared(shot) {

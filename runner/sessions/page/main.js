@@ -39,7 +39,7 @@ function inject(window) {
     if (line) line.step();
   }
 
-  // For what does not tell when it has ended.
+  // For work that does not report its end.
   let willLook = false;
   function lookSoon() {
     if (willLook) return;
@@ -47,12 +47,12 @@ function inject(window) {
     timers.setTimeout(() => { willLook = false; scene.timerEnded(); if (line) line.step(); }, 4);
   }
 
-  // What is done for speed alone, and not in a plain page: pixels that are read anyway are encoded, by a table where
+  // Done only for speed, and not in a plain page: pixels that are read anyway are encoded, by a table where
   // they are half floats (pictures.js, lookup.js), hidden panels are left empty (react.js), the console is not told of
   // each rendering (client.js), and updates go the short way (shortcut.js).
   const isPlain = /[?&]plain=true/.test(window.location.search);
   const react = new React(window, changed, isPlain);
-  // Where a person looks on, panels show what the client's store has.
+  // If a person looks at it, panels show the client's store.
   const isAlone = /[?&]frameloop=never/.test(window.location.search);
   const shortcut = isAlone && !isPlain ? new Shortcut(window, react, changed) : null;
   const timers = new Timers(window, (timer, f) => react.showAtOnce(timer, f));
@@ -121,7 +121,7 @@ function inject(window) {
     maySend(socket, data) { return !line || line.send((text) => contains(data, text)); },
     mayClose() {
       if (!line || !faults.said.length) return true;
-      // React takes all off a page in which an error was thrown that no element catches.
+      // React removes everything from a page after an error that no element catches.
       line.die(`the scene is gone: ${faults.said.join("; ")}`);
       return false;
     },
@@ -134,7 +134,7 @@ function inject(window) {
   });
 
   /**
-   * The client never connects again by itself: begin anew as soon as the server answers, however long that takes.
+   * The client never reconnects by itself: reload as soon as the server answers, however long that takes.
    * @param {number} wait_ms
    */
   async function reconnect(wait_ms) {
@@ -146,7 +146,7 @@ function inject(window) {
   }
 }
 
-// What is thrown may hold the URL of a whole texture, and the server takes no text that long.
+// An error may contain the data URL of a whole texture, and the server accepts no text that long.
 const LONGEST_TEXT = 2000;
 /** @param {string} _name @param {any} value */
 function cut(_name, value) { return typeof value === "string" ? value.slice(0, LONGEST_TEXT) : value; }
@@ -163,7 +163,7 @@ function greeting(window, react) {
   const renderer = rendererName(window);
   let reason = "";
   if (missing.length) reason = `this page's ${missing.join(", ")} cannot be watched`;
-  // Chromium offers no WebGL to a site under which its GPU process has died, until the browser is started anew.
+  // After its GPU process has died under a site, Chromium offers no WebGL to it until the browser restarts.
   else if (!renderer) reason = "this browser offers no WebGL, or none any more: start it anew, or see its chrome://gpu";
   return { type: "hello", ok: !reason, reason, versions, browser: window.navigator.userAgent, renderer };
 }

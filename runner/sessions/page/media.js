@@ -1,12 +1,12 @@
-// Pictures and films in elements of the page: what is being loaded into them, and what cannot be.
+// Pictures and films in elements of the page: their loads, and failed loads.
 
-// A film's data may be there a moment before its first picture can be drawn, which would be black: that is waited for,
-// but not for longer than this, for a browser need not tell of it.
+// A film's data may be there a moment before its first picture can be drawn, which would be black. That is waited for,
+// but no longer than this, because a browser need not report it.
 const PICTURE_MS = 500;
 
 /**
- * Have all <img> and <video> of the page told to `loads`. Those that the page itself shows may fail: they are
- * in none of the scene's elements.
+ * Report all <img> and <video> of the page to `loads`. Those of the page itself may fail: they are not part of the
+ * scene.
  * @param {Window & typeof globalThis} window
  * @param {import("./loads.js").Loads} loads
  */
@@ -18,7 +18,7 @@ export function watchMedia(window, loads) {
 }
 
 /**
- * Films of the scene stand where they begin, or where an element has them: a picture depends on no clock.
+ * Films of the scene stay at their beginning, or where an element sets them, so that no picture depends on a clock.
  * @param {any} films the prototype of their elements
  */
 function standStill(films) {

@@ -1,8 +1,8 @@
-// What is drawn first where nothing else decides goes by the place in the scene.
+// If nothing else decides what is drawn first, the place in the scene does.
 //
-// three.js lets the older object, and the older material, go first where surfaces coincide or transparent
-// things are equally far; so a picture would depend on what was hidden, removed or made anew before. Here the
-// order in the scene takes the place of the age: in a fresh page these are the same.
+// three.js draws the older object, and the older material, first where surfaces coincide or transparent things are
+// equally far. So a picture would depend on earlier hiding, removing or remaking. Here the order in the scene replaces
+// the age: in a fresh page these are the same.
 
 import { isSplatRenderer } from "./scene.js";
 
@@ -24,14 +24,14 @@ export class Order {
     });
   }
   /**
-   * Take down the places of all that is in a scene.
+   * Note the places of all objects in a scene.
    * @param {any} scene
    */
   arrange(scene) {
     let place = 0;
     const materials = new Set();
     scene.traverse((/** @type {any} */ object) => {
-      // What draws splats, for all that are there, comes into the scene when its code has been loaded, sooner or later.
+      // The object that draws all splats comes into the scene when its code has been loaded, sooner or later.
       this.#places.set(object, isSplatRenderer(object) ? LAST : ++place);
       for (const material of [].concat(object.material || [])) {
         if (materials.has(material)) continue;

@@ -8,10 +8,10 @@ import { Lookup } from "./lookup.js";
 
 /** @typedef {import("./protocol.js").Grab} Grab */
 /** @typedef {{ width: number, height: number, pixels: Uint8Array, isLost: boolean }} Read */
-/** @typedef {{ grab: Grab, seen: boolean[] }} Shot what one request that is being handed to the client leads to */
+/** @typedef {{ grab: Grab, seen: boolean[] }} Shot the result of the request that the client is handling */
 
 const DEPTH_OF_CLIENT = "gl_FragColor.rgb = 1.0 - vec3( depth );";
-// The largest number is for where nothing is. Red, green and blue are the digits of a number to the base 256.
+// The largest number means that nothing is there. Red, green and blue are the digits of a number to the base 256.
 const DEPTH_IN_24_BITS = `
   float d = texture2D( tDepth, vUv ).x < 1.0 ? min( depth, 0.99999988 ) : 0.99999994;
   gl_FragColor.rgb = floor( fract( d * vec3( 1.0, 256.0, 65536.0 ) ) * 256.0 ) / 255.0;`;
@@ -38,10 +38,11 @@ export class Pictures {
     }
     if (window.OffscreenCanvas) this.#watchEncoder(window, lastRead, requestOf, onFail);
   }
-  /** What the pages draws with is this. @param {string} renderer */
+  /** Tell it the page's renderer. @param {string} renderer */
   drawnBy(renderer) { this.#canLookUp = !this.#isPlain && SOFTWARE.test(renderer); }
   /**
-   * Watch for pixels that are read. The function that it gives ends that: for each reading whether it was good.
+   * Watch for pixels that are read. The function that it returns ends that, and tells for each reading whether it was
+   * good.
    * @param {Grab} grab
    */
   expose(grab) {
@@ -49,7 +50,7 @@ export class Pictures {
     const shot = this.#shot = { grab, seen: [] };
     return () => { this.#shot = null; return shot.seen; };
   }
-  /** The pixels are in hand, but for depth, which is read when the first picture is encoded. @param {Grab} grab */
+  /** The pixels are already read, except depth, which is read when the first picture is encoded. @param {Grab} grab */
   isReadLater(grab) { return grab.depth || this.#isPlain; }
 
   /**
@@ -90,7 +91,7 @@ export class Pictures {
         pixels = found.pixels;
         isLost = found.isLost;
       } else {
-        // Of a GPU process that died just now the context learns later; pixels that stay as they were tell at once.
+        // The context learns late that the GPU process has died; unchanged pixels show it at once.
         const canTell = (shot || requestOf.has(this.canvas)) && pixels instanceof Uint8Array && pixels.length >= mark.length;
         if (canTell) pixels.set(mark);
         read.apply(this, arguments);
@@ -158,15 +159,14 @@ class Encoder {
   #sheet; #context;
   /** @type {ImageData | null} */ #image = null;
 
-  // toDataURL is the encoder that costs least: it answers at once, where a Blob is made by way of the
-  // browser's own process.
+  // toDataURL is the cheapest encoder: it answers at once, while a Blob goes through the browser's own process.
   /** @param {Window & typeof globalThis} window */
   constructor(window) {
     this.#sheet = window.document.createElement("canvas");
     this.#context = this.#sheet.getContext("2d", { alpha: false, willReadFrequently: true });
   }
   /**
-   * As much of a Blob as the client asks for.
+   * The parts of a Blob that the client uses.
    * @param {Read} read
    * @param {string} type
    * @param {number} quality
@@ -203,7 +203,7 @@ class Encoder {
 }
 
 /**
- * What draws here; WEBGL_debug_renderer_info is not offered where a browser hides it.
+ * The renderer here; some browsers hide WEBGL_debug_renderer_info.
  * @param {Window & typeof globalThis} window
  */
 export function rendererName(window) {

@@ -1,5 +1,5 @@
-// React: every root of every renderer, through the hook it offers to its developer tools. Nothing else here
-// knows fibers and their tags.
+// React: every root of every renderer, through its hook for developer tools. Only this file knows fibers and their
+// tags.
 import { KNOWN_VERSIONS } from "./protocol.js";
 
 /**
@@ -44,7 +44,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
 
 const TAG = { FUNCTION: 0, CLASS: 1, HOST: 5, SUSPENSE: 13 };
 const PASSIVE_FLAGS = 10256; // React 19.2: this commit still has passive effects to run
-// What an element is made of that a loader fills. Until then it has no object in the scene.
+// Elements that a loader fills. Until then they have no object in the scene.
 const SOURCES = ["src", "text", "buff", "depth", "rgb"];
 const MODELS = /^(Obj|Ply|Stl|Glb|Dae|Fbx|Pcd)$/;
 // Elements that never have one: they are laid over the view, or are a background.
@@ -52,16 +52,16 @@ const WITHOUT_OBJECT = /^(Html|Iframe|Img|Markdown|SceneBackground|ImageBackgrou
 // Components, and keys where they have no name, that do nothing in a frame that a camera's picture would show:
 // they draw, follow the mouse or hands, or move a light's helper. Nearly every scene has some.
 const FOR_PEOPLE = /^((Perspective|Orthographic)?CameraView|Hands|MotionControllers|\w+Light|SceneCamera\w*)$/;
-// The client's panels are hidden, and yet render a row for each element of the scene anew at each update,
-// which costs more than all the rest: they are left empty.
+// The client's hidden panels would render a row for each element of the scene at each update, which costs more than all
+// the rest. They are left empty.
 const PANELS = ["SceneGraph", "WorkspacePanel"];
-// The page brings a library for MuJoCo from the net by itself, as long as no scene has replaced what it begins with.
+// The page loads a library for MuJoCo from the net by itself, as long as no scene has replaced its first one.
 const PAGES_OWN_CONTRIB = "contrib-loader-mujoco";
 
 export class React {
   /** @type {Map<number, any>} */ #renderers = new Map();
   /** @type {Map<Root, State>} */ #roots = new Map();
-  /** Where each subscriber to frames was found; null: in none of the scene's own elements, or it is for people. @type {WeakMap<any, Fiber | null>} */
+  /** The element of each subscriber to frames; null: it is in none of the scene's own elements, or for people only. @type {WeakMap<any, Fiber | null>} */
   #owners = new WeakMap();
   /** How often a scene was rendered. */ commits = 0;
   #panels = new Set(PANELS);
@@ -97,14 +97,14 @@ export class React {
     };
     hook.onCommitFiberUnmount = hook.onCommitFiberUnmount || (() => {});
   }
-  /** Which renderers there are, and their versions. */
+  /** The renderers and their versions. */
   versions() {
     /** @type {Record<string, string>} */
     const versions = {};
     for (const info of this.#renderers.values()) versions[info.rendererPackageName] = info.version;
     return versions;
   }
-  /** How many roots have begun what they have not finished. */
+  /** How many roots have unfinished work. */
   unfinished() {
     let count = 0;
     for (const [root, state] of this.#roots) {
@@ -123,7 +123,7 @@ export class React {
       }
     }
   }
-  /** What react-three-fiber knows of each scene. */
+  /** react-three-fiber's state of each scene. */
   *stores() {
     for (const { store } of this.#scenes()) yield store;
   }
@@ -134,7 +134,7 @@ export class React {
     }
   }
   /**
-   * Who wants to be called once a frame, among the elements that were sent.
+   * The subscribers to frames among the sent elements.
    */
   subscribers() {
     /** @type {Subscriber[]} */
@@ -153,8 +153,8 @@ export class React {
     return found;
   }
   /**
-   * What the scenes' elements wait for, and what went wrong in them; looked at again after each commit only.
-   * onLook: called when that was so.
+   * What the scenes' elements wait for, and their errors; computed again only after a commit. onLook: called when it
+   * was.
    * @param {() => void} onLook
    */
   elements(onLook) {
@@ -169,7 +169,7 @@ export class React {
     return found;
   }
   /**
-   * A scene that React has taken off the page because it threw.
+   * A scene that React has removed from the page because of an error.
    * @param {string} error the last that nobody caught
    */
   lost(error) {
@@ -186,13 +186,13 @@ export class React {
   *films() {
     for (const state of this.#roots.values()) yield* state.films;
   }
-  /** Elements that centre what they hold: what they were told, and the group that they have made. */
+  /** Elements that centre their content: their props, and the group that they have made. */
   *centers() {
     for (const state of this.#roots.values()) {
       for (const fiber of state.centers) yield { props: fiber.memoizedProps, outer: objectsOf(fiber)[0] };
     }
   }
-  /** Robots: what their elements were told, and the model, where it is there. */
+  /** Robots: their elements' props, and the model, if it is there. */
   *robots() {
     for (const state of this.#roots.values()) {
       for (const fiber of state.robots) yield { props: fiber.memoizedProps, robot: objectsOf(fiber)[0] };
@@ -220,8 +220,8 @@ export class React {
     return held;
   }
   /**
-   * React holds a finished commit back for up to 300 ms after a stand-in was shown, lest the screen
-   * flickers; root.timeoutHandle is then the timer that makes the commit. No camera need wait for it.
+   * React delays a finished commit for up to 300 ms after showing a placeholder, to avoid flicker; root.timeoutHandle
+   * is then the timer that makes the commit. A camera need not wait for it.
    * @param {any} timer
    * @param {() => void} commit
    */
@@ -310,7 +310,7 @@ function look(root, state) {
   }
 }
 /**
- * The element that was sent, of which this is a part.
+ * The sent element that this is a part of.
  * @param {Fiber | null} fiber
  */
 function elementOf(fiber) {

@@ -2,12 +2,12 @@
 // stand-in, no load is under way, and nothing in the scene is still being made.
 
 /**
- * What is still to come, and, once nothing moves any more, what went wrong.
+ * What is still pending, and, once nothing moves any more, what went wrong.
  * @typedef {{ pending: string[], wrong: string[] }} Lack
  */
 
-// What could not be loaded is told when nothing moves any more, all of it; this long after the first at the latest.
-// So long an error, which nobody caught, is given to be the reason that what was sent is not in the scene.
+// Failed loads are reported together when nothing moves any more, at the latest this long after the first. For that
+// long an uncaught error is taken for the reason why something sent is not in the scene.
 const FAILURES_MS = 500;
 const HOLLOW_MS = 1000;
 
@@ -30,7 +30,7 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
   for (let root = react.unfinished(); root; root--) pending.push("updates that React has begun");
   for (const name of loads.names()) pending.push(name.slice(0, 200));
   const failures = [...loads.failed].map((url) => `could not load ${url}`);
-  // React is at rest, and yet the scene is not what it was told: what was thrown has kept it from that.
+  // React is at rest, but the scene is not as sent: an error has prevented that.
   if (isBehind && pending.length === 1 && faults.said.length) failures.push(`not in the scene: ${faults.said.join("; ")}`);
   faults.sinceFailure = failures.length ? faults.sinceFailure || now : 0;
   if (pending.length) return { pending, wrong: failures.length && now - faults.sinceFailure > FAILURES_MS ? failures : [] };
@@ -41,7 +41,7 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
     for (const store of react.stores()) order.arrange(store.scene);
   });
   if (react.unfinished()) pending.push("what was centred"); // it was told so just now
-  // What an element has said on the console, or thrown where nobody caught it, tells why it is not there.
+  // An element's console messages and uncaught errors explain why it is not there.
   const contribs = scripts.of(react.contribs());
   waiting.push(...contribs.waiting);
   // What a loader gives comes a moment after its file.

@@ -1,13 +1,13 @@
 // Robots: the client gives a robot's meshes another material, or opacity, once, when the robot is there, and that may be
 // before its meshes are.
 
-/** With what a mesh was painted. @type {WeakMap<any, string>} */
+/** The paint of each mesh. @type {WeakMap<any, string>} */
 const painted = new WeakMap();
 
 /**
- * Give all meshes of a robot what its element was told, as the client gives it to those that it finds.
+ * Paint all meshes of a robot by its element's props, as the client does with those that it finds.
  * @param {any} THREE
- * @param {any} props what the element was told; without a materialType the file's own look stays
+ * @param {any} props the element's props; without a materialType the file's own look stays
  * @param {any} robot
  */
 export function paint(THREE, { materialType, material, opacity }, robot) {

@@ -1,10 +1,10 @@
-// Scripts that ContribLoader elements bring: they are part of the picture, as what they make is.
+// Scripts that ContribLoader elements bring: a picture waits for them, because they make a part of it.
 
 /** @typedef {{ key: string, library: string }} Contrib an element that brings a library */
 
 export class Scripts {
   #document;
-  /** How each script has ended that has: by its id. @type {Map<string, "loaded" | "failed">} */ #ends = new Map();
+  /** How each ended script has ended, by its id. @type {Map<string, "loaded" | "failed">} */ #ends = new Map();
 
   /**
    * @param {Window & typeof globalThis} window
@@ -23,7 +23,7 @@ export class Scripts {
     }
   }
   /**
-   * What these elements wait for, and what they could not load.
+   * What these elements wait for, and their failed loads.
    * @param {Iterable<Contrib>} contribs
    */
   of(contribs) {

@@ -1,35 +1,35 @@
-// The short way: an update that only changes what three.js objects carry is set on these, as react-three-fiber would
-// set it, and React is told later. Vuer's client renders its whole scene anew for each update, and that costs more
-// than a picture.
+// The short way: an update that only changes values of three.js objects is set on them directly, as react-three-fiber
+// would do it, and React is told later. Vuer's client renders its whole scene for each update, and that costs more than
+// a picture.
 //
-// It stands between the client's messages and its store. Before anything else goes to the store, React is told what
-// went the short way, and has rendered it; and at once when it renders of itself.
+// It stands between the client's messages and its store. Before anything else goes to the store, React is told about
+// the short updates, and renders them; it is told at once when it renders by itself.
 import { KNOWN_VERSIONS } from "./protocol.js";
 import { hasLeftovers, isStill, lightOf, waysOf } from "./elements.js";
 
-// What changes the store.
+// The operations that change the store.
 const OPERATIONS = ["set", "add", "update", "upsert", "removeByKey", "timeout", "rawUpdate"];
 const BRANCHES = ["children", "bgChildren", "rawChildren"];
-// What the client gives each material of its own.
+// What the client itself gives each material.
 const OF_MATERIAL = ["attach", "displacementMap", "displacementScale", "normalMap", "normalScale", "map", "wireframe"];
 
 /** @typedef {import("./react.js").React} React */
-/** What react-three-fiber knows of an object. @typedef {{ type: string, props: Record<string, any>, object: any, children: Instance[], isHidden: boolean }} Instance */
+/** react-three-fiber's record of an object. @typedef {{ type: string, props: Record<string, any>, object: any, children: Instance[], isHidden: boolean }} Instance */
 
 export class Shortcut {
   #page; #react; #onDone;
   /** @type {any} */ #store = null;
   /** The store's own. @type {(event: any) => void} */ #update = () => {};
-  /** Updates that came together, of which React would render what they come to. @type {any[]} */ #batch = [];
-  /** What they come to: props by key. @type {Map<string, Record<string, any>>} */ #coming = new Map();
-  /** What React has not been told yet: props by key. @type {Map<string, Record<string, any>>} */ #untold = new Map();
-  /** Lights that React would have made anew, and put last where they stand: the latest last. @type {Set<string>} */ #moved = new Set();
-  /** What waits until React has rendered what it was told. @type {(() => void)[]} */ #held = [];
+  /** Updates that came together; React would render only their sum. @type {any[]} */ #batch = [];
+  /** Their sum: props by key. @type {Map<string, Record<string, any>>} */ #coming = new Map();
+  /** The props that React does not know yet, by key. @type {Map<string, Record<string, any>>} */ #untold = new Map();
+  /** Lights that React would have remade and put last, the latest last. @type {Set<string>} */ #moved = new Set();
+  /** Operations that wait until React has rendered. @type {(() => void)[]} */ #held = [];
   #isTelling = false;
-  /** What the store has is rendered. */ #isRendered = false;
-  /** As of which rendering the rest is known. */ #seen = -1;
+  /** Whether the store's content is rendered. */ #isRendered = false;
+  /** The rendering for which the rest is known. */ #seen = -1;
   /** All objects before the last rendering, if that was of such an update. @type {any[] | null} */ #before = null;
-  /** Rendered once more, nothing would be made anew. */ #isSettled = false;
+  /** Whether rendering once more would remake nothing. */ #isSettled = false;
   /** The elements, by key; null: one of them is not known. @type {Map<string, any> | null} */ #nodes = null;
   /** Their objects, by name; null where there are several. @type {Map<string, any>} */ #objects = new Map();
 
@@ -49,7 +49,7 @@ export class Shortcut {
       set: (value) => { vuer = value; if (value && value.useSceneStore) this.#take(value.useSceneStore); },
     });
   }
-  /** Something has yet to reach the scene. */
+  /** Whether something has yet to reach the scene. */
   get isBehind() { return this.#isTelling || this.#held.length > 0 || this.#batch.length > 0; }
   /** To be called whenever React has rendered something. */
   step() {
@@ -106,7 +106,7 @@ export class Shortcut {
     merge(this.#untold, nodes);
     this.#onDone();
   }
-  /** What has not been set is React's. */
+  /** Leave all that was not set to React. */
   #leave() {
     this.#coming.clear();
     for (const event of this.#batch.splice(0)) this.#pass(this.#update, event);
@@ -142,7 +142,7 @@ export class Shortcut {
     return this.#isRendered;
   }
 
-  /** Take down what there is, if React has rendered anything since. */
+  /** Record the elements and objects, if React has rendered anything since. */
   #look() {
     if (this.#react.commits === this.#seen) return;
     this.#seen = this.#react.commits;
@@ -167,7 +167,7 @@ export class Shortcut {
     return all;
   }
   /**
-   * What is to be done for an update; null where that is React's.
+   * The actions for an update; null if it must be left to React.
    * @param {any[]} changes
    * @param {Map<string, Record<string, any>>} coming what comes before it
    */
@@ -224,7 +224,7 @@ export class Shortcut {
     return () => {};
   }
   /**
-   * React makes a light anew, and puts it last where it stands; those of one update in the order of the scene.
+   * React remakes a light, and puts it last in its place; those of one update in the order of the scene.
    * @param {Map<string, any>} nodes
    * @param {Map<string, Record<string, any>>} changed
    */
@@ -245,7 +245,7 @@ export class Shortcut {
     const order = steps.size > 1 ? [...nodes.keys()].filter((key) => steps.has(key)) : steps.keys();
     return [...order].map((key) => /** @type {() => void} */ (steps.get(key)));
   }
-  /** As react-three-fiber sets what differs. @param {Instance} instance @param {Record<string, any>} props */
+  /** Set the differences as react-three-fiber does. @param {Instance} instance @param {Record<string, any>} props */
   #set({ props: given, object }, props) {
     /** @type {Record<string, any>} */
     const changed = {};

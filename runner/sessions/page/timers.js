@@ -5,8 +5,8 @@
 const LONGEST_TURN_MS = 1000;
 
 /**
- * A clock for limits: between two looks at it a second passes at most. While the client is busy with a large scene
- * nobody can look, and what is being made is not late.
+ * A clock for limits: between two looks at most a second passes. While the client is busy with a large scene nobody can
+ * look, so that work does not count as late.
  * @param {() => number} now
  */
 export function patientClock(now) {
@@ -22,9 +22,8 @@ export function patientClock(now) {
 const LATE_MS = 250;
 
 /**
- * Sees whether the browser holds the page's timers back, as it does in a tab that is out of sight: one is overdue, and
- * what was asked for after that is run before it. Where a timer is late because the page is busy, it is the other way
- * round.
+ * Detects whether the browser holds the page's timers back, as in a tab that is out of sight: a timer is overdue, and
+ * later requests are run before it. If a timer is late because the page is busy, it is the other way round.
  */
 export class Clamp {
   /** By how much a timer that was held back came late; 0 while they come in time. */ held_ms = 0;
@@ -41,7 +40,7 @@ export class Clamp {
     this.#period_ms = period_ms;
     this.#due = now() + period_ms;
   }
-  /** The timer has come; whether that has changed what is known. */
+  /** The timer has fired; returns whether that has changed the finding. */
   tick() {
     const late_ms = this.#now() - this.#due, before = this.held_ms > 0;
     if (this.#isHeld) this.held_ms = late_ms;
@@ -89,9 +88,9 @@ export class Timers {
    * @param {Callback} f
    */
   nextTurn(f) { this.#turns.push(f); this.#channel.port2.postMessage(0); }
-  /** From now on, what is to be called at once by a timer is kept instead. */
+  /** From now on, keep callbacks for immediate timers instead. */
   take() { this.#taken = []; }
-  /** No longer; what was kept. */
+  /** Stop keeping them; returns those that were kept. */
   taken() {
     const taken = this.#taken || [];
     this.#taken = null;

@@ -1,7 +1,7 @@
-// Workers: what the page asks of them is a load until they have answered, and so is what they load themselves.
+// Workers: a request to one is a load until it has answered, and so are its own loads.
 //
-// Some messages are answered by name (an id comes back), some are not answered at all. So each worker tells
-// that it has dealt with a message, and which files it loads, by a few lines in front of its own.
+// Some messages are answered by name (an id comes back), some are not answered at all. So a few lines in front of a
+// worker's own code report that it has handled a message, and which files it loads.
 
 // Marks what those lines say. It stands in their own text, too.
 const MARK = "__runner_worker";
@@ -11,13 +11,13 @@ const FONTS = ["cyrillic", "greek", "latin-ext", "latin"];
 /** @typedef {import("./loads.js").Loads} Loads */
 
 /**
- * Have all workers of the page told to `loads`.
+ * Report all workers of the page to `loads`.
  * @param {Window & typeof globalThis} window
  * @param {Loads} loads
  */
 export function watchWorkers(window, loads) {
   const page = /** @type {any} */ (window), RealWorker = page.Worker, { URL } = page;
-  /** What is behind a URL that the page made. @type {Map<string, Blob>} */
+  /** The content of URLs that the page made. @type {Map<string, Blob>} */
   const blobs = new Map();
   const { createObjectURL, revokeObjectURL } = URL;
   URL.createObjectURL = (/** @type {any} */ source) => {
@@ -55,10 +55,10 @@ export function watchWorkers(window, loads) {
   };
 }
 
-/** What is asked of one worker, and what it has answered. */
+/** The requests to one worker, and its answers. */
 export class Desk {
   /** Messages that are answered by name. @type {Map<any, number>} */ #named = new Map();
-  /** Messages that it has yet to deal with. @type {number[]} */ #unseen = [];
+  /** Messages that it has not handled yet. @type {number[]} */ #unseen = [];
   /** What it loads. @type {Map<number, number>} */ #files = new Map();
   #loads; #isWatched;
 
@@ -98,7 +98,7 @@ export class Desk {
 }
 
 /**
- * What a message and its answer have in common, if anything.
+ * The id that a message shares with its answer, if any.
  * @param {any} message
  */
 function nameOf(message) {
@@ -121,7 +121,7 @@ export function withFont(message, origin) {
 }
 
 /**
- * The lines in front of a worker's own; they run there, and know nothing of what stands here.
+ * The lines in front of a worker's own code; they run there, and cannot use anything from here.
  * @param {any} self
  * @param {string} mark
  */
