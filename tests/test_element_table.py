@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 import check_elements
 
 # Each so many-th sample is rendered here, and those that were without their element now and then.
-PART, LATE = 7, ("SparkSplats", "VideoPlane", "Center", "Stage")
+PART, LATE = 3, ("SparkSplats", "VideoPlane", "Center", "Stage")
 
 
 def table() -> dict[str, list[str]]:
