@@ -104,8 +104,8 @@ def test_a_worker_that_is_killed_is_replaced_alone(night, tmp_path, request, kin
     """The other one goes on as if nothing had been; no job is lost, done twice, or charged; tabs come back."""
     options = [] if kind == "sqlite" else ["--db", request.getfixturevalue("postgres_database_url")]
     one = night(*options, count=150, body=PACED)
-    victim, _ = workers_of(one.process)
     wait_until(lambda: min(one.tabs.answers[number] for number in range(4)) >= 3, "work in both")
+    victim, _ = workers_of(one.process)
     victim.kill()
     assert one.process.wait(timeout=120) == 0, "".join(one.lines)
     said = "".join(one.lines)
