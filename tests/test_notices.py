@@ -9,7 +9,7 @@ import threading
 import pytest
 from campaigns import GOOD, write_colors
 from clients import run_for_tabs
-from processes import within
+from processes import run, within
 from receiver import Receiver
 from waiting import wait_until
 
@@ -45,7 +45,7 @@ def empty(tmp_path):
 def test_the_end_of_a_run_is_told(tmp_path, receiver):
     """The verdict to each address, also by RUNNER_NOTIFY; nothing of the address is printed or stored."""
     file = empty(tmp_path)
-    end = run_for_tabs(file, "--notify", receiver.url, tabs=2)
+    end = run("run", file, "--notify", receiver.url)
     assert end.returncode == 4 and receiver.got == [("good: there are no jobs",) * 2]
     assert "secret" not in end.stderr + end.stdout and "hush" not in end.stderr + end.stdout
     stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
