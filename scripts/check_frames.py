@@ -18,6 +18,7 @@ the CPU time of each process, as it goes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -457,6 +458,13 @@ WRITE = {"obj": write_obj, "glb": write_glb, "gltf": write_gltf, "urdf": write_u
 # ---- Running it, and killing.
 
 
+def close(window: subprocess.Popen) -> None:
+    """End all of its group: what was started may be a script that starts the browser."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(window.pid, signal.SIGKILL)
+    window.wait()
+
+
 class Run:
     """`runner run` of a campaign file, with the browsers that belong to it, and their killer."""
 
@@ -496,7 +504,7 @@ class Run:
             flags.append("--no-sandbox")
         command = [find_browser(), *flags, f"--user-data-dir={profile}", self.link]
         quiet = subprocess.DEVNULL
-        self.windows.append(subprocess.Popen(command, stdout=quiet, stderr=quiet))
+        self.windows.append(subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True))
 
     def browser_processes(self) -> list[psutil.Process]:
         """Every process of every browser; Playwright's own driver is not one of them."""
@@ -521,8 +529,7 @@ class Run:
         self._reader.join()
         self.process.stderr.close()
         for window in self.windows:
-            window.kill()
-            window.wait()
+            close(window)
         return self.process.returncode
 
 
@@ -554,7 +561,9 @@ def kill_at(
         while run.process.poll() is None and (mark is None or run.done() < mark):
             if run.by_hand and run.link:
                 # A person opens another window when one has gone.
-                run.windows = [window for window in run.windows if window.poll() is None]
+                for window in [window for window in run.windows if window.poll() is not None]:
+                    close(window)
+                    run.windows.remove(window)
                 if len(run.windows) < sessions:
                     run.open_window()
             time.sleep(0.2)
