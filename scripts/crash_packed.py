@@ -38,7 +38,7 @@ from pathlib import Path
 import sqlalchemy.dialects.sqlite.pysqlite  # noqa: F401
 
 from runner.errors import WorldFault
-from runner.job import Extent, Place
+from runner.job import Extent, Place, Policy
 from runner.results import (
     PackedResults,
     RenderJob,
@@ -316,7 +316,9 @@ def main() -> int:
         folder.mkdir(exist_ok=True)
         with Store(folder / "runner.db") as store:
             place = Place(results=str(folder / "results"))
-            store.submit(NAME, ((f"{n:08d}", {"n": n}) for n in range(arguments.jobs)), place=place)
+            # Each kill is a crash of the jobs that were claimed.
+            policy = Policy(max_crashes=1_000_000)
+            store.submit(NAME, ((f"{n:08d}", {"n": n}) for n in range(arguments.jobs)), policy, place=place)
         killed = storm(arguments, folder, random.Random(seed))
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         files = sum(len(names) + len(folders) for _, folders, names in os.walk(folder / "results"))

@@ -144,9 +144,13 @@ def test_a_folder_can_hold_the_copy(log, tmp_path):
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
 def test_buckets_hold_whole_files(log, sqlite_store, scheme, monkeypatch):
     """ML-Logger writes single files to S3 and Google Cloud Storage; the copy there is written whole."""
-    files = {}
+    files, written = {}, []
 
     def handle(command, path, headers, body):
+        if command == "GET":
+            # Google's library asks for the bucket, in a thread of its own.
+            return json.dumps({"name": "bucket"}).encode()
+        written.append(path)
         if command == "POST":
             # A multipart upload to Cloud Storage: JSON with the name, then the content.
             boundary = headers["Content-Type"].split("boundary=")[1].strip('"').encode()
@@ -172,9 +176,9 @@ def test_buckets_hold_whole_files(log, sqlite_store, scheme, monkeypatch):
         complete_jobs(sqlite_store, 1, 5, first=20)
         log.sync()
         copy.copy()
-        requests = server.requests
+        requests = len(written)
         copy.copy()
-        assert server.requests == requests  # nothing was new
+        assert len(written) == requests  # nothing was new
     finally:
         server.close()
     for name in ("metrics.pkl", "parameters.pkl"):

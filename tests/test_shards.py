@@ -119,6 +119,20 @@ def test_a_sample_that_the_database_knows_better_about_is_not_taken_over(night):
     night.assert_whole()
 
 
+def test_a_shard_holds_each_job_once_after_another_took_one_of_a_group(night):
+    """The second of three packed jobs was claimed before the shard was looked at: its sample is not left there."""
+    store = night.store
+    dead = store.start_worker(night.id, GONE)
+    finished = night.finished(dead, 3)
+    night.results.keep(finished)
+    night.results.close()
+    store.release(finished[1][0])
+    assert night.finish() == 1
+    night.assert_whole()
+    samples = [name.split("-")[0] for shard in night.shards() for name in members_of(shard)]
+    assert len(samples) == len(set(samples)) == 12, samples
+
+
 def test_each_process_writes_its_own_shards_and_begins_new_ones_by_size(night):
     """Two that work at once share no file; one that was taken for dead and came back goes on in a new one."""
     store = night.store

@@ -17,7 +17,8 @@ __all__ = ["cut_tails", "recover", "tails"]
 def recover(store: Store, campaign_id: int, worker_id: int, results: ResultsFolder) -> int:
     """Adopt jobs that killed processes have packed and not recorded; returns how many are done by it.
 
-    worker_id: the worker that claims them for that. What cannot be adopted is cut off; Store.adopt has the rules. If
+    worker_id: the worker that claims them for that. Store.adopt has the rules. From the first sample on that cannot be
+    adopted, the rest is cut off and rendered again: whoever reads the shard itself must find each job there once. If
     this process is killed, too, the next one goes on: one transaction makes a job done and extends the valid part of
     its shard.
     """
@@ -31,13 +32,12 @@ def recover(store: Store, campaign_id: int, worker_id: int, results: ResultsFold
             if opened is None:
                 continue
             good = _good_end(store.reader, campaign_id, path)
-            jobs = good.jobs
             for sample in samples_behind(opened, path, good.size):
-                jobs += 1
-                end = ShardEnd(path, sample.end, jobs)
-                if _adopt(store, campaign_id, worker_id, results, sample, end):
-                    good = end
-                    adopted += 1
+                end = ShardEnd(path, sample.end, good.jobs + 1)
+                if not _adopt(store, campaign_id, worker_id, results, sample, end):
+                    break
+                good = end
+                adopted += 1
             _cut(opened, results.root / path, good.size)
     return adopted
 
