@@ -8,19 +8,29 @@ import random
 import numpy as np
 import pytest
 
+from runner.run import leftovers as module
 from runner.run.leftovers import Leftovers
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """That of a new process."""
+    monkeypatch.setattr(module, "_patience", 3)
 
 
 @pytest.mark.parametrize(
     ("name", "draw"),
     [
         ("random", lambda space: random.random()),
+        ("random", lambda space: random.randbytes(1 << 20)),
         ("numpy.random", lambda space: np.random.uniform(size=3)),
+        ("numpy.random", lambda space: np.random.normal(size=(240, 320, 3))),
         ("RNG", lambda space: space["RNG"].normal()),
         ("OLD", lambda space: space["OLD"].rand()),
         ("DICE", lambda space: space["DICE"].random()),
         ("", lambda space: np.random.default_rng(3).normal()),
         ("", lambda space: (random.seed(3), random.random(), np.random.seed(3), np.random.rand())),
+        ("", lambda space: (np.random.seed(3), np.random.normal(size=(240, 320, 3)))),
         ("", lambda space: space["CRYPT"].random()),
     ],
 )
@@ -33,12 +43,27 @@ def test_a_generator_that_jobs_share_is_named(name, draw):
         "CRYPT": random.SystemRandom(),
     }
     random.seed(1), np.random.seed(1)
-    for _ in range(2):
-        # The first number after a seed is not told from the seed.
-        leftovers = Leftovers("cup", space, os.getcwd())
-        draw(space)
+    leftovers = Leftovers("cup", space, os.getcwd())
+    draw(space)
     told = leftovers.told()
     assert f"share ({name})" in told["chance"] if name else not told
+
+
+def test_a_generator_that_a_campaign_exchanged_is_looked_at():
+    """NumPy lets one exchange its own generator, which then keeps its state elsewhere, and otherwise."""
+    exchange = getattr(np.random, "set_bit_generator", None)
+    if exchange is None:
+        pytest.skip("this NumPy cannot exchange it")
+    usual = np.random.get_bit_generator()
+    try:
+        for other in (np.random.PCG64(1), np.random.MT19937(2)):
+            exchange(other)
+            leftovers = Leftovers("cup", {}, os.getcwd())
+            assert not leftovers.told()
+            np.random.rand()
+            assert "share (numpy.random)" in leftovers.told()["chance"]
+    finally:
+        exchange(usual)
 
 
 def test_the_working_directory_is_put_back(tmp_path):

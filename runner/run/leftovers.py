@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import random
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,26 +66,97 @@ class _Luck:
         return next((name for name, state in now.items() if _is_drawn(self._before[name], state)), "")
 
     def _states(self) -> dict[str, Any]:
-        states = {"random": _marks(random.getstate()), "numpy.random": _marks(np.random.get_state())}
+        states: dict[str, Any] = {"random": _of_python(random), "numpy.random": _SHARED.state()}
         for name, value in self._own.items():
             if isinstance(value, random.Random):
-                states[name] = _marks(value.getstate())
+                states[name] = _of_python(value)
             elif isinstance(value, np.random.RandomState):
-                states[name] = _marks(value.get_state())
+                states[name] = _of_numpy(value)
             else:
-                states[name] = (name, repr(value.bit_generator.state["state"]))
+                states[name] = repr(value.bit_generator.state["state"])
         return states
 
 
+class _Twister(NamedTuple):
+    """The state of a Mersenne Twister: its 624 words, and how many of them were drawn."""
+
+    words: Sequence[int]
+    drawn: int
+
+
+def _of_python(generator: Any) -> _Twister:
+    words = generator.getstate()[1]
+    return _Twister(words, words[-1])
+
+
+def _of_numpy(generator: Any) -> Any:
+    state = generator.get_state(legacy=False)
+    is_twister = state["bit_generator"] == "MT19937"
+    return _Twister(state["state"]["key"], state["state"]["pos"]) if is_twister else repr(state["state"])
+
+
+class _Shared:
+    """NumPy's own generator, read where its state lies in memory: get_state takes 0.1 ms (NumPy 2.4)."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._memory: Any = None
+
+    def state(self) -> Any:
+        find = getattr(np.random, "get_bit_generator", None)
+        found = find() if find is not None else None
+        if found is None or found is not self._of:
+            self._of, self._memory = found, _memory_of(found)
+        if self._memory is None:
+            return _of_numpy(np.random)
+        words = memoryview(bytes(self._memory)).cast("I")
+        return _Twister(words, words[-1])
+
+
+def _memory_of(generator: object) -> Any:
+    """Its words and the count of those that were drawn; None where they lie otherwise than expected."""
+    if not isinstance(generator, np.random.MT19937):
+        return None
+    memory = (ctypes.c_uint32 * (_WORDS + 1)).from_address(generator.ctypes.state_address)
+    state = generator.state["state"]
+    return memory if [*memory] == [*state["key"], state["pos"]] else None
+
+
+def _is_drawn(before: Any, now: Any) -> bool:
+    if not (isinstance(before, _Twister) and isinstance(now, _Twister)):
+        return bool(before != now)
+    if before.words[0] == now.words[0]:
+        return before.drawn != now.drawn
+    return _comes_to(before, now)
+
+
+def _comes_to(before: _Twister, now: _Twister) -> bool:
+    """Whether drawing leads from one state to the other; else it was seeded meanwhile, and that is not our concern.
+
+    All words are made anew when the last one is drawn. Some million draws are followed, which takes milliseconds.
+    """
+    global _patience
+    if not _patience:
+        return False
+    aim = _twister(now.words, 0).random_raw()
+    path = _twister(before.words, _WORDS)
+    for _ in range(8):
+        if aim in path.random_raw(_WORDS * 2000)[::_WORDS]:
+            return True
+    # A render that seeds does so for each job.
+    _patience -= 1
+    return False
+
+
+def _twister(words: Sequence[int], drawn: int) -> np.random.MT19937:
+    twister = np.random.MT19937()
+    key = np.array(words[:_WORDS], np.uint32)
+    twister.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": drawn}}
+    return twister
+
+
 _NUMPYS = (np.random.Generator, np.random.RandomState)
-
-
-def _marks(state: Any) -> tuple[Any, Any]:
-    """Of a Mersenne Twister: its first word, which a seed changes, and how many of its words were drawn."""
-    words = state[1]
-    # Python keeps the count behind the words, NumPy beside them.
-    return (int(words[0]), int(state[2])) if isinstance(words, np.ndarray) else (words[0], words[-1])
-
-
-def _is_drawn(before: tuple[Any, Any], now: tuple[Any, Any]) -> bool:
-    return bool(before[0] == now[0] and before[1] != now[1])
+_SHARED = _Shared()
+_WORDS = 624
+# How often one still tries to tell a draw from a seed, by process.
+_patience = 3
