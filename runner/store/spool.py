@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from array import array
 from collections import Counter
@@ -12,12 +11,13 @@ from itertools import compress, islice
 from typing import Any, NamedTuple
 
 from runner.errors import CampaignError
-from runner.job import Job, canonical_json, content_key
+from runner.job import Job, Status, canonical_json, content_key
 
 __all__ = ["Comparison", "Spool", "SpooledJob", "compare", "two_params"]
 
 _IN_MEMORY_BYTES = 16 << 20
 _BATCH = 1000
+_STATUSES = [status.value for status in Status]
 
 
 class SpooledJob(NamedTuple):
@@ -152,23 +152,30 @@ def compare(spool: Spool, stored: Iterable[tuple[int, str, str, str]]) -> Compar
     import numpy as np
 
     keys, params = np.frombuffer(spool.keys, "q"), np.frombuffer(spool.params, "q")
-    distinct, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    repeats = np.flatnonzero(first[place] != np.arange(len(keys)))
-    clashes = repeats[params[repeats] != params[first[place[repeats]]]]
-    if len(clashes):
-        one, other = spool.at(int(first[place[clashes[0]]])), spool.at(int(clashes[0]))
-        raise two_params(one.key, one.params, other.params)
-    ids, stored_keys, stored_params, statuses = array("q"), array("q"), array("q"), []
+    # np.unique would do the same in three times the memory.
+    order = np.argsort(keys, kind="stable")
+    distinct = keys[order]
+    is_first = np.ones(len(keys), bool)
+    np.not_equal(distinct[1:], distinct[:-1], out=is_first[1:])
+    if not is_first.all():
+        _refuse_two_params(spool, params, order, is_first)
+    first, distinct = order[is_first], distinct[is_first]
+    repeats = order[~is_first]
+    del order, is_first
+    ids, stored_keys, stored_params, statuses = array("q"), array("q"), array("q"), bytearray()
     for job_id, key, text, status in stored:
         ids.append(job_id)
         stored_keys.append(hash(key))
         stored_params.append(hash(text))
-        statuses.append(sys.intern(status))
+        statuses.append(_STATUSES.index(status))
     there = np.frombuffer(stored_keys, "q")
-    order = np.argsort(there)
-    found = np.searchsorted(there, distinct, sorter=order)
-    rows = order[np.minimum(found, len(order) - 1)] if len(order) else np.zeros(len(distinct), int)
-    is_known = there[rows] == distinct if len(order) else np.zeros(len(distinct), bool)
+    # For each stored job its place among the distinct keys, and for each of these the stored job.
+    place = np.minimum(np.searchsorted(distinct, there), max(len(distinct) - 1, 0))
+    is_gone = distinct[place] != there if len(distinct) else np.ones(len(there), bool)
+    rows = np.full(len(distinct), -1)
+    rows[place[~is_gone]] = np.flatnonzero(~is_gone)
+    del place
+    is_known = rows >= 0
     is_changed = is_known.copy()
     is_changed[is_known] = np.frombuffer(stored_params, "q")[rows[is_known]] != params[first[is_known]]
     is_wanted = np.zeros(len(keys), bool)
@@ -176,19 +183,33 @@ def compare(spool: Spool, stored: Iterable[tuple[int, str, str, str]]) -> Compar
     comes_changed = np.zeros(len(keys), bool)
     comes_changed[first[is_changed]] = True
     new = first[~is_known]
-    gone = np.flatnonzero(np.isin(there, distinct, invert=True))
+    gone = np.flatnonzero(is_gone)
     return Comparison(
         yielded=len(keys),
         distinct=len(distinct),
         stored=len(ids),
         new=len(new),
         unnamed_new=int((np.frombuffer(spool.is_named, "B")[new] == 0).sum()),
-        changed=Counter(statuses[number] for number in rows[is_changed]),
-        gone=Counter(statuses[number] for number in gone),
-        gone_pending=tuple(ids[number] for number in gone if statuses[number] == "pending"),
-        repeat_example=int(repeats[0]) if len(repeats) else None,
+        changed=Counter(_STATUSES[statuses[number]] for number in rows[is_changed]),
+        gone=Counter(_STATUSES[statuses[number]] for number in gone),
+        gone_pending=tuple(ids[number] for number in gone if _STATUSES[statuses[number]] == Status.PENDING),
+        repeat_example=int(repeats.min()) if len(repeats) else None,
         changed_example=int(first[is_changed].min()) if is_changed.any() else None,
         gone_example=ids[int(gone[0])] if len(gone) else None,
         is_wanted=is_wanted.tobytes(),
         is_changed=comes_changed.tobytes(),
     )
+
+
+def _refuse_two_params(spool: Spool, params: Any, order: Any, is_first: Any) -> None:
+    """order: the jobs by their keys, and then as they were yielded; is_first: of its key, in that order."""
+    sorted_params = params[order]
+    is_other = ~is_first
+    is_other[1:] &= sorted_params[1:] != sorted_params[:-1]
+    if not is_other.any():
+        return
+    other = int(order[is_other].min())
+    there = int((order == other).argmax())
+    one = int(order[: there + 1][is_first[: there + 1]][-1])
+    first, second = spool.at(one), spool.at(other)
+    raise two_params(second.key, first.params, second.params)
