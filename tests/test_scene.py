@@ -294,6 +294,28 @@ def test_a_robot_has_the_colours_of_its_file_unless_it_is_told_otherwise():
     assert [scene.props[key]["materialType"] for key in ("arm", "leg")] == ["", "basic"]
 
 
+def test_a_robots_pose_is_whole_and_put_back_in_place():
+    """A joint stays where it was last put, also by an update that came with another; nothing of it lasts."""
+    base = scene_of({"tag": "Urdf", "key": "arm", "src": "a"})
+    poses = [{"elbow": 1, "thumb": 1}, {"elbow": 2}]
+    messages = [update({"key": "arm", "jointValues": pose}) for pose in poses]
+    moved = base.copy()
+    for message in messages:
+        moved.apply(message)
+    # In the order in which they were put, because a joint may follow another.
+    assert list(moved.props["arm"]["jointValues"].items()) == [("thumb", 1), ("elbow", 2)]
+    moved.complete(messages[1]["data"])
+    assert messages[1]["data"]["nodes"][0]["jointValues"] == {"thumb": 1, "elbow": 2}
+    for shown, wanted, pose in ((base, moved, {"thumb": 1, "elbow": 2}), (moved, base, {})):
+        found = changes(shown, wanted)
+        (message,) = found.rest
+        assert message["data"]["nodes"] == [{"key": "arm", "jointValues": pose}]
+        assert found.first == [] and found.lasting == ""
+    again = moved.copy()
+    again.update([{"key": "arm", "jointValues": {"thumb": 1}}])
+    assert changes(moved, again).rest, "the thumb is put last now"
+
+
 def sent(shown: Scene, *messages: dict[str, Any]) -> Any:
     wanted = shown.copy()
     for message in messages:

@@ -58,6 +58,9 @@ _KEPT_MATERIAL = ("displacementMap", "displacementScale", "mapRepeat", "normalMa
 # A camera's props go through Cameras: these and its pose leave no trace; others may.
 _CAMERA = "CameraView"
 _CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL
+# A robot leaves traces, but its place and its pose do not: see robots.js.
+_ROBOT = "Urdf"
+_ROBOT_NEUTRAL = _NEUTRAL | {"jointValues": {}}
 
 
 @dataclass(frozen=True)
@@ -180,9 +183,14 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     for name in names:
         before = old.get(name, neutral.get(name, _ABSENT))
         after = new.get(name, neutral.get(name, _ABSENT))
-        if before is not after and not _is_equal(before, after):
+        if before is not after and not (_is_equal(before, after) and _are_put_alike(name, before, after)):
             named[name] = after
     return named
+
+
+def _are_put_alike(name: str, before: Any, after: Any) -> bool:
+    """Whether joints are put in the same order: one that mimics another follows it."""
+    return name != "jointValues" or list(before or ()) == list(after or ())
 
 
 def _neutral_of(tag: Any) -> Mapping[str, Any]:
@@ -190,7 +198,7 @@ def _neutral_of(tag: Any) -> Mapping[str, Any]:
         return (
             _PRIMITIVE_NEUTRAL if "args" in _IN_PLACE[tag] else _NEUTRAL if "scale" in _IN_PLACE[tag] else {}
         )
-    return _CAMERA_NEUTRAL if tag == _CAMERA else {}
+    return _CAMERA_NEUTRAL if tag == _CAMERA else _ROBOT_NEUTRAL if tag == _ROBOT else {}
 
 
 def _is_equal(one: Any, other: Any) -> bool:
@@ -217,6 +225,9 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
         if wanted.lists.get((key, "children")) and whole_pose(old).keys() != whole_pose(new).keys():
             unknown.append("pose, with what it holds")
         return True, f"its camera {key!r} keeps: {', '.join(unknown)}" if unknown else ""
+    is_robot = tag == _ROBOT == old.get("tag") and "matrix" not in new
+    if is_robot and named.keys() <= _ROBOT_NEUTRAL.keys() and not _loses_order(old, new, named):
+        return True, ""
     if tag not in _IN_PLACE or old.get("tag") not in _IN_PLACE:
         return tag == old.get("tag"), f"its element {key!r}, a {tag}, may keep traces of the change"
     reason = next(iter(_kept(key, old, new)), "")
@@ -224,8 +235,7 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
         is_smooth = "material" not in named or _is_uniform(old.get("material", {}), new.get("material", {}))
         # A cloud without colours has a different material.
         is_smooth = is_smooth and not (tag == "PointCloud" and ("colors" in old) != ("colors" in new))
-        # A rotation without an order of axes takes the order that was sent last.
-        if is_smooth and not ("rotation" in named and _names_order(old) and not _names_order(new)):
+        if is_smooth and not _loses_order(old, new, named):
             return True, reason
     holds_camera = any(
         scene.props[other].get("tag") == _CAMERA for scene in (shown, wanted) for other in scene.below(key)
@@ -233,8 +243,10 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
     return False, f"its element {key!r}, which holds a camera, was made anew" if holds_camera else reason
 
 
-def _names_order(props: Mapping[str, Any]) -> bool:
-    return len(props.get("rotation") or ()) > 3
+def _loses_order(old: Mapping[str, Any], new: Mapping[str, Any], named: Mapping[str, Any]) -> bool:
+    """Whether a rotation without an order of axes would take the one that was sent last."""
+    has_order, keeps_order = (len(props.get("rotation") or ()) > 3 for props in (old, new))
+    return "rotation" in named and has_order and not keeps_order
 
 
 def _is_uniform(old: Any, new: Any) -> bool:

@@ -130,6 +130,8 @@ class Scene:
 
     def _complete(self, node: dict[str, Any]) -> None:
         known = self.props.get(node.get("key"), {})
+        if isinstance(node.get("jointValues"), dict):
+            node["jointValues"] = known.get("jointValues", node["jointValues"])
         for name, value in _UNLESS_GIVEN.get(node.get("tag", ""), {}).items():
             if name not in node and known.get(name) == value:
                 node[name] = value
@@ -250,7 +252,7 @@ class Scene:
             for child in value or ():
                 self._insert(child, key, branch)
         if rest:
-            self.props[key] = {**_still_held(self.props[key], rest), **rest}
+            self.props[key] = {**_still_held(self.props[key], rest), **rest, **_joints(self.props[key], rest)}
             if key is not ROOT and "tag" in rest:
                 (self._groups.add if str(rest["tag"]).lower() == "group" else self._groups.discard)(key)
 
@@ -291,6 +293,15 @@ def _still_held(props: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[s
     if props.get("tag") != "CameraView" or POSE.isdisjoint(named):
         return props
     return {name: props[name] for name in props if name not in POSE} | still_held(props, named)
+
+
+def _joints(props: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A robot's whole pose: a joint stays where it was last put. Those put last come last: others may follow them."""
+    before, now = props.get("jointValues"), named.get("jointValues")
+    if "jointValues" not in named or not isinstance(before, dict) or not isinstance(now, (dict, type(None))):
+        return {}
+    now = now or {}
+    return {"jointValues": {name: value for name, value in before.items() if name not in now} | now}
 
 
 def _are_elements(value: Any) -> bool:

@@ -59,6 +59,6 @@ def scene():
 
 @campaign.render
 async def render(session, job):
-    """The page may keep something of a robot that has moved, so each job begins in a fresh one: about a second."""
+    """Joints that a job does not name stand as scene() has them, whatever the jobs before it have moved."""
     session.update @ Urdf(key="arm", jointValues=job.params)
     job.save("rgb.jpg", await session.grab("ego"))

@@ -96,7 +96,7 @@ export class Pictures {
         if (canTell) pixels.set(mark);
         read.apply(this, arguments);
         isLost = Boolean(canTell) && mark.every((byte, i) => pixels[i] === byte);
-        if (lookup && !lookup.isOff && !isLost) lookup.check(pixels, width, height, read, mark);
+        if (lookup && !lookup.isOff && !isLost) pixels = lookup.check(pixels, width, height, read, mark) || pixels;
       }
       isLost = isLost || this.isContextLost();
       if (shot) {

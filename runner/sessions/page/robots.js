@@ -1,5 +1,5 @@
 // Robots: the client gives a robot's meshes another material, or opacity, once, when the robot is there, and that may be
-// before its meshes are.
+// before its meshes are. And a joint stands where it was last put, so that a pose depends on those before it.
 
 /** The paint of each mesh. @type {WeakMap<any, string>} */
 const painted = new WeakMap();
@@ -26,7 +26,33 @@ export function paint(THREE, { materialType, material, opacity }, robot) {
   });
 }
 /**
- * What is wrong with the values of a robot's joints: the client passes over names that it does not have.
+ * Have each new set of values be the whole pose: what it does not name stands as the file has it.
+ * @param {any} robot
+ */
+export function settle(robot) {
+  const model = modelWithin(robot);
+  if (!model || !model.joints || settled.has(model)) return;
+  settled.add(model);
+  const put = model.setJointValues;
+  model.setJointValues = (/** @type {any} */ values) => {
+    const hasMoved = Object.values(model.joints).map(rest).some(Boolean);
+    return put.call(model, values) || hasMoved;
+  };
+}
+/** @type {WeakSet<any>} */
+const settled = new WeakSet();
+/** Whether it stood elsewhere. @param {any} joint */
+function rest(joint) {
+  // It keeps these once it is moved.
+  if (!joint.origPosition || !joint.origQuaternion || joint.jointValue.every((/** @type {number} */ value) => value === 0)) return false;
+  joint.position.copy(joint.origPosition);
+  joint.quaternion.copy(joint.origQuaternion);
+  joint.jointValue.fill(0);
+  return joint.matrixWorldNeedsUpdate = true;
+}
+/**
+ * What is wrong with the values of a robot's joints: the client passes over names that it does not have, and stops at a
+ * joint's limits.
  * @param {any} props what the element was told
  * @param {any} robot
  */
@@ -34,8 +60,18 @@ export function wrongJoints({ _key, jointValues }, robot) {
   const model = modelWithin(robot);
   if (!jointValues || !model || !model.joints) return "";
   const names = Object.keys(model.joints), strange = Object.keys(jointValues).filter((name) => !(name in model.joints));
-  return strange.length ? `${_key}: it has no joint ${strange.join(", ")}; it has: ${names.slice(0, MOST).join(", ") || "none"}` : "";
+  if (strange.length) return `${_key}: it has no joint ${strange.join(", ")}; it has: ${names.slice(0, MOST).join(", ") || "none"}`;
+  for (const [name, value] of Object.entries(jointValues)) {
+    const { jointType, limit, ignoreLimits } = model.joints[name];
+    if (!LIMITED.includes(jointType) || ignoreLimits || !limit || typeof value !== "number") continue;
+    const { lower, upper } = limit, slack = 1e-6 * Math.max(1, Math.abs(lower), Math.abs(upper));
+    if (value < lower - slack || value > upper + slack) {
+      return `${_key}: its joint ${name} is to stand at ${value}, and its limits in the file are ${lower} and ${upper}, where it would stop`;
+    }
+  }
+  return "";
 }
+const LIMITED = ["revolute", "prismatic"];
 const MOST = 30;
 /** @param {any} object @returns {any} */
 function modelWithin(object) {

@@ -1,7 +1,7 @@
 // The scene: its objects by name, the fence, the lens of a camera, and what may be taken off the GPU.
 import { FENCE } from "./protocol.js";
 import { center } from "./center.js";
-import { paint, wrongJoints } from "./robots.js";
+import { paint, settle, wrongJoints } from "./robots.js";
 
 /** @typedef {import("./react.js").React} React */
 
@@ -150,7 +150,7 @@ export class Scene {
   /** Robots look as they were told; their meshes are there by now. */
   paintAll() {
     const { THREE } = /** @type {any} */ (globalThis);
-    if (THREE) for (const { props, robot } of this.#react.robots()) if (robot) paint(THREE, props, robot);
+    if (THREE) for (const { props, robot } of this.#react.robots()) if (robot) { paint(THREE, props, robot); settle(robot); }
   }
   /** What is wrong with the values of robots' joints. */
   wrongJoints() {
