@@ -262,6 +262,29 @@ def mark(chance: Chance, key: str) -> Any:
     )
 
 
+def line(chance: Chance, key: str) -> Any:
+    from vuer.schemas import CatmullRomLine, CubicBezierLine, Line, QuadraticBezierLine
+
+    more = {
+        **some(chance, 0.7, lambda: color(chance), "color"),
+        **some(chance, 0.7, lambda: chance.choice([2, 6]), "lineWidth"),
+        **some(chance, 0.3, lambda: vector(chance, 1), "position"),
+    }
+    if chance.random() < 0.5:
+        kind = chance.choice([Line, CatmullRomLine])
+        return kind(key=key, points=[vector(chance, 1.2) for _ in range(chance.choice([3, 5]))], **more)
+    ends = {"start": [-1, 0, 0], "end": vector(chance, 1.2)}
+    if chance.random() < 0.5:
+        return QuadraticBezierLine(key=key, mid=vector(chance, 1.2), **ends, **more)
+    return CubicBezierLine(key=key, midA=vector(chance, 1.2), midB=[0.5, 1, 0], **ends, **more)
+
+
+def sky(chance: Chance, key: str) -> Any:
+    from vuer.schemas import BackgroundColor
+
+    return BackgroundColor(key=key, **some(chance, 0.8, lambda: color(chance), "color"))
+
+
 def model(chance: Chance, key: str) -> Any:
     from vuer.schemas import Glb, Obj
 
@@ -306,7 +329,9 @@ def element(chance: Chance, key: str, depth: int = 0) -> Any:
         inner = [f"{key}-{n}" for n in range(chance.choice([0, 1, 1, 2]))]
         children = [element(chance, name, depth + 1) for name in inner]
         return Group(*children, key=key, **pose(chance))
-    kinds = [solid] * 6 + [light, light, mesh, mark, model, model, late]
+    kinds = [solid] * 6 + [light, light, mesh, mark, model, model, late, line]
+    if key == "back1":  # only one such element may be there
+        kinds += [sky] * 9
     if key in ("lamp", "sun") and chance.random() < 0.9:
         kinds = [light]
     return chance.choice(kinds)(chance, key)

@@ -69,6 +69,8 @@ SHOW["shader"] = lambda: tagged(
     "mesh", "it", tagged("sphereGeometry", "g"), tagged("shaderMaterial", "m", fragmentShader="oops"))
 SHOW["hollow"] = lambda: Obj(key="it", text="# nothing")
 SHOW["joint"] = lambda: Urdf(key="it", src=A("arm.urdf"), jointValues={"elbw": 1})
+SHOW["limit"] = lambda: Urdf(key="it", src=A("arm.urdf"), jointValues={"wrist": 3})
+SHOW["skies"] = lambda: [BackgroundColor(key=key, color="red") for key in ("it", "other")]
 SHOW["good"] = lambda: Sphere(key="it")
 
 def tagged(tag, key, *children, **props):
@@ -78,7 +80,9 @@ def tagged(tag, key, *children, **props):
 """
 
 ARM = """<robot name="r"><link name="a"><visual><geometry><box size="1 1 1"/></geometry></visual></link><link name="b"/>
-<joint name="elbow" type="continuous"><parent link="a"/><child link="b"/><axis xyz="0 0 1"/></joint></robot>"""
+<joint name="elbow" type="continuous"><parent link="a"/><child link="b"/><axis xyz="0 0 1"/></joint>
+<link name="c"/><joint name="wrist" type="revolute"><parent link="b"/><child link="c"/><axis xyz="0 0 1"/>
+<limit lower="0.3" upper="2" effort="1" velocity="1"/></joint></robot>"""
 
 # Two runs are looked at by all.
 pytestmark = [pytest.mark.usefixtures("browser_path"), pytest.mark.xdist_group("elements")]
@@ -177,10 +181,18 @@ def test_what_three_js_draws_otherwise_than_it_was_told_is_refused(missing, key,
 
 @pytest.mark.parametrize(
     ("key", "reason"),
-    [("hollow", "it: its file holds nothing"), ("joint", "it has no joint elbw; it has: elbow")],
+    [
+        ("hollow", "it: its file holds nothing"),
+        ("joint", "it has no joint elbw; it has: elbow, wrist"),
+        (
+            "limit",
+            "its joint wrist is to stand at 3, and its limits in the file are 0.3 and 2, where it would stop",
+        ),
+        ("skies", "2 BackgroundColors ('it', 'other'), and which of them shows is chance"),
+    ],
 )
-def test_what_would_be_missing_without_a_word_is_told(missing, key, reason):
-    """A file without anything to draw, and a joint that the robot does not have."""
+def test_what_would_come_out_otherwise_without_a_word_is_told(missing, key, reason):
+    """A file without anything to draw, a joint that is not there or would stop, two colours of one sky."""
     assert missing[key]["status"] == "failed" and reason in missing[key]["error"], missing[key]
 
 

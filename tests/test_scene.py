@@ -316,6 +316,22 @@ def test_a_robots_pose_is_whole_and_put_back_in_place():
     assert changes(moved, again).rest, "the thumb is put last now"
 
 
+def test_the_colour_behind_all_is_changed_in_place():
+    """As domain randomisation does with each job; another such element may leave something behind."""
+    base = scene_of({"tag": "BackgroundColor", "key": "sky", "color": "red"})
+    recoloured = sent(base, update({"key": "sky", "color": "blue"}))
+    assert recoloured.first == [] and recoloured.lasting == ""
+    assert sent(base, {"etype": "REMOVE", "data": {"keys": ["sky"]}}).lasting
+    more = base.copy()
+    more.add([{"tag": "BackgroundColor", "key": "other"}])
+    assert more.backgrounds == {"sky", "other"}
+    again = Scene.from_difference(more.difference(base), base)
+    assert again.backgrounds == more.backgrounds
+    again.update([{"key": "sky", "tag": "Box"}])
+    more.remove(["sky"])
+    assert again.backgrounds == more.backgrounds == {"other"} and base.backgrounds == {"sky"}
+
+
 def sent(shown: Scene, *messages: dict[str, Any]) -> Any:
     wanted = shown.copy()
     for message in messages:

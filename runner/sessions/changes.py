@@ -43,6 +43,7 @@ _OTHERS = """
     AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
     Dae Fbx Pcd Frustum OrthographicFrustum PerspectiveFrustum
     Text Billboard BoundingBox DepthPointCloud InPlaceDepthPointCloud
+    Line CatmullRomLine CubicBezierLine QuadraticBezierLine
 """
 _IN_PLACE: dict[str, frozenset[str]] = {
     **dict.fromkeys(PRIMITIVES, _POSE | {"args", "material"}),
@@ -58,9 +59,9 @@ _KEPT_MATERIAL = ("displacementMap", "displacementScale", "mapRepeat", "normalMa
 # A camera's props go through Cameras: these and its pose leave no trace; others may.
 _CAMERA = "CameraView"
 _CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL
-# A robot leaves traces, but its place and its pose do not: see robots.js.
-_ROBOT = "Urdf"
+# Elements that may leave traces, but not by these props. The joints of a robot: see robots.js.
 _ROBOT_NEUTRAL = _NEUTRAL | {"jointValues": {}}
+_TRACELESS = {"Urdf": frozenset(_ROBOT_NEUTRAL), "BackgroundColor": frozenset({"color"})}
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _neutral_of(tag: Any) -> Mapping[str, Any]:
         return (
             _PRIMITIVE_NEUTRAL if "args" in _IN_PLACE[tag] else _NEUTRAL if "scale" in _IN_PLACE[tag] else {}
         )
-    return _CAMERA_NEUTRAL if tag == _CAMERA else _ROBOT_NEUTRAL if tag == _ROBOT else {}
+    return _CAMERA_NEUTRAL if tag == _CAMERA else _ROBOT_NEUTRAL if tag == "Urdf" else {}
 
 
 def _is_equal(one: Any, other: Any) -> bool:
@@ -225,8 +226,8 @@ def _how(shown: Scene, wanted: Scene, key: Key, named: dict[str, Any]) -> tuple[
         if wanted.lists.get((key, "children")) and whole_pose(old).keys() != whole_pose(new).keys():
             unknown.append("pose, with what it holds")
         return True, f"its camera {key!r} keeps: {', '.join(unknown)}" if unknown else ""
-    is_robot = tag == _ROBOT == old.get("tag") and "matrix" not in new
-    if is_robot and named.keys() <= _ROBOT_NEUTRAL.keys() and not _loses_order(old, new, named):
+    is_told = _ABSENT not in named.values() and "matrix" not in new and not _loses_order(old, new, named)
+    if is_told and tag == old.get("tag") and named.keys() <= _TRACELESS.get(str(tag), frozenset()):
         return True, ""
     if tag not in _IN_PLACE or old.get("tag") not in _IN_PLACE:
         return tag == old.get("tag"), f"its element {key!r}, a {tag}, may keep traces of the change"

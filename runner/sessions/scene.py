@@ -39,7 +39,8 @@ class Scene:
 
     Values in props and lists are never changed in place, so that copies are cheap and equal parts identical. When a key
     is used a second time, the second element is kept under another key, because the client draws both, and finds the
-    first. second_camera: the key of a camera that was given a second time, last; None: there was none.
+    first. second_camera: the key of a camera that was given a second time, last; None: there was none. backgrounds: the
+    keys of the elements that give the scene its background colour.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Scene:
         self.lists: dict[tuple[Key, str], tuple[Key, ...]] = {(ROOT, branch): () for branch in ROOT_BRANCHES}
         self.places: dict[Key, tuple[Key, str]] = {}
         self.second_camera: Key = None
+        self.backgrounds: set[Key] = set()
         self._groups: set[Key] = set()
 
     def copy(self) -> Scene:
@@ -54,6 +56,7 @@ class Scene:
         other = Scene.__new__(Scene)
         other.props, other.lists, other.places = dict(self.props), dict(self.lists), dict(self.places)
         other._groups, other.second_camera = set(self._groups), None
+        other.backgrounds = set(self.backgrounds)
         return other
 
     # -- operations ----------------------------------------------------------------------------
@@ -208,11 +211,14 @@ class Scene:
             del scene.props[key]
             scene.lists.pop((key, "children"), None)
             scene._groups.discard(key)
+            scene.backgrounds.discard(key)
         for key, props in parts["props"]:
             key = new.get(key, key)
             scene.props[key] = props
             is_group = key is not ROOT and str(props.get("tag")).lower() == "group"
             (scene._groups.add if is_group else scene._groups.discard)(key)
+            is_background = key is not ROOT and props.get("tag") == "BackgroundColor"
+            (scene.backgrounds.add if is_background else scene.backgrounds.discard)(key)
         for key, branch, children in parts["lists"]:
             scene.lists[new.get(key, key), branch] = tuple(new.get(child, child) for child in children)
         scene.places = {child: place for place, children in scene.lists.items() for child in children}
@@ -255,6 +261,7 @@ class Scene:
             self.props[key] = {**_still_held(self.props[key], rest), **rest, **_joints(self.props[key], rest)}
             if key is not ROOT and "tag" in rest:
                 (self._groups.add if str(rest["tag"]).lower() == "group" else self._groups.discard)(key)
+                (self.backgrounds.add if rest["tag"] == "BackgroundColor" else self.backgrounds.discard)(key)
 
     def _drop(self, key: Key, is_listed: bool = True) -> None:
         place = self.places.pop(key)
@@ -264,6 +271,7 @@ class Scene:
             self._drop(child, is_listed=False)
         del self.props[key]
         self._groups.discard(key)
+        self.backgrounds.discard(key)
 
     def _is_within(self, key: Key, to: Key) -> bool:
         """Whether the client finds the key when it looks there."""

@@ -149,6 +149,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
         _refuse_second_camera(self._base)
+        _refuse_second_background(self._base)
         self._wanted, self._shown = self._base.copy(), self._base.copy()
         self._gate.count(len(self._wanted.props) - 1)
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
@@ -203,6 +204,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise FrameError(self._unsent)
         if not self._is_changed:
             return
+        _refuse_second_background(self._wanted)
         found = changes(self._shown, self._wanted)
         self._shown, self._is_changed = self._wanted.copy(), False
         self._gate.count(len(self._wanted.props) - 1)
@@ -577,6 +579,17 @@ def _refuse_second_camera(scene: Scene) -> None:
     if scene.second_camera is not None:
         raise FrameError(
             f"two cameras have the key {scene.second_camera!r}: which is to be grabbed is not clear"
+        )
+
+
+def _refuse_second_background(scene: Scene) -> None:
+    if len(scene.backgrounds) < 2:
+        return
+    shown = sorted(repr(key) for key in scene.backgrounds if not scene.props[key].get("hide"))
+    if len(shown) > 1:
+        raise FrameError(
+            f"the scene has {len(shown)} BackgroundColors ({', '.join(shown[:5])}), and which of them shows is chance: "
+            "update the one that is there, or remove it first"
         )
 
 
