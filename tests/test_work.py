@@ -43,7 +43,7 @@ class Tab(SceneOps):
     def set_base(self, scene):
         pass
 
-    def begin_job(self, kept=None, seed=None):
+    def begin_job(self, kept=None, seed=None, key=""):
         pass
 
     def kept_scene(self):
