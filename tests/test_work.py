@@ -54,7 +54,7 @@ class Tab(SceneOps):
 
 
 def scene() -> dict[str, object]:
-    return {}
+    return {"tag": "Scene"}
 
 
 def campaign_of(count: int, render) -> Campaign:
