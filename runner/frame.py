@@ -26,9 +26,9 @@ _KINDS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 
 
 class FrameBytes(bytes):
-    """The bytes of a frame's file, which carry the frame's suspicion along."""
+    """The bytes of a frame's file, which carry along the frame's suspicion, and for which job it was taken."""
 
-    suspicion = ""
+    suspicion = job = ""
 
 
 class Frame:
@@ -36,7 +36,8 @@ class Frame:
 
     data: the file's bytes. kind: its media type; RAW for bare pixels, which have no file of their own.
     width, height: pixels. depth: see there; None unless the camera has renderDepth=True.
-    suspicion: why the picture may be wrong though it is whole; '' for most.
+    suspicion: why the picture may be wrong though it is whole; '' for most. job: the key of the job that it was taken
+    for; '' if it is not known.
     size: the (width, height) that was asked for, checked before anything is decoded; None accepts any.
     format: 'jpeg', 'png', 'webp' or 'raw', as a browser was asked for; None accepts any, from any source.
     Raises FrameError when the bytes are not a whole picture of that size and format, and when its depth is missing or
@@ -119,6 +120,14 @@ class Frame:
     @suspicion.setter
     def suspicion(self, reason: str) -> None:
         self.data.suspicion = reason
+
+    @property
+    def job(self) -> str:
+        return self.data.job
+
+    @job.setter
+    def job(self, key: str) -> None:
+        self.data.job = key
 
     @cached_property
     def array(self) -> Pixels:

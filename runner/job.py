@@ -61,7 +61,7 @@ def canonical_json(params: Mapping[str, Any]) -> str:
         raise CampaignError(
             f"a job's params are not JSON ({error}): {_short(params)}. "
             "Use numbers, strings, booleans, None, lists and dicts; "
-            "convert arrays with .tolist()"
+            "convert NumPy's values with .tolist(), and NaN, such as an empty cell of a table, to None"
         ) from None
     _refuse_other_names(params)
     return text

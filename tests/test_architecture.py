@@ -93,6 +93,7 @@ WINGS: dict[str, list[str]] = {
     "campaign": [
         "script",
         "assets",
+        "whole",
         "settings",
         "sources",
         "campaign",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import struct
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from checks import check_frames
 from pictures import picture
+from PIL import Image
 from processes import run
 from tabs import with_server, with_tab
 
-from runner.campaign import AssetFolder, Campaign, load_campaign
+from runner.campaign import AssetFolder, Campaign, load_campaign, why_not_whole
 from runner.errors import AssetError, CampaignError, FrameError
 from runner.store import Store
 
@@ -227,13 +231,53 @@ def test_a_model_that_the_client_would_not_load_again_is_refused():
         with_tab(render, lambda tab: asyncio.sleep(10))
 
 
+def a_ply(rows: int) -> bytes:
+    head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nelement face 1\nend_header\n"
+    return (head + "1\n" * rows).encode()
+
+
+def a_cloud(rows: int) -> bytes:
+    return ("VERSION .7\nFIELDS x\nPOINTS 4\nDATA ascii\n" + "1\n" * rows).encode()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "progressive", "ply", "pcd", "glb"])
+def test_a_file_that_is_cut_off_is_known_as_such(kind):
+    """Browsers show what there is of it; what follows a whole one, as cameras append it, does no harm."""
+    if kind in ("ply", "pcd"):
+        whole, part = (a_ply(4), a_ply(3)) if kind == "ply" else (a_cloud(4), a_cloud(3))
+    else:
+        buffer = io.BytesIO()
+        pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        options = {"progressive": True} if kind == "progressive" else {}
+        Image.fromarray(pixels).save(
+            buffer, "JPEG" if kind == "progressive" else kind.replace("glb", "PNG"), **options
+        )
+        whole = buffer.getvalue()
+        if kind == "glb":
+            whole = b"glTF" + struct.pack("<II", 2, 12 + len(whole)) + whole
+        part = whole[: len(whole) * 7 // 10]
+    assert why_not_whole(f"a.{kind}", part)
+    assert why_not_whole(f"a.{kind}", whole) == why_not_whole(f"a.{kind}", whole + b"\0\xff\xda more") == ""
+
+
+def test_a_damaged_picture_an_empty_file_and_a_pointer_are_known_as_such():
+    """A texture of these would be black, and an empty model would be waited for."""
+    whole = picture("PNG")
+    at = whole.index(b"IDAT") + 8
+    assert "damaged" in why_not_whole("a.png", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    assert why_not_whole("a.obj", b"") == "the file is empty" and why_not_whole("a.mtl", b"") == ""
+    assert "git lfs pull" in why_not_whole(
+        "a.glb", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    )
+
+
 MISSING = """
 from pathlib import Path
 from vuer.schemas import CameraView, Glb, Obj, Plane, Scene, Urdf
 from runner import Campaign
 
 campaign = Campaign("missing", max_failures=1, assets="assets")
-KINDS = ["plane", "obj", "mtl", "glb", "bin", "urdf", "mesh"]
+KINDS = ["plane", "cut", "obj", "mtl", "glb", "bin", "urdf", "mesh"]
 
 @campaign.jobs
 def jobs():
@@ -251,6 +295,8 @@ async def render(session, job):
     plane = dict(args=[4, 3], materialType="basic")
     if kind == "plane":
         session.upsert @ Plane(key="plane", **plane, material={"map": gone + ".png"})
+    elif kind == "cut":
+        session.upsert @ Plane(key="plane", **plane, material={"map": campaign.asset("here/cut.png")})
     elif kind in ("obj", "glb", "urdf"):
         session.upsert @ {"obj": Obj, "glb": Glb, "urdf": Urdf}[kind](key=kind, src=f"{gone}.{kind}")
     elif kind:
@@ -259,7 +305,7 @@ async def render(session, job):
         session.upsert @ tag(key=kind, src=campaign.asset(name))
     else:
         session.upsert @ Plane(key="plane", **plane, material={"color": "#ff0000"})
-    if kind in ("plane", "obj"):
+    if kind in ("plane", "cut", "obj"):
         await session.ready()
     frame = await session.grab()
     assert tuple(frame.array[24, 32]) == (254, 0, 0), frame.array[24, 32]
@@ -268,7 +314,7 @@ async def render(session, job):
 
 
 def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
-    """A 404 of a texture, a model, or a part of one is the job's reason, with the URL; the next job is not touched."""
+    """A 404 of a texture, a model, or a part of one, and half a texture: the job's reason, with the URL; no other's."""
     assets = tmp_path / "assets"
     for name, kind, part in [
         ("a", "obj", "model.mtl"),
@@ -279,6 +325,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
         check_frames.WRITE[kind](assets / name, 1)
         (assets / name / "parts" / part).unlink()
     (assets / "here").mkdir()
+    (assets / "here" / "cut.png").write_bytes(picture("PNG")[:-20])
     file = tmp_path / "missing.py"
     file.write_text(MISSING)
     end = run("run", file, "-n", "1")
@@ -286,7 +333,8 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
         errors = {row["key"]: row["error"] for row in store.reader.jobs(1)}
     assert end.returncode == 1, end.stderr
     missing = {
-        "plane": "here/gone.png", "obj": "here/gone.obj", "mtl": "a/parts/model.mtl", "glb": "here/gone.glb",
+        "plane": "here/gone.png", "cut": "here/cut.png (the file is cut off after",
+        "obj": "here/gone.obj", "mtl": "a/parts/model.mtl", "glb": "here/gone.glb",
         "bin": "b/parts/model.bin", "urdf": "here/gone.urdf", "mesh": "c/parts/model.glb",
     }  # fmt: skip
     for kind, path in missing.items():

@@ -35,7 +35,10 @@ BAD_FILES = {
     "params that are no dict": (GOOD.replace('{"x": 1}', "[1]"), "params must be a dict"),
     "params that are not JSON": (GOOD.replace('{"x": 1}', '{"x": {1, 2}}'), "params are not JSON"),
     "params with NaN": (GOOD.replace('{"x": 1}', '{"x": float("nan")}'), "params are not JSON"),
-    "jobs that are nothing": (GOOD.replace('yield {"x": 1}', "return None"), "TypeError"),
+    "jobs that are nothing": (GOOD.replace('yield {"x": 1}', "return None"), "gives nothing: it must yield"),
+    "a scene that is nothing": (GOOD.replace("return Scene()", "Scene()"), "gives nothing: it must return a scene"),
+    "a scene to be awaited": (GOOD.replace("def scene", "async def scene"), "gives what must be awaited"),
+    "an argument of ours": ("import sys\nsys.argv[1]\n" + GOOD, "campaign.py:2: IndexError"),
     "one key for two params": (
         GOOD.replace('yield {"x": 1}', 'yield "a", {"x": 1}; yield "a", {"x": 2}'),
         "the key 'a' stands for two different params",

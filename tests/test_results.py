@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import io
 import json
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 
 import numpy as np
 import pytest
@@ -155,8 +157,12 @@ def test_a_picture_of_pillows_keeps_its_colors(files, results, mode):
 
 def test_metrics_are_plain_values_under_names_of_their_own(files):
     """NumPy numbers become plain ones; other values are refused at the line that logs them."""
-    files.log(psnr=np.float32(31.5), count=np.int64(3), name="cup", ok=True, none=None)
+    kind = Enum("Kind", {"CUP": "cup"}, type=str)
+    files.log(psnr=np.float32(31.5), count=np.int64(3), name=kind.CUP, ok=True, none=None)
     assert files.finish().metrics == {"psnr": 31.5, "count": 3, "name": "cup", "ok": True, "none": None}
+    # Of nothing there is no mean, and it is not 0.
+    files.log(nothing=np.ma.masked)
+    assert math.isnan(files.finish().metrics["nothing"])
     for bad in [{"x": [1]}, {"x": np.zeros(2)}, {"x": 1j}, {"x": 10**5000}]:
         with pytest.raises(ArtifactError, match="the metric 'x'"):
             files.log(psnr=0.0, **bad)
@@ -280,6 +286,15 @@ def test_the_bytes_of_a_frame_are_as_suspect_as_the_frame(files):
     Image.new("RGB", (8, 8), "red").save(blank, "JPEG")
     files.save("rgb.jpg", Frame(blank.getvalue()).data)
     assert files.finish().suspicion == "rgb.jpg: nearly one colour all over"
+
+
+def test_a_picture_that_was_taken_for_another_job_is_suspect(files):
+    """A list or a cache that jobs share gives the wrong one, and it is a good picture."""
+    frame = Frame(picture("JPEG"))
+    for name, key in [("own.jpg", files.key), ("unknown.jpg", ""), ("rgb.jpg", "v3")]:
+        frame.job = key
+        files.save(name, frame)
+    assert files.finish().suspicion == "rgb.jpg: it was taken for job v3"
 
 
 def small(array) -> Image.Image:

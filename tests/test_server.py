@@ -27,7 +27,7 @@ from vuer.schemas import CameraView, Scene, Sphere
 from runner.errors import FrameError, SessionGone, UsageError
 from runner.frame import Frame
 from runner.machine import tls_context
-from runner.sessions import door
+from runner.sessions import door, session_view
 from runner.sessions import server as server_module
 from runner.sessions import session as session_module
 from runner.tabs import PERSON, TabOwner
@@ -134,6 +134,39 @@ def test_a_request_that_nothing_in_the_page_answers_is_refused_by_its_name():
         await tab.answer((await tab.until_grab())[-1], {"frame": picture("JPEG")})
 
     assert with_tab(render, play) == (64, False)
+
+
+def test_what_a_job_notes_on_its_session_is_gone_with_it():
+    """The next job's scene has nothing of what such a mark says was done; what is the run's cannot be set."""
+
+    async def render(session):
+        first, second = (session_view(session, lambda deed: None) for _ in range(2))
+        first.has_walls = True
+        with pytest.raises(AttributeError, match=r"session\.settle_s belongs to the run"):
+            second.settle_s = 1.0
+        return first.has_walls, hasattr(second, "has_walls"), session.settle_s
+
+    assert with_tab(render, lambda tab: asyncio.sleep(10)) == (True, False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("spawn", "render is called for each job"),
+        ("spawn_task", "asyncio.create_task"),
+        ("grabs", "session.grab is meant"),
+        ("camera", "there is set, add, update"),
+        ("set_base", "there is set, add, update"),
+    ],
+)
+def test_what_a_session_has_not_is_answered_with_what_there_is(name, told):
+    """Code that comes from Vuer's own server reads what to write, and not only that there is no such attribute."""
+
+    async def render(session):
+        getattr(session_view(session, lambda deed: None), name)
+
+    with pytest.raises(AttributeError, match=f"a runner session has no '{name}': .*{told}"):
+        with_tab(render, lambda tab: asyncio.sleep(10))
 
 
 def test_an_update_of_what_is_not_there_raises_where_it_is_given():

@@ -10,7 +10,7 @@ from campaigns import number_of, write_colors
 from clients import run_for_tabs, start_for_tabs
 from waiting import Clock, wait_until
 
-from runner.errors import LeaseLost, UsageError
+from runner.errors import ArtifactError, LeaseLost, UsageError
 from runner.job import Checkpoint
 from runner.results import RenderJob, ResultsFolder
 from runner.store import Store
@@ -134,6 +134,34 @@ def test_a_lost_lease_ends_the_steps(bench, writer):
         for _ in steps:
             bench.monotonic.now += 2.0
     assert bench.store.reader.checkpoint_of(bench.lease) == Checkpoint()
+
+
+def test_steps_that_are_counted_anew_begin_anew(bench, writer):
+    """enumerate(job.steps(…)) after a crash: no earlier file is replaced, it is said, and the next attempt has all."""
+
+    def work(job, until=None):
+        for number, step in enumerate(job.steps(8)):
+            if step == until:
+                break
+            job.save(f"{number}.txt", f"step {step}")
+            bench.monotonic.now += 2.0
+
+    work(bench.attempt(writer), until=4)
+    bench.store.reclaim(bench.lease, "the browser died")
+    job = bench.attempt(writer)
+    with pytest.raises(ArtifactError, match=r"'0.txt' is the file of a step .* begins at the first step"):
+        work(job)
+    job.abandon()
+    bench.store.release(bench.lease)
+    job = bench.attempt(writer)
+    work(job)
+    bench.store.complete(bench.lease, job.finish())
+    contents = {
+        row["name"]: (bench.results.root / row["path"]).read_text()
+        for row in bench.store.reader.artifacts(bench.campaign_id)
+    }
+    assert contents == {f"{n}.txt": f"step {n}" for n in range(8)}
+    assert len(list(bench.results.folder.rglob("*.txt"))) == 8
 
 
 def test_a_file_may_be_saved_again_by_the_next_attempt(bench, writer):

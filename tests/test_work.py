@@ -43,7 +43,7 @@ class Tab(SceneOps):
     def set_base(self, scene):
         pass
 
-    def begin_job(self, kept=None, seed=None):
+    def begin_job(self, kept=None, seed=None, key=""):
         pass
 
     def kept_scene(self):
@@ -54,7 +54,7 @@ class Tab(SceneOps):
 
 
 def scene() -> dict[str, object]:
-    return {}
+    return {"tag": "Scene"}
 
 
 def campaign_of(count: int, render) -> Campaign:

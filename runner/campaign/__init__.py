@@ -6,6 +6,7 @@ from runner.campaign.loading import load_campaign, module_name
 from runner.campaign.pack import Pack, read_pack, write_pack
 from runner.campaign.pick import Choice, pick_job
 from runner.campaign.submission import Submission, add_jobs, is_as_before, plan_submission, read_jobs
+from runner.campaign.whole import why_not_whole
 
 __all__ = [
     "AssetFolder",
@@ -23,5 +24,6 @@ __all__ = [
     "plan_submission",
     "read_jobs",
     "read_pack",
+    "why_not_whole",
     "write_pack",
 ]

@@ -7,7 +7,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
@@ -255,17 +255,30 @@ class Campaign:
     def iterate_jobs(self) -> Iterator[Any]:
         """All that the jobs function yields. Its own errors become CampaignError with their line."""
         try:
-            yield from self._call("jobs")
+            jobs = self._call("jobs")
+            if not isinstance(jobs, Iterable):
+                raise CampaignError(
+                    f"the jobs function of {self.file} gives {_kind_of(jobs)}: it must yield one job after another, or "
+                    "return a list of them"
+                )
+            yield from jobs
         except RunnerError:
             raise
         except (Exception, SystemExit) as error:
             raise CampaignError(f"the jobs function of {place_of(error, self.file)}") from error
 
     def make_scene(self) -> Any:
-        """A new scene. Raises CampaignError with the line where the scene function failed."""
+        """A new scene. Raises CampaignError with the line where the scene function failed, or if it gives none."""
         try:
             with self._reading():
-                return self._call("scene")
+                scene = self._call("scene")
+            tag = scene.get("tag") if isinstance(scene, dict) else getattr(scene, "tag", None)
+            if tag != "Scene":
+                raise CampaignError(
+                    f"the scene function of {self.file} gives {_kind_of(scene)}: it must return a scene of Vuer's, "
+                    "such as DefaultScene(Sphere(key='ball'), rawChildren=[CameraView(key='ego')])"
+                )
+            return scene
         except RunnerError:
             raise
         except (Exception, SystemExit) as error:
@@ -284,6 +297,15 @@ class Campaign:
         finally:
             if self.sources is not None:
                 self.sources.look_at_modules()
+
+
+def _kind_of(given: Any) -> str:
+    """What a function has given in place of what it should, for people."""
+    if inspect.iscoroutine(given):
+        given.close()
+    if inspect.iscoroutine(given) or inspect.isasyncgen(given):
+        return "what must be awaited, for it is an 'async def'"
+    return "nothing" if given is None else f"a {type(given).__name__}"
 
 
 def _refuse_bad_values(name: str, policy: Policy, settle_s: float) -> None:

@@ -75,7 +75,7 @@ def _executed(path: Path, source: bytes) -> ModuleType:
         sys.path.insert(0, str(path.parent))
     folder = current_folder.set(path.parent)
     try:
-        with _no_processes(path):
+        with _no_processes(path), _arguments_of(path):
             exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
         line = f":{error.lineno}" if error.lineno else ""
@@ -87,6 +87,16 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     finally:
         current_folder.reset(folder)
     return module
+
+
+@contextlib.contextmanager
+def _arguments_of(path: Path) -> Iterator[None]:
+    """What the file finds in sys.argv in each process of a run: its own name, and none of our arguments."""
+    before, sys.argv = sys.argv, [str(path)]
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 @contextlib.contextmanager

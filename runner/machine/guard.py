@@ -36,7 +36,8 @@ class Faults(Protocol):
 class Guard:
     """Whether the world lets the run go on. Anyone may report a fault; a round of probes ends the pause.
 
-    When a fault comes back soon after it was over, the wait is longer each time, up to a minute.
+    When a fault comes back soon after it was over, and no job was done in between, the wait is longer each time, up to
+    a minute.
 
     say: takes a line for people: one when a pause begins, one when it ends.
     Safe to share between threads.
@@ -92,6 +93,11 @@ class Guard:
             self.fault = fault
         self.note("pause", str(fault))
         self._say(f"paused, no job is charged: {fault}")
+
+    def prove_well(self) -> None:
+        """A job was done: the next fault is a new one."""
+        with self._lock:
+            self._ended = float("-inf")
 
     def look(self, *chores: Callable[[], None]) -> None:
         """One round: the run's own chores, and the probes, which are skipped for a while when all is well.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -57,9 +59,12 @@ class RenderJob:
         self._lease, self._results, self._writer, self._check = lease, results, writer, check
         self._persist, self._monotonic = persist, monotonic
         self._recorded_before = checkpoint.artifacts
-        if checkpoint.step and not (
-            can_show(checkpoint.scene) and all(map(results.is_whole, checkpoint.artifacts))
-        ):
+        is_usable = (
+            checkpoint.step
+            and can_show(checkpoint.scene)
+            and all(map(results.is_whole, checkpoint.artifacts))
+        )
+        if not is_usable:
             # A kept file, or the scene, is gone or has changed: its steps must be rendered again.
             checkpoint = Checkpoint()
         self.scene, self._scene_now = checkpoint.scene, scene
@@ -149,14 +154,37 @@ class RenderJob:
         data, kind = encode(checked_name(name), content)
         # Encoding takes time, and a thread may still be at it when the render ends.
         self._check(f"job.save({name!r})")
-        if isinstance(content, (Frame, FrameBytes)) and content.suspicion:
-            self._suspicions.append(f"{name}: {content.suspicion}")
+        if name in self._kept and self.steps_finished is not None and name not in self._written:
+            self._begin_steps_anew(name)
+        if isinstance(content, (Frame, FrameBytes)):
+            self._look_at(name, content)
         try:
             self._names.take(name)
         except ArtifactError as error:
             raise ArtifactError(f"job {self.key}: {error}; name one differently") from None
         has_steps = self.steps_finished is not None
         self._written[name] = self._results.save(self._lease, name, data, kind, self._writer, has_steps)
+
+    def _look_at(self, name: str, picture: Frame | FrameBytes) -> None:
+        if picture.suspicion:
+            self._suspicions.append(f"{name}: {picture.suspicion}")
+        if picture.job not in ("", self.key):
+            self._suspicions.append(f"{name}: it was taken for job {picture.job}")
+
+    def _begin_steps_anew(self, name: str) -> NoReturn:
+        """Raises ArtifactError: a step takes the name of an earlier step's file, so its count is not that of job.steps.
+
+        The next attempt begins at the first step, where any count is right.
+        """
+        if self._persist is not None:
+            if self._recording is not None:
+                self._recording.result()
+            self._recording = self._persist(Checkpoint)
+        raise ArtifactError(
+            f"job {self.key}: {name!r} is the file of a step that an earlier attempt has finished, and this attempt "
+            "begins behind it: name files by what job.steps gives, because enumerate(job.steps(…)) counts from 0. "
+            "The next attempt begins at the first step"
+        )
 
     @property
     def suspicion(self) -> str:
@@ -179,6 +207,10 @@ class RenderJob:
         self._metrics |= plain
 
     def _plain(self, name: str, value: Any) -> Any:
+        if isinstance(value, Enum):
+            value = value.value
+        if value is np.ma.masked:
+            value = math.nan  # as float() makes of it; its item() is 0
         if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
             value = value.item()
         if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:

@@ -56,7 +56,7 @@ async def render(
     began = time.monotonic()
     waited_s, asked_s = session.waited_s, session.asked_s
     session.last_frame = None
-    session.begin_job(files.scene, files.seed if context.campaign.deterministic else None)
+    session.begin_job(files.scene, files.seed if context.campaign.deterministic else None, lease.key)
     leftovers = Leftovers(lease.key, context.campaign.space, context.home)
     own = copy_context()
     own.run(CURRENT.set, life)

@@ -76,7 +76,7 @@ class TabSession(Protocol):
     def set_base(self, scene: Any) -> None:
         """Show this scene; from now on each job begins with it."""
 
-    def begin_job(self, kept: str | None = None, seed: int | None = None) -> None:
+    def begin_job(self, kept: str | None = None, seed: int | None = None, key: str = "") -> None:
         """Set the scene back to the base, or to the scene that the steps of an earlier attempt have made."""
 
     def kept_scene(self) -> str | None:

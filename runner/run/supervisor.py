@@ -222,6 +222,8 @@ class Supervisor:
             self._fruitless = 0
             for job_id, attempt, error in message["attempts"]:
                 self._suspects.discard(job_id)
+                if not error:
+                    self._guard.prove_well()
                 self._count(job_id, attempt, error)
         elif kind == "printed":
             self._on_printed()

@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from ipaddress import ip_address
 from pathlib import Path
 from socket import gethostname
-from urllib.parse import parse_qs, urlencode, urlsplit
+from typing import BinaryIO
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import vuer
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from runner import __version__, joining
-from runner.campaign import AssetFolder, open_asset
+from runner.campaign import AssetFolder, open_asset, why_not_whole
 from runner.errors import UsageError
 from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
@@ -111,6 +112,8 @@ class Server:
         self._query = _QUERY | ({"plain": "true"} if is_plain else {})
         self._joiners, self._lease_s = joiners, lease_s
         self._owners: dict[str, TabOwner] = {}
+        # Why assets were not served, by their URLs' paths; each campaign has few.
+        self._broken: dict[str, str] = {}
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
@@ -238,7 +241,15 @@ class Server:
             raise web.HTTPNotFound()
         # Not web.FileResponse, which serves cup.obj.gz instead of cup.obj if both exist.
         body = await asyncio.to_thread(open_asset, asset, request.path)
+        broken = await asyncio.to_thread(_why_not_whole, request.path, body)
+        if broken:
+            self._broken[request.path] = broken
+            raise web.HTTPNotFound()
         return web.Response(body=body, headers=_ASSET_HEADERS)
+
+    def _explained(self, said: str) -> str:
+        """What a page says could not be loaded, with the reason where it is known here."""
+        return next((f"{said} ({why})" for path, why in self._broken.items() if quote(path) in said), said)
 
     def _spread(self, request: web.Request) -> None:
         """Send a person's new tab to the server with the fewest; one that was placed, or belongs to a pool, stays."""
@@ -289,7 +300,7 @@ class Server:
             raise web.HTTPForbidden(text="this tab was replaced")
         socket = await self._admitted(request, door, visitor, LARGEST_MESSAGE_BYTES)
         name = one_line(request.query.get("name", ""), 100) or f"tab from {request.remote}"
-        session = Session(socket, name, owner, self._base)
+        session = Session(socket, name, owner, self._base, self._explained)
         visitor.most_bytes = lambda: session.most_bytes
         visitor.on_overflow = lambda most: session.break_off(
             f"its page sent more than {most:,} bytes at once, and was not asked for as much"
@@ -405,6 +416,12 @@ class Server:
             await session.disconnect(
                 "its page is loaded anew" if session.is_spoiled else "there is no more work"
             )
+
+
+def _why_not_whole(path: str, body: BinaryIO) -> str:
+    reason = why_not_whole(path, body.read())
+    body.seek(0)
+    return reason
 
 
 def _visitor_of(request: web.Request) -> Visitor | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any
 from uuid import uuid4
@@ -72,7 +72,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
     them cannot be undone, the session is spoiled.
 
     name: which tab this is, for people; id: among all tabs of all times. owner: who opened it. base: what the scene
-    function has given so far in this process.
+    function has given so far in this process. explain: adds to what the page says what is known of it here.
     closed: done, with the reason, as soon as the connection is gone; end: once it is known how the tab ended, which
     may take a moment longer. client: what the page said of itself: versions of its parts.
     browser: its user agent. renderer: what draws, as WebGL names it (UNMASKED_RENDERER_WEBGL); pictures
@@ -94,6 +94,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         name: str,
         owner: TabOwner = PERSON,
         base: BaseScene | None = None,
+        explain: Callable[[str], str] = lambda said: said,
     ):
         self.name, self.owner, self.id = name, owner, uuid4().hex[:12]
         self.client: dict[str, Any] = {}
@@ -113,7 +114,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.end: asyncio.Future[TabEnd] = asyncio.get_running_loop().create_future()
         self._learning_end: asyncio.Task[None] | None = None
-        self._socket = socket
+        self._socket, self._explain = socket, explain
         self._outbox: deque[bytes | str] = deque()
         self._fence = 0
         self._fenced = True
@@ -134,7 +135,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._shown = Scene()
         self._is_changed = False
         self._is_rendered = True
-        self._unsent = ""
+        self._unsent = self._job = ""
 
     # -- the scene -----------------------------------------------------------------------------
 
@@ -155,12 +156,13 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._send({"etype": "SET", "ts": 0.0, "data": self._base.node(ROOT)})
         self._is_rendered = False
 
-    def begin_job(self, kept: str | None = None, seed: int | None = None) -> None:
+    def begin_job(self, kept: str | None = None, seed: int | None = None, key: str = "") -> None:
         """Set the scene back to the base; the messages for that are sent with the job's own first changes.
 
         kept: the scene that the steps of an earlier attempt have made, to begin with instead; see can_show. seed: for
-        chance and time as the page's code sees them; None leaves them to the browser.
+        chance and time as the page's code sees them; None leaves them to the browser. key: the job's, for its frames.
         """
+        self._job = key
         if seed is not None:
             self._outbox.append(encode(Begin(seed)))
         if self._base is not None:
@@ -319,6 +321,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise FrameError(f"no picture format {format!r}; there is: {', '.join(FORMATS)}")
         if quality is not None and not 0 < quality <= 1:
             raise FrameError(f"the quality of a JPEG is above 0 and at most 1, and not {quality!r}")
+        job = self._job
         self._sync()
         found = [self._cameras.find(key) for key in keys or (None,)]
         for key in found:
@@ -332,6 +335,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self.last_frame = frames[-1]
         self.seen = (self.seen[0] + 1 if self.seen else 1), frames[-1]
         for key, frame in zip(found, frames):
+            frame.job = job
             if frame.data == self._last_data.get(key):
                 frame.suspicion = frame.suspicion or "the same bytes as the frame before"
             self._last_data[key] = frame.data
@@ -536,7 +540,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             # A file that could not be loaded stays missing as long as the page lives.
             self.is_spoiled = True
             kind = SessionGone if message.is_lost else FrameError
-            reply.set_exception(kind(_reason(message.reason)))
+            reply.set_exception(kind(self._explain(_reason(message.reason))))
 
     def changed_parts(self) -> dict[str, str]:
         """Parts of the page in other versions than those that its script was checked with."""

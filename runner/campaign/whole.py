@@ -1,0 +1,83 @@
+"""Tells of a picture or a model that its file is cut off or damaged, as far as the file itself shows it.
+
+Browsers and Vuer's client (0.1.6) take such files without a word: a texture that is cut off is black, and of a .ply in
+text a part is shown. What they refuse themselves is left to them, and nothing tells how long an .obj should be.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+__all__ = ["why_not_whole"]
+
+# The next marker of a JPEG: no stuffed byte, no filling, none of those that stand alone (ITU-T T.81, B.1.1).
+_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd8])")
+_END_OF_JPEG = 0xD9
+_DRAWN = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_HEADER_BYTES = 65536
+_PLY_ROWS = re.compile(rb"^element \S+ (\d+)", re.MULTILINE)
+_PCD_ROWS = re.compile(rb"^POINTS (\d+)\r?$.*^DATA ascii\r?\n", re.MULTILINE | re.DOTALL)
+
+
+def why_not_whole(name: str, data: bytes) -> str:
+    """Why the content of a file of that name is not whole, or ''."""
+    # A model may have a list of materials with nothing in it.
+    if not data and not name.lower().endswith(".mtl"):
+        return "the file is empty"
+    if data.startswith(b"version https://git-lfs"):
+        return "the file is a pointer of Git LFS, and its content is elsewhere: git lfs pull brings it"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _why_no_png(data)
+    if data.startswith(b"\xff\xd8\xff"):
+        return "" if _ends_as_jpeg(data) else _cut_off(data)
+    if data.startswith(b"ply") and b"\nformat ascii" in data[:_HEADER_BYTES]:
+        header, _, rows = data.partition(b"end_header")
+        return _why_too_few(rows.partition(b"\n")[2], sum(map(int, _PLY_ROWS.findall(header))))
+    cloud = _PCD_ROWS.search(data, 0, _HEADER_BYTES)
+    if cloud:
+        return _why_too_few(data[cloud.end() :], int(cloud[1]))
+    return _cut_off(data) if len(data) < _length_told(data) else ""
+
+
+def _cut_off(data: bytes) -> str:
+    return f"the file is cut off after {len(data):,} bytes"
+
+
+def _length_told(data: bytes) -> int:
+    """How long the file is by its own head; 0 where that does not say so."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return int.from_bytes(data[4:8], "little") + 8
+    if data[:2] == b"BM" and data[6:10] == bytes(4):
+        return int.from_bytes(data[2:6], "little")
+    return int.from_bytes(data[8:12], "little") if data[:4] == b"glTF" else 0
+
+
+def _why_no_png(data: bytes) -> str:
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if end > len(data):
+            break
+        told = int.from_bytes(data[end - 4 : end], "big")
+        if kind in _DRAWN and zlib.crc32(memoryview(data)[at + 4 : end - 4]) != told:
+            return f"the file is damaged between bytes {at:,} and {end:,}"
+        if kind == b"IEND":
+            return ""
+        at = end
+    return _cut_off(data)
+
+
+def _ends_as_jpeg(data: bytes) -> bool:
+    at = 2
+    while found := _MARKER.search(data, at):
+        if found[1][0] == _END_OF_JPEG:
+            return True
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return False
+
+
+def _why_too_few(rows: bytes, wanted: int) -> str:
+    count = sum(1 for row in rows.splitlines() if row.strip())
+    return f"the file holds {count:,} of the {wanted:,} rows that its head tells of" if count < wanted else ""
