@@ -43,6 +43,8 @@ def summary_of(store: Store, campaign_id: int):
         ('no key "a-1" here', 'no key "b" here'),
         ("job 9f86d081884c7d65 failed", "job e3b0c44298fc1c14 failed"),
         ("browser-1: it died", "browser-2: it died"),
+        ("assets/mesh_7.obj: 404 Not Found", "assets/mesh_412.obj: 404 Not Found"),
+        ("frame0012.png: 404 Not Found", "frame1734.png: 404 Not Found"),
     ],
 )
 def test_reasons_that_differ_in_numbers_and_names_are_one(one, another):
@@ -56,6 +58,7 @@ def test_reasons_that_differ_in_numbers_and_names_are_one(one, another):
         ("ValueError: too far", "ValueError: too near"),
         ("TypeError: it's 'a' that can't be", "TypeError: it's 'a' that must be"),
         ("float32 is no good", "float64 is no good"),
+        ("vec3 is wanted", "vec4 is wanted"),
         ("deadbeef", "cafebabe"),
     ],
 )

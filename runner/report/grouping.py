@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import nlargest
 from typing import TypeAlias
 
@@ -17,12 +17,12 @@ _FIRST = 5
 _Attempt: TypeAlias = tuple[int, "int | None", float, float, str, "str | None"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Group:
-    """Failed jobs with one normalized reason: how many, the first (id, key, error, attempt), whether all are equal."""
+    """Failed jobs with one normalized reason: the first (id, key, error, attempt), how many, whether all are equal."""
 
-    count: int = 0
-    first: list[tuple[int, str, str, int]] = field(default_factory=list)
+    first: list[tuple[int, str, str, int]]
+    count: int = 1
     is_one_text: bool = True
 
     @property
@@ -41,7 +41,8 @@ def failed_groups(lots: Iterable[list[tuple[int, str, str | None, int]]]) -> dic
             reason = normalized(text)
             group = groups.get(reason)
             if group is None:
-                group = groups[reason] = Group()
+                groups[reason] = Group([(job_id, key, text, attempt)])
+                continue
             group.count += 1
             if len(group.first) < _FIRST:
                 group.first.append((job_id, key, text, attempt))

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from functools import cached_property
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from runner.errors import ArtifactError, UsageError
 from runner.frame import Frame, FrameBytes
@@ -17,6 +15,9 @@ from runner.job import Artifact, Checkpoint, Lease, Outcome, seed_of
 from runner.results.encode import encode
 from runner.results.folder import ResultsFolder
 from runner.results.names import Names, checked_name
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # At most this often a job of many steps records its progress.
 RECORD_EVERY_S = 1.0
@@ -83,6 +84,8 @@ class RenderJob:
     @cached_property
     def rng(self) -> np.random.Generator:
         """A NumPy generator that starts from the seed, anew in each attempt."""
+        import numpy as np
+
         return np.random.default_rng(self.seed)
 
     def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
