@@ -88,12 +88,23 @@ def test_what_is_next_and_what_is_spread(store, campaign_id):
     assert store.reader.next_ids(campaign_id, 3) == ids[2:5]
     assert store.reader.next_ids(campaign_id, 99)[-2:] == [ids[1], ids[0]]
     places = [ids.index(job_id) for job_id in store.reader.spread_ids(campaign_id, 4)]
-    assert len(places) == 4 and places[0] < 10 and places[-1] >= 30
-    assert {after - before for before, after in pairwise(places)} == {9}
+    assert [place // 10 for place in places] == [0, 1, 2, 3]
     assert len(store.reader.spread_ids(campaign_id, 99)) == 39
+    assert store.reader.spread_ids(store.submit("none", [])[0], 4) == []
 
 
-@pytest.mark.parametrize(("is_spread", "places"), [(False, [0, 1, 2, 3]), (True, [4, 14, 24, 34])])
+@pytest.mark.parametrize(("count", "turns"), [(120, (2, 3, 6)), (1_250, (2, 3, 4, 5, 6, 10))])
+def test_a_canary_sees_jobs_that_take_turns(store, count, turns):
+    """Each of so many cameras, or of what else the jobs go through in turn, is among the first ones."""
+    campaign_id, _ = store.submit("turns", ((f"k{n}", {"n": n}) for n in range(count)))
+    ids = {job_id: place for place, job_id in enumerate(ids_of(store, campaign_id))}
+    places = [ids[job_id] for job_id in store.reader.spread_ids(campaign_id, 20)]
+    for one in turns:
+        assert {place % one for place in places} == set(range(one))
+    assert [place * 20 // count for place in places] == list(range(20))
+
+
+@pytest.mark.parametrize(("is_spread", "places"), [(False, [0, 1, 2, 3]), (True, [6, 13, 26, 33])])
 def test_a_limit_takes_jobs_in_the_order_that_was_asked_for(store, campaign_id, tmp_path, is_spread, places):
     """The next ones as they were added, or as many from all over the campaign."""
     ids, taken = ids_of(store, campaign_id), []

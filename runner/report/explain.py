@@ -274,7 +274,9 @@ def _holder(store: Reader, job: JobRow) -> str:
 
 def _waits_for(store: Reader, job: JobRow, now_ts: float) -> str:
     if job["not_before_ts"] is not None:
-        left_s = max(0.0, job["not_before_ts"] - now_ts)
+        left_s = job["not_before_ts"] - now_ts
+        if left_s <= 0.0:
+            return "its wait for the next attempt is over"
         return f"it waits until {_clock(job['not_before_ts'])} ({span(left_s)}) for its next attempt"
     before = store.ready_before(job)
     behind = ", after all jobs that never crashed" if job["crashes"] else ""

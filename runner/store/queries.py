@@ -157,16 +157,21 @@ def waiting_ids(campaign_id: int, count: int) -> _Query:
     return query.order_by(job.c.not_before_ts).limit(count)
 
 
-def spread_ids(campaign_id: int, every: int, count: int) -> _Query:
-    """Ids of every n-th ready job, in the order they were added."""
-    place = sa.func.row_number().over(order_by=job.c.id).label("place")
-    ready = sa.select(job.c.id, place).where(job.c.campaign_id == campaign_id, _IS_READY).subquery()
-    return (
-        sa.select(ready.c.id)
-        .where((ready.c.place + every // 2) % every == 0)
-        .order_by(ready.c.id)
-        .limit(count)
-    )
+def spread_ids(campaign_id: int, ready: int, count: int) -> _Query:
+    """Ids of so many of the campaign's ready jobs, in the order they were added: one from each equal stretch.
+
+    ready: how many there are, no fewer than count. At one fixed distance, a campaign whose jobs take turns, such as
+    three cameras, would be seen by one of them alone. So the places' remainders take turns, too.
+    """
+    place = (sa.func.row_number().over(order_by=job.c.id) - 1).label("place")
+    jobs = sa.select(job.c.id, place).where(job.c.campaign_id == campaign_id, _IS_READY).subquery()
+    width = ready // count
+    turns = max(one for one in (1, 2, 6, 12, 60) if one <= width)
+    stretch = jobs.c.place * count // ready
+    begin = (stretch * ready + count - 1) // count + (width - turns) // 2
+    # 37 has no divisor in common with any of them. (+ turns: a remainder of a negative number is negative here.)
+    turn = ((37 * stretch - begin) % turns + turns) % turns
+    return sa.select(jobs.c.id).where(jobs.c.place == begin + turn).order_by(jobs.c.id)
 
 
 def count_ready(campaign_id: int) -> _Query:
