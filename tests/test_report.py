@@ -127,3 +127,14 @@ def test_paused_and_cancelled_are_said_wherever_one_looks(tmp_path, state):
     for verb in ("status", "report"):
         (counts,) = json.loads(said(verb, "--json", "--db", database))
         assert counts["state"] == state
+
+
+def test_an_endless_error_is_read_in_part(store):
+    """A database from elsewhere may hold some: what groups them holds the beginning of each."""
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(max_failures=1))
+    (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+    store.fail(lease, "RuntimeError: " + "again " * 100_000)
+    (((_, _, of_job, _),),) = store.reader.failures_in_lots(campaign_id)
+    ((attempt,),) = store.reader.attempts_in_lots(campaign_id)
+    for error in (of_job, attempt[-1]):
+        assert error.startswith("RuntimeError: again") and len(error) < 10_000

@@ -30,6 +30,8 @@ _IS_LIVE = worker.c.state == sa.literal_column("'live'")
 _IS_DONE = job.c.status == Status.DONE.value
 _IS_PENDING = job.c.status == sa.literal_column("'pending'")
 _IS_READY = sa.and_(_IS_PENDING, job.c.not_before_ts.is_(None))
+# A run writes less; a database from elsewhere may hold more than can be grouped in memory.
+_MOST_OF_ERROR = 2_000
 _PROCESS = (worker.c.host, worker.c.boot, worker.c.pid, worker.c.pid_start)
 
 # -- campaigns -----------------------------------------------------------------------------------
@@ -334,7 +336,8 @@ def attempts_in_short(campaign_id: int) -> _Query:
     # Found by their workers, who are few: looking up the job of each costs as much as reading it.
     workers = sa.select(worker.c.id).where(worker.c.campaign_id == campaign_id)
     of_attempt = (attempt.c.job_id, attempt.c.session_id, attempt.c.grab_ts, attempt.c.end_ts)
-    return sa.select(*of_attempt, attempt.c.outcome, attempt.c.error).where(attempt.c.worker_id.in_(workers))
+    columns = (*of_attempt, attempt.c.outcome, sa.func.substr(attempt.c.error, 1, _MOST_OF_ERROR))
+    return sa.select(*columns).where(attempt.c.worker_id.in_(workers))
 
 
 def traceback_of(job_id: int, number: int) -> _Query:
@@ -344,7 +347,8 @@ def traceback_of(job_id: int, number: int) -> _Query:
 
 def failures(campaign_id: int) -> _Query:
     """Failed jobs, in short."""
-    columns = (job.c.id, job.c.key, job.c.error, job.c.attempt)
+    error = sa.func.substr(job.c.error, 1, _MOST_OF_ERROR).label("error")
+    columns = (job.c.id, job.c.key, error, job.c.attempt)
     return sa.select(*columns).where(job.c.campaign_id == campaign_id, _IS_FAILED).order_by(job.c.id)
 
 
