@@ -138,3 +138,19 @@ def test_an_endless_error_is_read_in_part(store):
     ((attempt,),) = store.reader.attempts_in_lots(campaign_id)
     for error in (of_job, attempt[-1]):
         assert error.startswith("RuntimeError: again") and len(error) < 10_000
+
+
+def test_what_is_kept_beside_a_traceback_is_no_line_of_it(store):
+    """Of a job that failed the report shows the user's own lines, not the times or the console that come before."""
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(max_failures=1))
+    (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+    trace = [
+        "render waited here (most recent call last):",
+        '  File "/night.py", line 36, in render',
+        "    sleep()",
+    ]
+    store.fail(
+        lease, "TimeoutError: no end", "\n".join(["page console: warning: busy", "phases: 0 0 8.007", *trace])
+    )
+    (group,) = summary_of(store, campaign_id).failures
+    assert [line.strip() for line in group.traceback] == [line.strip() for line in trace]

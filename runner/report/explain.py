@@ -127,13 +127,14 @@ def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
 def find_job(store: Reader, campaign_id: int, word: str) -> list[str]:
     """Keys of the jobs that the word may mean: a key, a row in the order of adding, or the beginning of keys.
 
-    A number of up to seven digits that is not a key is a row, counted from 0.
+    A number of up to seven digits that is not a key is a row, counted from 0, if there are so many.
     """
     if store.job(campaign_id, word) is not None:
         return [word]
     if _ROW.fullmatch(word):
         key = store.key_at(campaign_id, int(word))
-        return [] if key is None else [key]
+        if key is not None:
+            return [key]
     return store.keys_like(campaign_id, word, _SHOWN + 1) if word else []
 
 

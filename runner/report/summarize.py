@@ -15,6 +15,7 @@ from runner.commands import Commands
 from runner.job import Progress, Source
 from runner.machine import is_gone
 from runner.reasons import common_reason, normalized, one_line
+from runner.report.evidence import read_evidence
 from runner.report.grouping import Failed, Tried
 from runner.report.summary import (
     PARTS,
@@ -269,7 +270,7 @@ def _failures(store: Reader, campaign: CampaignRow, failed: Failed, tried: Tried
     sessions = tried.sessions_of(group.normalized for group in groups)
     for group in groups:
         job_id, key, error, attempt = group.first[0]
-        lines = (store.traceback_of(job_id, attempt) or "").strip().splitlines()[-_TRACEBACK_LINES:]
+        lines = read_evidence(store.traceback_of(job_id, attempt)).trace[-_TRACEBACK_LINES:]
         kept = (
             (folder.evidence_of(key, attempt) for _, key, _, attempt in group.first) if folder else iter(())
         )
