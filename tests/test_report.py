@@ -7,7 +7,7 @@ import json
 import pytest
 from processes import within
 
-from runner.job import Outcome, Policy
+from runner.job import Outcome, Place, Policy
 from runner.reasons import normalized, one_line
 from runner.report import summarize, to_text
 from runner.store import Store
@@ -154,3 +154,13 @@ def test_what_is_kept_beside_a_traceback_is_no_line_of_it(store):
     )
     (group,) = summary_of(store, campaign_id).failures
     assert [line.strip() for line in group.traceback] == [line.strip() for line in trace]
+
+
+def test_no_second_run_is_suggested_while_one_is_at_work(store, tmp_path):
+    """What comes next of a campaign with jobs left is a run, unless there is one."""
+    place = Place(str(tmp_path / "night.py"), str(tmp_path / "results"))
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(), place)
+    worker_id = store.start_worker(campaign_id)
+    assert summary_of(store, campaign_id).next == ()
+    store.end_worker(worker_id)
+    assert " run " in summary_of(store, campaign_id).next[0]
