@@ -70,7 +70,6 @@ class Tried:
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
-        self.by_session: Counter[int | None] = Counter()
         # By normalized reason and session. There are many when each failure has its own reason.
         self._counts: Counter[tuple[str, int | None]] = Counter()
 
@@ -79,9 +78,16 @@ class Tried:
         for lot in lots:
             self.outcomes.update([row[4] for row in lot])
             kept = [row for row in lot if row[4] in ("failed", "crashed")]
-            self.by_session.update([row[1] for row in kept])
             self._counts.update([(normalized(row[5] or ""), row[1]) for row in kept])
             yield kept
+
+    @property
+    def by_session(self) -> Counter[int | None]:
+        """How many of these each session had, by its id."""
+        totals: Counter[int | None] = Counter()
+        for (_, session_id), tries in self._counts.items():
+            totals[session_id] += tries
+        return totals
 
     def most_frequent(self, count: int) -> list[str]:
         """The most frequent reasons, at most so many."""

@@ -243,9 +243,9 @@ def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
 def _sessions(
     rows: list[SessionRow], timings: Timings, tried: Tried, name_of: Callable[[int | None], str]
 ) -> tuple[Session, ...]:
-    done = timings.done_by_session()
+    done, tries = timings.done_by_session(), tried.by_session
     return tuple(
-        Session(name_of(row["id"]), row["started_ts"], done.get(row["id"], 0), tried.by_session[row["id"]])
+        Session(name_of(row["id"]), row["started_ts"], done.get(row["id"], 0), tries[row["id"]])
         for row in rows
     )
 
