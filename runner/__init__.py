@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from runner.campaign import Campaign
 from runner.errors import RunnerError
 from runner.job import Job
 
 if TYPE_CHECKING:
     from runner.arrays import Depth
+    from runner.campaign import Campaign
     from runner.frame import Frame
     from runner.queue import JobQueue
     from runner.records import read_records
@@ -37,7 +37,9 @@ __all__ = [
 __version__ = "0.2.0"
 
 # Imported only when asked for: they bring SQLAlchemy, NumPy, Pillow or aiohttp, and a campaign file needs none of them.
+# Nor does a command that looks on need what reads campaign files.
 _LATE = {
+    "Campaign": ("runner.campaign", "Campaign"),
     "Depth": ("runner.arrays", "Depth"),
     "Frame": ("runner.frame", "Frame"),
     "JobQueue": ("runner.queue", "JobQueue"),

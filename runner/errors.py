@@ -39,6 +39,10 @@ __all__ = [
 class RunnerError(Exception):
     """Anything runner itself reports; the message says what to do next."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython, and so a notebook, shows instead of runner's own lines. `%debug` has them all the same."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(RunnerError):
     """The command or call cannot be carried out as given."""

@@ -38,7 +38,10 @@ _NAMES = re.compile(
       | [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}         # a UUID
       | (?=[a-fA-F]*[0-9]) [0-9a-fA-F]{8,}                  # a hash, which has a digit among its letters
     ) \b )
-  | (?P<number> (?<![A-Za-z_]) [0-9]+ (?:\.[0-9]+)* (?:e[+-]?[0-9]+)? )
+  | (?P<number>
+        (?: (?<![A-Za-z0-9]) [0-9]+                         # also mesh_7
+          | (?<=[A-Za-z]) (?<!float) (?<!int) [0-9]{2,}     # frame0012, but not float32, vec3
+        ) (?:\.[0-9]+)* (?:e[+-]?[0-9]+)? )
     )
     """,
     re.VERBOSE,

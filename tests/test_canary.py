@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,15 @@ from runner.commands import Commands
 from runner.job import Artifact, Job, Outcome, Policy
 from runner.results import ResultsFolder
 from runner.run.agenda import Agenda
-from runner.run.canary import Portions, choose_sample, judge, render_in_portions, take_back, why_to_stop
+from runner.run.canary import (
+    Portions,
+    choose_sample,
+    judge,
+    render_in_portions,
+    take_back,
+    told_well,
+    why_to_stop,
+)
 from runner.store import Store
 
 COMMANDS = Commands("night", "/runner.db", "/night.py")
@@ -79,12 +88,23 @@ def test_what_is_next_and_what_is_spread(store, campaign_id):
     assert store.reader.next_ids(campaign_id, 3) == ids[2:5]
     assert store.reader.next_ids(campaign_id, 99)[-2:] == [ids[1], ids[0]]
     places = [ids.index(job_id) for job_id in store.reader.spread_ids(campaign_id, 4)]
-    assert len(places) == 4 and places[0] < 10 and places[-1] >= 30
-    assert {after - before for before, after in pairwise(places)} == {9}
+    assert [place // 10 for place in places] == [0, 1, 2, 3]
     assert len(store.reader.spread_ids(campaign_id, 99)) == 39
+    assert store.reader.spread_ids(store.submit("none", [])[0], 4) == []
 
 
-@pytest.mark.parametrize(("is_spread", "places"), [(False, [0, 1, 2, 3]), (True, [4, 14, 24, 34])])
+@pytest.mark.parametrize(("count", "turns"), [(120, (2, 3, 6)), (1_250, (2, 3, 4, 5, 6, 10))])
+def test_a_canary_sees_jobs_that_take_turns(store, count, turns):
+    """Each of so many cameras, or of what else the jobs go through in turn, is among the first ones."""
+    campaign_id, _ = store.submit("turns", ((f"k{n}", {"n": n}) for n in range(count)))
+    ids = {job_id: place for place, job_id in enumerate(ids_of(store, campaign_id))}
+    places = [ids[job_id] for job_id in store.reader.spread_ids(campaign_id, 20)]
+    for one in turns:
+        assert {place % one for place in places} == set(range(one))
+    assert [place * 20 // count for place in places] == list(range(20))
+
+
+@pytest.mark.parametrize(("is_spread", "places"), [(False, [0, 1, 2, 3]), (True, [6, 13, 26, 33])])
 def test_a_limit_takes_jobs_in_the_order_that_was_asked_for(store, campaign_id, tmp_path, is_spread, places):
     """The next ones as they were added, or as many from all over the campaign."""
     ids, taken = ids_of(store, campaign_id), []
@@ -115,13 +135,15 @@ def test_spread_jobs_cover_the_campaign_at_any_moment(store, campaign_id):
     assert len(set(rest) & set(ids)) == 21 and agenda.claim(store, worker_id, campaign_id, 0) == []
 
 
-def rendered_first(store, campaign_id, tmp_path, failing, suspect):
-    """The canary of 10 jobs, of which so many failed, and so many are suspect."""
+def rendered_first(store, campaign_id, tmp_path, failing, suspect, clock=None):
+    """The canary of 10 jobs, of which so many failed, and so many are suspect. clock: each job takes 90 s of it."""
     sample = choose_sample(store.reader, campaign_id, 10)
     worker_id, agenda = store.start_worker(campaign_id), Agenda(sample.attempts)
     for number in range(10):
         (lease,) = agenda.claim(store, worker_id, campaign_id, 0)
         picture = f"night/evidence/{lease.key}~1.jpg"
+        if clock is not None:
+            clock.now += 90.0
         if number < failing:
             (tmp_path / picture).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / picture).touch()
@@ -140,6 +162,18 @@ def test_a_canary_that_is_well_lets_the_run_go_on(store, campaign_id, tmp_path):
     assert found.judged == 10 and len(found.done) == 9
     assert why_to_stop(found, 0.2, COMMANDS) == why_to_stop(found, None, COMMANDS) == ""
     assert why_to_stop(found, 0.1, COMMANDS) != ""
+
+
+def test_a_canary_that_is_well_tells_what_the_rest_will_take(store, campaign_id, tmp_path, clock):
+    """Time, room on the disk, and the time of day at which it ends; no room where the files go elsewhere."""
+    found = rendered_first(store, campaign_id, tmp_path, failing=0, suspect=0, clock=clock)
+    told = told_well(found, 1_000)
+    assert found.job_s == 90.0 and told.startswith("10 of 10 jobs that were rendered first are done")
+    # A file of one block, its folder, its rows.
+    assert re.search(
+        r"the other 1,000 take about 25\.0 h and 13\.1 MiB of disk space, until \w+ \d\d:\d\d$", told
+    )
+    assert "disk" not in told_well(found, 1_000, stays=False)
 
 
 def test_a_canary_that_fails_leaves_the_campaign_as_it_was(store, campaign_id, tmp_path):

@@ -334,7 +334,9 @@ def test_the_live_page_in_a_browser(tmp_path, full_browser):
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         page.wait_for_selector("#trouble")
+        # Nothing says that it is still at work.
         assert not page.is_visible("#pause")
+        assert page.title().endswith("colors: no answer") and "to go" not in page.text_content("#live")
         browser.close()
     assert "by the live page, the campaign is paused" in "".join(lines)
     assert within("report", "--db", database).exit_code == 0

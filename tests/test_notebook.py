@@ -84,3 +84,15 @@ def test_a_mistake_is_raised_and_no_database_made(tmp_path):
     with pytest.raises(RunnerError, match="no setting 'count'"):
         runner.run(file, settings={"count": 3})
     assert not (tmp_path / "runner.db").exists()
+
+
+def test_a_notebook_shows_a_mistake_in_one_line(tmp_path):
+    """Not the way through runner's threads, nor IPython's view of each file on it."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import runner\nrunner.run('none.py')")]
+    )
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=60, allow_errors=True, resources=resources).execute()
+    (output,) = notebook.cells[0].outputs
+    (line,) = output["traceback"]
+    assert line.startswith("CampaignError: cannot read the campaign file") and "\n" not in line

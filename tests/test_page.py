@@ -207,6 +207,18 @@ def test_a_face_that_cannot_be_shown_is_refused_by_name(night, options, said):
     assert end.exit_code == 2 and said in end.stderr and "Traceback" not in end.stderr
 
 
+@pytest.mark.parametrize("has_browser", [True, False])
+def test_a_page_is_opened_and_a_missing_browser_is_said(night, tmp_path, monkeypatch, has_browser):
+    """In the browser that BROWSER or the system names; where there is none, the address is there to be copied."""
+    opened, file = [], tmp_path / "a page.html"
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or has_browser)
+    end = within("report", "--db", night, "--html", file, "--open")
+    assert end.exit_code == 0 and opened == [file.as_uri()]
+    assert (
+        f"no browser could be started here; open this yourself: {file.as_uri()}" in end.stderr
+    ) != has_browser
+
+
 def test_the_summary_tells_a_bad_browser_from_a_bad_scene(night):
     """Each reason with the sessions it befell, the picture that was kept, and what was done after all."""
     with Store(night) as store:

@@ -7,7 +7,7 @@ import json
 import pytest
 from processes import within
 
-from runner.job import Outcome, Policy
+from runner.job import Outcome, Place, Policy
 from runner.reasons import normalized, one_line
 from runner.report import summarize, to_text
 from runner.store import Store
@@ -43,6 +43,8 @@ def summary_of(store: Store, campaign_id: int):
         ('no key "a-1" here', 'no key "b" here'),
         ("job 9f86d081884c7d65 failed", "job e3b0c44298fc1c14 failed"),
         ("browser-1: it died", "browser-2: it died"),
+        ("assets/mesh_7.obj: 404 Not Found", "assets/mesh_412.obj: 404 Not Found"),
+        ("frame0012.png: 404 Not Found", "frame1734.png: 404 Not Found"),
     ],
 )
 def test_reasons_that_differ_in_numbers_and_names_are_one(one, another):
@@ -56,6 +58,7 @@ def test_reasons_that_differ_in_numbers_and_names_are_one(one, another):
         ("ValueError: too far", "ValueError: too near"),
         ("TypeError: it's 'a' that can't be", "TypeError: it's 'a' that must be"),
         ("float32 is no good", "float64 is no good"),
+        ("vec3 is wanted", "vec4 is wanted"),
         ("deadbeef", "cafebabe"),
     ],
 )
@@ -124,3 +127,40 @@ def test_paused_and_cancelled_are_said_wherever_one_looks(tmp_path, state):
     for verb in ("status", "report"):
         (counts,) = json.loads(said(verb, "--json", "--db", database))
         assert counts["state"] == state
+
+
+def test_an_endless_error_is_read_in_part(store):
+    """A database from elsewhere may hold some: what groups them holds the beginning of each."""
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(max_failures=1))
+    (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+    store.fail(lease, "RuntimeError: " + "again " * 100_000)
+    (((_, _, of_job, _),),) = store.reader.failures_in_lots(campaign_id)
+    ((attempt,),) = store.reader.attempts_in_lots(campaign_id)
+    for error in (of_job, attempt[-1]):
+        assert error.startswith("RuntimeError: again") and len(error) < 10_000
+
+
+def test_what_is_kept_beside_a_traceback_is_no_line_of_it(store):
+    """Of a job that failed the report shows the user's own lines, not the times or the console that come before."""
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(max_failures=1))
+    (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+    trace = [
+        "render waited here (most recent call last):",
+        '  File "/night.py", line 36, in render',
+        "    sleep()",
+    ]
+    store.fail(
+        lease, "TimeoutError: no end", "\n".join(["page console: warning: busy", "phases: 0 0 8.007", *trace])
+    )
+    (group,) = summary_of(store, campaign_id).failures
+    assert [line.strip() for line in group.traceback] == [line.strip() for line in trace]
+
+
+def test_no_second_run_is_suggested_while_one_is_at_work(store, tmp_path):
+    """What comes next of a campaign with jobs left is a run, unless there is one."""
+    place = Place(str(tmp_path / "night.py"), str(tmp_path / "results"))
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(), place)
+    worker_id = store.start_worker(campaign_id)
+    assert summary_of(store, campaign_id).next == ()
+    store.end_worker(worker_id)
+    assert " run " in summary_of(store, campaign_id).next[0]

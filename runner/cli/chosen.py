@@ -89,7 +89,8 @@ def chosen_job(store: Reader, rows: list[CampaignRow], word: str) -> tuple[Campa
         )
     if len(found) > 1:
         named = [f"{key} ({row['name']})" if len(rows) > 1 else key for row, key in found]
+        more = " …" if len(named) > 5 else ""
         raise UsageError(
-            f"{word!r} may be one of several jobs; give more of the key, or the campaign: {', '.join(named)}"
+            f"{word!r} may be one of several jobs; give more of the key, or the campaign: {', '.join(named[:5])}{more}"
         )
     return found[0]

@@ -138,7 +138,15 @@ def _write_page(store: Reader, rows: list[CampaignRow], file: Path, is_opened: b
         raise UsageError(f"the page cannot be written to {file}: {error.strerror}") from None
     click.echo(f"written to {file.absolute()}", err=True)
     if is_opened:
-        click.launch(str(file.absolute()))
+        _open(file)
+
+
+def _open(page: Path) -> None:
+    import webbrowser
+
+    address = page.absolute().as_uri()
+    if not webbrowser.open(address):
+        click.echo(f"no browser could be started here; open this yourself: {address}", err=True)
 
 
 def _seen_from(folder: Path, root: str) -> str:

@@ -127,13 +127,14 @@ def _attempt_lines(attempt: PastAttempt, first: int) -> Iterator[str]:
 def find_job(store: Reader, campaign_id: int, word: str) -> list[str]:
     """Keys of the jobs that the word may mean: a key, a row in the order of adding, or the beginning of keys.
 
-    A number of up to seven digits that is not a key is a row, counted from 0.
+    A number of up to seven digits that is not a key is a row, counted from 0, if there are so many.
     """
     if store.job(campaign_id, word) is not None:
         return [word]
     if _ROW.fullmatch(word):
         key = store.key_at(campaign_id, int(word))
-        return [] if key is None else [key]
+        if key is not None:
+            return [key]
     return store.keys_like(campaign_id, word, _SHOWN + 1) if word else []
 
 
@@ -274,7 +275,9 @@ def _holder(store: Reader, job: JobRow) -> str:
 
 def _waits_for(store: Reader, job: JobRow, now_ts: float) -> str:
     if job["not_before_ts"] is not None:
-        left_s = max(0.0, job["not_before_ts"] - now_ts)
+        left_s = job["not_before_ts"] - now_ts
+        if left_s <= 0.0:
+            return "its wait for the next attempt is over"
         return f"it waits until {_clock(job['not_before_ts'])} ({span(left_s)}) for its next attempt"
     before = store.ready_before(job)
     behind = ", after all jobs that never crashed" if job["crashes"] else ""

@@ -139,7 +139,7 @@ def gallery_of(
     failed = shelf.beside_neighbours(_one_of_each(look, _FAILED))
     odd = shelf.beside_neighbours([row["id"] for row in suspect_rows if row is not None])
     sheet = tuple(map(shelf.with_thumbnail, shelf.shown(spread(_SHEET)).values()))
-    firsts = {first[0] for group in look.groups.values() for first in group.first[:2]}
+    firsts = {first[0] for group in look.failed.largest for first in group.first[:2]}
     rows = shelf.shown(sorted({*_evenly(look.failed_ids, most_rows), *sorted(firsts)[:most_rows]}))
     odd_ids = {row["id"] for row in suspect_rows if row is not None}
     points = shelf.shown([at for at in look.timings.spread(most_points) if at not in odd_ids])
@@ -163,7 +163,7 @@ def _within(room: int, shown: list[Shown]) -> tuple[Shown, ...]:
 
 def _one_of_each(look: Look, most: int) -> list[int]:
     """Ids of failed jobs: the first of each reason, then the second, and so on."""
-    columns = zip_longest(*(group.first for group in list(look.groups.values())[:most]))
+    columns = zip_longest(*(group.first for group in look.failed.largest[:most]))
     return [first[0] for column in columns for first in column if first is not None][:most]
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from runner.commands import Commands
 from runner.job import Progress, Source
+from runner.machine import is_gone
 from runner.reasons import common_reason, normalized, one_line
-from runner.report.grouping import Group, Tried, failed_groups
+from runner.report.evidence import read_evidence
+from runner.report.grouping import Failed, Tried
 from runner.report.summary import (
     PARTS,
     ChangedSource,
@@ -46,13 +48,13 @@ _SLOWEST, _REASONS = 10, 100
 class Look:
     """A summary, and the data that were read for it.
 
-    timings: of the done jobs. tries: of attempts that failed or crashed. groups: of failed jobs; failed_ids: of all.
+    timings: of the done jobs. tries: of attempts that failed or crashed. failed: jobs in groups; failed_ids: of all.
     """
 
     summary: Summary
     timings: Timings
     tries: Timings
-    groups: Mapping[str, Group]
+    failed: Failed
     failed_ids: Sequence[int]
 
 
@@ -61,10 +63,10 @@ def look_at(store: Reader, campaign: CampaignRow) -> Look:
     campaign_id = campaign["id"]
     timings = Timings(store.done_times(campaign_id))
     failed_ids = array("q")
-    groups = failed_groups(_noted(store.failures_in_lots(campaign_id), failed_ids))
+    failed = Failed(_noted(store.failures_in_lots(campaign_id), failed_ids))
     tried = Tried()
     tries = Timings(tried.charged(store.attempts_in_lots(campaign_id)))
-    return Look(_summary(store, campaign, timings, tries, tried, groups), timings, tries, groups, failed_ids)
+    return Look(_summary(store, campaign, timings, tries, tried, failed), timings, tries, failed, failed_ids)
 
 
 def summarize(store: Reader, campaign: CampaignRow) -> Summary:
@@ -84,7 +86,7 @@ def _summary(
     timings: Timings,
     tries: Timings,
     tried: Tried,
-    groups: Mapping[str, Group],
+    failed: Failed,
 ) -> Summary:
     campaign_id = campaign["id"]
     progress, stored = store.progress(campaign_id), _stored(store, campaign)
@@ -118,12 +120,10 @@ def _summary(
         events=_group_events(store.events(campaign_id)),
         sessions=_sessions(sessions, timings, tried, name_of),
         suspects=tuple(Suspect(key, one_line(reason)) for key, reason in store.suspects(campaign_id)),
-        failures=_failures(store, campaign, groups, tried),
-        failure_reasons=len(groups),
-        tries=_tries(groups, tried, name_of),
-        next=_next_commands(
-            campaign["state"], progress, stored, Commands.of(campaign, store.database.address)
-        ),
+        failures=_failures(store, campaign, failed, tried),
+        failure_reasons=failed.reasons,
+        tries=_tries(failed, tried, name_of),
+        next=_next_commands(store, campaign, progress, stored),
     )
 
 
@@ -243,36 +243,34 @@ def _group_events(rows: list[EventRow]) -> tuple[Event, ...]:
 def _sessions(
     rows: list[SessionRow], timings: Timings, tried: Tried, name_of: Callable[[int | None], str]
 ) -> tuple[Session, ...]:
-    done = timings.done_by_session()
+    done, tries = timings.done_by_session(), tried.by_session
     return tuple(
-        Session(name_of(row["id"]), row["started_ts"], done.get(row["id"], 0), tried.by_session[row["id"]])
+        Session(name_of(row["id"]), row["started_ts"], done.get(row["id"], 0), tries[row["id"]])
         for row in rows
     )
 
 
-def _tries(
-    groups: Mapping[str, Group], tried: Tried, name_of: Callable[[int | None], str]
-) -> tuple[Tries, ...]:
+def _tries(failed: Failed, tried: Tried, name_of: Callable[[int | None], str]) -> tuple[Tries, ...]:
     """The most frequent reasons, each with the sessions by name."""
+    shown = {group.normalized: group.reason for group in failed.largest}
     told = []
-    for reason, counts in tried.most_frequent(_REASONS):
+    for reason, counts in tried.sessions_of(tried.most_frequent(_REASONS)).items():
         named: Counter[str] = Counter()
         for session_id, count in counts.items():
             named[name_of(session_id)] += count
-        shown = groups[reason].reason if reason in groups else reason
-        told.append(Tries(shown, named.total(), dict(named.most_common())))
+        told.append(Tries(shown.get(reason, reason), named.total(), dict(named.most_common())))
     return tuple(told)
 
 
-def _failures(
-    store: Reader, campaign: CampaignRow, groups: Mapping[str, Group], tried: Tried
-) -> tuple[Failures, ...]:
+def _failures(store: Reader, campaign: CampaignRow, failed: Failed, tried: Tried) -> tuple[Failures, ...]:
     """The most frequent reasons, each with the evidence of one of its jobs."""
     folder = ResultsFolder(campaign["results"], campaign["name"]) if campaign["results"] else None
     failures = []
-    for reason, group in list(groups.items())[:_REASONS]:
+    groups = failed.largest[:_REASONS]
+    sessions = tried.sessions_of(group.normalized for group in groups)
+    for group in groups:
         job_id, key, error, attempt = group.first[0]
-        lines = (store.traceback_of(job_id, attempt) or "").strip().splitlines()[-_TRACEBACK_LINES:]
+        lines = read_evidence(store.traceback_of(job_id, attempt)).trace[-_TRACEBACK_LINES:]
         kept = (
             (folder.evidence_of(key, attempt) for _, key, _, attempt in group.first) if folder else iter(())
         )
@@ -281,9 +279,9 @@ def _failures(
             Failures(
                 reason=group.reason,
                 count=group.count,
-                sessions=len(tried.by_reason.get(reason, ())),
+                sessions=len(sessions[group.normalized]),
                 key=key,
-                example=one_line(error),
+                example=one_line(error or ""),
                 traceback=tuple(map(one_line, lines)),
                 evidence=evidence,
             )
@@ -292,15 +290,18 @@ def _failures(
 
 
 def _next_commands(
-    state: str, progress: Progress, stored: Stored | None, commands: Commands
+    store: Reader, campaign: CampaignRow, progress: Progress, stored: Stored | None
 ) -> tuple[str, ...]:
+    state, commands = campaign["state"], Commands.of(campaign, store.database.address)
+    # A second run is not what comes next.
+    is_at_work = any(not is_gone(process) for _, process, _ in store.live_workers(campaign["id"]))
     following = []
     if progress.failed:
         following.append(commands.verb("retry"))
     if state != "open" and (progress.failed or progress.left):
         following.append(commands.verb("resume"))
     waits = commands.remote is not None and stored is not None and stored.waiting_bytes > 0
-    if commands.file and (progress.failed or progress.left or waits):
+    if commands.file and (progress.failed or progress.left or waits) and not is_at_work:
         following.append(commands.run())
     return tuple(following)
 

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from enum import Enum
 from functools import cached_property
-from typing import Any, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner.errors import ArtifactError, UsageError
 from runner.frame import Frame, FrameBytes
@@ -19,6 +17,9 @@ from runner.job import Artifact, Checkpoint, Lease, Outcome, seed_of
 from runner.results.encode import encode
 from runner.results.folder import ResultsFolder
 from runner.results.names import Names, checked_name
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # At most this often a job of many steps records its progress.
 RECORD_EVERY_S = 1.0
@@ -88,6 +89,8 @@ class RenderJob:
     @cached_property
     def rng(self) -> np.random.Generator:
         """A NumPy generator that starts from the seed, anew in each attempt."""
+        import numpy as np
+
         return np.random.default_rng(self.seed)
 
     def steps(self, steps: int | Iterable[Any]) -> Iterator[Any]:
@@ -209,7 +212,7 @@ class RenderJob:
     def _plain(self, name: str, value: Any) -> Any:
         if isinstance(value, Enum):
             value = value.value
-        if value is np.ma.masked:
+        if type(value).__name__ == "MaskedConstant":  # NumPy's, which need not be there
             value = math.nan  # as float() makes of it; its item() is 0
         if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
             value = value.item()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from runner.commands import Commands
 from runner.exits import ExitStatus
 from runner.job import Extent, Status
+from runner.machine import job_bytes, size_text
 from runner.reasons import common_reason, normalized, one_line
 from runner.report import span
 from runner.results import ResultsFolder, told
@@ -25,6 +26,7 @@ __all__ = [
     "judge",
     "render_in_portions",
     "take_back",
+    "told_well",
     "why_to_stop",
 ]
 
@@ -57,12 +59,14 @@ class Bad:
 class Canary:
     """The result of the sample.
 
-    done: keys. job_s: mean seconds between two done jobs, over all tabs; None with fewer than two.
+    done: keys. job_s: mean seconds between two done jobs, over all tabs; None with fewer than two. job_bytes: what a
+    done job takes on the disk.
     """
 
     done: tuple[str, ...]
     bad: tuple[Bad, ...]
     job_s: float | None
+    job_bytes: float
 
     @property
     def judged(self) -> int:
@@ -104,7 +108,8 @@ def judge(store: Reader, campaign_id: int, sample: Sample, results: ResultsFolde
                 reason = attempt["error"] or ""
                 bad.append(Bad(job_id, job["key"], attempt["attempt"], reason, True, kept))
     job_s = (max(times) - min(times)) / len(done) if len(done) > 1 else None
-    return Canary(tuple(done), tuple(bad), job_s)
+    counted, files_bytes = store.recent_files_bytes(campaign_id)
+    return Canary(tuple(done), tuple(bad), job_s, job_bytes(files_bytes / max(1, counted)))
 
 
 def why_to_stop(found: Canary, share: float | None, commands: Commands) -> str:
@@ -135,15 +140,16 @@ def _told(found: Canary, commands: Commands) -> Iterator[str]:
         yield f"  look       {commands.preview(found.bad[0].key)}"
 
 
-def told_well(found: Canary, left: int) -> str:
-    """That all is well, and when the remaining jobs will be done."""
+def told_well(found: Canary, left: int, stays: bool = True) -> str:
+    """That all is well, when the remaining jobs will be done, and their room on the disk, if their files stay there."""
     line = f"{len(found.done):,} of {found.judged:,} jobs that were rendered first are done"
     if found.bad:
         line += f", and {len(found.bad):,} failed or may be wrong"
     if left and found.job_s is not None:
         left_s = left * found.job_s
         until = time.strftime("%a %H:%M", time.localtime(time.time() + left_s))
-        line += f"; the other {left:,} take about {span(left_s)}, until {until}"
+        room = f" and {size_text(left * found.job_bytes)} of disk space" if stays else ""
+        line += f"; the other {left:,} take about {span(left_s)}{room}, until {until}"
     return line
 
 
@@ -196,7 +202,7 @@ def render_in_portions(
             take_back(store, campaign_id, found)
             say(why)
             return ExitStatus.STOPPED, why
-        say(told_well(found, store.reader.progress(campaign_id).left))
+        say(told_well(found, store.reader.progress(campaign_id).left, stays=commands.remote is None))
     jobs: Mapping[int, int] | None = None
     if portions.limit is not None:
         count = portions.limit - taken

@@ -58,7 +58,8 @@ def run(
             except KeyboardInterrupt:
                 job.interrupts.stop()
                 future.exception()
-                raise
+                # Not with all the lines of the wait for it.
+                raise KeyboardInterrupt from None
 
 
 async def arun(

@@ -401,7 +401,7 @@ class Run:
             return
         say(f"opening a tab of your browser; if none opens, open this link:\n{link}")
         # A text browser in this terminal would block the run.
-        threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
+        threading.Thread(target=_open_tab, args=(link,), daemon=True).start()
 
     def _know_live(self, link: str) -> None:
         """The live page is served; said once, because later portions use the same link."""
@@ -471,6 +471,11 @@ class Run:
                 raise WorldFault(supervisor.trouble)
 
         return [*probes, probe_tabs]
+
+
+def _open_tab(link: str) -> None:
+    if not webbrowser.open(link):
+        say("no browser could be started here; open the link above yourself")
 
 
 def _written_to(store: Store, results: ResultsFolder) -> list[Path]:

@@ -30,6 +30,8 @@ _IS_LIVE = worker.c.state == sa.literal_column("'live'")
 _IS_DONE = job.c.status == Status.DONE.value
 _IS_PENDING = job.c.status == sa.literal_column("'pending'")
 _IS_READY = sa.and_(_IS_PENDING, job.c.not_before_ts.is_(None))
+# A run writes less; a database from elsewhere may hold more than can be grouped in memory.
+_MOST_OF_ERROR = 2_000
 _PROCESS = (worker.c.host, worker.c.boot, worker.c.pid, worker.c.pid_start)
 
 # -- campaigns -----------------------------------------------------------------------------------
@@ -157,16 +159,21 @@ def waiting_ids(campaign_id: int, count: int) -> _Query:
     return query.order_by(job.c.not_before_ts).limit(count)
 
 
-def spread_ids(campaign_id: int, every: int, count: int) -> _Query:
-    """Ids of every n-th ready job, in the order they were added."""
-    place = sa.func.row_number().over(order_by=job.c.id).label("place")
-    ready = sa.select(job.c.id, place).where(job.c.campaign_id == campaign_id, _IS_READY).subquery()
-    return (
-        sa.select(ready.c.id)
-        .where((ready.c.place + every // 2) % every == 0)
-        .order_by(ready.c.id)
-        .limit(count)
-    )
+def spread_ids(campaign_id: int, ready: int, count: int) -> _Query:
+    """Ids of so many of the campaign's ready jobs, in the order they were added: one from each equal stretch.
+
+    ready: how many there are, no fewer than count. At one fixed distance, a campaign whose jobs take turns, such as
+    three cameras, would be seen by one of them alone. So the places' remainders take turns, too.
+    """
+    place = (sa.func.row_number().over(order_by=job.c.id) - 1).label("place")
+    jobs = sa.select(job.c.id, place).where(job.c.campaign_id == campaign_id, _IS_READY).subquery()
+    width = ready // count
+    turns = max(one for one in (1, 2, 6, 12, 60) if one <= width)
+    stretch = jobs.c.place * count // ready
+    begin = (stretch * ready + count - 1) // count + (width - turns) // 2
+    # 37 has no divisor in common with any of them. (+ turns: a remainder of a negative number is negative here.)
+    turn = ((37 * stretch - begin) % turns + turns) % turns
+    return sa.select(jobs.c.id).where(jobs.c.place == begin + turn).order_by(jobs.c.id)
 
 
 def count_ready(campaign_id: int) -> _Query:
@@ -329,7 +336,8 @@ def attempts_in_short(campaign_id: int) -> _Query:
     # Found by their workers, who are few: looking up the job of each costs as much as reading it.
     workers = sa.select(worker.c.id).where(worker.c.campaign_id == campaign_id)
     of_attempt = (attempt.c.job_id, attempt.c.session_id, attempt.c.grab_ts, attempt.c.end_ts)
-    return sa.select(*of_attempt, attempt.c.outcome, attempt.c.error).where(attempt.c.worker_id.in_(workers))
+    columns = (*of_attempt, attempt.c.outcome, sa.func.substr(attempt.c.error, 1, _MOST_OF_ERROR))
+    return sa.select(*columns).where(attempt.c.worker_id.in_(workers))
 
 
 def traceback_of(job_id: int, number: int) -> _Query:
@@ -339,7 +347,8 @@ def traceback_of(job_id: int, number: int) -> _Query:
 
 def failures(campaign_id: int) -> _Query:
     """Failed jobs, in short."""
-    columns = (job.c.id, job.c.key, job.c.error, job.c.attempt)
+    error = sa.func.substr(job.c.error, 1, _MOST_OF_ERROR).label("error")
+    columns = (job.c.id, job.c.key, error, job.c.attempt)
     return sa.select(*columns).where(job.c.campaign_id == campaign_id, _IS_FAILED).order_by(job.c.id)
 
 

@@ -158,8 +158,11 @@ class Reader:
 
     def spread_ids(self, campaign_id: int, count: int) -> list[int]:
         """Ids of so many ready jobs, evenly spread over all of these in the order they were added."""
-        every = max(1, (self._scalar(queries.count_ready(campaign_id)) or 0) // count)
-        return [job_id for (job_id,) in self._tuples(queries.spread_ids(campaign_id, every, count))]
+        ready = self._scalar(queries.count_ready(campaign_id)) or 0
+        if not ready:
+            return []
+        query = queries.spread_ids(campaign_id, ready, min(ready, count))
+        return [job_id for (job_id,) in self._tuples(query)]
 
     def keys_like(self, campaign_id: int, beginning: str, limit: int) -> list[str]:
         """Keys of the campaign's jobs that begin so, in no order."""

@@ -39,7 +39,7 @@ async function ask(verb) {
     }
   } catch {
     const {now} = live;
-    live.trouble = now.left ? "the run does not answer: it has ended, was killed, or cannot be reached from here" : "the run has ended";
+    live.trouble = now.left ? "the run does not answer: it has ended, was killed, or cannot be reached from here. What is above and below is what it told last" : "the run has ended";
   } finally {
     live.isAsking = false;
   }
@@ -83,7 +83,7 @@ function redraw() {
 function pace() {
   const {now, seen} = live;
   const took_s = now.at_ts - seen[0].at_ts, done = now.done - seen[0].done;
-  if (now.state !== "open" || took_s < 4 || done < 2) return "";
+  if (live.trouble || now.state !== "open" || took_s < 4 || done < 2) return "";
   const perSecond = done / took_s;
   return `, ${rate(perSecond)}${now.left ? `, about ${span(now.left / perSecond)} to go` : ""}`;
 }
@@ -98,7 +98,7 @@ function card(tab) {
   // Keep the present picture until the next one has come.
   if (address && made.image.getAttribute("src") !== address) made.image.src = address;
   made.does.className = `small does ${tab.kind}`;
-  made.does.textContent = tab.does;
+  made.does.textContent = live.trouble ? "what it showed last" : tab.does;
   made.job.textContent = tab.job ? shortKey(tab.job) : "\u00a0";
   made.job.title = tab.job;
   return html("div", {class: "tab"}, html("b", {class: "small"}, tab.name), html("div", {class: "picture"}, address ? made.image : made.none), made.job, made.does);
@@ -113,7 +113,8 @@ function draw() {
   if (!place) return;
   const {now, trouble} = live;
   const {campaign} = live.data.campaigns[0].summary;
-  const state = now.fault ? "paused by itself" : now.state === "open" ? (now.left ? "at work" : "done") : now.state;
+  // What was last heard of a run that does not answer is no longer so.
+  const state = trouble && now.left ? "no answer" : now.fault ? "paused by itself" : now.state === "open" ? (now.left ? "at work" : "done") : now.state;
   const gone = new Set(live.cards.keys());
   for (const tab of now.tabs) gone.delete(tab.id || tab.name);
   for (const name of gone) live.cards.delete(name);
@@ -122,7 +123,7 @@ function draw() {
   put(place, html("h1", null, `${campaign}: ${state}`),
     html("div", {class: "bar", role: "img", "aria-label": "shares of done and failed jobs"}, [["done", now.done], ["failed", now.failed], ["", now.left]].map(([name, count]) => count > 0 && html("i", {class: name, style: `flex: ${count} 0 0`}))),
     html("p", {role: "status"}, `${number(now.done)} of ${number(now.total)} done, ${number(now.failed)} failed, ${number(now.in_progress)} in progress${pace()}`, html("span", {class: "soft small"}, ` (${seconds(now.at_ts)})`)),
-    now.fault && html("p", {class: "suspect"}, `⚠ ${now.fault}`),
+    now.fault && !trouble && html("p", {class: "suspect"}, `⚠ ${now.fault}`),
     trouble && html("p", {class: "failed", id: "trouble"}, `⚠ ${trouble}`),
     html("div", {class: "controls"}, ACTS.map(button)),
     html("div", {class: "tabs"}, now.tabs.map(card)));
