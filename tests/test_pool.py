@@ -212,8 +212,10 @@ async def cut_websocket(pool, browser):
 
 async def kill_driver(pool, browser):
     for one in psutil.Process().children():
-        if "playwright" in " ".join(one.cmdline()):
-            one.kill()
+        # Others may end meanwhile.
+        with contextlib.suppress(psutil.Error):
+            if "playwright" in " ".join(one.cmdline()):
+                one.kill()
 
 
 # What happens, how the report names it ('' where the browser goes on), what the job in flight is charged
