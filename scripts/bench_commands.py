@@ -281,6 +281,8 @@ def watched(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     environment = os.environ | {"XDG_STATE_HOME": str(folder / "state")}
+    # Whoever has installed runner has it compiled.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.perf_counter()
     with open(folder / "stdout", "wb") as stdout:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=stdout, stderr=theirs)

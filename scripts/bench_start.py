@@ -62,6 +62,8 @@ ROLES = {
     "browser": "--user-data-dir",
 }
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+# Whoever has installed runner has it compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # What the rows tell, by the name of the line.
 ROWS = {
     "the worker is told what to do": "SELECT min(started_ts) FROM worker",

@@ -36,13 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """--quick: what is left takes less than a minute. What takes longest is begun first."""
+    """Begin what takes longest first. --quick leaves out what would take more than a minute in all."""
     items.sort(key=lambda item: (item.get_closest_marker("long") is None, not _is_slow(item)))
     if not config.getoption("--quick"):
         return
-    slow = [item for item in items if _is_slow(item)]
-    config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in set(slow)]
+    slow = {item for item in items if _is_slow(item)}
+    config.hook.pytest_deselected(items=list(slow))
+    items[:] = [item for item in items if item not in slow]
 
 
 def _is_slow(item: pytest.Item) -> bool:
@@ -129,7 +129,7 @@ def database_url(request, tmp_path):
 
 
 class DistantServer:
-    """A database on a PostgreSQL server, by way of a link that can be cut. url: by that way."""
+    """A database on a PostgreSQL server, behind a link that can be cut. url: leads through that link."""
 
     def __init__(self, url: sa.URL, link: Path):
         self._url, self._link = url, link
@@ -139,7 +139,7 @@ class DistantServer:
         self._link.symlink_to(self._url.query["host"])
 
     def cut(self) -> None:
-        """No new connection, and the end of those that there are."""
+        """Refuse new connections, and end those that are open."""
         self._link.unlink()
         engine = sa.create_engine(self._url)
         ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
@@ -245,7 +245,7 @@ def browser_path() -> str:
 
 @pytest.fixture(scope="session")
 def full_browser(browser_path) -> str:
-    """The one that people have, with windows, where the quicker one without them is here, too."""
+    """The browser with windows that people have, even where the quicker one without windows is here, too."""
     return shutil.which("chromium") or browser_path
 
 
@@ -265,7 +265,7 @@ def vendors(tmp_path, monkeypatch):
 
 @pytest.fixture
 def smi(tmp_path, monkeypatch):
-    """Puts an nvidia-smi in front on the PATH that knows cards of these names, or fails for none."""
+    """Puts an nvidia-smi first on the PATH that knows cards of these names; without names it fails."""
 
     def put(*names: str) -> None:
         folder = tmp_path / "bin"

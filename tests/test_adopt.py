@@ -65,8 +65,8 @@ def test_a_finished_attempt_is_taken_over_as_it_was(night):
 
 
 @pytest.mark.parametrize("change", ["params", "file", "key", "version", "torn", "gone"])
-def test_what_another_job_or_campaign_file_left_is_nothing(night, change):
-    """Only the very same params under the very same campaign file count."""
+def test_what_another_job_or_campaign_file_left_does_not_count(night, change):
+    """Only a result of the very same params under the very same campaign file is taken over."""
     lease, results = night.take_up(), night.results
     path = results.folder_of(night.lease) / MANIFEST
     if change == "params":

@@ -323,6 +323,7 @@ def test_the_rasterizers_offered_are_those_that_browsers_know():
     assert set(option.type.choices) == {"auto", *RASTERIZERS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_any_output_can_be_written_anywhere(tmp_path, encoding):
     """Keys and errors of any script, to a file that has no letters for them: replaced, and the command goes on."""

@@ -29,7 +29,7 @@ def test_sizes_are_read_as_people_write_them(text, count):
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.2.3G", "G", "5 parsecs"])
-def test_what_is_no_size_is_said(text):
+def test_a_mistyped_size_is_refused(text):
     """A mistyped floor does not become none."""
     with pytest.raises(UsageError, match="not a size"):
         parse_size(text)

@@ -262,7 +262,7 @@ def test_a_doctor_that_is_interrupted_leaves_nothing_behind(tmp_path):
 
 
 def test_a_server_is_asked(postgres_database_url):
-    """One that answers is well, also without a campaign; SQLite's bug is nothing to who keeps jobs there."""
+    """One that answers is well, even without a campaign; SQLite's bug does not matter to jobs on a server."""
     found = places.check_database(postgres_database_url)
     assert state(found) == "ok" and "the first run creates it" in found.found
     with Store(postgres_database_url) as store:

@@ -15,7 +15,7 @@ from runner.store import Store
 
 @pytest.mark.slow
 def test_a_run_whose_hours_are_over_ends_with_8_and_says_what_is_left(tmp_path):
-    """Also one to which no tab has come; a number of hours that is none is refused."""
+    """So does a run to which no tab has come; hours that are no number are refused."""
     file = write_colors(tmp_path, 3000)
     end = run("run", file, "--sessions", "0", "--max-hours", "0.0001")
     assert end.returncode == 8, end.stderr

@@ -138,7 +138,7 @@ def test_the_command_takes_rows_and_beginnings_and_says_what_is_unclear(store, n
 
 
 def test_jobs_are_retried_by_name(store, night, tmp_path):
-    """A key, or what explain takes, is enough; a word that is nothing changes no row."""
+    """A key, or what explain takes, is enough; a word that names no job changes no row."""
     store.add_campaign("night", Policy(max_crashes=1))
     for lease in store.claim(store.start_worker(night), night, count=5):
         store.reclaim(lease, "died")

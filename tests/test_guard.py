@@ -153,7 +153,7 @@ def test_a_server_that_drops_its_connections_is_unavailable_and_then_goes_on(pos
 
 @pytest.mark.parametrize("leap_s, seen", [(3600.0, "slept"), (-3600.0, "set back"), (0.5, "")])
 def test_sleep_and_clock_changes_are_seen(leap_s, seen):
-    """The wall clock against the monotonic one; a small correction is none."""
+    """The wall clock is compared with the monotonic one; a small correction does not count."""
     wall, monotonic = Clock(1e9), Clock(0.0)
     watch = ClockWatch(wall, monotonic)
     wall.now += 10.0 + leap_s

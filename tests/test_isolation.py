@@ -93,7 +93,7 @@ def test_what_cannot_be_put_back_gives_a_fresh_page(tmp_path):
 
 # Jobs whose scene grows by each step. Each ends its process in a step of its own; the last one is left alone.
 GROWING = """
-import asyncio, os, signal
+import asyncio, contextlib, os, signal, sqlite3
 from pathlib import Path
 from vuer.schemas import Box, CameraView, DefaultScene, Sphere
 from runner import Campaign
@@ -110,6 +110,11 @@ def scene():
     camera = CameraView(key="ego", width=96, height=72, position=[0, 0, 6])
     return DefaultScene(Sphere(key="ball"), rawChildren=[camera])
 
+def recorded(key):
+    query = "SELECT coalesce(max(step), 0) FROM checkpoint JOIN job ON job.id = job_id WHERE key = ?"
+    with contextlib.closing(sqlite3.connect(Path(__file__).with_name("runner.db"))) as database:
+        return database.execute(query, [key]).fetchone()[0]
+
 @campaign.render
 async def render(session, job):
     ends_in = job.params["ends_in"]
@@ -120,6 +125,8 @@ async def render(session, job):
         job.save(f"{step}.png", await session.grab("ego", format="png"))
         job.log(**{f"m{step}": step})
         if step == ends_in and job.attempt == 1:
+            while recorded(job.key) < step:
+                await asyncio.sleep(0.05)
             os.kill(os.getpid(), signal.SIGKILL)
         # A step is recorded a second after the last one that was.
         if ends_in == "outside" or step + 1 == ends_in and job.attempt == 1:

@@ -324,7 +324,7 @@ def test_any_picture_looks_like_what_it_is(kind):
 
 
 def test_what_cannot_be_read_is_said_and_the_others_are_shown(tmp_path):
-    """A sheet of depth and a file that is none."""
+    """A sheet of a depth picture and of a file that is no picture."""
     (tmp_path / "depth.png").write_bytes(encode("x.png", Depth(np.linspace(1, 9, 64).reshape(8, 8)))[0])
     (tmp_path / "bad.png").write_bytes(b"bad")
     unreadable = contact_sheet([tmp_path / "depth.png", tmp_path / "bad.png"], tmp_path / "sheet.jpg")

@@ -518,7 +518,7 @@ def test_who_calls_it_by_another_name_is_kept_out(host, let_in, kept_out):
 
 
 def test_a_link_for_others_names_an_address_of_this_machine():
-    """0.0.0.0 is none that another machine could open."""
+    """Another machine could not open 0.0.0.0."""
 
     async def play(server, client):
         async with client.get(server.link()) as answer:

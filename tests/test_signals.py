@@ -101,7 +101,7 @@ def test_a_closed_terminal_that_is_told_twice_ends_the_run_in_order_too(tmp_path
     assert_handed_back(tmp_path)
 
 
-def test_under_nohup_a_closed_terminal_is_nothing(tmp_path):
+def test_under_nohup_a_closed_terminal_changes_nothing(tmp_path):
     """What nohup has made the process ignore is ignored."""
     if shutil.which("nohup") is None:
         missing("nohup")

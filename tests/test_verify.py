@@ -111,7 +111,7 @@ def test_fix_requeues_the_jobs_hit_and_no_others(night):
 
 
 def test_a_search_finds_the_files_of_the_rows_and_no_others(night):
-    """Whatever was killed, changed or left behind: under jobs' own names there is nothing but what the rows name."""
+    """Whatever was killed, changed or left behind: under the jobs' names there are only the files that rows name."""
     store, results = night.store, night.results
     store.add(night.id, [("killed", {"n": 8}), ("stepped", {"n": 9}), ("twice", {"n": 10})])
     for attempt in (1, 2):

@@ -209,6 +209,7 @@ def check_pictures(night: Night):
         assert len(json.loads((path / "transforms.json").read_text())["frames"]) == len(night.rows)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, derandomize=IN_CI, print_blob=True, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

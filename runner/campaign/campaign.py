@@ -42,10 +42,8 @@ class Campaign:
     files as WebDataset reads them, for campaigns of very many jobs. isolate: whether each job begins with the scene
     that the scene function gives. False: it begins with what the job before it in the same tab has left, and pictures
     depend on the order of the jobs.
-
     deterministic: whether the code of Vuer's page sees chance and time start anew for each job, from its seed and the
     first of January 2000. For elements that place or move things at random.
-
     on_stray: what becomes of a job whose render left tasks running that it had not awaited. The tasks are cancelled;
     'fail' counts it as a failure, 'warn' notes it in the report.
 
@@ -115,10 +113,12 @@ class Campaign:
             remind_at_exit()
 
     def run(self) -> NoReturn:
-        """Go on as `runner run FILE`, with the script's own arguments: the last line of a file that is a script.
+        """Do what `runner run FILE` does, with the script's own arguments.
 
-        if __name__ == "__main__":
-            campaign.run()
+        These are the last lines of a campaign file that is also a script:
+
+            if __name__ == "__main__":
+                campaign.run()
         """
         if current_folder.get():
             raise CampaignError(

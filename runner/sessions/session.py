@@ -352,9 +352,11 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """Vuer's own call, for code that has it: an event with the JPEG of grab in value["frame"].
 
         key: of a CameraView; may be left out if there is only one. ttl: how long the scene may take to be ready, in
-        seconds, if that is more than grab's half minute. value also has width, height and dpr, and depthFrame of a
-        camera with renderDepth=True, as Vuer's client sends it: a grey JPEG, where near is white. Raises FrameError as
-        grab does, and for arguments that Vuer's client would ignore.
+        seconds, if that is more than grab's half minute.
+
+        The value also has width, height and dpr, and of a camera with renderDepth=True depthFrame, as Vuer's client
+        sends it: a grey JPEG, where near is white. Raises FrameError as grab does, and for arguments that Vuer's client
+        would ignore.
         """
         ignored = [name for name, value in others.items() if value not in (None, 1)]
         if ignored:
@@ -374,9 +376,11 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """Vuer's own call: send a request such as MjStep when the scene is ready for it, and wait for its answer.
 
         event: as Vuer makes it; a GrabRender is answered as by grab_render. ttl: how long the answer may take, in
-        seconds. The answer is not checked: only pictures of grab and grab_render are. After a request that may have
-        changed the page, the page is reloaded for the next job. Raises FrameError if nothing there answers: an element
-        or a library must do so, and Vuer's client has none for MuJoCo.
+        seconds.
+
+        The answer is not checked: only pictures of grab and grab_render are. After a request that may have changed the
+        page, the page is reloaded for the next job. Raises FrameError if nothing there answers: an element or a library
+        must do so, and Vuer's client has none for MuJoCo.
         """
         if isinstance(event, GrabRender):
             return await self.grab_render(ttl, key=event.key, **event.data)

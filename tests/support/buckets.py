@@ -20,7 +20,7 @@ SETTINGS = {
 
 
 class S3Server:
-    """moto's, behind a door that knows faults. requests: (method, path) of what came, but for what only looks.
+    """moto's server, behind a door that fails on request. requests: (method, path) of all that came and wrote.
 
     faults: what is done with the next requests that write, one each, and then with all that follow if the last is to
     `last`: 'error' (500), 'denied' (403), 'cut' (the connection breaks within the body), 'mute' (it breaks when all
@@ -54,7 +54,7 @@ class S3Server:
 
     @contextlib.contextmanager
     def failing(self, fault: str) -> Iterator[None]:
-        """All that writes fails so meanwhile."""
+        """Every request that writes fails in this way meanwhile."""
         self.always = fault
         try:
             yield

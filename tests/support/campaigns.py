@@ -125,7 +125,7 @@ def assert_whole(folder: Path, count: int, name: str = "colors") -> None:
 
 
 def number_of(folder: Path, query: str) -> int:
-    """What that query of a run's database gives, 0 before there is anything. Asked again and again it costs little."""
+    """What that query of a run's database gives; 0 while there is nothing. Cheap enough to be asked in a loop."""
     # Not yet a database, or not yet its tables.
     with contextlib.suppress(sqlite3.OperationalError):
         connection = sqlite3.connect(f"file:{folder / 'runner.db'}?mode=ro", uri=True)

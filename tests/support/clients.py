@@ -139,7 +139,7 @@ class Tabs:
 
 
 def link_in(lines: list[str]) -> str:
-    """The link for tabs that a run has told; ''."""
+    """The link for tabs among the messages of a run; '' if it is not there yet."""
     found = LINK.search("".join(lines))
     return found[0] if found else ""
 
@@ -147,9 +147,9 @@ def link_in(lines: list[str]) -> str:
 def start_for_tabs(
     *arguments: object, tabs: int = 1, picture: Callable[[str], bytes] = painted, **options
 ) -> tuple[subprocess.Popen, list[str]]:
-    """Start `runner run ARGUMENTS` without browsers, with so many tabs; they go when it does. And its messages.
+    """Start `runner run ARGUMENTS` without browsers, and so many tabs that end with it; returns it and its messages.
 
-    For what is not about browsers: they take most of a start.
+    For tests that are not about browsers, which take most of a start.
     """
     process = start("run", *arguments, "--sessions", "0", **options)
     lines = lines_of(process)

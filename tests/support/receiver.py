@@ -1,4 +1,4 @@
-"""Who takes notices: a local server, as apprise's json:// addresses name one."""
+"""A receiver of notices: a local server for apprise's json:// addresses."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ export class Scene {
       for (const child of store.scene.children || []) {
         if (!isSplatRenderer(child)) continue;
         if (!this.#splatsIn(store.scene).length && !showsSplats(child)) continue;
-        if (!this.#known.has(child)) { this.#known.add(child); drawWhereAsked(child, () => this.#drawn.set(child, hasDrawn(child))); }
+        if (!this.#known.has(child)) { this.#known.add(child); sortFromAnywhere(child); drawWhereAsked(child, () => this.#drawn.set(child, hasDrawn(child))); }
         found.push(child);
       }
     }
@@ -223,6 +223,15 @@ function drawWhereAsked(spark, onDraw) {
     onDraw();
     return result;
   };
+}
+/**
+ * Spark sorts splats anew only where the view has moved by a centimetre, or turned by some degrees: a picture would show
+ * the order of an earlier one. Where it has moved at all, here.
+ * @param {any} spark
+ */
+function sortFromAnywhere({ defaultView }) {
+  defaultView.sortDistance = 1e-9;
+  defaultView.sortCoorient = 1 - 1e-10; // that of a view with itself is 1 but for rounding
 }
 /** @param {any} model */
 function freeModel(model) {
