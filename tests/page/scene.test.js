@@ -73,3 +73,17 @@ test("of what the scene holds no more, the latest eight stay on the GPU", () => 
   }
   assert.deepEqual(freed, [0, 1, 2]);
 });
+
+test("splats are sorted anew wherever the view has moved at all", () => {
+  const view = { sorting: null, pending: null, display: null };
+  const spark = { defaultView: view, pendingUpdate: { timeoutId: -1 }, active: null, geometry: {}, onBeforeRender() {} };
+  const splats = { numSplats: 5, generator: {} };
+  const scene = new Scene({
+    *stores() { yield { scene: { children: [spark, splats], traverse: (f) => [spark, splats].forEach(f) } }; },
+    texts: () => [], films: () => [], commits: 1,
+  });
+  scene.unfinished();
+  assert.ok(view.sortDistance < 1e-6 && view.sortDistance > 0);
+  // The cosine of half a hundredth of a degree is already less; that of a view with itself is 1 but for rounding.
+  assert.ok(view.sortCoorient > Math.cos(Math.PI / 180 / 200) && view.sortCoorient < 1 - 1e-12);
+});
