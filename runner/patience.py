@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 
 __all__ = ["told_while"]
 
-_FIRST_LINE_S, _NEXT_LINES_S = 2.0, 30.0
+_FIRST_LINE_S, _LONGEST_WAIT_S = 2.0, 30.0
 
 
 @contextlib.contextmanager
 def told_while(tell: Callable[[], object]) -> Iterator[None]:
-    """Call tell in a thread after two seconds, and then now and then, as long as the block runs."""
+    """Call tell in a thread after two seconds, and then ever more seldom, as long as the block runs."""
     ended = threading.Event()
 
     def go() -> None:
         wait_s = _FIRST_LINE_S
         while not ended.wait(wait_s):
             tell()
-            wait_s = _NEXT_LINES_S
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     threading.Thread(target=go, name="runner-telling", daemon=True).start()
     try:
