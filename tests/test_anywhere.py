@@ -275,6 +275,7 @@ def test_status_and_report_tell_what_still_waits(night):
 
 
 @pytest.mark.parametrize("fault", ["error", "cut", "mute", "denied"])
+@pytest.mark.slow
 def test_a_store_that_fails_costs_nothing_but_time(s3_night, server, fault):
     """500s, refusals, connections cut within an upload or before its answer: nothing is moved that is not there."""
     with server.failing(fault), pytest.raises(WorldFault, match=f"{s3_night.url} accepts no files now"):
@@ -288,6 +289,7 @@ def test_a_store_that_fails_costs_nothing_but_time(s3_night, server, fault):
     assert len(server.sent()) == (1 if fault == "mute" else 2)
 
 
+@pytest.mark.slow
 def test_large_shards_go_in_parts_or_not_at_all(tmp_path, s3, server, monkeypatch):
     """A part that is lost leaves no object, and nothing that is paid for; the sum of parts is what is compared."""
     monkeypatch.setattr("s3fs.core.calculate_chunksize", lambda *_, **__: 5 << 20)

@@ -142,6 +142,7 @@ def test_a_folder_can_hold_the_copy(log, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
+@pytest.mark.slow
 def test_buckets_hold_whole_files(log, sqlite_store, scheme, monkeypatch):
     """ML-Logger writes single files to S3 and Google Cloud Storage; the copy there is written whole."""
     files, written = {}, []

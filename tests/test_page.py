@@ -145,6 +145,7 @@ def test_what_errors_say_is_text_in_the_page(tmp_path, full_browser):
         assert "onerror" in page.text_content("#failures") and page.locator("main img").count() == 0
 
 
+@pytest.mark.slow
 def test_a_page_stays_small(tmp_path):
     """Under 5 MB, however large the pictures and the params of a campaign are."""
     noise, long = picture("JPEG", (640, 480)), {f"text_{n}": chr(97 + n) * 200 for n in range(24)}
