@@ -19,6 +19,7 @@ from tabs import with_server, with_tab
 
 from runner.campaign import AssetFolder, Campaign, load_campaign, why_not_whole
 from runner.errors import AssetError, CampaignError, FrameError
+from runner.sessions import server as server_module
 from runner.store import Store
 
 
@@ -131,6 +132,23 @@ def test_the_server_gives_out_assets_and_nothing_kept(meshes):
         return statuses
 
     assert with_server(play, assets=assets) == [404] * 5
+
+
+def test_a_whole_file_is_looked_through_once(meshes, monkeypatch):
+    """Pages ask for it again with each job that shows it; a file that has changed has another URL."""
+    looked_at = []
+    monkeypatch.setattr(server_module, "why_not_whole", lambda path, data: looked_at.append(data) or "")
+    assets = AssetFolder(meshes)
+
+    async def play(server, client):
+        for content in (b"one", b"another"):
+            (meshes / "wood.png").write_bytes(content)
+            for _ in range(3):
+                async with client.get(f"http://localhost:{server.port}{assets.url('wood.png')}") as answer:
+                    assert await answer.read() == content
+
+    with_server(play, assets=assets)
+    assert looked_at == [b"one", b"another"]
 
 
 def test_without_an_assets_folder_nothing_is_served(meshes):

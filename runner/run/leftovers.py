@@ -105,7 +105,7 @@ class _Shared:
     def state(self) -> Any:
         find = getattr(np.random, "get_bit_generator", None)
         found = find() if find is not None else None
-        if found is None or found is not self._of:
+        if found is not self._of:
             self._of, self._memory = found, _memory_of(found)
         if self._memory is None:
             return _of_numpy(np.random)

@@ -210,15 +210,11 @@ class Scene:
         for key in parts["gone"]:
             del scene.props[key]
             scene.lists.pop((key, "children"), None)
-            scene._groups.discard(key)
-            scene.backgrounds.discard(key)
+            scene._note_kind(key, None)
         for key, props in parts["props"]:
             key = new.get(key, key)
             scene.props[key] = props
-            is_group = key is not ROOT and str(props.get("tag")).lower() == "group"
-            (scene._groups.add if is_group else scene._groups.discard)(key)
-            is_background = key is not ROOT and props.get("tag") == "BackgroundColor"
-            (scene.backgrounds.add if is_background else scene.backgrounds.discard)(key)
+            scene._note_kind(key, props.get("tag"))
         for key, branch, children in parts["lists"]:
             scene.lists[new.get(key, key), branch] = tuple(new.get(child, child) for child in children)
         scene.places = {child: place for place, children in scene.lists.items() for child in children}
@@ -259,9 +255,14 @@ class Scene:
                 self._insert(child, key, branch)
         if rest:
             self.props[key] = {**_still_held(self.props[key], rest), **rest, **_joints(self.props[key], rest)}
-            if key is not ROOT and "tag" in rest:
-                (self._groups.add if str(rest["tag"]).lower() == "group" else self._groups.discard)(key)
-                (self.backgrounds.add if rest["tag"] == "BackgroundColor" else self.backgrounds.discard)(key)
+            if "tag" in rest:
+                self._note_kind(key, rest["tag"])
+
+    def _note_kind(self, key: Key, tag: Any) -> None:
+        """Keep the sets of elements of certain kinds. tag: None for one that is gone."""
+        is_element = key is not ROOT
+        (self._groups.add if is_element and str(tag).lower() == "group" else self._groups.discard)(key)
+        (self.backgrounds.add if is_element and tag == "BackgroundColor" else self.backgrounds.discard)(key)
 
     def _drop(self, key: Key, is_listed: bool = True) -> None:
         place = self.places.pop(key)
@@ -270,8 +271,7 @@ class Scene:
         for child in self.lists.pop((key, "children"), ()):
             self._drop(child, is_listed=False)
         del self.props[key]
-        self._groups.discard(key)
-        self.backgrounds.discard(key)
+        self._note_kind(key, None)
 
     def _is_within(self, key: Key, to: Key) -> bool:
         """Whether the client finds the key when it looks there."""

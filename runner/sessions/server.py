@@ -43,6 +43,7 @@ _CLIENT = Path(vuer.__file__).parent / "client_build"
 _FONTS = Path(__file__).with_name("page") / "fonts"
 # The main view is for people only: without it, several times as many frames are drawn. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
+_MOST_KNOWN_WHOLE = 10_000
 
 # A browser keeps a connection for its next request.
 _KEPT_S = 15.0
@@ -112,8 +113,10 @@ class Server:
         self._query = _QUERY | ({"plain": "true"} if is_plain else {})
         self._joiners, self._lease_s = joiners, lease_s
         self._owners: dict[str, TabOwner] = {}
-        # Why assets were not served, by their URLs' paths; each campaign has few.
+        # Why assets were not served, by their paths; each campaign has few. And the paths of whole ones, for each page
+        # asks for them, and other content has another path.
         self._broken: dict[str, str] = {}
+        self._whole: set[str] = set()
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
@@ -241,11 +244,19 @@ class Server:
             raise web.HTTPNotFound()
         # Not web.FileResponse, which serves cup.obj.gz instead of cup.obj if both exist.
         body = await asyncio.to_thread(open_asset, asset, request.path)
-        broken = await asyncio.to_thread(_why_not_whole, request.path, body)
-        if broken:
-            self._broken[request.path] = broken
-            raise web.HTTPNotFound()
+        await self._refuse_broken(request.path, body)
         return web.Response(body=body, headers=_ASSET_HEADERS)
+
+    async def _refuse_broken(self, path: str, body: BinaryIO) -> None:
+        if path in self._whole:
+            return
+        broken = await asyncio.to_thread(_why_not_whole, path, body)
+        if broken:
+            self._broken[path] = broken
+            raise web.HTTPNotFound()
+        if len(self._whole) == _MOST_KNOWN_WHOLE:
+            self._whole.clear()
+        self._whole.add(path)
 
     def _explained(self, said: str) -> str:
         """What a page says could not be loaded, with the reason where it is known here."""
