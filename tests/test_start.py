@@ -8,8 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from campaigns import GOOD, assert_nobody_was_charged, assert_whole, write_colors
@@ -259,3 +261,29 @@ def test_a_browser_that_does_not_start_ends_the_run_by_name(tmp_path):
     assert end.returncode == 3, end.stderr
     assert f"runner: {broken} did not start" in end.stderr and "Traceback" not in end.stderr
     assert_nobody_was_charged(tmp_path)
+
+
+def test_what_was_started_ahead_for_a_run_that_is_refused_is_ended(tmp_path):
+    """The browsers' driver starts while the campaign is loaded; of a file with a mistake no process and folder stay."""
+    file = tmp_path / "late.py"
+    # A socket's path would be too long below tmp_path.
+    with tempfile.TemporaryDirectory() as temporary:
+        file.write_text(
+            "import pathlib, time\n"
+            f"while not list(pathlib.Path({temporary!r}).glob('runner-browsers-*/*')):\n"
+            "    time.sleep(0.02)\n"
+            "raise ValueError('a mistake')\n"
+        )
+        process = start("run", file, environment={"TMPDIR": temporary})
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 2 and "a mistake" in told
+        assert not list(Path(temporary).glob("runner-browsers-*"))
+        assert not [one for one in psutil.process_iter() if temporary in command_line(one)]
+
+
+def command_line(process: psutil.Process) -> str:
+    """With its environment, in which a driver has its folder; '' of one that is gone, or another user's."""
+    try:
+        return " ".join([*process.cmdline(), *process.environ().values()])
+    except psutil.Error:
+        return ""

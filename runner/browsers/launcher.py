@@ -68,11 +68,14 @@ class Launcher:
         self._playwright: Any = None
         self._driver: Any = None
         self._alive = self._started = 0
+        self._is_up = False
         self._probed: tuple[str, str, Browser] | None = None
         self._restarting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Make the folder and start the driver. Raises BrowserError."""
+        """Make the folder and start the driver, if that was not done yet. Raises BrowserError."""
+        if self._is_up:
+            return
         place = temporary_place()
         try:
             self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=place))
@@ -82,10 +85,18 @@ class Launcher:
                 f"of at most {LONGEST_TMPDIR} characters"
             ) from error
         (self.folder / OWNER).write_text(json.dumps(vars(this_process())))
-        await self._start_driver()
+        try:
+            await self._start_driver()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        self._is_up = True
 
     async def stop(self) -> None:
-        """End the driver, and what is left of its browsers."""
+        """End the driver, and what is left of its browsers, if it was started."""
+        if not self._is_up:
+            return
+        self._is_up = False
         await self._stop_driver()
         await asyncio.to_thread(end_folder, self.folder)
 

@@ -149,7 +149,7 @@ class BrowserPool:
     require_gpu: refuse to render in software. earlier_renderer: the renderer of the campaign's pictures so far, to go
     on with. found_rasterizer: the one that is known to work here; '' until one was found. drivers: the EGL drivers'
     files that browsers are pinned to, in turn. first: the number of the first browser, from 1. flags: more of them for
-    each browser.
+    each browser. launcher: one that was started ahead; only one without flags can be.
 
     A browser is replaced between two jobs, never during one. After three different jobs failed in a row
     it is restarted, unless others fail alike (see Record); where that does not help it is benched for a while.
@@ -170,11 +170,14 @@ class BrowserPool:
         drivers: Sequence[str] = (),
         first: int = 1,
         flags: Sequence[str] = (),
+        launcher: Launcher | None = None,
     ):
         self._slots = range(first, first + count)
         self._count, self._say = count, say
         self._guard, self._limits = guard, limits
-        self._launcher = Launcher(drivers, flags) if count else None
+        self._launcher = (launcher or Launcher(drivers, flags)) if count else None
+        if launcher is not None:
+            launcher.drivers = tuple(drivers)
         self._rasterizer, self._require_gpu = rasterizer, require_gpu
         self._earlier_renderer = earlier_renderer
         self.found_rasterizer = found_rasterizer

@@ -367,7 +367,7 @@ class Run:
         try:
             with signals.ending(ending):
                 async with keeper.at_work(ending):
-                    await supervisor.work(worker, WorkerProcess)
+                    await supervisor.work(worker, lambda: WorkerProcess(bool(options.sessions)))
         finally:
             shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)

@@ -24,9 +24,12 @@ _WAKING_S, _WAKES_A_SECOND = 0.5, 10.0
 
 
 class WorkerProcess:
-    """A worker process. It begins to import at once, and to work when it is sent a spec."""
+    """A worker process. It begins to import at once, and to work when it is sent a spec.
 
-    def __init__(self) -> None:
+    has_browsers: it will need browsers of its own, and prepares for that, too.
+    """
+
+    def __init__(self, has_browsers: bool) -> None:
         self.board = Board()
         self._is_closed = False
         # The file has no name, so nothing is left of it, however this process ends.
@@ -34,7 +37,7 @@ class WorkerProcess:
         # The terminal's signals are for the supervisor.
         self._process, self.channel = start_child(
             "runner.run.worker_process",
-            [str(os.getpid())],
+            [str(os.getpid()), str(int(has_browsers))],
             [self.board.descriptor, self._stacks.fileno()],
             is_apart=True,
         )
@@ -110,9 +113,9 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def early_worker() -> Iterator[WorkerProcess]:
+def early_worker(has_browsers: bool) -> Iterator[WorkerProcess]:
     """A worker process that imports while the supervisor does something else; the block's end ends it."""
-    worker = WorkerProcess()
+    worker = WorkerProcess(has_browsers)
     try:
         yield worker
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.browsers import BrowserPool
+from runner.browsers import BrowserPool, Launcher
 from runner.browsers import Limits as BrowserLimits
 from runner.campaign import Campaign, load_campaign
 from runner.errors import WorldFault
@@ -38,14 +38,23 @@ _LOOK_AGAIN_S = 0.1
 _LOOK_AT_SHARDS_S = 5.0
 
 
-async def serve(channel: Channel, board: Board, spec: WorkerSpec, orders: asyncio.Queue[Message]) -> None:
-    """Work by the spec, and by the orders that come meanwhile; tells the supervisor how it ended."""
+async def serve(
+    channel: Channel,
+    board: Board,
+    spec: WorkerSpec,
+    orders: asyncio.Queue[Message],
+    launcher: Launcher | None = None,
+) -> None:
+    """Work by the spec, and by the orders that come meanwhile; tells the supervisor how it ended.
+
+    launcher: one that was started ahead.
+    """
     outpost = _Outpost(channel, spec.suspects)
     ending = Ending(spec.has_all)
     beating = asyncio.create_task(_beat(board))
     obeying = asyncio.create_task(_obey(orders, outpost, ending))
     try:
-        await _Worker(channel, board, spec, outpost, ending).work()
+        await _Worker(channel, board, spec, outpost, ending, launcher).work()
     except Exception as error:
         ending.fail(error)
     finally:
@@ -162,9 +171,17 @@ class _Settled:
 
 
 class _Worker:
-    def __init__(self, channel: Channel, board: Board, spec: WorkerSpec, outpost: _Outpost, ending: Ending):
+    def __init__(
+        self,
+        channel: Channel,
+        board: Board,
+        spec: WorkerSpec,
+        outpost: _Outpost,
+        ending: Ending,
+        launcher: Launcher | None,
+    ):
         self._channel, self._board, self._spec = channel, board, spec
-        self._outpost, self._ending = outpost, ending
+        self._outpost, self._ending, self._launcher = outpost, ending, launcher
 
     async def work(self) -> None:
         """Serve the tabs until no job is left, or it must stop."""
@@ -226,6 +243,7 @@ class _Worker:
             spec.found_rasterizer,
             spec.drivers,
             spec.share.first_session,
+            launcher=self._launcher,
         )
         live = Live(
             spec.database,

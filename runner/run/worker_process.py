@@ -13,10 +13,12 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runner.browsers import Launcher
     from runner.run.board import Board
     from runner.run.channel import Channel
 
@@ -28,8 +30,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Called in the new process: CHANNEL BOARD STACKS SUPERVISOR, descriptors and a process's id, are its arguments."""
-    channel_fd, board_fd, stacks_fd, supervisor = map(int, sys.argv[1:5])
+    """Called in the new process: CHANNEL BOARD STACKS SUPERVISOR BROWSERS are its arguments.
+
+    They are descriptors, a process's id, and 1 if it will need browsers, otherwise 0.
+    """
+    channel_fd, board_fd, stacks_fd, supervisor, has_browsers = map(int, sys.argv[1:6])
     _end_with(supervisor)
     _leave_signals_to_the_supervisor()
     with open(stacks_fd, "w") as stacks:
@@ -39,19 +44,15 @@ def main() -> None:
         # Slow imports happen here while the supervisor adds the jobs. Nothing of them is garbage, and to look for it
         # again and again takes a tenth of their time.
         gc.disable()
-        import playwright.async_api  # noqa: F401
-
-        import runner.run.worker  # noqa: F401
         from runner.run.board import Board
         from runner.run.channel import Channel
         from runner.run.run_log import end_lines
         from runner.run.tracking import TrackingLoop
 
-        gc.freeze()
-        gc.enable()
         board = Board(board_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
-        work(channel, board, TrackingLoop(board), on_end=lambda: os._exit(1), owns_streams=True)
+        loop = TrackingLoop(board)
+        work(channel, board, loop, lambda: os._exit(1), owns_streams=True, has_browsers=bool(has_browsers))
         # The interpreter's normal end would wait for threads that a job has left running.
         atexit._run_exitfuncs()
         with contextlib.suppress(Exception):
@@ -65,25 +66,31 @@ def work(
     loop: asyncio.AbstractEventLoop,
     on_end: Callable[[], None],
     owns_streams: bool = False,
+    has_browsers: bool = False,
 ) -> None:
     """Work as the supervisor says. on_end: called when the supervisor is gone.
 
-    owns_streams: output goes to the run's log.
+    owns_streams: output goes to the run's log. has_browsers: their driver is started before the first order comes.
     """
-    from runner.run.run_log import keep_printed
-    from runner.run.spec import WorkerSpec
-    from runner.run.worker import serve
-
     asyncio.set_event_loop(loop)
     orders: asyncio.Queue[Any] = asyncio.Queue()
     channel.listen(lambda message: loop.call_soon_threadsafe(orders.put_nowait, message), on_end)
 
     async def work_through() -> None:
-        order = await orders.get()
-        spec = WorkerSpec.from_json(order["spec"])
-        if owns_streams and spec.log:
-            keep_printed(Path(spec.log), on_first=lambda: channel.send("printed"))
-        await serve(channel, board, spec, orders)
+        launcher = await _prepared(has_browsers)
+        from runner.run.run_log import keep_printed
+        from runner.run.spec import WorkerSpec
+        from runner.run.worker import serve
+
+        try:
+            order = await orders.get()
+            spec = WorkerSpec.from_json(order["spec"])
+            if owns_streams and spec.log:
+                keep_printed(Path(spec.log), on_first=lambda: channel.send("printed"))
+            await serve(channel, board, spec, orders, launcher)
+        finally:
+            if launcher is not None:
+                await launcher.stop()
         await loop.shutdown_asyncgens()
 
     task = loop.create_task(work_through())
@@ -92,6 +99,27 @@ def work(
         with contextlib.suppress(SystemExit, KeyboardInterrupt):
             loop.run_until_complete(task)
     channel.send("over")
+
+
+async def _prepared(has_browsers: bool) -> Launcher | None:
+    """Import all that is needed, and start the browsers' driver meanwhile, for that is a process of its own."""
+    launcher = None
+    if has_browsers:
+        import playwright.async_api  # noqa: F401
+
+        from runner.browsers import Launcher
+        from runner.errors import BrowserError
+
+        # What is missing is told when the first browser is to be started.
+        with contextlib.suppress(BrowserError):
+            launcher = Launcher()
+    starting = asyncio.create_task(launcher.start()) if launcher else None
+    await asyncio.to_thread(import_module, "runner.run.worker")
+    gc.freeze()
+    gc.enable()
+    if starting is not None:
+        await asyncio.wait({starting})
+    return None if starting is None or starting.exception() else launcher
 
 
 def _end_with(supervisor: int) -> None:
