@@ -125,6 +125,7 @@ WINGS: dict[str, list[str]] = {
     "run": [
         "life",
         "leftovers",
+        "process_limits",
         "run_log",
         "say",
         "alarm",

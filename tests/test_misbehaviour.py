@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from campaigns import assert_whole, write_colors
+from campaigns import assert_nobody_was_charged, assert_whole, write_colors
 from clients import run_for_tabs
 from processes import lines_of, start
 from waiting import wait_until
@@ -230,6 +230,19 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_blocking_call(tmp_path, how):
 
 
 @pytest.mark.slow
+def test_files_that_jobs_leave_open_stop_nothing(tmp_path):
+    """The worker process that holds too many is replaced; no job is charged, and all are done."""
+    file = write_colors(tmp_path, 40, "KEPT.extend(open(__file__) for _ in range(20))")
+    limit = "resource.setrlimit(resource.RLIMIT_NOFILE, (400, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))"
+    file.write_text(f"import resource\n{limit}\nKEPT = []\n{file.read_text()}")
+    end = run_for_tabs(file)
+    assert end.returncode == 0, end.stderr
+    assert "files and sockets open: close in render what it opens" in end.stderr
+    assert_whole(tmp_path, 40)
+    assert_nobody_was_charged(tmp_path)
+
+
+@pytest.mark.slow
 def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path):
     """Past a learnt limit: the row of its first attempt says where that came from, and its second one is done."""
     body = 'await asyncio.sleep(7.5 if job.params["number"] == 20 else 0)'
@@ -281,6 +294,7 @@ ON_LOOP, IN_THREAD = Running(0xAA, 1, 1, True), Running(0xBB, 2, 1, False)
         (Fault(FaultKind.BLOCKED, [IN_THREAD], is_starved=True), None, IN_THREAD),
         (Fault(FaultKind.GREW, [ON_LOOP], grower=IN_THREAD), None, IN_THREAD),
         (Fault(FaultKind.GREW, [ON_LOOP]), None, None),
+        (Fault(FaultKind.LEAKED, [ON_LOOP], open_files=800), None, None),
         (Fault(FaultKind.STOPPED, [ON_LOOP]), None, None),
     ],
 )
@@ -321,7 +335,7 @@ def test_a_board_is_read_by_another_process():
 def test_what_a_job_was_given_raises_after_its_end():
     """It says to which job it belonged, and what came too late; the report hears of it once."""
     told = []
-    life = Life(Lease(1, 1, 1, 2, "cup", {}, 0, 0, 0.0, 0.0), told.append)
+    life = Life(Lease(1, 1, 1, 2, "cup", {}, 0, 0, 0.0, 0.0), lambda kind, what: told.append(what))
     life.check("job.save('x')")
     life.is_over = True
     for _ in range(2):

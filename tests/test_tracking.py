@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import signal
 import threading
 from contextvars import copy_context
 
@@ -130,3 +132,49 @@ def test_a_buried_job_runs_no_step_more_and_its_strays_are_known_by_their_place(
 
     count = run_for_job(act).result()
     assert count > 3 and len(steps) == count
+
+
+@pytest.mark.parametrize("which", ["RLIMIT_NOFILE", "RLIMIT_AS", "RLIMIT_FSIZE"])
+def test_a_limit_that_a_job_sets_holds_for_its_own_step_alone(which):
+    """Runner's own code, and the jobs beside it, go on with the limits that were there before."""
+    number = getattr(resource, which)
+    before = resource.getrlimit(number)
+    seen, told = [], []
+
+    async def act(life, board):
+        life.tell = lambda kind, what: told.append((kind, what))
+        resource.setrlimit(number, (1 << 40 if which == "RLIMIT_AS" else 64, before[1]))
+        seen.append(resource.getrlimit(number)[0])
+        await asyncio.sleep(0)
+        seen.append(resource.getrlimit(number)[0])
+
+    assert run_for_job(act).exception() is None
+    assert seen == [1 << 40 if which == "RLIMIT_AS" else 64, before[0]]
+    assert resource.getrlimit(number) == before
+    ((kind, what),) = told
+    assert kind == "limit" and f"render has set {which}" in what
+
+
+def test_an_alarm_goes_off_in_the_step_that_has_set_it_or_never():
+    """A handler that raises would do so in runner's own code, which ended the worker process."""
+    told = []
+
+    def raise_it(*_):
+        raise TimeoutError("too long")
+
+    async def act(life, board):
+        life.tell = lambda kind, what: told.append(kind)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        with pytest.raises(TimeoutError):
+            while True:
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        await asyncio.sleep(0.05)
+        return signal.getitimer(signal.ITIMER_REAL)
+
+    usual = signal.signal(signal.SIGALRM, raise_it)
+    try:
+        assert run_for_job(act).result() == (0.0, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert told == ["alarm"]

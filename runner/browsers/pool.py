@@ -16,7 +16,7 @@ from runner.browsers.launcher import Launcher
 from runner.browsers.processes import end_orphans
 from runner.browsers.record import Record
 from runner.errors import BrowserError, WorldFault
-from runner.machine import Faults
+from runner.machine import Faults, world_fault
 from runner.tabs import TabEnd, TabOwner
 
 __all__ = ["BrowserPool", "Doors", "Limits"]
@@ -246,7 +246,9 @@ class BrowserPool:
             try:
                 kind, reason = await self._one_life(name, slot, launcher, doors)
                 fruitless = 0
-            except BrowserError as error:
+            except (BrowserError, OSError) as error:
+                if not isinstance(error, BrowserError) and world_fault(error) is None:
+                    raise
                 fruitless += 1
                 reason = str(error)
                 if fruitless >= _GIVE_UP_AFTER and not self._has_worked and self._guard.fault is None:
@@ -353,15 +355,24 @@ class BrowserPool:
             await asyncio.sleep(_WATCH_S)
             looks += 1
             for life in list(self._lives.values()):
-                life.browser.look()
-                if life.browser.ended.done():
-                    continue
-                still = await asyncio.to_thread(life.browser.stands_still)
-                life.looks_still = life.looks_still + 1 if still else 0
-                if life.looks_still >= 2:
-                    life.browser.end("it stood still")
-                    await life.browser.close()
-                elif looks % _WEIGH_EVERY == 0:
-                    size = await asyncio.to_thread(life.browser.memory_bytes)
-                    if size > self._limits.memory_bytes:
-                        life.recycle(f"it has grown to {size >> 20:,} MiB")
+                try:
+                    await self._look_at(life, weighs=looks % _WEIGH_EVERY == 0)
+                except OSError as error:
+                    # Without a file descriptor nothing is seen; who has taken the last one is found elsewhere.
+                    if world_fault(error) is None:
+                        raise
+
+    async def _look_at(self, life: _Life, weighs: bool) -> None:
+        """End a browser that stands still, and have one that has grown too large replaced."""
+        life.browser.look()
+        if life.browser.ended.done():
+            return
+        still = await asyncio.to_thread(life.browser.stands_still)
+        life.looks_still = life.looks_still + 1 if still else 0
+        if life.looks_still >= 2:
+            life.browser.end("it stood still")
+            await life.browser.close()
+        elif weighs:
+            size = await asyncio.to_thread(life.browser.memory_bytes)
+            if size > self._limits.memory_bytes:
+                life.recycle(f"it has grown to {size >> 20:,} MiB")

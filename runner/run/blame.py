@@ -21,6 +21,7 @@ class FaultKind(str, Enum):
     BLOCKED = "blocked"
     DIED = "died"
     GREW = "grew"
+    LEAKED = "leaked"
     STOPPED = "stopped"
 
 
@@ -30,7 +31,8 @@ class Fault:
 
     running: whose code ran then. stacks: as faulthandler wrote them. limit_s: how long its loop stood still;
     is_starved: its thread asked again and again for the interpreter, which another thread kept. status: its exit
-    status, if it ended by itself. memory_bytes: what it held; grower: the job during which it grew most.
+    status, if it ended by itself. memory_bytes: what it held; grower: the job during which it grew most. open_files:
+    how many files and sockets it held open.
     """
 
     kind: FaultKind
@@ -41,6 +43,7 @@ class Fault:
     status: int = 0
     memory_bytes: int = 0
     grower: Running | None = None
+    open_files: int = 0
 
 
 def culprit(fault: Fault, is_alone: bool) -> Running | None:
@@ -83,6 +86,11 @@ def reason(fault: Fault, who: Running | None, folder: Path) -> str:
         return (
             f"filled the memory{where}: the worker process held {size_text(fault.memory_bytes)} "
             "(--worker-memory allows more)"
+        )
+    if fault.kind is FaultKind.LEAKED:
+        return (
+            f"held {fault.open_files:,} files and sockets open: close in render what it opens "
+            "('ulimit -n' allows more)"
         )
     if fault.kind is FaultKind.DIED:
         return f"ended the worker process{where} ({signal_told(fault.stacks) or _status_text(fault.status)})"

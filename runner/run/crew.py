@@ -243,7 +243,7 @@ class Crew:
         if left_behind is not None and await self._adopt(lease, left_behind):
             self._in_flight -= 1
             return set()
-        life = Life(lease, lambda what: self._context.guard.note("late", what))
+        life = Life(lease, self._tell_of_code)
         files = await self._files_of(session, lease, life)
         self.rendering[session] = files, time.monotonic()
         try:
@@ -262,6 +262,13 @@ class Crew:
             return set()
         # The tab need not wait for the files to reach the disk.
         return {settling}
+
+    def _tell_of_code(self, kind: str, what: str) -> None:
+        """Report what a job's code did: what came too late of each job, all else once."""
+        if kind == "late":
+            self._context.guard.note(kind, what)
+        else:
+            self._context.guard.tell(kind, what, once=kind)
 
     def _tell_remarks(self, session: TabSession) -> None:
         """Report the session's remarks on the scene, each kind once."""

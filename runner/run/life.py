@@ -26,16 +26,16 @@ class Life:
     """The life of one attempt. Tasks and threads that its code starts find it in CURRENT.
 
     tasks: those that its code has started. is_over: nothing that it was given may be used any more. buried: tasks that
-    did not end when they were cancelled; no step of them is run any more. on_late: called the first time that the code
-    does something too late.
+    did not end when they were cancelled; no step of them is run any more. tell: takes what its code did that a person
+    should know: a word that stands for its kind ('late': something came after its end, told once), and what.
     """
 
-    def __init__(self, lease: Lease, on_late: Callable[[str], None] = lambda what: None):
+    def __init__(self, lease: Lease, tell: Callable[[str, str], None] = lambda kind, what: None):
         self.job_id, self.attempt, self.key = lease.job_id, lease.attempt, lease.key
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self.is_over = False
         self.buried: list[asyncio.Task[Any]] = []
-        self._on_late = on_late
+        self.tell = tell
         self._has_told = False
         self._process = os.getpid()
 
@@ -48,8 +48,8 @@ class Life:
         if self.is_over:
             if not self._has_told:
                 self._has_told = True
-                self._on_late(
-                    f"job {self.key} (attempt {self.attempt}): its code called {deed} after its end"
+                self.tell(
+                    "late", f"job {self.key} (attempt {self.attempt}): its code called {deed} after its end"
                 )
             raise JobOver(
                 f"job {self.key} (attempt {self.attempt}) has ended, and {deed} came too late: "

@@ -53,6 +53,13 @@ class WorkerProcess:
         except psutil.Error:
             return 0
 
+    def open_files(self) -> int:
+        """How many file descriptors it holds; 0 when it is gone."""
+        try:
+            return int(psutil.Process(self._process.pid).num_fds())
+        except psutil.Error:
+            return 0
+
     def is_starved(self) -> bool:
         """Whether its main thread wakes up again and again, like a thread that waits for Python's interpreter."""
         with contextlib.suppress(psutil.Error):

@@ -14,6 +14,7 @@ from typing import Any
 
 from runner.run.board import LOOP, SLOTS, Board
 from runner.run.life import CURRENT, Life
+from runner.run.process_limits import ProcessLimits
 
 __all__ = ["TrackingLoop"]
 
@@ -24,11 +25,13 @@ class TrackingLoop(asyncio.SelectorEventLoop):
     """An event loop that shows on the board for which job it runs each callback, and each task's step.
 
     sys.exit in a job's code ends its task alone. A process that a job's code forked ends when it returns into the loop.
+    Limits of the process that such a step has set are put back after it.
     """
 
     def __init__(self, board: Board):
         super().__init__()
         self._board, self._process = board, os.getpid()
+        self._limits = ProcessLimits()
         self.set_task_factory(_make_task)
         self.set_default_executor(_TrackingThreads(board))
 
@@ -62,6 +65,7 @@ class TrackingLoop(asyncio.SelectorEventLoop):
         if getattr(callback, "__self__", None) in life.buried:
             return
         self._board.enter(LOOP, threading.get_ident(), life.job_id, life.attempt)
+        self._limits.remember()
         try:
             callback(*args)
         except (SystemExit, KeyboardInterrupt):
@@ -70,6 +74,8 @@ class TrackingLoop(asyncio.SelectorEventLoop):
             if os.getpid() != self._process:
                 _end_forked(self._board, life)
             self._board.leave(LOOP)
+            for kind, what in self._limits.put_back().items():
+                life.tell(kind, what)
 
 
 class _Task(asyncio.Task[Any]):

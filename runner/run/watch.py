@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class WorkerLife:
     unless it is the first worker. port: of its server, 0 while it has none. sessions: how many tabs it has; trouble:
     why they cannot work, ''. steps: for each running job with steps, its key, the steps finished, and all. alone: the
     job that is rendered alone now, 0 for none. is_silent: it sends no more messages. grown: how much its memory has
-    grown while each job was running.
+    grown while each job was running. open_files: how many files and sockets it holds open.
     """
 
     process: WorkerProcess
@@ -66,12 +67,14 @@ class WorkerLife:
     alone: int = 0
     is_silent: asyncio.Event = field(default_factory=asyncio.Event)
     grown: Counter[Running] = field(default_factory=Counter)
+    open_files: int = 0
 
     def send(self, kind: str, /, **values: Any) -> None:
         self.process.channel.send(kind, **values)
 
     def weigh(self) -> None:
-        """Measure its memory, and note whose code ran while it grew."""
+        """Measure its memory, note whose code ran while it grew, and count its open files."""
+        self.open_files = self.process.open_files()
         self.memory_bytes, before = self.process.memory_bytes(), self.memory_bytes
         for one in self.process.board.running():
             self.grown[one] += max(0, self.memory_bytes - before)
@@ -122,6 +125,7 @@ class WorkerLife:
             status,
             self.memory_bytes,
             grower,
+            self.open_files,
         )
 
 
@@ -151,7 +155,8 @@ async def watch(
     """Wait for its end; None when it ended in order, else what happened to it. It may still live then.
 
     world: its fault is told to the worker. has_all: whether all jobs are in the database. still_limit_s: how long its
-    loop may stand still; memory_bytes: how much it may hold.
+    loop may stand still; memory_bytes: how much it may hold. It may have three quarters of the
+    files open that a process can.
     """
     process, stopping = life.process, ending.stopping
     stillness = _Stillness(process.board)
@@ -185,5 +190,8 @@ async def watch(
             # A job that fills the memory may block the loop by that.
             if life.memory_bytes > memory_bytes:
                 return await asyncio.to_thread(life.seen, FaultKind.GREW, still_limit_s)
+            # Before it has none left for the next picture. The worker has inherited this process's limit.
+            if life.open_files > 0.75 * resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+                return await asyncio.to_thread(life.seen, FaultKind.LEAKED, still_limit_s)
         if is_blocked:
             return await asyncio.to_thread(life.seen, FaultKind.BLOCKED, still_limit_s)

@@ -35,6 +35,9 @@ class WorkerThread:
     def memory_bytes(self) -> int:
         return 0
 
+    def open_files(self) -> int:
+        return 0
+
     def is_starved(self) -> bool:
         return False
 
