@@ -30,6 +30,8 @@ BAD_FILES = {
     "no scene": (GOOD.replace("@campaign.scene", ""), "has no scene function"),
     "no jobs": (GOOD.replace("@campaign.jobs", ""), "has no jobs function"),
     "a render that is not async": (GOOD.replace("async def", "def"), "must be an async function"),
+    "a render that yields": (GOOD.replace("    pass", "    yield 1"), "leave out 'yield'"),
+    "a render of other arguments": (GOOD.replace("session, job", "self, session, job"), "and takes other arguments"),
     "a scene that raises": (GOOD.replace("return Scene()", "return 1 / 0"), "campaign.py:10: ZeroDivisionError"),
     "jobs that raise": (GOOD.replace('yield {"x": 1}', 'yield {"x": 1}; 1 / 0'), "campaign.py:6: ZeroDivisionError"),
     "params that are no dict": (GOOD.replace('{"x": 1}', "[1]"), "params must be a dict"),

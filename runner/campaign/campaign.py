@@ -137,10 +137,21 @@ class Campaign:
 
     def render(self, function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """Decorator: the async function that renders one job."""
+        if inspect.isasyncgenfunction(function):
+            raise CampaignError(
+                f"campaign {self.name!r}: render yields something, and nobody would take it: leave out 'yield'; "
+                "job.save and job.log keep what it makes"
+            )
         if not inspect.iscoroutinefunction(function):
             raise CampaignError(
                 f"campaign {self.name!r}: render must be an async function: write 'async def'"
             )
+        try:
+            inspect.signature(function).bind("session", "job")
+        except TypeError as error:
+            raise CampaignError(
+                f"campaign {self.name!r}: render is called as render(session, job), and takes other arguments ({error})"
+            ) from None
         return self._take("render", function)
 
     def asset(self, name: str) -> str:
