@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -66,7 +67,7 @@ class _Luck:
         return next((name for name, state in now.items() if _is_drawn(self._before[name], state)), "")
 
     def _states(self) -> dict[str, Any]:
-        states: dict[str, Any] = {"random": _of_python(random), "numpy.random": _SHARED.state()}
+        states: dict[str, Any] = {"random": _SHARED.of_python(), "numpy.random": _SHARED.of_numpy()}
         for name, value in self._own.items():
             if isinstance(value, random.Random):
                 states[name] = _of_python(value)
@@ -84,7 +85,7 @@ class _Twister(NamedTuple):
     drawn: int
 
 
-def _of_python(generator: Any) -> _Twister:
+def _of_python(generator: random.Random) -> _Twister:
     words = generator.getstate()[1]
     return _Twister(words, words[-1])
 
@@ -96,24 +97,45 @@ def _of_numpy(generator: Any) -> Any:
 
 
 class _Shared:
-    """NumPy's own generator, read where its state lies in memory: get_state takes 0.1 ms (NumPy 2.4)."""
+    """The generators of Python and NumPy that all code shares, read where their states lie in memory.
+
+    To ask for a state takes 0.02 ms (Python 3.11) and 0.1 ms (NumPy 2.4), and it is asked for twice a job.
+    """
 
     def __init__(self) -> None:
-        self._of: object = None
-        self._memory: Any = None
+        self._of_python = _memory_of_python(random.random.__self__)  # type: ignore[attr-defined]
+        self._numpys: object = None
+        self._of_numpys: Any = None
 
-    def state(self) -> Any:
+    def of_python(self) -> _Twister:
+        """The state of random's functions."""
+        if self._of_python is None:
+            return _of_python(random)  # type: ignore[arg-type]
+        state = memoryview(bytes(self._of_python)).cast("I")
+        return _Twister(state[1:], state[0])
+
+    def of_numpy(self) -> Any:
+        """The state of numpy.random's functions."""
         find = getattr(np.random, "get_bit_generator", None)
         found = find() if find is not None else None
-        if found is not self._of:
-            self._of, self._memory = found, _memory_of(found)
-        if self._memory is None:
+        if found is not self._numpys:
+            self._numpys, self._of_numpys = found, _memory_of_numpy(found)
+        if self._of_numpys is None:
             return _of_numpy(np.random)
-        words = memoryview(bytes(self._memory)).cast("I")
-        return _Twister(words, words[-1])
+        state = memoryview(bytes(self._of_numpys)).cast("I")
+        return _Twister(state, state[-1])
 
 
-def _memory_of(generator: object) -> Any:
+def _memory_of_python(generator: object) -> Any:
+    """The count of words that were drawn, and the words; None where they lie otherwise than expected (CPython)."""
+    if not isinstance(generator, random.Random) or sys.implementation.name != "cpython":
+        return None
+    memory = (ctypes.c_uint32 * (_WORDS + 1)).from_address(id(generator) + object.__basicsize__)
+    *words, drawn = generator.getstate()[1]
+    return memory if [*memory] == [drawn, *words] else None
+
+
+def _memory_of_numpy(generator: object) -> Any:
     """Its words and the count of those that were drawn; None where they lie otherwise than expected."""
     if not isinstance(generator, np.random.MT19937):
         return None
@@ -156,7 +178,7 @@ def _twister(words: Sequence[int], drawn: int) -> np.random.MT19937:
 
 
 _NUMPYS = (np.random.Generator, np.random.RandomState)
-_SHARED = _Shared()
 _WORDS = 624
+_SHARED = _Shared()
 # How often one still tries to tell a draw from a seed, by process.
 _patience = 3
