@@ -376,6 +376,7 @@ HEAVY = (
     "pyarrow",
     "requests",
     "runner.campaign",
+    "sqlalchemy.dialects.postgresql",
 )
 
 

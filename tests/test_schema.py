@@ -27,8 +27,8 @@ def test_schema_sql_equals_the_tables_that_the_store_makes():
     told = sqlite3.connect(":memory:")
     told.executescript(SCHEMA_SQL.read_text())
     engine = sa.create_engine("sqlite://")
-    schema.metadata.create_all(engine)
     with engine.connect() as connection:
+        schema.create_tables(connection)
         made = statements(connection.connection.driver_connection)
         assert statements(told) == made
     assert len(made) >= 12

@@ -168,7 +168,7 @@ class Database:
                 connection.exec_driver_sql(lock)
                 version = self._version(connection)
                 if version is None:
-                    schema.metadata.create_all(connection)
+                    schema.create_tables(connection)
                     connection.execute(schema.schema_version.insert(), {"version": schema.VERSION})
                 elif version < schema.VERSION:
                     migrations.bring_along(connection, version, self.file)
