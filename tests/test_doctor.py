@@ -220,6 +220,15 @@ def test_a_browser_that_is_broken_is_told_with_the_cure(tmp_path, monkeypatch):
     assert end.exit_code == 1 and "✗ browser" in end.stdout and "render " not in end.stdout
 
 
+@pytest.mark.usefixtures("browser_path")
+def test_a_driver_that_does_not_start_is_told_with_the_cure(tmp_path, monkeypatch):
+    """On a bare machine its Node lacks a library. It is told once, and no rasterizer is said not to draw."""
+    monkeypatch.setenv("PLAYWRIGHT_NODEJS_PATH", "/bin/false")
+    end = doctor(tmp_path, "--sessions", 1)
+    assert end.exit_code == 1 and "✗ driver" in end.stdout and "apt-get install libatomic1" in end.stdout
+    assert "rasterizer" not in end.stdout and "render " not in end.stdout
+
+
 def test_a_browser_without_windows_is_found_first(tmp_path, monkeypatch):
     """Where the system has both; the one that is named counts before all."""
     for name in ("chromium", "chromium-headless-shell"):

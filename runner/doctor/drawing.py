@@ -10,7 +10,7 @@ from runner.browsers import Launcher, best_driver, find_browser, find_cards, fin
 from runner.doctor.check import Check, State, answer_of
 from runner.errors import BrowserError
 
-__all__ = ["check_browser", "check_cards", "check_together"]
+__all__ = ["check_browser", "check_cards", "check_driver", "check_together"]
 
 _TOGETHER_S = 120.0
 # Clears to one colour after the other, reads each back, and counts those that came out right.
@@ -42,6 +42,22 @@ def check_browser() -> Check:
             "browser", State.FAIL, f"{path} does not tell its version", "name another in RUNNER_BROWSER"
         )
     return Check("browser", State.OK, f"{version} ({path})")
+
+
+def check_driver() -> Check:
+    """Whether Playwright's driver starts, through which all browsers are started."""
+    try:
+        asyncio.run(_start_driver())
+    except BrowserError as error:
+        found, _, fix = str(error).partition("; ")
+        return Check("driver", State.FAIL, found, fix)
+    return Check("driver", State.OK, "Playwright's driver starts")
+
+
+async def _start_driver() -> None:
+    launcher = Launcher()
+    await launcher.start()
+    await launcher.stop()
 
 
 def check_cards(renderer: str | None) -> Check:

@@ -52,11 +52,12 @@ def examine(subject: Subject, tell: Callable[[str], None]) -> Iterator[Check]:
 
 
 def _drawn(sessions: int, tell: Callable[[str], None]) -> Iterator[Check]:
-    browser = drawing.check_browser()
-    yield browser
-    if browser.state is State.FAIL:
-        yield drawing.check_cards(None)
-        return
+    for check in (drawing.check_browser, drawing.check_driver):
+        needed = check()
+        yield needed
+        if needed.state is State.FAIL:
+            yield drawing.check_cards(None)
+            return
     trials = []
     for rasterizer in ("native" if sys.platform == "darwin" else "egl", "swiftshader"):
         tell(f"rendering 15 pictures with {rasterizer} …")
