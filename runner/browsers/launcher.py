@@ -69,13 +69,33 @@ class Launcher:
         self._driver: Any = None
         self._alive = self._started = 0
         self._is_up = False
+        self._preparing: asyncio.Task[None] | None = None
         self._probed: tuple[str, str, Browser] | None = None
         self._restarting = asyncio.Lock()
 
+    def prepare(self, wanted: str) -> None:
+        """Begin to start the driver, and a browser with the flags that choose_rasterizer is likely to choose.
+
+        start waits for both, and tells what failed; a browser with other flags is closed when one is chosen.
+        """
+        self._preparing = asyncio.create_task(self._prepare(wanted))
+
+    async def _prepare(self, wanted: str) -> None:
+        await self._start()
+        await self._look_for_cards()
+        name = _best()[0] if wanted == "auto" else wanted
+        driver = best_driver(self._cards, self._installed) if name == "egl" else ""
+        self._probed = name, driver, await self._launch(name, driver)
+
     async def start(self) -> None:
         """Make the folder and start the driver, if that was not done yet. Raises BrowserError."""
-        if self._is_up:
-            return
+        if self._preparing is not None:
+            # What does not start ahead is tried again, and told, when it is needed.
+            await asyncio.gather(self._preparing, return_exceptions=True)
+        if not self._is_up:
+            await self._start()
+
+    async def _start(self) -> None:
         place = temporary_place()
         try:
             self.folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=place))
@@ -93,12 +113,19 @@ class Launcher:
         self._is_up = True
 
     async def stop(self) -> None:
-        """End the driver, and what is left of its browsers, if it was started."""
+        """End the driver, and what is left of its browsers, if they were started."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
         if not self._is_up:
             return
         self._is_up = False
         await self._stop_driver()
         await asyncio.to_thread(end_folder, self.folder)
+
+    async def _look_for_cards(self) -> None:
+        if not self._installed:
+            self._cards, self._installed = await asyncio.to_thread(lambda: (find_cards(), find_drivers()))
 
     async def _start_driver(self) -> None:
         from playwright.async_api import async_playwright
@@ -196,12 +223,11 @@ class Launcher:
         because pictures of two renderers differ. Raises BrowserError when none has WebGL, when a GPU is required and
         none draws, and when a driver was given whose card does not draw.
         """
-        self._cards, self._installed = await asyncio.to_thread(lambda: (find_cards(), find_drivers()))
+        await self._look_for_cards()
         if self.drivers:
             return await self._draw_with_each(say)
         self._pin("" if require_gpu else earlier, say)
-        best = ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
-        choice: tuple[str, ...] = best if wanted == "auto" else (wanted,)
+        choice: tuple[str, ...] = _best() if wanted == "auto" else (wanted,)
         if earlier and "SwiftShader" in earlier:
             choice = tuple(sorted(choice, key=lambda name: name != "swiftshader"))
         for name in choice:
@@ -300,6 +326,11 @@ class Launcher:
             return browser
         await browser.close()
         return None
+
+
+def _best() -> tuple[str, ...]:
+    """The rasterizers to try here, the best one first."""
+    return ("native", "swiftshader") if sys.platform == "darwin" else ("egl", "swiftshader")
 
 
 def is_software(renderer: str) -> bool:

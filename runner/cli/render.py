@@ -186,7 +186,7 @@ def run(file: Path, settings: dict[str, str], dry_run: bool, **given: Any) -> Ex
         return _dry_run(file, settings, **given)
     from runner.run import early_worker
 
-    with early_worker(has_browsers=bool(given["sessions"])) as worker:
+    with early_worker(given["rasterizer"] if given["sessions"] else "") as worker:
         from runner.run import run_campaign
         from runner.campaign import load_campaign  # isort: skip  (a campaign file may import ML-Logger)
 

@@ -91,7 +91,7 @@ def preview(
         preview_again_and_again(file, arguments, lambda told: _show(told, as_json))
     with (
         _printed_to_stderr(),
-        early_worker(has_browsers=not is_shown) as worker,
+        early_worker("" if is_shown else rasterizer) as worker,
         tempfile.TemporaryDirectory(prefix="runner-pack-") as folder,
     ):
         from runner.campaign import Choice, load_campaign, pick_job, read_pack

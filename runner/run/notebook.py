@@ -113,7 +113,7 @@ class _Job:
             )
         try:
             # A worker process ends with the thread that has started it.
-            with early_worker(has_browsers=bool(self._options.sessions)) as worker:
+            with early_worker(self._options.rasterizer if self._options.sessions else "") as worker:
                 campaign = load_campaign(self._file, self._settings)
                 run_campaign(campaign, self._options, worker, lambda say: self.interrupts)
             with Reader(self._options.database) as reader:

@@ -367,7 +367,9 @@ class Run:
         try:
             with signals.ending(ending):
                 async with keeper.at_work(ending):
-                    await supervisor.work(worker, lambda: WorkerProcess(bool(options.sessions)))
+                    await supervisor.work(
+                        worker, lambda: WorkerProcess(options.rasterizer if options.sessions else "")
+                    )
         finally:
             shown.cancel()
             await asyncio.gather(shown, return_exceptions=True)

@@ -26,10 +26,10 @@ _WAKING_S, _WAKES_A_SECOND = 0.5, 10.0
 class WorkerProcess:
     """A worker process. It begins to import at once, and to work when it is sent a spec.
 
-    has_browsers: it will need browsers of its own, and prepares for that, too.
+    rasterizer: of the browsers that it will need, for which it prepares, too; '' if it needs none.
     """
 
-    def __init__(self, has_browsers: bool) -> None:
+    def __init__(self, rasterizer: str) -> None:
         self.board = Board()
         self._is_closed = False
         # The file has no name, so nothing is left of it, however this process ends.
@@ -37,7 +37,7 @@ class WorkerProcess:
         # The terminal's signals are for the supervisor.
         self._process, self.channel = start_child(
             "runner.run.worker_process",
-            [str(os.getpid()), str(int(has_browsers))],
+            [str(os.getpid()), rasterizer],
             [self.board.descriptor, self._stacks.fileno()],
             is_apart=True,
         )
@@ -120,9 +120,9 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def early_worker(has_browsers: bool) -> Iterator[WorkerProcess]:
+def early_worker(rasterizer: str) -> Iterator[WorkerProcess]:
     """A worker process that imports while the supervisor does something else; the block's end ends it."""
-    worker = WorkerProcess(has_browsers)
+    worker = WorkerProcess(rasterizer)
     try:
         yield worker
     finally:

@@ -30,11 +30,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Called in the new process: CHANNEL BOARD STACKS SUPERVISOR BROWSERS are its arguments.
+    """Called in the new process: CHANNEL BOARD STACKS SUPERVISOR RASTERIZER are its arguments.
 
-    They are descriptors, a process's id, and 1 if it will need browsers, otherwise 0.
+    They are descriptors, a process's id, and that of the browsers which it will need; '' if none.
     """
-    channel_fd, board_fd, stacks_fd, supervisor, has_browsers = map(int, sys.argv[1:6])
+    channel_fd, board_fd, stacks_fd, supervisor = map(int, sys.argv[1:5])
+    rasterizer = sys.argv[5]
     _end_with(supervisor)
     _leave_signals_to_the_supervisor()
     with open(stacks_fd, "w") as stacks:
@@ -52,7 +53,7 @@ def main() -> None:
         board = Board(board_fd)
         channel = Channel(socket.socket(fileno=channel_fd))
         loop = TrackingLoop(board)
-        work(channel, board, loop, lambda: os._exit(1), owns_streams=True, has_browsers=bool(has_browsers))
+        work(channel, board, loop, lambda: os._exit(1), owns_streams=True, rasterizer=rasterizer)
         # The interpreter's normal end would wait for threads that a job has left running.
         atexit._run_exitfuncs()
         with contextlib.suppress(Exception):
@@ -66,18 +67,19 @@ def work(
     loop: asyncio.AbstractEventLoop,
     on_end: Callable[[], None],
     owns_streams: bool = False,
-    has_browsers: bool = False,
+    rasterizer: str = "",
 ) -> None:
     """Work as the supervisor says. on_end: called when the supervisor is gone.
 
-    owns_streams: output goes to the run's log. has_browsers: their driver is started before the first order comes.
+    owns_streams: output goes to the run's log. rasterizer: of the browsers, of which one
+    is started before the first order comes.
     """
     asyncio.set_event_loop(loop)
     orders: asyncio.Queue[Any] = asyncio.Queue()
     channel.listen(lambda message: loop.call_soon_threadsafe(orders.put_nowait, message), on_end)
 
     async def work_through() -> None:
-        launcher = await _prepared(has_browsers)
+        launcher = await _prepared(rasterizer)
         from runner.run.run_log import keep_printed
         from runner.run.spec import WorkerSpec
         from runner.run.worker import serve
@@ -101,10 +103,10 @@ def work(
     channel.send("over")
 
 
-async def _prepared(has_browsers: bool) -> Launcher | None:
-    """Import all that is needed, and start the browsers' driver meanwhile, for that is a process of its own."""
+async def _prepared(rasterizer: str) -> Launcher | None:
+    """Import all that is needed, and start a browser meanwhile, for that has processes of its own."""
     launcher = None
-    if has_browsers:
+    if rasterizer:
         import playwright.async_api  # noqa: F401
 
         from runner.browsers import Launcher
@@ -113,13 +115,11 @@ async def _prepared(has_browsers: bool) -> Launcher | None:
         # What is missing is told when the first browser is to be started.
         with contextlib.suppress(BrowserError):
             launcher = Launcher()
-    starting = asyncio.create_task(launcher.start()) if launcher else None
+            launcher.prepare(rasterizer)
     await asyncio.to_thread(import_module, "runner.run.worker")
     gc.freeze()
     gc.enable()
-    if starting is not None:
-        await asyncio.wait({starting})
-    return None if starting is None or starting.exception() else launcher
+    return launcher
 
 
 def _end_with(supervisor: int) -> None:

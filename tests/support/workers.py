@@ -14,7 +14,7 @@ from runner.run.worker_process import work
 class WorkerThread:
     """What runner.run.process.WorkerProcess is, in a thread."""
 
-    def __init__(self, has_browsers: bool = True):
+    def __init__(self, rasterizer: str):
         self.board = Board()
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
