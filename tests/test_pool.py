@@ -336,6 +336,22 @@ def test_a_page_that_hangs_is_replaced(tmp_path, night):
         assert attempt["error"].startswith("TimeoutError: no end after 4 s, at ")
 
 
+def test_the_first_page_has_the_machine_for_itself_until_it_is_ready(tmp_path, night, monkeypatch):
+    """The first picture, or mistake, comes sooner; all browsers together are ready as soon as before."""
+    started = []
+    real = BrowserPool._one_life
+
+    async def one_life(pool, name, *arguments):
+        started.append((name, pool._has_worked))
+        return await real(pool, name, *arguments)
+
+    monkeypatch.setattr(BrowserPool, "_one_life", one_life)
+    monkeypatch.setattr("runner.browsers.pool._AHEAD_S", 60.0)
+    assert night(nothing, count=30, body=PACED, sessions=2) == 0
+    assert started == [("browser-1", False), ("browser-2", True)]
+    assert_whole(tmp_path, 30)
+
+
 def test_a_browser_is_recycled_after_so_many_renders(tmp_path, night):
     """Between two jobs: no attempt ends badly, and each browser renders no more than that."""
     assert night(nothing, count=20, limits=Limits(renders=15)) == 0

@@ -23,6 +23,8 @@ __all__ = ["BrowserPool", "Doors", "Limits"]
 
 _CONNECT_S = 60.0
 _RECONNECT_S = 15.0
+# The first page has the machine for itself for so long at most, so that the first picture, or mistake, comes soon.
+_AHEAD_S = 2.0
 _ANSWER_S = 3.0
 _WATCH_S = 2.0
 _DEATH_S, _DEATH_LOOKS = 2.0, 10
@@ -191,6 +193,8 @@ class BrowserPool:
         # True once one of this run's browsers has started, here or in another process.
         self._has_worked = bool(found_rasterizer)
         self._draining = asyncio.Event()
+        # The first page is ready, or none is needed any more.
+        self._has_begun = asyncio.Event()
 
     def _on_settled(self, life: _Life, is_done: bool) -> None:
         self._strikes[life.slot] = 0 if is_done else self._strikes[life.slot] + 1
@@ -233,12 +237,16 @@ class BrowserPool:
     def drain(self, reason: str) -> None:
         """Let each browser end after its current job, and start no more."""
         self._draining.set()
+        self._has_begun.set()
         for life in self._lives.values():
             life.recycle(reason)
 
     async def _keep_one(self, slot: int, launcher: Launcher, doors: Doors) -> None:
         fruitless = start = 0
         self._resting[slot] = "starting", 0.0
+        if slot != self._slots[0]:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._has_begun.wait(), _AHEAD_S)
         while not self._draining.is_set():
             start += 1
             kind = "browser"
@@ -315,6 +323,7 @@ class BrowserPool:
             # A page that worked may be refused later: it has no WebGL once the GPU process has died.
             while session is not None and not session.refused:
                 self._has_worked = True
+                self._has_begun.set()
                 self._resting.pop(slot, None)
                 self._failing.pop(slot, None)
                 ends: set[asyncio.Future[Any]] = {session.closed, browser.ended}
