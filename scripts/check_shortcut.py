@@ -48,9 +48,11 @@ SOLIDS: dict[str, list[Any]] = {
 }  # fmt: skip
 MODELS = {"Obj": "cube.obj", "Glb": "red.glb", "Stl": "roof.stl", "Ply": "roof.ply"}
 LIGHTS = ("AmbientLight", "DirectionalLight", "HemisphereLight", "PointLight", "SpotLight")
-KINDS = (*SOLIDS, *MODELS, *LIGHTS, "Group", "group", "TriMesh", "PointCloud", "CameraView")
+MARKERS = ("Arrow", "CoordsMarker")
+PARTS = ("Group", "group", "TriMesh", "PointCloud", "Urdf", "BackgroundColor", "CameraView")
+KINDS = (*SOLIDS, *MODELS, *LIGHTS, *MARKERS, *PARTS)
 # Of these the page knows that they stay as they are, or knows nothing.
-OTHERS = ("Arrow", "CoordsMarker", "Grid", "HemisphereLightStage", "Billboard")
+OTHERS = ("Grid", "HemisphereLightStage", "Billboard")
 _FOR_ALL = {"color", "opacity", "transparent", "wireframe", "side", "depthTest", "depthWrite", "visible"}
 _LIT = {"emissive", "emissiveIntensity", "flatShading"}
 MATERIALS = {
@@ -64,9 +66,10 @@ MATERIALS = {
 
 UNIFORM = ("color", "emissive", "emissiveIntensity", "opacity", "roughness", "metalness")
 
-# The elements in the store of Vuer's client, by key, but for what only files and arrays hold.
+# The elements in the store of Vuer's client, by key; arrays as texts.
 NODES = """() => {
-  const found = {}, walk = (nodes) => { for (const { children, vertices, faces, ...node } of nodes || []) {
+  const found = {}, walk = (nodes) => { for (const { children, ...node } of nodes || []) {
+    for (const name in node) if (ArrayBuffer.isView(node[name])) node[name] = node[name].join();
     found[node.key] = node;
     walk(children);
   } };
@@ -81,7 +84,36 @@ PLY = (
     "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
     "element face 1\nproperty list uchar int vertex_index\nend_header\n-1 0 0\n1 0 0\n0 0.8 0\n3 0 1 2\n"
 )
+# By their limits; those of the elbow exclude 0. The finger follows the thumb. The lower link has a mesh.
+JOINTS = {
+    "shoulder": (-2, 2),
+    "elbow": (0.3, 2),
+    "wheel": (-9, 9),
+    "thumb": (-0.3, 0.3),
+    "finger": (-0.3, 0.3),
+}
 Operation = tuple[str, Any]
+
+
+def robot(mesh: str) -> str:
+    """A robot's file."""
+    box = '<geometry><box size="0.1 0.1 0.5"/></geometry>'
+    look = '<material name="m"><color rgba="0.2 0.6 0.9 1"/></material>'
+    links, joints, parent = f'<link name="base"><visual>{box}{look}</visual></link>', "", "base"
+    for name, (lower, upper) in JOINTS.items():
+        shape = (
+            f'<geometry><mesh filename="{mesh}" scale="0.3 0.3 0.3"/></geometry>' if name == "elbow" else box
+        )
+        links += f'<link name="to {name}"><visual><origin xyz="0 0 0.25"/>{shape}{look}</visual></link>'
+        kind = {"wheel": "continuous", "thumb": "prismatic", "finger": "prismatic"}.get(name, "revolute")
+        follows = '<mimic joint="thumb" multiplier="-1" offset="0.02"/>' if name == "finger" else ""
+        joints += (
+            f'<joint name="{name}" type="{kind}"><parent link="{parent}"/><child link="to {name}"/>'
+            f'<origin xyz="0 0.1 0.4" rpy="0.1 0 0"/><axis xyz="1 0 0"/><limit lower="{lower}" upper="{upper}"/>'
+            f"{follows}</joint>"
+        )
+        parent = "to elbow" if name in ("wheel", "thumb") else f"to {name}"
+    return f'<robot name="arm">{links}{joints}</robot>'
 
 
 class Chance(random.Random):
@@ -133,15 +165,41 @@ class World:
             return more
         if tag in MODELS:
             return {"src": self._files(MODELS[tag])} | ({"color": chance.color()} if chance.is_true() else {})
-        if tag in ("TriMesh", "PointCloud"):
-            points = np.array([chance.vector(1) for _ in range(9)], np.float32).astype(np.float16).tobytes()
-            if tag == "PointCloud":
-                return {"vertices": points, "size": 0.15, "color": chance.color()}
+        if tag == "Urdf":
+            looks = (
+                {},
+                {},
+                {"materialType": "basic", "material": {"color": chance.color()}},
+                {"opacity": 0.5},
+            )
+            return {"src": self._files("arm.urdf"), **chance.choice(looks)}
+        if tag == "PointCloud":
+            colors = {"colors": self._colors()} if chance.is_true(0.4) else {"color": chance.color()}
+            return {"vertices": self._points(), "size": 0.15, **colors}
+        if tag == "TriMesh":
+            points = self._points()
             faces = np.arange(9, dtype=np.uint32).tobytes()
             return {"vertices": points, "faces": faces, "materialType": "basic", "color": chance.color()}
         if tag == "Billboard":
             return {"children": [{"tag": "Plane", "key": f"in{self._count}", "args": [0.5, 0.5]}]}
         return {}
+
+    def _points(self) -> bytes:
+        return np.array([self.chance.vector(1) for _ in range(9)], np.float16).tobytes()
+
+    def _colors(self) -> bytes:
+        return self.chance.randbytes(27)
+
+    def _pose(self) -> dict[str, float]:
+        """Of some of a robot's joints, in any order; seldom one that it cannot take."""
+        chance = self.chance
+        found = {}
+        for name in chance.sample(list(JOINTS), chance.randint(0, len(JOINTS))):
+            lower, upper = JOINTS[name]
+            found[name] = round(lower + (upper - lower) * chance.randint(0, 8) / 8, 4)
+            if chance.is_true(0.01):
+                found[name] = upper + 1
+        return found
 
     def _part(self, name: str) -> Any:
         chance = self.chance
@@ -169,6 +227,9 @@ class World:
             if tag != "HemisphereLightStage":
                 may("position", lambda: chance.vector(1))
             return found
+        if tag == "BackgroundColor":
+            may("color", chance.color)
+            return found
         is_light = tag in LIGHTS
         may("position", lambda: chance.vector(3 if is_light else 1.2))
         if is_light:
@@ -179,11 +240,20 @@ class World:
                 may("angle", lambda: chance.choice([0.3, 0.8]), 0.3)
                 may("penumbra", lambda: chance.choice([0, 0.5]), 0.3)
             return found
+        if tag == "Urdf":
+            may("jointValues", self._pose, 1.5)
+        if tag == "PointCloud" and "vertices" in node:
+            may("vertices", self._points)
+            if "colors" in node:
+                may("colors", self._colors)
+        if tag in MARKERS:
+            may("rotation", lambda: chance.vector(3))
+            return found
         if "quaternion" in node or ("rotation" not in node and chance.is_true(0.2)):
             may("quaternion", lambda: _unit([chance.randint(-2, 2) for _ in range(4)]))
         else:
             # The client's models keep an order that they had when they were loaded, be it sooner or later.
-            is_ordered = tag not in MODELS and chance.is_true(0.1)
+            is_ordered = tag not in (*MODELS, "Urdf") and chance.is_true(0.1)
             order = [chance.choice(["XYZ", "ZYX"])] if is_ordered else []
             may("rotation", lambda: chance.vector(3) + order)
         if tag in ("Group", "group") and chance.is_true(0.2):
@@ -210,7 +280,8 @@ class World:
         """What a session with a scene that each job begins with sends as an update; the rest is made anew."""
         if tag in ("Group", "group") and "scale" in values and not isinstance(values["scale"], list):
             del values["scale"]
-        found = {name: values[name] for name in ("position", "rotation", "scale") if name in values}
+        kept = ("position", "rotation", "scale", "jointValues", "vertices", "colors", "color")
+        found = {name: values[name] for name in kept if name in values}
         if "material" in values:
             old = node["material"]
             material = {
@@ -239,9 +310,10 @@ class World:
         chance = self.chance
         self.told = {}
         tags = [chance.choice(list(SOLIDS)) for _ in range(chance.randint(1, 4))]
-        tags += chance.sample([*MODELS, *LIGHTS, *LIGHTS, "TriMesh", "PointCloud"], chance.randint(1, 5))
-        tags += chance.choices(OTHERS[:4], k=chance.randint(0, 1))
-        tags += chance.choices(OTHERS[4:], k=1) if chance.is_true(0.08) else []
+        tags += chance.sample([*MODELS, *LIGHTS, *LIGHTS, "TriMesh"], chance.randint(1, 4))
+        tags += chance.choices(["Urdf", "PointCloud"], k=chance.randint(0, 2))
+        tags += chance.choices([*MARKERS, *OTHERS[:2]], k=chance.randint(0, 1))
+        tags += chance.choices(OTHERS[2:], k=1) if chance.is_true(0.05) else []
         groups = []
         for tag in chance.choices(["Group", "group"], k=chance.randint(0, 2)):
             inner = [self.element(chance.choice(list(SOLIDS))) for _ in range(chance.randint(1, 2))]
@@ -252,7 +324,9 @@ class World:
         chance.shuffle(elements)
         self.told["ego"] = {"tag": "CameraView", "key": "ego"}
         camera = {"tag": "CameraView", "key": "ego", **SIZE, "fov": 50, "position": [0, 0.2, 4]}
-        more = {} if chance.is_true(0.5) else {"bgChildren": [self.element(chance.choice(LIGHTS))]}
+        behind = [self.element(chance.choice(LIGHTS))] if chance.is_true() else []
+        behind += [self.element("BackgroundColor")] if chance.is_true(0.4) else []
+        more = {"bgChildren": behind} if behind else {}
         return {"tag": "Scene", "key": "scene", "children": elements, "rawChildren": [camera], **more}
 
     # -- sequences -----------------------------------------------------------------------------
@@ -287,11 +361,12 @@ class World:
     def _other(self) -> list[Operation]:
         """Something that React has to render."""
         chance = self.chance
-        solids = sorted(key for key, node in self.told.items() if node["tag"] in SOLIDS)
-        key = chance.choice(solids) if solids else ""
-        verb = chance.choice(["args", "type", "keys", "hide", "again", "add", "remove", "default"])
+        verb = chance.choice(["args", "type", "keys", "hide", "again", "again", "add", "remove", "default"])
+        kinds = (*SOLIDS, *SOLIDS, "Urdf", "PointCloud") if verb in ("again", "remove") else SOLIDS
+        some = sorted(key for key, node in self.told.items() if node["tag"] in kinds)
+        key = chance.choice(some) if some else ""
         if verb == "add" or not key:
-            node = self.element(chance.choice([*SOLIDS, *LIGHTS]))
+            node = self.element(chance.choice([*SOLIDS, *LIGHTS, *["Urdf"] * 4]))
             return [("add", Given(node))]
         node = self.told[key]
         if verb == "remove":
@@ -433,6 +508,7 @@ async def check(
         files = Files(Path(folder))
         (Path(folder) / MODELS["Stl"]).write_text(f"{STL}endsolid roof\n")
         (Path(folder) / MODELS["Ply"]).write_text(PLY)
+        (Path(folder) / "arm.urdf").write_text(robot(MODELS["Stl"]))
         async with Twins(files).open(rasterizer) as twins:
             sessions: list[Session] = []
             while done < sequences:

@@ -40,7 +40,7 @@ _PRIMITIVE_NEUTRAL = _NEUTRAL | {
 # The props that leave no trace, by tag. Changes of an element that is not listed may stay in the page for good.
 _OTHERS = """
     AmbientLight DirectionalLight HemisphereLight PointLight RectAreaLight SpotLight
-    AmbientLightStage HemisphereLightStage Grid Arrow CoordsMarker
+    AmbientLightStage HemisphereLightStage Grid
     Dae Fbx Pcd Frustum OrthographicFrustum PerspectiveFrustum
     Text Billboard BoundingBox DepthPointCloud InPlaceDepthPointCloud
     Line CatmullRomLine CubicBezierLine QuadraticBezierLine
@@ -48,7 +48,7 @@ _OTHERS = """
 _IN_PLACE: dict[str, frozenset[str]] = {
     **dict.fromkeys(PRIMITIVES, _POSE | {"args", "material"}),
     **dict.fromkeys(("VuerGroup", "Group", "group", "Glb", "Obj", "Ply", "Stl"), _POSE),
-    "TriMesh": frozenset({"position", "rotation"}),
+    **dict.fromkeys(("TriMesh", "Arrow", "CoordsMarker"), frozenset({"position", "rotation"})),
     "PointCloud": frozenset({"position", "rotation", "vertices", "colors"}),
     **dict.fromkeys(_OTHERS.split(), frozenset()),
 }

@@ -1,7 +1,7 @@
 // A robot's meshes look as its element was told, whenever they have come.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { paint, settle, wrongJoints } from "../../runner/sessions/page/robots.js";
+import { paint, settle, standing, wrongJoints } from "../../runner/sessions/page/robots.js";
 
 class MeshPhysicalMaterial { constructor(look) { Object.assign(this, look); } }
 class MeshBasicMaterial { constructor(look) { Object.assign(this, look); } }
@@ -56,13 +56,31 @@ function arm() {
 test("what a set of joint values does not name stands as the file has it", () => {
   const it = arm(), stand = () => Object.values(it.joints).map(({ quaternion }) => quaternion.value);
   it.setJointValues({ elbow: 1 });
-  settle(it);
-  settle(it);
+  settle({ jointValues: { elbow: 1 } }, it);
+  settle({}, it);
   assert.equal(it.setJointValues({ wheel: 5 }), true);
   assert.deepEqual(stand(), ["rest", "turned by 5"]);
   assert.equal(it.setJointValues({}), true);
   assert.deepEqual(stand(), ["rest", "rest"]);
   assert.equal(it.setJointValues({}), false);
+});
+
+test("a robot that was moved before anything looked at it stands as it was told last", () => {
+  const it = arm();
+  it.setJointValues({ wheel: 5 });
+  it.setJointValues({ elbow: 1 });
+  settle({ jointValues: { elbow: 1 } }, it);
+  assert.deepEqual(Object.values(it.joints).map(({ quaternion }) => quaternion.value), ["turned by 1", "rest"]);
+});
+
+test("joints are put without React only where the whole pose counts, and none is wrong or was", () => {
+  const it = arm(), right = { wheel: 5 }, wrong = { elbow: 9 };
+  assert.equal(standing({}, right, it), null);
+  settle({}, it);
+  assert.deepEqual([standing({}, wrong, it), standing(wrong, right, it)], [null, null]);
+  standing(undefined, { elbow: 1 }, it)();
+  standing({ elbow: 1 }, right, it)();
+  assert.deepEqual(Object.values(it.joints).map(({ quaternion }) => quaternion.value), ["rest", "turned by 5"]);
 });
 
 test("a value beyond a joint's limits is told; a wheel has none", () => {

@@ -19,10 +19,10 @@ function objectOf(name, props = {}, more = {}) {
   return object;
 }
 /** A page with a store like the client's; render() does what React does when the store has changed. */
-function pageWith(nodes, objects, versions = VERSIONS) {
+function pageWith(nodes, objects, versions = VERSIONS, more = {}) {
   const scene = objectOf("");
   objects.forEach((object) => scene.add(object));
-  const told = [], react = { commits: 1, unfinished: () => 0, versions: () => versions, *stores() { yield { scene }; }, rendered: () => shown };
+  const told = [], react = { commits: 1, unfinished: () => 0, versions: () => versions, *stores() { yield { scene }; }, *placed() { yield* more.placed || []; }, rendered: () => shown };
   let state = { children: nodes, ops: {} }, shown = [];
   const show = () => { shown = state.children.map(({ key, ...props }) => ({ _key: key, ...props })); };
   show();
@@ -148,6 +148,38 @@ test("an element that is not known, a hidden object, or another version leaves a
   for (const page of cases) await page.settle(...[1, 2, 3, 4].map((x) => ({ key: "ball", position: at(x) })));
 });
 
+test("a background's colour becomes another, where it is that element's alone", async () => {
+  const sky = { key: "sky", tag: "BackgroundColor", color: "red" };
+  for (const [args, isIts] of [[["red"], true], [["blue"], false]]) {
+    const page = pageWith([ball, sky], [objectOf("ball")]);
+    const background = page.scene.background = { isColor: true, copied: [], copy(one) { this.copied.push(one.value); }, constructor: class { constructor(value) { this.value = value; } } };
+    background.__r3f = { props: { attach: "background", args }, object: background, children: [] };
+    await page.settle({ key: "ball", position: at(1) });
+    assert.equal(await page.update({ key: "sky", color: "green" }), isIts);
+    assert.deepEqual(background.copied, isIts ? ["green"] : []);
+  }
+});
+
+test("an object without a name is found by its element", async () => {
+  const marker = objectOf("", { position: at(0) });
+  const page = pageWith([{ key: "frame", tag: "CoordsMarker", position: at(0) }], [marker], VERSIONS, { placed: [{ key: "frame", object: marker }] });
+  await page.settle({ key: "frame", position: at(1) });
+  assert.equal(await page.update({ key: "frame", position: at(2) }), true);
+  assert.deepEqual(marker.position, at(2));
+});
+
+test("a cloud that React makes anew each time is no reason to leave all to React", async () => {
+  const attribute = {}, cloud = (more) => objectOf("cloud", {}, { isPoints: true, rotation: { order: "XYZ" }, ...more });
+  const part = () => ({ attributes: { position: attribute }, dispose() {} }), bytes = () => new Uint8Array(6);
+  const page = pageWith([{ key: "cloud", tag: "PointCloud", vertices: bytes() }], [cloud({ geometry: part(), material: part() })]);
+  assert.equal(await page.update({ key: "cloud", vertices: bytes() }), false);
+  page.scene.children = [];
+  page.scene.add(cloud({ geometry: part(), material: part() }));
+  page.render();
+  assert.equal(await page.update({ key: "cloud", vertices: bytes() }), true);
+  assert.equal(attribute.count, 1);
+});
+
 test("an element is known by all of its props", async () => {
   assert.equal(isStill(ball), true);
   assert.equal(isStill({ ...ball, outlines: true }), false);
@@ -160,6 +192,9 @@ test("only values that objects carry take the short way", async () => {
   const way = (named, node = box) => { const found = waysOf(node, named); return found && found.map(([, way]) => way).join(); };
   assert.equal(way({ tag: "Box", position: at(1), scale: at(1) }), "object,scale");
   assert.equal(way({ material: { color: "blue", map: "a.png" } }), "material");
+  const arm = { key: "arm", tag: "Urdf", src: "arm.urdf" };
+  assert.equal(way({ position: at(1), jointValues: { elbow: 1, base: [0, 1, 0] } }, arm), "object,joints");
+  for (const jointValues of [null, [1], { elbow: "1" }, { elbow: NaN }]) assert.equal(way({ jointValues }, arm), null);
   for (const named of [
     { args: [1] }, { hide: true }, { scale: 2 }, { position: [1, 2] }, { position: null }, { rotation: at(1), quaternion: [0, 0, 0, 1] },
     { material: { color: "blue" } }, { material: { map: "a.png", color: "blue" } }, { material: { color: "red", map: "b.png" } },

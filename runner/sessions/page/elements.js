@@ -11,8 +11,11 @@
  *   "matrix": an effect sets it as the object's matrix, which is then no longer computed from its pose
  *   "material": each value that it holds is set by react-three-fiber on the object's material
  *   "light": react-three-fiber makes the light anew with it
+ *   "cloud": the client makes the points anew with it
+ *   "joints": an effect puts the joints of the element's robot so
+ *   "background": react-three-fiber makes the scene's background colour anew with it
  *   "picture": only a picture by that camera shows it, and all of it is set before that
- * @typedef {"object" | "scale" | "matrix" | "material" | "light" | "picture"} Way
+ * @typedef {"object" | "scale" | "matrix" | "material" | "light" | "cloud" | "joints" | "background" | "picture"} Way
  */
 /**
  * @typedef {Object} Kind
@@ -63,17 +66,22 @@ const KINDS = {
   SpotLight: light("color intensity distance angle penumbra decay", SHADOWS),
   PointLight: light("color intensity", SHADOWS),
   ...Object.fromEntries(words("Obj Glb Ply Stl").map((tag) => [tag, MODEL])),
+  Urdf: kind({ ...POSE, jointValues: "joints" }, `src text buff assets encoding workingPath fetchOptions parseVisual parseCollision
+    packages onLoad color material materialType opacity matrix enableJointDrag jointHighlightColor`,
+    "onPointerDown onPointerMove onPointerUp onPointerLeave"),
   TriMesh: kind(POSE, "vertices faces colors color uv materialType wireframe opacity side material", "position rotation receiveShadow castShadow"),
-  PointCloud: kind(POSE, "vertices colors size color", "position rotation receiveShadow castShadow"),
+  PointCloud: kind({ ...POSE, ...all("vertices colors", "cloud") }, "size color", "position rotation receiveShadow castShadow"),
   CameraView: kind(
     all("position rotation quaternion matrix up fov near far", "picture"),
     `name scale width height top bottom left right renderDepth ctype downsample showCamera stream monitor quality
     fps origin distanceToCamera movable movableScale showFrustum`,
   ),
+  BackgroundColor: kind({ color: "background" }),
   HemisphereLightStage: still("groundColor skyColor hemiIntensity dirColor dirIntensity dirPosition castShadow"),
   AmbientLightStage: still(""),
-  Arrow: still("matrix position rotation direction scale headScale lod color opacity wireframe"),
-  CoordsMarker: still("matrix position rotation quaternion scale headScale lod color opacity wireframe"),
+  Arrow: kind(all("position rotation", "object"), "matrix direction scale headScale lod color opacity wireframe", "position rotation"),
+  CoordsMarker: kind(all("position rotation quaternion", "object"), "matrix scale headScale lod color opacity wireframe",
+    "position rotation quaternion"),
   Grid: still(`position rotation offset width height widthSegments heightSegments cellSize cellThickness cellColor
     sectionSize sectionThickness sectionColor fadeDistance fadeStrength followCamera infiniteGrid`),
   // The main view's camera and its controls, hands and what they hold; all are there from the page's beginning.
@@ -155,10 +163,16 @@ function hasChildren({ children }) { return Boolean(children && children.length)
 /** @param {string} name @param {any} value @param {Way} way */
 function isSettable(name, value, way) {
   if (way === "material") return Boolean(value) && typeof value === "object" && !Array.isArray(value);
+  if (way === "joints") return isPose(value);
+  if (way === "cloud") return value instanceof Uint8Array;
   if (name === "userData") return Boolean(value) && typeof value === "object";
   const lengths = LENGTHS[name];
   if (!lengths || (name === "scale" && way === "object" && typeof value === "number")) return isScalar(value);
   return Array.isArray(value) && lengths.includes(value.length) && value.every((one, i) => typeof one === "number" || (i === 3 && name === "rotation"));
+}
+/** Values of joints, by name. @param {any} value */
+function isPose(value) {
+  return Boolean(value) && typeof value === "object" && !Array.isArray(value) && Object.values(value).every((one) => [].concat(one).every(Number.isFinite));
 }
 /** @param {any} value */
 function isScalar(value) { return typeof value === "number" || typeof value === "boolean" || typeof value === "string"; }

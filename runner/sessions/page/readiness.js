@@ -37,6 +37,7 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
   const { waiting, errors } = react.elements(() => {
     scene.looked();
     scene.paintAll();
+    scene.renewAll();
     scene.centerAll();
     for (const store of react.stores()) order.arrange(store.scene);
   });

@@ -26,10 +26,11 @@ export function paint(THREE, { materialType, material, opacity }, robot) {
   });
 }
 /**
- * Have each new set of values be the whole pose: what it does not name stands as the file has it.
+ * Have each set of values be the whole pose, the last one too: what it does not name stands as the file has it.
+ * @param {any} props the element's
  * @param {any} robot
  */
-export function settle(robot) {
+export function settle({ jointValues }, robot) {
   const model = modelWithin(robot);
   if (!model || !model.joints || settled.has(model)) return;
   settled.add(model);
@@ -38,6 +39,19 @@ export function settle(robot) {
     const hasMoved = Object.values(model.joints).map(rest).some(Boolean);
     return put.call(model, values) || hasMoved;
   };
+  model.setJointValues(jointValues || {});
+}
+/**
+ * What has a robot stand otherwise; null where that is left to React, such as where it has to be told that the joints are
+ * wrong, or were.
+ * @param {any} before the values of its joints
+ * @param {any} values
+ * @param {any} robot
+ */
+export function standing(before, values, robot) {
+  const model = modelWithin(robot);
+  const isRight = [before, values].every((jointValues) => !wrongJoints({ jointValues }, robot));
+  return settled.has(model) && isRight ? () => { model.setJointValues(values); } : null;
 }
 /** @type {WeakSet<any>} */
 const settled = new WeakSet();

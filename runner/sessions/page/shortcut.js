@@ -5,13 +5,19 @@
 // It stands between the client's messages and its store. Before anything else goes to the store, React is told about
 // the short updates, and renders them; it is told at once when it renders by itself.
 import { KNOWN_VERSIONS } from "./protocol.js";
+import { remade } from "./clouds.js";
 import { hasLeftovers, isStill, lightOf, waysOf } from "./elements.js";
+import { standing } from "./robots.js";
 
 // The operations that change the store.
 const OPERATIONS = ["set", "add", "update", "upsert", "removeByKey", "timeout", "rawUpdate"];
 const BRANCHES = ["children", "bgChildren", "rawChildren"];
 // What the client itself gives each material.
 const OF_MATERIAL = ["attach", "displacementMap", "displacementScale", "normalMap", "normalScale", "map", "wireframe"];
+// The client's own, of a background's colour.
+const DEFAULT_BACKGROUND = "#131416";
+// Their objects have no name.
+const NAMELESS = ["Arrow", "CoordsMarker"];
 
 /** @typedef {import("./react.js").React} React */
 /** react-three-fiber's record of an object. @typedef {{ type: string, props: Record<string, any>, object: any, children: Instance[], isHidden: boolean }} Instance */
@@ -35,7 +41,7 @@ export class Shortcut {
 
   /**
    * @param {any} page the window
-   * @param {Pick<React, "stores" | "unfinished" | "rendered" | "versions" | "commits">} react
+   * @param {Pick<React, "stores" | "unfinished" | "rendered" | "placed" | "versions" | "commits">} react
    * @param {() => void} onDone told when updates are on their objects
    */
   constructor(page, react, onDone) {
@@ -152,15 +158,24 @@ export class Shortcut {
       const name = object.__r3f && object.__r3f.props.name;
       if (name) this.#objects.set(name, this.#objects.has(name) ? null : object);
     });
+    for (const [key, node] of this.#nodes || []) if (node.tag === "BackgroundColor") this.#objects.set(key, this.#backgroundOf(node));
+    for (const { key, object } of this.#react.placed(NAMELESS)) this.#objects.set(key, object);
     this.#isSettled = Boolean(all && this.#before && areEqual(all, this.#before));
   }
-  /** All objects, and what they are made of, in their order. */
+  /** The colour that this element has given its scene. @param {any} node */
+  #backgroundOf({ color = DEFAULT_BACKGROUND }) {
+    const all = [...this.#react.stores()].map(({ scene }) => scene.background);
+    const found = all.filter((one) => one && one.isColor && one.__r3f && one.__r3f.props.args[0] === color);
+    return found.length === 1 ? found[0] : null;
+  }
+  /** All objects, and what they are made of, in their order; not those of clouds, which React makes anew for other points. */
   #all(onObject = (/** @type {any} */ object) => {}) {
     /** @type {any[]} */
     const all = [];
     for (const { scene } of this.#react.stores()) {
       scene.traverse((/** @type {any} */ object) => {
-        all.push(object, object.geometry, ...[].concat(object.material));
+        const node = this.#nodes && object.isPoints && object.__r3f && this.#nodes.get(object.__r3f.props.name);
+        if (!(node && node.tag === "PointCloud")) all.push(object, object.geometry, ...[].concat(object.material));
         onObject(object);
       });
     }
@@ -188,7 +203,7 @@ export class Shortcut {
       const object = this.#objects.get(key), instance = object && object.__r3f;
       if (!isUsable(instance) || hasLeftovers(node, named, Object.keys(instance.props))) return null;
       for (const [name, way] of ways) {
-        const step = this.#step(way, instance, name, node[name], named[name]);
+        const step = way === "cloud" ? remade({ ...node, ...named }, object, name) : this.#step(way, instance, name, node[name], named[name]);
         if (!step) return null;
         steps.push(step);
       }
@@ -217,6 +232,8 @@ export class Shortcut {
       const parts = Object.entries(value).filter(([part, own]) => !Object.is(own, before[part]));
       return () => this.#set(material, Object.fromEntries(parts));
     }
+    if (way === "background") return () => object.copy(new object.constructor(value));
+    if (way === "joints") return standing(before, value, object);
     if (way === "light") { // all that makes one at once, below
       const light = lightFrom(object);
       return light && isUsable(light.__r3f) ? () => {} : null;

@@ -1,0 +1,54 @@
+// Clouds of points: what they are made of. The client makes a cloud anew for other points or colours, under a key that is
+// the time in milliseconds. Twice in one millisecond, or where time stands still for the sake of a job's chance, the cloud
+// stays, and three.js goes on drawing the points that are on the GPU.
+
+/** What each cloud was last seen to be made of. @type {WeakMap<any, { vertices: any, colors: any }>} */
+const made = new WeakMap();
+
+/**
+ * Have what is on the GPU be what the cloud's element was told.
+ * @param {any} props the element's
+ * @param {any} cloud
+ */
+export function renew({ vertices, colors }, cloud) {
+  const before = made.get(cloud);
+  made.set(cloud, { vertices, colors });
+  if (before && (before.vertices !== vertices || before.colors !== colors)) upload(cloud);
+}
+/**
+ * What has a cloud be made of other points or colours, as many of one as of the other; null where it has to be made anew.
+ * @param {any} node the element with all that it is told
+ * @param {any} cloud
+ * @param {string} name "vertices" or "colors"
+ */
+export function remade({ vertices, colors, rotation }, cloud, name) {
+  const { position, color } = cloud.geometry.attributes, attribute = name === "colors" ? color : position;
+  const isWhole = vertices instanceof Uint8Array && vertices.length % 6 === 0 && (colors ? colors instanceof Uint8Array && 2 * colors.length === vertices.length : colors === undefined);
+  // One that is made anew has forgotten the order of its axes.
+  const isOrdered = (rotation && rotation.length > 3) || cloud.rotation.order === "XYZ";
+  if (!isWhole || !isOrdered || !attribute || Boolean(color) !== Boolean(colors)) return null;
+  return () => {
+    attribute.array = name === "colors" ? Float32Array.from(colors, (byte) => byte / 255) : floats(vertices);
+    attribute.count = attribute.array.length / 3;
+    upload(cloud);
+  };
+}
+/** three.js uploads all of it anew. @param {any} cloud */
+function upload({ geometry, material }) {
+  geometry.boundingSphere = geometry.boundingBox = null;
+  geometry.dispose();
+  material.dispose();
+}
+/** @type {Float32Array | null} */
+let table = null;
+/** @param {Uint8Array} bytes half floats */
+function floats(bytes) {
+  const halfs = new Uint16Array(bytes.slice().buffer), all = table || (table = Float32Array.from({ length: 1 << 16 }, (_, bits) => float(bits)));
+  return Float32Array.from(halfs, (bits) => all[bits]);
+}
+/** @param {number} bits a half float's */
+function float(bits) {
+  const exponent = (bits >> 10) & 31, part = (bits & 1023) / 1024, sign = bits & 0x8000 ? -1 : 1;
+  if (exponent === 31) return part ? NaN : sign * Infinity;
+  return sign * (exponent ? (1 + part) * 2 ** (exponent - 15) : part * 2 ** -14);
+}
