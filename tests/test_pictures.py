@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.async_api import async_playwright
-from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, Scene, Sphere
+from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, PointCloud, Scene, Sphere, TriMesh
 
 from runner.browsers import RASTERIZERS
 from runner.sessions import Server
@@ -354,3 +354,42 @@ def test_chance_and_time_are_those_of_the_jobs_seed(in_pages):
     first, again, other, without = answers
     assert first == again and other[0] != first[0]
     assert first[3] == 2000 and without[3] > 2000
+
+
+def test_what_is_made_of_arrays_is_drawn_as_it_was_told_last(in_pages):
+    """Other points, corners, faces and colours: out of sight before, more than before, and where time stands still."""
+    square = np.float32([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]])
+    faces = np.uint32([[0, 1, 2], [0, 2, 3]])
+
+    def elements(count, x, colors):
+        places, more = (
+            square[:count] + np.float32([x, 0, 0]),
+            {"colors": colors[:count]} if colors is not None else {},
+        )
+        mesh = TriMesh(key="mesh", vertices=places, faces=faces[: count - 2], materialType="basic", **more)
+        return mesh, PointCloud(key="cloud", vertices=places - np.float32([0, 1, 0]), size=0.2, **more)
+
+    reds, blues = (np.uint8([color] * 4) for color in ([255, 0, 0], [0, 0, 255]))
+    shapes = [(3, -9, None), (3, 0, None), (4, 0, None), (3, 0.5, blues), (4, -0.5, reds)]
+    camera = CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 4])
+
+    async def told(session):
+        session.set @ Scene(*elements(*shapes[0]), rawChildren=[camera])
+        session.begin_job(seed=1)
+        found = []
+        for shape in shapes:
+            session.update @ list(elements(*shape))
+            found.append((await session.grab("ego", format="png")).array)
+        return found
+
+    def made(shape):
+        async def alone(session):
+            session.set @ Scene(*elements(*shape), rawChildren=[camera])
+            return (await session.grab("ego", format="png")).array
+
+        return alone
+
+    told_last, *alone = in_pages(told, *(made(shape) for shape in shapes))
+    differences = [int((one != other).any(axis=-1).sum()) for one, other in zip(told_last, alone)]
+    assert differences == [0] * len(shapes)
+    assert len({one.tobytes() for one in told_last}) == len(shapes)

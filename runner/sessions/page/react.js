@@ -27,7 +27,7 @@ import { KNOWN_VERSIONS } from "./protocol.js";
  * @property {Set<any>} films textures of films
  * @property {Fiber[]} centers elements that centre what they hold
  * @property {Fiber[]} robots elements that paint what they hold
- * @property {Fiber[]} clouds elements that are a cloud of points
+ * @property {Fiber[]} arrays elements that are made of arrays
  * @property {Fiber[]} models elements of which a file gives what there is to draw
  * @property {import("./scripts.js").Contrib[]} contribs elements that bring a library
  * @property {string[]} waiting keys of elements that are not in the picture yet
@@ -209,10 +209,10 @@ export class React {
       for (const fiber of state.robots) yield { props: fiber.memoizedProps, robot: objectsOf(fiber)[0] };
     }
   }
-  /** Clouds of points: their elements' props, and their points. */
-  *clouds() {
+  /** What is made of arrays: the elements' props, and the object, if it is there. */
+  *arrays() {
     for (const state of this.#roots.values()) {
-      for (const fiber of state.clouds) yield { props: fiber.memoizedProps, points: objectsOf(fiber)[0] };
+      for (const fiber of state.arrays) yield { props: fiber.memoizedProps, object: objectsOf(fiber)[0] };
     }
   }
   /** Keys of models that are there, and hold nothing that could be drawn. */
@@ -267,7 +267,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], robots: [], clouds: [], models: [], contribs: [], waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], robots: [], arrays: [], models: [], contribs: [], waiting: [], errors: [], held: new Set() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -303,7 +303,7 @@ function nextFiber(fiber, top) {
 }
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.robots = []; state.clouds = []; state.models = []; state.contribs = [];
+  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.robots = []; state.arrays = []; state.models = []; state.contribs = [];
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
@@ -315,7 +315,7 @@ function look(root, state) {
     const { map, tag, _key, onCentered } = fiber.memoizedProps || {};
     if ((tag === "Center" && _key) || onCentered) state.centers.push(fiber);
     if (tag === "Urdf" && _key) state.robots.push(fiber);
-    if (tag === "PointCloud" && _key) state.clouds.push(fiber);
+    if ((tag === "PointCloud" || tag === "TriMesh") && _key) state.arrays.push(fiber);
     if (MODELS.test(tag) && _key && !fiber.memoizedProps.hide) state.models.push(fiber);
     if (tag === "ContribLoader" && _key && _key !== PAGES_OWN_CONTRIB) state.contribs.push({ key: _key, library: fiber.memoizedProps.library });
     if (map && map.isVideoTexture) state.films.add(map);

@@ -1,7 +1,7 @@
 // The scene: its objects by name, the fence, the lens of a camera, and what may be taken off the GPU.
 import { FENCE } from "./protocol.js";
 import { center } from "./center.js";
-import { renew } from "./clouds.js";
+import { renew } from "./arrays.js";
 import { paint, settle, wrongJoints } from "./robots.js";
 
 /** @typedef {import("./react.js").React} React */
@@ -29,7 +29,7 @@ export class Scene {
   /** Where each film stood when it was last uploaded. @type {WeakMap<any, number>} */ #filmTimes = new WeakMap();
 
   /**
-   * @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "robots" | "clouds" | "commits">} react
+   * @param {Pick<React, "stores" | "held" | "texts" | "films" | "centers" | "robots" | "arrays" | "commits">} react
    * @param {() => void} onUnfinished told of something that was found unfinished, and will not tell when it has ended
    */
   constructor(react, onUnfinished = () => {}) {
@@ -153,9 +153,9 @@ export class Scene {
     const { THREE } = /** @type {any} */ (globalThis);
     if (THREE) for (const { props, robot } of this.#react.robots()) if (robot) { paint(THREE, props, robot); settle(props, robot); }
   }
-  /** Clouds of points show what they were told last. */
+  /** What is made of arrays is drawn as it was told last. */
   renewAll() {
-    for (const { props, points } of this.#react.clouds()) if (points) renew(props, points);
+    for (const { props, object } of this.#react.arrays()) if (object) renew(props, object);
   }
   /** What is wrong with the values of robots' joints. */
   wrongJoints() {

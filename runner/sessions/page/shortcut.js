@@ -5,7 +5,7 @@
 // It stands between the client's messages and its store. Before anything else goes to the store, React is told about
 // the short updates, and renders them; it is told at once when it renders by itself.
 import { KNOWN_VERSIONS } from "./protocol.js";
-import { remade } from "./clouds.js";
+import { remade } from "./arrays.js";
 import { hasLeftovers, isStill, lightOf, waysOf } from "./elements.js";
 import { standing } from "./robots.js";
 

@@ -1,7 +1,7 @@
-// Clouds of points are on the GPU as they were told last.
+// What is made of arrays is on the GPU as it was told last.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { remade, renew } from "../../runner/sessions/page/clouds.js";
+import { remade, renew } from "../../runner/sessions/page/arrays.js";
 
 function cloud(more = {}) {
   const told = [], part = (name) => ({ dispose: () => told.push(name) });
@@ -22,6 +22,15 @@ test("a cloud that has not been made anew for other points or colours is uploade
   renew({ vertices: halfs(1, 2, 3), colors }, it);
   renew({ vertices, colors: Uint8Array.of(1, 2, 3, 4, 5, 6) }, it);
   assert.deepEqual([it.told, it.geometry.boundingSphere], [["geometry", "material", "geometry", "material"], null]);
+});
+
+test("a mesh gets as many normals as it has corners now", () => {
+  const it = cloud({ isMesh: true }), faces = Uint8Array.of(0, 1, 2);
+  it.geometry.deleteAttribute = (name) => it.told.push(`no ${name}`);
+  it.geometry.computeVertexNormals = () => it.told.push("normals");
+  renew({ vertices, faces }, it);
+  renew({ vertices, faces: Uint8Array.of(2, 1, 0) }, it);
+  assert.deepEqual(it.told, ["no normal", "normals", "geometry", "material"]);
 });
 
 test("points are the numbers that their half floats mean, colours are parts of 255", () => {

@@ -1,19 +1,20 @@
-// Clouds of points: what they are made of. The client makes a cloud anew for other points or colours, under a key that is
-// the time in milliseconds. Twice in one millisecond, or where time stands still for the sake of a job's chance, the cloud
-// stays, and three.js goes on drawing the points that are on the GPU.
+// What is made of arrays: clouds of points, and meshes of triangles. The client makes a cloud anew for other arrays, under a
+// key that is the time in milliseconds. Twice in one millisecond, or where time stands still for the sake of a job's
+// chance, the cloud stays, as a mesh always does. three.js then goes on drawing what is on the GPU, or nothing, where the
+// old shape was out of sight.
 
-/** What each cloud was last seen to be made of. @type {WeakMap<any, { vertices: any, colors: any }>} */
+/** What each was last seen to be made of. @type {WeakMap<any, any[]>} */
 const made = new WeakMap();
 
 /**
- * Have what is on the GPU be what the cloud's element was told.
+ * Have an object be drawn as its element was told.
  * @param {any} props the element's
- * @param {any} cloud
+ * @param {any} object
  */
-export function renew({ vertices, colors }, cloud) {
-  const before = made.get(cloud);
-  made.set(cloud, { vertices, colors });
-  if (before && (before.vertices !== vertices || before.colors !== colors)) upload(cloud);
+export function renew({ vertices, faces, colors, uv }, object) {
+  const before = made.get(object), now = [vertices, faces, colors, uv];
+  made.set(object, now);
+  if (before && now.some((one, i) => one !== before[i])) upload(object);
 }
 /**
  * What has a cloud be made of other points or colours, as many of one as of the other; null where it has to be made anew.
@@ -33,9 +34,11 @@ export function remade({ vertices, colors, rotation }, cloud, name) {
     upload(cloud);
   };
 }
-/** three.js uploads all of it anew. @param {any} cloud */
-function upload({ geometry, material }) {
+/** three.js uploads all of it anew. @param {any} object */
+function upload({ isMesh, geometry, material }) {
   geometry.boundingSphere = geometry.boundingBox = null;
+  // There are as many of these as there were corners.
+  if (isMesh) { geometry.deleteAttribute("normal"); geometry.computeVertexNormals(); }
   geometry.dispose();
   material.dispose();
 }
