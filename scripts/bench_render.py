@@ -13,8 +13,9 @@ file a frame, JPEG at full quality too; without jobs, checks, records and flushe
     scripts/bench_render.py [--rounds N] [--seconds S] [--scene NAME …] [--only NAME …] [--json]
 
 Scenes: ball, which is what the tutorial's loop renders; 100, 1000 and 5000 elements, of which that ball alone
-changes; robot, 30 nested groups which all turn, each with a box. For these a run with one session, as it is and with a
-plain page, stands beside plain three.js; `cost` is the browser's CPU of a frame to that of plain three.js.
+changes; robot, 30 nested groups which all turn, each with a box; arm, a Urdf of 30 joints which all turn, alone and
+beside 1000 other elements. For these a run with one session, as it is and with a plain page, stands beside plain
+three.js; `cost` is the browser's CPU of a frame to that of plain three.js.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ from PIL import Image
 
 WIDTH, HEIGHT = 320, 240
 MEASURED = ("frames_per_s", "server_ms", "browser_ms", "memory_mb")
-SCENES = ("ball", "100", "1000", "5000", "robot")
+SCENES = ("ball", "100", "1000", "5000", "robot", "arm", "arm1000")
 # Vuer's client takes minutes to show the largest scene.
 SHOWN_WITHIN_S = 1200
 
 SCENE = """
 import math
-from vuer.schemas import Box, CameraView, DefaultScene, Group, Sphere
+from urllib.parse import quote
+from vuer.schemas import Box, CameraView, DefaultScene, Group, Sphere, Urdf
 
 LEVELS = ("10", "80", "f0")
 KIND = "ball"
@@ -54,9 +56,10 @@ KIND = "ball"
 def others():
     if KIND == "robot":
         return [link(0, 0)]
-    count = 0 if KIND == "ball" else int(KIND) - 1
+    arms = [Urdf(key="arm", src=urdf(), position=[-1.3, -0.9, 0])] if KIND.startswith("arm") else []
+    count = int(KIND.removeprefix("arm") or 1) - 1 if KIND != "ball" else 0
     small = [0.02, 0.02, 0.02]
-    return [Box(key=f"box{n}", args=small, position=place(n)) for n in range(count)]
+    return arms + [Box(key=f"box{n}", args=small, position=place(n)) for n in range(count)]
 
 
 def place(n):
@@ -72,7 +75,19 @@ def pose(n, number):
     return {"position": [0, 0.06, 0] if n else [-1.3, -0.9, 0], "rotation": [0, 0, 0.02 * math.sin(0.1 * number + n)]}
 
 
+def urdf():
+    box = '<origin xyz="0 0.03 0"/><geometry><box size="0.02 0.06 0.02"/></geometry>'
+    parts = "".join(f'<link name="part{n}"><visual>{box}</visual></link>' for n in range(31))
+    for n in range(30):
+        ends = f'<parent link="part{n}"/><child link="part{n + 1}"/><origin xyz="0 0.06 0"/><axis xyz="0 0 1"/>'
+        parts += f'<joint name="joint{n}" type="continuous">{ends}</joint>'
+    return "data:text/xml," + quote(f'<robot name="arm">{parts}</robot>')
+
+
 def changes(number):
+    if KIND.startswith("arm"):
+        angles = {f"joint{n}": 0.02 * math.sin(0.1 * number + n) for n in range(30)}
+        return [ball(number), Urdf(key="arm", jointValues=angles)]
     links = [Group(key=f"link{n}", **pose(n, number)) for n in range(30)] if KIND == "robot" else []
     return [ball(number), *links]
 
@@ -191,7 +206,7 @@ async ([width, height, seconds]) => {
   scene.traverse((o) => {
     if (o.isPerspectiveCamera && o.name === "__camera:ego") camera = o;
     if (o.isMesh && o.geometry.type === "SphereGeometry") ball = o;
-    if (o.isGroup && o.name.startsWith("link")) links.push(o);
+    if ((o.isGroup && o.name.startsWith("link")) || o.isURDFJoint) links.push(o);
   });
   const context = renderer.getContext(), end = performance.now() + 1000 * seconds;
   let frames = 0, start = 0;

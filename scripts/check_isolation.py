@@ -251,15 +251,12 @@ def mesh(chance: Chance, key: str) -> Any:
 def mark(chance: Chance, key: str) -> Any:
     from vuer.schemas import Arrow, CoordsMarker
 
-    if chance.random() < 0.5:
-        return CoordsMarker(
-            key=key, **some(chance, 0.7, lambda: vector(chance, 1), "position"), scale=chance.choice([0.5, 1])
-        )
-    return Arrow(
-        key=key,
-        **some(chance, 0.7, lambda: vector(chance, 1), "position"),
-        **some(chance, 0.7, lambda: color(chance), "color"),
+    place = some(chance, 0.7, lambda: vector(chance, 1), "position") | some(
+        chance, 0.5, lambda: turned(chance), "rotation"
     )
+    if chance.random() < 0.5:
+        return CoordsMarker(key=key, **place, scale=chance.choice([0.5, 1]))
+    return Arrow(key=key, **place, **some(chance, 0.7, lambda: color(chance), "color"))
 
 
 def line(chance: Chance, key: str) -> Any:

@@ -393,3 +393,40 @@ def test_what_is_made_of_arrays_is_drawn_as_it_was_told_last(in_pages):
     differences = [int((one != other).any(axis=-1).sum()) for one, other in zip(told_last, alone)]
     assert differences == [0] * len(shapes)
     assert len({one.tobytes() for one in told_last}) == len(shapes)
+
+
+def test_a_material_is_drawn_as_it_was_told_last(in_pages):
+    """Without isolation: what has become transparent, of two sides, flat, or without light, is as if made so."""
+    looks = [
+        {"color": "#d04020", "opacity": 0.5, "transparent": True},
+        {"color": "#d04020", "opacity": 0.5, "transparent": False},
+        {"color": "#d04020", "side": 2},
+        {"color": "#d04020", "side": 2, "flatShading": True},
+    ]
+
+    def scene(look):
+        camera = CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 4])
+        plane = Plane(key="it", args=[2, 2], rotation=[0, 2.5, 0], material=look)
+        ball = Sphere(key="ball", args=[0.5, 8, 6], position=[0, 1, 0], material=look)
+        behind = Box(key="box", position=[0, 0, -2], material={"color": "#2040d0"})
+        return Scene(HemisphereLight(key="light", intensity=2), behind, plane, ball, rawChildren=[camera])
+
+    async def told(session):
+        session.set @ scene({"color": "#d04020"})
+        found = [(await session.grab("ego", format="png")).array]
+        for look in looks:
+            session.update @ [Plane(key="it", material=look), Sphere(key="ball", material=look)]
+            found.append((await session.grab("ego", format="png")).array)
+        return found[1:]
+
+    def made(look):
+        async def alone(session):
+            session.set @ scene(look)
+            return (await session.grab("ego", format="png")).array
+
+        return alone
+
+    told_last, *alone = in_pages(told, *(made(look) for look in looks))
+    differences = [int((one != other).any(axis=-1).sum()) for one, other in zip(told_last, alone)]
+    assert differences == [0] * len(looks)
+    assert len({one.tobytes() for one in told_last}) == len(looks)

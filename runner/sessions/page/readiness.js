@@ -41,7 +41,7 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
     scene.centerAll();
     for (const store of react.stores()) order.arrange(store.scene);
   });
-  if (react.unfinished()) pending.push("what was centred"); // it was told so just now
+  if (react.unfinished()) pending.push("what is to be rendered once more"); // it was told so just now
   // An element's console messages and uncaught errors explain why it is not there.
   const contribs = scripts.of(react.contribs());
   waiting.push(...contribs.waiting);

@@ -2,6 +2,7 @@
 import { FENCE } from "./protocol.js";
 import { center } from "./center.js";
 import { renew } from "./arrays.js";
+import { isToldOtherwise, recompile } from "./materials.js";
 import { paint, settle, wrongJoints } from "./robots.js";
 
 /** @typedef {import("./react.js").React} React */
@@ -153,9 +154,15 @@ export class Scene {
     const { THREE } = /** @type {any} */ (globalThis);
     if (THREE) for (const { props, robot } of this.#react.robots()) if (robot) { paint(THREE, props, robot); settle(props, robot); }
   }
-  /** What is made of arrays is drawn as it was told last. */
+  /** What is made of arrays, and each material, is drawn as it was told last. */
   renewAll() {
     for (const { props, object } of this.#react.arrays()) if (object) renew(props, object);
+    let isWorn = false;
+    for (const { scene } of this.#react.stores()) scene.traverse((/** @type {any} */ { material }) => {
+      for (const one of [].concat(material || [])) { recompile(one); isWorn = isToldOtherwise(one) || isWorn; }
+    });
+    // React renders once more.
+    if (isWorn) /** @type {any} */ (globalThis).VUER.useSceneStore.setState({});
   }
   /** What is wrong with the values of robots' joints. */
   wrongJoints() {

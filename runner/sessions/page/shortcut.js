@@ -7,6 +7,7 @@
 import { KNOWN_VERSIONS } from "./protocol.js";
 import { remade } from "./arrays.js";
 import { hasLeftovers, isStill, lightOf, waysOf } from "./elements.js";
+import { recompile } from "./materials.js";
 import { standing } from "./robots.js";
 
 // The operations that change the store.
@@ -230,7 +231,7 @@ export class Shortcut {
       const material = instance.children.find((child) => child.object === object.material);
       if (!isUsable(material) || Object.keys(material.props).some((part) => !(part in value) && !OF_MATERIAL.includes(part))) return null;
       const parts = Object.entries(value).filter(([part, own]) => !Object.is(own, before[part]));
-      return () => this.#set(material, Object.fromEntries(parts));
+      return () => { this.#set(material, Object.fromEntries(parts)); recompile(material.object); };
     }
     if (way === "background") return () => object.copy(new object.constructor(value));
     if (way === "joints") return standing(before, value, object);
