@@ -7,11 +7,24 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgpack
+import numpy as np
 import pytest
 import vuer
 from playwright.async_api import async_playwright
 from vuer.events import GrabRender
-from vuer.schemas import AmbientLight, Box, CameraView, Group, Obj, Scene, Sphere
+from vuer.schemas import (
+    AmbientLight,
+    BackgroundColor,
+    Box,
+    CameraView,
+    CoordsMarker,
+    Group,
+    Obj,
+    PointCloud,
+    Scene,
+    Sphere,
+    Urdf,
+)
 
 from runner.browsers import RASTERIZERS
 from runner.sessions import Server
@@ -395,3 +408,69 @@ def test_updates_that_come_together_are_rendered_once(stock):
     stock.ask(f"{update % 8}, {update % 9}, 0")
     stock.until("seenX.includes(9)")
     assert stock.ask("seenX") == [9]
+
+
+def test_a_robot_is_put_by_an_effect_of_its_joint_values(stock):
+    """By its own setJointValues, on the object of the element's name; without values it is put by none."""
+    link = '<link name="%s"/>'
+    joint = '<joint name="j" type="continuous"><parent link="a"/><child link="b"/><axis xyz="1 0 0"/></joint>'
+    file = f"data:text/xml,<robot name='r'>{link % 'a'}{link % 'b'}{joint}</robot>".replace('"', "'")
+    stock.send(lambda session: session.upsert @ Urdf(key="robot", src=file))
+    stock.until("objectNamed('robot') && objectNamed('robot').isURDFRobot")
+    stock.ask("window.puts = [], window.putSo = objectNamed('robot').setJointValues, 0")
+    stock.ask(
+        "objectNamed('robot').setJointValues = function (v) { puts.push(v); return putSo.call(this, v); }, 0"
+    )
+    stock.send(lambda session: session.update @ Urdf(key="robot", jointValues={"j": 0.5}))
+    stock.until("objectNamed('robot').joints.j.jointValue[0] === 0.5")
+    assert stock.ask("puts.at(-1)") == {"j": 0.5}
+    stock.send(lambda session: session.remove @ "robot")
+    stock.until("!objectNamed('robot')")
+
+
+def test_a_clouds_points_are_half_floats_and_its_colours_bytes(stock):
+    """In attributes of these names; the cloud is made anew for others."""
+    places = np.float32([[1, -2, 0.333], [6e-8, 65504, -0.0]])
+    colors = np.uint8([[255, 0, 51], [1, 2, 3]])
+    stock.send(lambda session: session.upsert @ PointCloud(key="cloud", vertices=places, colors=colors))
+    stock.until("objectNamed('cloud')")
+    found = stock.ask(
+        "(({position, color}) => [[...position.array], [...color.array]])(objectNamed('cloud').geometry.attributes)"
+    )
+    assert found[0] == places.astype(np.float16).astype(float).flatten().tolist()
+    assert found[1] == (colors / 255).astype(np.float32).astype(float).flatten().tolist()
+    before = stock.ask("objectNamed('cloud').uuid")
+    stock.send(lambda session: session.update @ PointCloud(key="cloud", vertices=places[::-1].copy()))
+    stock.until("objectNamed('cloud').geometry.attributes.position.array[0] < 1")
+    assert stock.ask("objectNamed('cloud').uuid") != before
+
+
+def test_a_background_and_a_marker_are_what_their_elements_were_told(stock):
+    """The scene's colour knows what it was made of, and a marker is a group without a name, at its place."""
+    stock.send(lambda session: session.upsert @ [BackgroundColor(key="sky", color="#102030")])
+    stock.send(lambda session: session.upsert @ CoordsMarker(key="frame", position=[1, 2, 3]))
+    background = "objectNamed('ball').parent.background"
+    stock.until(f"{background} && {background}.isColor")
+    assert stock.ask(f"{background}.__r3f.props.args") == ["#102030"]
+    marker = "[...fibers('@react-three/fiber')].find((one) => one.memoizedProps?._key === 'frame' && one.tag === 0)"
+    stock.until(marker)
+    # Its first object, some components down.
+    group = f"(() => {{ let one = {marker}; while (one.tag !== 5) one = one.child; return one.stateNode.object; }})()"
+    assert stock.ask(f"[{group}.type, {group}.name, ...{group}.position]") == ["Group", "", 1, 2, 3]
+
+
+def test_a_material_that_is_told_other_names_is_made_anew_one_rendering_later(stock):
+    """So it is rendered once more before a picture."""
+    stock.send(lambda session: session.upsert @ Box(key="worn", material={"color": "#ff0000"}))
+    stock.until("objectNamed('worn')")
+    materials = []
+    for x, material in ((1, {}), (2, {}), (3, {"opacity": 0.5}), (4, {"opacity": 0.5})):
+        stock.send(
+            lambda session, x=x, m=material: (
+                session.update @ Box(key="worn", position=[x, 0, 0], material={"color": "#ff0000"} | m)
+            )
+        )
+        stock.until(f"objectNamed('worn').position.x === {x}")
+        stock.until("[...seen.roots.keys()].every((root) => !root.pendingLanes)")
+        materials.append(stock.ask("objectNamed('worn').material.uuid"))
+    assert materials[1] == materials[2] != materials[3]
