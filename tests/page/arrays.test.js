@@ -4,11 +4,9 @@ import { test } from "node:test";
 import { remade, renew } from "../../runner/sessions/page/arrays.js";
 
 function cloud(more = {}) {
-  const told = [], part = (name) => ({ dispose: () => told.push(name) });
-  return {
-    told, rotation: { order: "XYZ" }, material: part("material"),
-    geometry: { ...part("geometry"), boundingSphere: {}, boundingBox: {}, attributes: { position: {}, color: {} } }, ...more,
-  };
+  const told = [], attributes = { position: { array: [] }, color: { array: [] } };
+  const geometry = { boundingSphere: {}, boundingBox: {}, attributes, dispose: () => told.push("uploaded") };
+  return { told, rotation: { order: "XYZ" }, geometry, ...more };
 }
 /** Three half floats a point, and three bytes a colour. */
 const halfs = (...bits) => new Uint8Array(Uint16Array.from(bits).buffer);
@@ -21,7 +19,7 @@ test("a cloud that has not been made anew for other points or colours is uploade
   assert.deepEqual(it.told, []);
   renew({ vertices: halfs(1, 2, 3), colors }, it);
   renew({ vertices, colors: Uint8Array.of(1, 2, 3, 4, 5, 6) }, it);
-  assert.deepEqual([it.told, it.geometry.boundingSphere], [["geometry", "material", "geometry", "material"], null]);
+  assert.deepEqual([it.told, it.geometry.boundingSphere], [["uploaded", "uploaded"], null]);
 });
 
 test("a mesh gets as many normals as it has corners now", () => {
@@ -30,7 +28,7 @@ test("a mesh gets as many normals as it has corners now", () => {
   it.geometry.computeVertexNormals = () => it.told.push("normals");
   renew({ vertices, faces }, it);
   renew({ vertices, faces: Uint8Array.of(2, 1, 0) }, it);
-  assert.deepEqual(it.told, ["no normal", "normals", "geometry", "material"]);
+  assert.deepEqual(it.told, ["no normal", "normals", "uploaded"]);
 });
 
 test("points are the numbers that their half floats mean, colours are parts of 255", () => {
@@ -41,6 +39,15 @@ test("points are the numbers that their half floats mean, colours are parts of 2
   assert.deepEqual([...position.array], [1, -2, 2 ** -24, 65504, -0, 1365 / 4096]);
   assert.deepEqual([...color.array], [...Float32Array.of(1, 0, 51 / 255, 1 / 255, 2 / 255, 3 / 255)]);
   assert.deepEqual([position.count, color.count], [2, 2]);
+});
+
+test("as many points as before take the place of those on the GPU", () => {
+  const it = cloud();
+  remade({ vertices, colors }, it, "vertices")();
+  assert.deepEqual(it.told, ["uploaded"]);
+  it.geometry.boundingSphere = {};
+  remade({ vertices, colors }, it, "vertices")();
+  assert.deepEqual([it.told, it.geometry.boundingSphere, it.geometry.attributes.position.needsUpdate], [["uploaded"], null, true]);
 });
 
 test("a part of a view's bytes is taken as it is", () => {

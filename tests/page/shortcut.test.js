@@ -169,7 +169,7 @@ test("an object without a name is found by its element", async () => {
 });
 
 test("a cloud that React makes anew each time is no reason to leave all to React", async () => {
-  const attribute = {}, cloud = (more) => objectOf("cloud", {}, { isPoints: true, rotation: { order: "XYZ" }, ...more });
+  const attribute = { array: [] }, cloud = (more) => objectOf("cloud", {}, { isPoints: true, rotation: { order: "XYZ" }, ...more });
   const part = () => ({ attributes: { position: attribute }, dispose() {} }), bytes = () => new Uint8Array(6);
   const page = pageWith([{ key: "cloud", tag: "PointCloud", vertices: bytes() }], [cloud({ geometry: part(), material: part() })]);
   assert.equal(await page.update({ key: "cloud", vertices: bytes() }), false);

@@ -29,18 +29,19 @@ export function remade({ vertices, colors, rotation }, cloud, name) {
   const isOrdered = (rotation && rotation.length > 3) || cloud.rotation.order === "XYZ";
   if (!isWhole || !isOrdered || !attribute || Boolean(color) !== Boolean(colors)) return null;
   return () => {
-    attribute.array = name === "colors" ? Float32Array.from(colors, (byte) => byte / 255) : floats(vertices);
-    attribute.count = attribute.array.length / 3;
-    upload(cloud);
+    const array = name === "colors" ? Float32Array.from(colors, (byte) => byte / 255) : floats(vertices);
+    const isAsLong = attribute.array.length === array.length;
+    Object.assign(attribute, { array, count: array.length / 3, needsUpdate: true });
+    cloud.geometry.boundingSphere = cloud.geometry.boundingBox = null;
+    if (!isAsLong) upload(cloud);
   };
 }
-/** three.js uploads all of it anew. @param {any} object */
-function upload({ isMesh, geometry, material }) {
+/** three.js uploads its geometry anew. @param {any} object */
+function upload({ isMesh, geometry }) {
   geometry.boundingSphere = geometry.boundingBox = null;
   // There are as many of these as there were corners.
   if (isMesh) { geometry.deleteAttribute("normal"); geometry.computeVertexNormals(); }
   geometry.dispose();
-  material.dispose();
 }
 /** @type {Float32Array | null} */
 let table = null;
