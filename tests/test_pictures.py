@@ -360,73 +360,70 @@ def test_what_is_made_of_arrays_is_drawn_as_it_was_told_last(in_pages):
     """Other points, corners, faces and colours: out of sight before, more than before, and where time stands still."""
     square = np.float32([[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]])
     faces = np.uint32([[0, 1, 2], [0, 2, 3]])
+    reds, blues = (np.uint8([color] * 4) for color in ([255, 0, 0], [0, 0, 255]))
+    shapes = [(3, -9, None), (3, 0, None), (4, 0, None), (3, 0.5, blues), (4, -0.5, reds)]
 
-    def elements(count, x, colors):
+    def elements(shape, name=""):
+        count, x, colors = shape
         places, more = (
             square[:count] + np.float32([x, 0, 0]),
             {"colors": colors[:count]} if colors is not None else {},
         )
-        mesh = TriMesh(key="mesh", vertices=places, faces=faces[: count - 2], materialType="basic", **more)
-        return mesh, PointCloud(key="cloud", vertices=places - np.float32([0, 1, 0]), size=0.2, **more)
+        sides = {"faces": faces[: count - 2], "materialType": "basic"}
+        mesh = TriMesh(key=f"mesh{name}", vertices=places, **sides, **more)
+        return [
+            mesh,
+            PointCloud(key=f"cloud{name}", vertices=places - np.float32([0, 1, 0]), size=0.2, **more),
+        ]
 
-    reds, blues = (np.uint8([color] * 4) for color in ([255, 0, 0], [0, 0, 255]))
-    shapes = [(3, -9, None), (3, 0, None), (4, 0, None), (3, 0.5, blues), (4, -0.5, reds)]
-    camera = CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 4])
-
-    async def told(session):
-        session.set @ Scene(*elements(*shapes[0]), rawChildren=[camera])
-        session.begin_job(seed=1)
-        found = []
-        for shape in shapes:
-            session.update @ list(elements(*shape))
-            found.append((await session.grab("ego", format="png")).array)
-        return found
-
-    def made(shape):
-        async def alone(session):
-            session.set @ Scene(*elements(*shape), rawChildren=[camera])
-            return (await session.grab("ego", format="png")).array
-
-        return alone
-
-    told_last, *alone = in_pages(told, *(made(shape) for shape in shapes))
-    differences = [int((one != other).any(axis=-1).sum()) for one, other in zip(told_last, alone)]
-    assert differences == [0] * len(shapes)
-    assert len({one.tobytes() for one in told_last}) == len(shapes)
+    told, made = in_pages(*told_and_made(shapes, elements))
+    assert [int((one != other).any(axis=-1).sum()) for one, other in zip(told, made)] == [0] * len(shapes)
+    assert len({one.tobytes() for one in told}) == len(shapes)
 
 
 def test_a_material_is_drawn_as_it_was_told_last(in_pages):
-    """Without isolation: what has become transparent, of two sides, flat, or without light, is as if made so."""
+    """Without isolation: what has become transparent, of two sides, flat, or opaque again, is as if made so."""
+    red = {"color": "#d04020"}
+    glassy = red | {"opacity": 0.5, "transparent": True}
     looks = [
-        {"color": "#d04020", "opacity": 0.5, "transparent": True},
-        {"color": "#d04020", "opacity": 0.5, "transparent": False},
-        {"color": "#d04020", "side": 2},
-        {"color": "#d04020", "side": 2, "flatShading": True},
+        red,
+        glassy,
+        glassy | {"transparent": False},
+        red | {"side": 2},
+        red | {"side": 2, "flatShading": True},
     ]
 
-    def scene(look):
-        camera = CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 4])
-        plane = Plane(key="it", args=[2, 2], rotation=[0, 2.5, 0], material=look)
-        ball = Sphere(key="ball", args=[0.5, 8, 6], position=[0, 1, 0], material=look)
-        behind = Box(key="box", position=[0, 0, -2], material={"color": "#2040d0"})
-        return Scene(HemisphereLight(key="light", intensity=2), behind, plane, ball, rawChildren=[camera])
+    def elements(look, name=""):
+        plane = Plane(key=f"it{name}", args=[2, 2], rotation=[0, 2.5, 0], material=look)
+        return [plane, Sphere(key=f"ball{name}", args=[0.5, 8, 6], position=[0, 1, 0], material=look)]
+
+    told, made = in_pages(*told_and_made(looks, elements))
+    assert [int((one != other).any(axis=-1).sum()) for one, other in zip(told, made)] == [0] * len(looks)
+    assert len({one.tobytes() for one in told}) == len(looks) - 1
+
+
+def told_and_made(states, elements):
+    """Renders: elements that are told one state after the other, and new ones for each; the pictures of both."""
+    camera = CameraView(key="ego", width=64, height=48, fov=50, position=[0, 0, 4])
+    around = [HemisphereLight(key="light", intensity=2), Box(key="box", position=[0, 0, -2])]
+
+    def scene(*shown):
+        return Scene(*around, *shown, rawChildren=[camera])
 
     async def told(session):
-        session.set @ scene({"color": "#d04020"})
+        session.set @ scene(*elements(states[0]))
+        session.begin_job(seed=1)
         found = [(await session.grab("ego", format="png")).array]
-        for look in looks:
-            session.update @ [Plane(key="it", material=look), Sphere(key="ball", material=look)]
+        for state in states[1:]:
+            session.update @ elements(state)
             found.append((await session.grab("ego", format="png")).array)
-        return found[1:]
+        return found
 
-    def made(look):
-        async def alone(session):
-            session.set @ scene(look)
-            return (await session.grab("ego", format="png")).array
+    async def made(session):
+        found = []
+        for number, state in enumerate(states):
+            session.set @ scene(*elements(state, name=number))
+            found.append((await session.grab("ego", format="png")).array)
+        return found
 
-        return alone
-
-    told_last, *alone = in_pages(told, *(made(look) for look in looks))
-    differences = [int((one != other).any(axis=-1).sum()) for one, other in zip(told_last, alone)]
-    assert differences == [0] * len(looks)
-    assert len({one.tobytes() for one in told_last}) == len(looks)
+    return told, made

@@ -343,6 +343,18 @@ def update(*nodes: dict[str, Any]) -> dict[str, Any]:
     return {"etype": "UPDATE", "data": {"nodes": list(nodes)}}
 
 
+@pytest.mark.parametrize("tag", ["Arrow", "CoordsMarker"])
+def test_a_marker_is_moved_and_put_back_in_place(tag):
+    """Each other change makes it anew."""
+    base = scene_of({"tag": tag, "key": "frame", "position": [0, 1, 0]})
+    moved = base.copy()
+    moved.update([{"key": "frame", "position": [1, 1, 0]}])
+    for shown, wanted in ((base, moved), (moved, base)):
+        found = changes(shown, wanted)
+        assert found.first == [] and found.lasting == ""
+    assert sent(base, update({"key": "frame", "color": "red"})).first
+
+
 def test_what_the_next_job_names_anyway_costs_nothing():
     """From a job's scene to the next one's, only what differs is sent, in one update."""
     base = scene_of(
