@@ -203,6 +203,8 @@ export class Shortcut {
       if (ways.every(([, way]) => way === "picture")) continue;
       const object = this.#objects.get(key), instance = object && object.__r3f;
       if (!isUsable(instance) || hasLeftovers(node, named, Object.keys(instance.props))) return null;
+      // A cloud that React makes anew once it is told would have forgotten the order of its axes.
+      if (node.tag === "PointCloud" && named.rotation && named.rotation.length < 4 && object.rotation.order !== "XYZ") return null;
       for (const [name, way] of ways) {
         const step = way === "cloud" ? remade({ ...node, ...named }, object, name) : this.#step(way, instance, name, node[name], named[name]);
         if (!step) return null;
