@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from checks import check_shortcut
 from processes import run
 from test_robots import ROBOT
 
@@ -79,3 +82,11 @@ def test_a_plain_page_gives_the_same_pictures(tmp_path):
     assert usual == plain and len(set(usual.values())) == 9
     # One was told other points, in a millisecond that does not end; the other is new.
     assert usual["v8"] == usual["v9"]
+
+
+@pytest.mark.long
+def test_random_updates_give_the_same_pictures():
+    """A robot, a cloud and others, in a plain page and without; it must have been the short way that they took."""
+    done, _, wrong, untold = asyncio.run(check_shortcut.check(36, 5, "swiftshader", print))
+    assert (done, wrong) == (36, [])
+    assert untold["Urdf", "jointValues"] and untold["PointCloud", "vertices"]
