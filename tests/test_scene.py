@@ -130,7 +130,10 @@ def plain(node: dict[str, Any]) -> dict[str, Any]:
     rest = {
         name: value
         for name, value in node.items()
-        if name not in Client.BRANCHES and NEUTRAL.get(name) != value
+        if name not in Client.BRANCHES
+        and NEUTRAL.get(name) != value
+        # What became a Box once had the colours of a robot's file.
+        and (name, value) != ("materialType", "physical")
     }
     return rest | {
         branch: [plain(child) for child in node.get(branch) or ()]
