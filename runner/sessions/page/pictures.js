@@ -134,7 +134,8 @@ export class Pictures {
       // WebP is lossless at quality 1.
       const quality = type === "image/jpeg" ? options.quality : 1;
       const context = this.getContext("webgl2") || this.getContext("webgl");
-      const blob = isPlain || !read ? encode.call(this, { type, quality }) : encoder.blob(read, type, quality);
+      const isEncodedHere = read && (!isPlain || type === "raw"); // a canvas cannot give bare pixels
+      const blob = isEncodedHere ? encoder.blob(read, type, quality) : encode.call(this, { type, quality });
       const isLost = () => Boolean((read && read.isLost) || (context && context.isContextLost()));
       const picture = blob.then((/** @type {any} */ blob) => {
         if (isLost()) throw new Error(LOST);
