@@ -411,6 +411,49 @@ def test_a_file_that_no_process_could_import_is_refused_by_name(folder, name):
     assert within("init", file).exit_code == 2 and not file.exists()
 
 
+PACKAGED = """
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from vuer.schemas import DefaultScene
+from runner import Campaign
+from .conf.sizes import SIZES
+
+campaign = Campaign("packaged")
+
+def square(size):
+    return size * size
+
+@campaign.jobs
+def jobs():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        for square_m2 in pool.map(square, SIZES):
+            yield {"square_m2": square_m2}
+
+@campaign.scene
+def scene():
+    return DefaultScene()
+
+@campaign.render
+async def render(session, job): ...
+"""
+
+
+def test_a_campaign_may_be_a_module_of_a_package(tmp_path):
+    """By 'from .conf import …' it finds modules there, as do processes that it starts; they count as its sources."""
+    conf = tmp_path / "trips" / "conf"
+    conf.mkdir(parents=True)
+    (conf / "sizes.py").write_text("SIZES = [3, 4]\n")
+    file = tmp_path / "trips" / "study.py"
+    file.write_text(PACKAGED)
+    with pytest.raises(CampaignError, match="beside it"):
+        load_campaign(file)
+    for folder in (conf, conf.parent):
+        (folder / "__init__.py").touch()
+    end = run("run", file, "--dry-run", env=BROWSERLESS)
+    assert end.returncode == 0 and '"square_m2":16' in end.stdout, end.stderr
+    assert "conf/sizes.py" in load_campaign(file).sources.current()
+
+
 def test_a_spool_gives_back_what_went_in():
     """Whatever the size: each job in its order, on disk once there are many, with keys that are no ASCII."""
     jobs = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
+import importlib
 import importlib.machinery
 import importlib.util
 import multiprocessing.spawn
@@ -63,19 +65,24 @@ def _meant(path: Path) -> str:
 
 def _executed(path: Path, source: bytes) -> ModuleType:
     """The file as a module, after its code has run. Raises CampaignError for whatever that raises."""
-    name = module_name(path)
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    assert spec is not None  # a loader was given
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    _loaded[name] = path
+    packages = _packages_above(path) if _imports_by_dots(source) else []
+    name = ".".join([*(package.name for package in packages), module_name(path)])
     # A campaign may import modules beside it, as a script would; processes that it starts find them, too.
     if sys.path[:1] != [str(path.parent)]:
         sys.path.insert(0, str(path.parent))
+    if packages and str(packages[0].parent) not in sys.path:
+        sys.path.insert(1, str(packages[0].parent))
     folder = current_folder.set(path.parent)
     try:
         with _no_processes(path), _arguments_of(path):
+            if packages:
+                _import_package(name.rpartition(".")[0], path)
+            loader = importlib.machinery.SourceFileLoader(name, str(path))
+            spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+            assert spec is not None  # a loader was given
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            _loaded[name] = path
             exec(compile(source, str(path), "exec"), vars(module))
     except SyntaxError as error:
         line = f":{error.lineno}" if error.lineno else ""
@@ -87,6 +94,37 @@ def _executed(path: Path, source: bytes) -> ModuleType:
     finally:
         current_folder.reset(folder)
     return module
+
+
+def _imports_by_dots(source: bytes) -> bool:
+    """Whether it says `from . import …` somewhere: then it is a module of a package, and no script."""
+    try:
+        nodes = ast.walk(ast.parse(source))
+    except (SyntaxError, ValueError):
+        return False  # told when it is compiled
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
+
+
+def _packages_above(path: Path) -> list[Path]:
+    """The folders that make the file a module of a package, the outermost first."""
+    folders: list[Path] = []
+    while ((folder := path.parent) / "__init__.py").exists():
+        folders.insert(0, folder)
+        path = folder
+    if not folders:
+        raise CampaignError(
+            f"{path} has 'from .', which needs a package, and there is no __init__.py beside it: make one, or leave "
+            "out the dot"
+        )
+    return folders
+
+
+def _import_package(name: str, path: Path) -> None:
+    package = importlib.import_module(name)
+    if Path(package.__file__ or "").parent != path.parent:
+        raise CampaignError(
+            f"{path} is in a package {name!r}, and {package.__file__} has that name: call it otherwise"
+        )
 
 
 @contextlib.contextmanager
