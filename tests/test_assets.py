@@ -249,6 +249,21 @@ def test_a_model_that_the_client_would_not_load_again_is_refused():
         with_tab(render, lambda tab: asyncio.sleep(10))
 
 
+def test_a_text_whose_font_lacks_its_characters_is_told_what_to_give():
+    """Vuer's client asks the network for a font by an address that says nothing to a person."""
+    url = "https://cdn.jsdelivr.net/gh/lojjic/unicode-font-resolver@v1.0.1/packages/data/plane0/600-6ff.json"
+
+    async def play(tab):
+        request = (await tab.until_grab())[-1]
+        reply = f"GRAB_RENDER_RESPONSE@{request['uuid']}"
+        await tab.say(
+            {"type": "refused", "reply": reply, "reason": f"could not load {url}", "is_lost": False}
+        )
+
+    with pytest.raises(FrameError, match=r"characters that its font lacks.*give font="):
+        with_tab(lambda session: session.grab("ego"), play)
+
+
 def a_ply(rows: int) -> bytes:
     head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nelement face 1\nend_header\n"
     return (head + "1\n" * rows).encode()
@@ -287,6 +302,14 @@ def test_a_damaged_picture_an_empty_file_and_a_pointer_are_known_as_such():
     assert "git lfs pull" in why_not_whole(
         "a.glb", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
     )
+
+
+def test_a_cloud_in_text_whose_colours_the_client_would_show_black_is_known_as_such():
+    """PCL writes the bits of a colour as a float; as a whole number the client takes it, and in binary both."""
+    cloud = "VERSION .7\nFIELDS x y z rgb\nTYPE F F F {}\nPOINTS 1\nDATA {}\n1 2 3 {}\n"
+    assert "black" in why_not_whole("a.pcd", cloud.format("F", "ascii", "2.34e-38").encode())
+    assert not why_not_whole("a.pcd", cloud.format("U", "ascii", "16711680").encode())
+    assert not why_not_whole("a.pcd", cloud.format("F", "binary", "2.34e-38").encode())
 
 
 MISSING = """

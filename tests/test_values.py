@@ -110,6 +110,49 @@ def test_a_look_that_is_ignored_is_said():
     assert not why_ignored({"tag": "Box", "key": "it", "material": half | {"transparent": True}})
 
 
+IGNORED = [
+    (
+        "Arrow",
+        {"visible": False},
+        "element 'it' (Arrow): its visible has no effect in Vuer's client: hide=True",
+    ),
+    ("Box", {"matrix": [2] * 16}, "a Group with that matrix"),
+    ("Glb", {"material": {"color": "red"}}, "its material has"),
+    ("Stl", {"materialType": "basic", "material": {"color": "red"}}, ""),
+    ("PointCloud", {"opacity": 0.5}, "its opacity has"),
+    ("BoundingBox", {"quaternion": [1, 0, 0, 0]}, "rotation turns it"),
+]
+
+
+@pytest.mark.parametrize("tag, props, said", IGNORED)
+def test_what_the_client_ignores_of_an_element_is_said(tag, props, said):
+    """Found by pictures, which were the same with and without it; what has an effect is not mentioned."""
+    assert said in (told := why_ignored({"tag": tag, "key": "it", **props})) and told
+    effective = {"visible": True, "color": "red", "rotation": [1, 0, 0], "quaternion": [0, 0, 0, 1]}
+    assert not why_ignored({"tag": "Arrow", "key": "it", **effective})
+    assert not why_ignored({"tag": "Glb", "key": "it", "materialType": "basic", "material": {"color": "red"}})
+
+
+REFUSED_LOOKS = [
+    ("Obj", {"materialType": "standard"}, "it takes no materialType: Vuer's client throws"),
+    ("Text", {"material": {"color": "red"}}, "color and fillOpacity"),
+    ("TriMesh", {"opacity": 0.3}, "unless material={'alphaTest': 0}"),
+    ("TriMesh", {"material": {"opacity": 0.3}}, "in no picture"),
+    ("Pcd", {"opacity": 0.3}, "in no picture"),
+    ("PointCloud", {"vertices": [[0, 0, 0]]}, "make a new PointCloud(key='it', vertices=…)"),
+]
+
+
+@pytest.mark.parametrize("tag, props, said", REFUSED_LOOKS)
+def test_a_look_with_which_an_element_would_be_in_no_picture_is_refused(tag, props, said):
+    """The client would throw without its name, or draw nothing without a word; the refusal tells what to give."""
+    with pytest.raises(FrameError, match="element 'it'") as refused:
+        refuse_kind({"tag": tag, "key": "it", **props})
+    assert said in str(refused.value)
+    refuse_kind({"tag": "TriMesh", "key": "it", "opacity": 0.3, "material": {"alphaTest": 0}})
+    refuse_kind({"tag": "Obj", "key": "it", "color": "red", "opacity": 0.3, "wireframe": True})
+
+
 POINTS, FACES = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]])
 COLORS = np.array([[0.5, 0.2, 1.0]] * 3)
 

@@ -1,7 +1,8 @@
-"""Tells of a picture or a model that its file is cut off or damaged, as far as the file itself shows it.
+"""Tells of a picture or a model that its file is cut off, damaged or misread, as far as the file itself shows it.
 
-Browsers and Vuer's client (0.1.6) take such files without a word: a texture that is cut off is black, and of a .ply in
-text a part is shown. What they refuse themselves is left to them, and nothing tells how long an .obj should be.
+Browsers and Vuer's client (0.1.6) take such files without a word: a texture that is cut off is black, of a .ply in
+text a part is shown, and a .pcd in text may be black. What they refuse themselves is left to them, and nothing tells
+how long an .obj should be.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _END_OF_JPEG = 0xD9
 _DRAWN = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _HEADER_BYTES = 65536
 _PLY_ROWS = re.compile(rb"^element \S+ (\d+)", re.MULTILINE)
+_PCD_FIELDS = re.compile(rb"^FIELDS (.+)$", re.MULTILINE)
 _PCD_ROWS = re.compile(rb"^POINTS (\d+)\r?$.*^DATA ascii\r?\n", re.MULTILINE | re.DOTALL)
 
 
@@ -36,7 +38,7 @@ def why_not_whole(name: str, data: bytes) -> str:
         return _why_too_few(rows.partition(b"\n")[2], sum(map(int, _PLY_ROWS.findall(header))))
     cloud = _PCD_ROWS.search(data, 0, _HEADER_BYTES)
     if cloud:
-        return _why_too_few(data[cloud.end() :], int(cloud[1]))
+        return _why_too_few(data[cloud.end() :], int(cloud[1])) or _why_black(data, cloud.end())
     return _cut_off(data) if len(data) < _length_told(data) else ""
 
 
@@ -76,6 +78,21 @@ def _ends_as_jpeg(data: bytes) -> bool:
             return True
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return False
+
+
+def _why_black(data: bytes, start: int) -> str:
+    """In text, the client takes a colour for a whole number, and PCL writes the bits of one as a float."""
+    fields = _PCD_FIELDS.search(data, 0, start)
+    if not fields or b"rgb" not in (names := fields[1].split()):
+        return ""
+    row = data[start : start + _HEADER_BYTES].lstrip().partition(b"\n")[0].split()
+    try:
+        color = float(row[names.index(b"rgb")])
+    except (ValueError, IndexError):
+        return ""
+    if not 0 < abs(color) < 1:
+        return ""
+    return "Vuer's client shows all of it in black: colours as floats need 'DATA binary', which keeps them"
 
 
 def _why_too_few(rows: bytes, wanted: int) -> str:

@@ -39,6 +39,16 @@ _REFUSED = {
         ("WebRTCVideoPlane", "WebRTCStereoVideoPlane"), "no picture of a live stream is the same twice"
     ),
 }
+_LINES = "Line CatmullRomLine CubicBezierLine QuadraticBezierLine"
+# What the client passes to three.js as it is, and what the element is then in no picture with, or the client throws.
+_BREAKING = {
+    **dict.fromkeys(
+        [("Obj", "materialType"), ("Fbx", "materialType")],
+        "Vuer's client throws: color, opacity and wireframe change its look, and so does an .mtl file",
+    ),
+    ("Text", "material"): "it would be in no picture: color and fillOpacity change its look",
+    ("InPlaceDepthPointCloud", "material"): "it would be in no picture",
+}
 # What three.js calls the shapes that it makes of a few numbers.
 _NAMES_PRIMITIVES = """
     Box Capsule Circle Cone Cylinder Dodecahedron Extrude Icosahedron Lathe Octahedron Plane Polyhedron Ring
@@ -70,6 +80,32 @@ _NAMES_OF_MATERIALS = """
     wireframe wireframeLinecap wireframeLinejoin wireframeLinewidth
 """
 _OF_MATERIALS = frozenset(_NAMES_OF_MATERIALS.split())
+# What the client ignores without a word, of which elements, and what has that effect; as pictures show.
+_IGNORED = {
+    "color": ("SparkSplats Urdf", ""),
+    "material": (f"Obj Glb Stl Ply Dae Urdf PointCloud SparkSplats Arrow CoordsMarker {_LINES}", ""),
+    "materialType": (f"Stl Ply Dae PointCloud SparkSplats Arrow CoordsMarker Text {_LINES}", ""),
+    "opacity": (f"PointCloud SparkSplats BoundingBox Text {_LINES}", ""),
+    "wireframe": ("Glb Stl Ply Dae Urdf PointCloud SparkSplats", ""),
+    "visible": (
+        "Arrow BoundingBox CoordsMarker DepthPointCloud Frustum Gripper HUDPlane Image ImageBackground",
+        "hide=True hides it",
+    ),
+    "quaternion": ("Arrow BoundingBox Frustum Image", "rotation turns it"),
+    "scale": ("Image ImageBackground HUDPlane", ""),
+    "matrix": (
+        f"{_NAMES_PRIMITIVES} TriMesh PointCloud DepthPointCloud SparkSplats Text Arrow BoundingBox Center {_LINES}",
+        "a Group with that matrix moves it",
+    ),
+}
+# Values of these that change nothing.
+_NOTHING: dict[str, tuple[Any, ...]] = {
+    "visible": (None, True),
+    "quaternion": (None, [0, 0, 0, 1]),
+    "scale": (None, 1, [1, 1, 1]),
+    "matrix": (None, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]),
+}
+_IGNORED_OF = {name: (frozenset(tags.split()), instead) for name, (tags, instead) in _IGNORED.items()}
 # A name is taken for a slip where it is so near to one that has a meaning.
 _NEAR = 0.8
 _LOOKS = ("color", "opacity", "transparent")
@@ -81,6 +117,19 @@ def refuse_kind(node: Mapping[str, Any]) -> None:
     reason = _REFUSED.get(str(tag))
     if reason:
         raise FrameError(f"element {key!r} is a {tag}: {reason}")
+    for name in ("materialType", "material"):
+        why = _BREAKING.get((str(tag), name))
+        if why and node.get(name):
+            raise FrameError(f"element {key!r} ({tag}): it takes no {name}: {why}")
+    if tag in ("Pcd", "TriMesh"):
+        _refuse_clear(node)
+    if tag in ("PointCloud", "TriMesh"):
+        for name in ("vertices", "faces", "colors", "uv"):
+            if isinstance(node.get(name), (list, tuple)):
+                raise FrameError(
+                    f"element {key!r}: its {name} were not given when it was made, and Vuer takes arrays only then: "
+                    f"make a new {tag}(key={key!r}, {name}=…)"
+                )
     if tag in PRIMITIVES:
         slip = _slip(node, _OF_PRIMITIVES)
         if slip:
@@ -89,6 +138,18 @@ def refuse_kind(node: Mapping[str, Any]) -> None:
         slip = _slip(material, _OF_MATERIALS) if isinstance(material, Mapping) else None
         if slip:
             raise FrameError(f"element {key!r}: a material has no {slip[0]!r}: {slip[1]!r} is meant?")
+
+
+def _refuse_clear(node: Mapping[str, Any]) -> None:
+    material = node.get("material")
+    material = material if isinstance(material, Mapping) and node["tag"] == "TriMesh" else {}
+    opacity = material.get("opacity", node.get("opacity"))
+    if isinstance(opacity, (int, float)) and opacity < 1 and material.get("alphaTest", 1) > 0:
+        raise FrameError(
+            f"element {node.get('key')!r} ({node['tag']}): with an opacity of {opacity:g} it would be in no picture: "
+            "the client tests for an alpha of 1"
+            + (", unless material={'alphaTest': 0} is given" if node["tag"] == "TriMesh" else "")
+        )
 
 
 def _slip(names: Iterable[Any], known: frozenset[str]) -> tuple[str, str] | None:
@@ -108,13 +169,29 @@ def _nearest(name: str, known: frozenset[str]) -> str:
 
 def why_ignored(node: Mapping[str, Any]) -> str:
     """What the client ignores of such an element, without a word; '' where nothing is known."""
-    if node.get("tag") not in PRIMITIVES:
-        return ""
-    own, material = [name for name in _LOOKS if name in node], node.get("material")
-    if own:
-        return f"element {node.get('key')!r}: a {node['tag']} has its {', '.join(own)} in material={{'{own[0]}': …}}"
-    if isinstance(material, Mapping) and "transparent" not in material and material.get("opacity", 1) != 1:
-        return f"element {node.get('key')!r}: the opacity of a material counts beside 'transparent': True"
+    tag, key, material = node.get("tag"), node.get("key"), node.get("material")
+    if tag in PRIMITIVES:
+        own = [name for name in _LOOKS if name in node]
+        if own:
+            return f"element {key!r}: a {tag} has its {', '.join(own)} in material={{'{own[0]}': …}}"
+        if (
+            isinstance(material, Mapping)
+            and "transparent" not in material
+            and material.get("opacity", 1) != 1
+        ):
+            return f"element {key!r}: the opacity of a material counts beside 'transparent': True"
+    for name, (tags, instead) in _IGNORED_OF.items():
+        if (
+            tag not in tags
+            or name not in node
+            or node[name] in _NOTHING.get(name, (None, True, False, "", {}))
+        ):
+            continue
+        if name == "material" and node.get("materialType"):
+            continue  # of a Glb or a Urdf it counts then
+        return f"element {key!r} ({tag}): its {name} has no effect in Vuer's client" + f": {instead}" * bool(
+            instead
+        )
     return ""
 
 

@@ -65,6 +65,12 @@ _ASSET_HEADERS = {
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Where the client's texts look for a font, and what that means.
+_FONTS_OF_ALL = "/unicode-font-resolver@"
+_LACKING_FONT = (
+    "a text has characters that its font lacks, and Vuer's client asks the network for another: give font=… of a .ttf "
+    "or .woff that has them, by campaign.asset"
+)
 
 
 class Server:
@@ -260,6 +266,8 @@ class Server:
 
     def _explained(self, said: str) -> str:
         """What a page says could not be loaded, with the reason where it is known here."""
+        if _FONTS_OF_ALL in said:
+            return f"{said}: {_LACKING_FONT}"
         return next((f"{said} ({why})" for path, why in self._broken.items() if quote(path) in said), said)
 
     def _spread(self, request: web.Request) -> None:
