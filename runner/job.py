@@ -160,7 +160,9 @@ class Job:
         """Make a Job from whatever a jobs function may yield: a Job, a dict of params, or a pair (key, params)."""
         if isinstance(value, Job):
             return value
-        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping):
+            if not isinstance(value[0], str):
+                raise CampaignError(f"a job's key is text, got {value[0]!r:.80}: write str({value[0]!r:.80})")
             return cls(params=value[1], key=value[0])
         return cls(params=value)
 

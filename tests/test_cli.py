@@ -34,6 +34,7 @@ BAD_FILES = {
     "a render of other arguments": (GOOD.replace("session, job", "self, session, job"), "and takes other arguments"),
     "a scene that raises": (GOOD.replace("return Scene()", "return 1 / 0"), "campaign.py:10: ZeroDivisionError"),
     "jobs that raise": (GOOD.replace('yield {"x": 1}', 'yield {"x": 1}; 1 / 0'), "campaign.py:6: ZeroDivisionError"),
+    "a key that is no text": (GOOD.replace('{"x": 1}', '(4, {"x": 1})'), "a job's key is text, got 4: write str(4)"),
     "params that are no dict": (GOOD.replace('{"x": 1}', "[1]"), "params must be a dict"),
     "params that are not JSON": (GOOD.replace('{"x": 1}', '{"x": {1, 2}}'), "params are not JSON"),
     "params with NaN": (GOOD.replace('{"x": 1}', '{"x": float("nan")}'), "params are not JSON"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from processes import within
@@ -154,6 +155,18 @@ def test_what_is_kept_beside_a_traceback_is_no_line_of_it(store):
     )
     (group,) = summary_of(store, campaign_id).failures
     assert [line.strip() for line in group.traceback] == [line.strip() for line in trace]
+
+
+def test_the_users_line_is_told_where_a_library_raised(store):
+    """A refusal comes through Vuer's notation, a missing program through the standard library: neither counts."""
+    campaign_id, _ = store.submit("night", [("a", {})], Policy(max_failures=1))
+    (lease,) = store.claim(store.start_worker(campaign_id), campaign_id)
+    inner = "\n".join(f'  File "{subprocess.__file__}", line {n}, in run\n    call()' for n in range(3))
+    vuer = '  File "/venv/lib/python3.11/site-packages/vuer/server.py", line 181, in _add\n    self @ Add(element)'
+    own = '  File "/night.py", line 36, in render\n    session.add @ box'
+    store.fail(lease, "OSError: none", f"Traceback:\n{own}\n{vuer}\n{inner}\nOSError: none")
+    (group,) = summary_of(store, campaign_id).failures
+    assert [*map(str.strip, own.splitlines()), "OSError: none"] == [line.strip() for line in group.traceback]
 
 
 def test_no_second_run_is_suggested_while_one_is_at_work(store, tmp_path):

@@ -15,7 +15,7 @@ from runner.commands import Commands
 from runner.job import Progress, Source
 from runner.machine import is_gone
 from runner.reasons import common_reason, normalized, one_line
-from runner.report.evidence import read_evidence
+from runner.report.evidence import end_of_own, read_evidence
 from runner.report.grouping import Failed, Tried
 from runner.report.summary import (
     PARTS,
@@ -39,7 +39,7 @@ from runner.store import CampaignRow, EventRow, Reader, SessionRow, WorkerRow
 
 __all__ = ["Look", "look_at", "session_names", "summarize"]
 
-# The end of a traceback is the user's own line.
+# Of a traceback, with the user's own line.
 _TRACEBACK_LINES = 4
 _SLOWEST, _REASONS = 10, 100
 
@@ -270,7 +270,7 @@ def _failures(store: Reader, campaign: CampaignRow, failed: Failed, tried: Tried
     sessions = tried.sessions_of(group.normalized for group in groups)
     for group in groups:
         job_id, key, error, attempt = group.first[0]
-        lines = read_evidence(store.traceback_of(job_id, attempt)).trace[-_TRACEBACK_LINES:]
+        lines = end_of_own(read_evidence(store.traceback_of(job_id, attempt)).trace, _TRACEBACK_LINES)
         kept = (
             (folder.evidence_of(key, attempt) for _, key, _, attempt in group.first) if folder else iter(())
         )
