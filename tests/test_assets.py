@@ -249,6 +249,23 @@ def test_a_model_that_the_client_would_not_load_again_is_refused():
         with_tab(render, lambda tab: asyncio.sleep(10))
 
 
+def test_an_element_that_is_added_twice_is_told_of():
+    """The client draws both, and an update reaches the first: a loop may add where it means to move."""
+    from vuer.schemas import Box
+
+    async def render(session):
+        session.add @ Box(key="cup")
+        session.upsert @ Box(key="cup", position=[1, 0, 0])
+        session.remove @ "cup"
+        session.add @ [Box(key="cup"), Box(key="jug")]
+        before = dict(session.remarks)
+        session.add @ Box(key="cup", position=[1, 0, 0])
+        return before, session.remarks["twice"]
+
+    before, told = with_tab(render, lambda tab: asyncio.sleep(10))
+    assert not before and told.startswith("element 'cup' was added twice: both are drawn")
+
+
 def test_a_text_whose_font_lacks_its_characters_is_told_what_to_give():
     """Vuer's client asks the network for a font by an address that says nothing to a person."""
     url = "https://cdn.jsdelivr.net/gh/lojjic/unicode-font-resolver@v1.0.1/packages/data/plane0/600-6ff.json"

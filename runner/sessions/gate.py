@@ -58,6 +58,15 @@ class Gate:
                 "one TriMesh, PointCloud or model (Glb) can show as much, and at once",
             )
 
+    def note_second(self, key: Any) -> None:
+        """Take the key of an element that was added though there is one of that key; None: there was none."""
+        if key is not None:
+            self.remarks.setdefault(
+                "twice",
+                f"element {key!r} was added twice: both are drawn, and an update or a removal reaches the first alone; "
+                "upsert replaces it, and another key keeps both",
+            )
+
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key: Any = node.get("key")
         sources = {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}

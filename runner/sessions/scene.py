@@ -39,14 +39,15 @@ class Scene:
 
     Values in props and lists are never changed in place, so that copies are cheap and equal parts identical. When a key
     is used a second time, the second element is kept under another key, because the client draws both, and finds the
-    first. second_camera: the key of a camera that was given a second time, last; None: there was none. backgrounds: the
-    keys of the elements that give the scene its background colour.
+    first. second, second_camera: the key of an element that was added a second time, and of such a camera; None: there
+    was none. backgrounds: the keys of the elements that give the scene its background colour.
     """
 
     def __init__(self) -> None:
         self.props: dict[Key, Mapping[str, Any]] = {ROOT: {}}
         self.lists: dict[tuple[Key, str], tuple[Key, ...]] = {(ROOT, branch): () for branch in ROOT_BRANCHES}
         self.places: dict[Key, tuple[Key, str]] = {}
+        self.second: Key = None
         self.second_camera: Key = None
         self.backgrounds: set[Key] = set()
         self._groups: set[Key] = set()
@@ -55,7 +56,7 @@ class Scene:
         """A copy of the scene, which may change independently."""
         other = Scene.__new__(Scene)
         other.props, other.lists, other.places = dict(self.props), dict(self.lists), dict(self.places)
-        other._groups, other.second_camera = set(self._groups), None
+        other._groups, other.second, other.second_camera = set(self._groups), None, None
         other.backgrounds = set(self.backgrounds)
         return other
 
@@ -229,8 +230,10 @@ class Scene:
 
     def _insert(self, node: Any, parent: Key, branch: str) -> None:
         key = node.get("key")
-        if key in self.places and node.get("tag") == "CameraView":
-            self.second_camera = key
+        if key in self.places:
+            self.second = key
+            if node.get("tag") == "CameraView":
+                self.second_camera = key
         if key is None or key in self.places:
             key = next(other for n in itertools.count(2) if (other := f"{key}~again{n}") not in self.places)
         self.places[key] = (parent, branch)

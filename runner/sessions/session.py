@@ -150,6 +150,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         self._base.add(list(STAGING), "bgChildren")
         self._base.apply(message)
         _refuse_second_camera(self._base)
+        self._gate.note_second(self._base.second)
         _refuse_second_background(self._base)
         self._wanted, self._shown = self._base.copy(), self._base.copy()
         self._gate.count(len(self._wanted.props) - 1)
@@ -191,6 +192,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
             raise FrameError(nothing)
         is_of_scene = self._wanted.apply(message)
         _refuse_second_camera(self._wanted)
+        self._gate.note_second(self._wanted.second)
         if self._base is None:
             self._wanted.complete(message["data"])
             self._send(message)
