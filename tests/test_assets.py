@@ -71,6 +71,41 @@ def test_a_file_that_changed_since_is_not_given_out_under_its_old_url(meshes):
     assert assets.find(wood) is None and assets.find(part) is None and assets.find(other)
 
 
+class Coarse:
+    """What a file's state is where the kernel's clock has ticks of 8 ms."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def __getattr__(self, name):
+        value = getattr(self.state, name)
+        if not name.endswith("time_ns"):
+            return value if not name.endswith("time") else getattr(self, f"{name}_ns") / 1e9
+        return value - value % 8_000_000
+
+
+def test_a_file_that_is_written_twice_at_once_has_two_urls(meshes, monkeypatch):
+    """Within a tick of the kernel's clock both have one time; jobs write textures under one name as fast."""
+    stat = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda self, **options: Coarse(stat(self, **options)))
+    assets, file = AssetFolder(meshes), meshes / "wood.png"
+    for number in range(20):
+        urls = []
+        for content in (b"red%d" % number, b"lim%d" % number):
+            file.write_bytes(content)
+            urls.append(assets.url("wood.png"))
+        assert urls[0] != urls[1] and assets.find(urls[0]) is None and assets.find(urls[1])
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_given_out(meshes):
+    """Another job writes a file of that name between the look at it and the reading."""
+    assets = AssetFolder(meshes)
+    wood = assets.url("wood.png")
+    assert assets.open(wood).read() == (meshes / "wood.png").read_bytes()
+    assets.on_use = lambda file: file.write_bytes(b"other")
+    assert assets.open(wood) is None and assets.open(wood) is None
+
+
 def test_what_a_model_names_beside_it_is_found(meshes):
     """Relative names within a model lead to URLs of the same version, and so do folders'."""
     assets = AssetFolder(meshes)

@@ -1,6 +1,6 @@
 """What a user writes: the campaign, its assets, and loading it from its file."""
 
-from runner.campaign.assets import AssetFolder, open_asset
+from runner.campaign.assets import AssetFolder
 from runner.campaign.campaign import Campaign, file_of
 from runner.campaign.loading import load_campaign, module_name
 from runner.campaign.pack import Pack, read_pack, write_pack
@@ -19,7 +19,6 @@ __all__ = [
     "is_as_before",
     "load_campaign",
     "module_name",
-    "open_asset",
     "pick_job",
     "plan_submission",
     "read_jobs",

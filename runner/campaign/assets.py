@@ -7,6 +7,7 @@ import io
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -14,11 +15,15 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from runner.errors import AssetError
 
-__all__ = ["AssetFolder", "open_asset"]
+__all__ = ["AssetFolder"]
 
 _PREFIX = "files"
 # How many versions of folders are remembered; the oldest are forgotten.
 _MOST_FOLDERS = 10_000
+# A larger file is read while it is sent, and may then be changed meanwhile.
+_LARGEST_HELD_BYTES = 64 << 20
+# Two writes within one tick of the kernel's clock have the same time.
+_TICK_S = 0.01
 # These files are self-contained; any other model may name files beside it.
 _SELF_CONTAINED = frozenset(
     [
@@ -86,6 +91,24 @@ class AssetFolder:
 
     def find(self, url_path: str) -> Path | None:
         """The file behind such a URL's path, or behind a path that its model refers to; None for any other."""
+        file = self._behind(url_path)
+        if file is not None:
+            self.on_use(file)
+        return file
+
+    def open(self, url_path: str) -> BinaryIO | None:
+        """The bytes of the file behind such a URL's path; None where it was changed before they were all read."""
+        file = self.find(url_path)
+        if file is None:
+            return None
+        body = _open(file, url_path)
+        if os.path.getsize(file) > _LARGEST_HELD_BYTES:
+            return body
+        with body:
+            held = io.BytesIO(body.read())
+        return held if self._behind(url_path) is not None else None
+
+    def _behind(self, url_path: str) -> Path | None:
         parts = url_path.split("/", 3)
         if len(parts) < 4 or parts[1] != _PREFIX:
             return None
@@ -100,10 +123,7 @@ class AssetFolder:
                 is_same = secrets.compare_digest(version.encode(), asked.encode())
         except AssetError:
             return None
-        if not (is_same and file.is_file()):
-            return None
-        self.on_use(file)
-        return file
+        return file if is_same and file.is_file() else None
 
     def _resolve(self, path: PurePosixPath) -> Path:
         """The file behind the path, links followed. Raises AssetError if there is none, or it is outside the folder."""
@@ -134,13 +154,17 @@ def _mark(file: Path) -> int:
     """A number that differs when the file does; 0 for a link to nowhere."""
     try:
         stat = file.stat()
+        age_s = time.time() - stat.st_ctime
+        if 0 <= age_s < _TICK_S:
+            time.sleep(_TICK_S - age_s)  # whatever is written from now on has another time
+            stat = file.stat()
     except OSError:
         return 0
     # ctime changes even where the time of modification is kept, as by `cp -p` and rsync.
     return hash((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
 
-def open_asset(file: Path, url_path: str) -> BinaryIO:
+def _open(file: Path, url_path: str) -> BinaryIO:
     """The bytes to send for a file that was found behind that path.
 
     Vuer's client (0.1.6) looks for what a .gltf names beside the page instead of beside the file, so

@@ -21,7 +21,7 @@ import vuer
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from runner import __version__, joining
-from runner.campaign import AssetFolder, open_asset, why_not_whole
+from runner.campaign import AssetFolder, why_not_whole
 from runner.errors import UsageError
 from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
@@ -245,11 +245,10 @@ class Server:
         file = self._files.get(request.path)
         if file is not None:
             return web.FileResponse(file)
-        asset = await asyncio.to_thread(self._assets.find, request.path) if self._assets else None
-        if asset is None:
-            raise web.HTTPNotFound()
         # Not web.FileResponse, which serves cup.obj.gz instead of cup.obj if both exist.
-        body = await asyncio.to_thread(open_asset, asset, request.path)
+        body = await asyncio.to_thread(self._assets.open, request.path) if self._assets else None
+        if body is None:
+            raise web.HTTPNotFound()
         await self._refuse_broken(request.path, body)
         return web.Response(body=body, headers=_ASSET_HEADERS)
 
