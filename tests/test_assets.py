@@ -370,7 +370,7 @@ from vuer.schemas import CameraView, Glb, Obj, Plane, Scene, Urdf
 from runner import Campaign
 
 campaign = Campaign("missing", max_failures=1, assets="assets")
-KINDS = ["plane", "cut", "obj", "mtl", "glb", "bin", "urdf", "mesh"]
+KINDS = ["plane", "cut", "stale", "obj", "mtl", "glb", "bin", "urdf", "mesh"]
 
 @campaign.jobs
 def jobs():
@@ -390,6 +390,9 @@ async def render(session, job):
         session.upsert @ Plane(key="plane", **plane, material={"map": gone + ".png"})
     elif kind == "cut":
         session.upsert @ Plane(key="plane", **plane, material={"map": campaign.asset("here/cut.png")})
+    elif kind == "stale":
+        session.upsert @ Plane(key="plane", **plane, material={"map": campaign.asset("here/stale.png")})
+        (Path(__file__).parent / "assets/here/stale.png").write_bytes(b"another")
     elif kind in ("obj", "glb", "urdf"):
         session.upsert @ {"obj": Obj, "glb": Glb, "urdf": Urdf}[kind](key=kind, src=f"{gone}.{kind}")
     elif kind:
@@ -407,7 +410,7 @@ async def render(session, job):
 
 
 def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
-    """A 404 of a texture, a model, or a part of one, and half a texture: the job's reason, with the URL; no other's."""
+    """A texture or a model that is not there, is cut off or was changed: the job's reason, with its URL; no other's."""
     assets = tmp_path / "assets"
     for name, kind, part in [
         ("a", "obj", "model.mtl"),
@@ -419,6 +422,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
         (assets / name / "parts" / part).unlink()
     (assets / "here").mkdir()
     (assets / "here" / "cut.png").write_bytes(picture("PNG")[:-20])
+    (assets / "here" / "stale.png").write_bytes(picture("PNG"))
     file = tmp_path / "missing.py"
     file.write_text(MISSING)
     end = run("run", file, "-n", "1")
@@ -427,6 +431,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
     assert end.returncode == 1, end.stderr
     missing = {
         "plane": "here/gone.png", "cut": "here/cut.png (the file is cut off after",
+        "stale": "here/stale.png (it was changed after the job had asked for it",
         "obj": "here/gone.obj", "mtl": "a/parts/model.mtl", "glb": "here/gone.glb",
         "bin": "b/parts/model.bin", "urdf": "here/gone.urdf", "mesh": "c/parts/model.glb",
     }  # fmt: skip

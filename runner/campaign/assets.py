@@ -108,6 +108,13 @@ class AssetFolder:
             held = io.BytesIO(body.read())
         return held if self._behind(url_path) is not None else None
 
+    def has(self, url_path: str) -> bool:
+        """Whether there is such a file, whatever version is asked for."""
+        try:
+            return self._resolve(PurePosixPath(url_path.split("/", 3)[-1])).is_file()
+        except AssetError:
+            return False
+
     def _behind(self, url_path: str) -> Path | None:
         parts = url_path.split("/", 3)
         if len(parts) < 4 or parts[1] != _PREFIX:

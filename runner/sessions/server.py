@@ -65,6 +65,9 @@ _ASSET_HEADERS = {
 
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_CHANGED = (
+    "it was changed after the job had asked for it: where jobs write files, each needs a name of its own"
+)
 # Where the client's texts look for a font, and what that means.
 _FONTS_OF_ALL = "/unicode-font-resolver@"
 _LACKING_FONT = (
@@ -248,6 +251,8 @@ class Server:
         # Not web.FileResponse, which serves cup.obj.gz instead of cup.obj if both exist.
         body = await asyncio.to_thread(self._assets.open, request.path) if self._assets else None
         if body is None:
+            if self._assets and self._assets.has(request.path):
+                self._broken[request.path] = _CHANGED
             raise web.HTTPNotFound()
         await self._refuse_broken(request.path, body)
         return web.Response(body=body, headers=_ASSET_HEADERS)
