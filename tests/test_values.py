@@ -178,6 +178,13 @@ COLORS = np.array([[0.5, 0.2, 1.0]] * 3)
             "its faces go from 1 to 3, and its vertices from 0 to 2",
         ),
         (TriMesh, {"vertices": POINTS, "faces": np.array([[0, 1, 2, 0]])}, "its faces are of shape (1, 4)"),
+        (
+            PointCloud,
+            {"vertices": POINTS.tolist()},
+            "its vertices are a list, and Vuer takes an array: numpy.array(",
+        ),
+        (PointCloud, {"size": 0.1}, "session.update @ {'tag': 'PointCloud', 'key': 'it', …}"),
+        (TriMesh, {"vertices": POINTS}, "without vertices and faces"),
         (TriMesh, {"vertices": POINTS * np.nan, "faces": FACES}, "its vertices hold NaN"),
         (TriMesh, {"vertices": POINTS, "faces": FACES, "uv": np.zeros((2, 2))}, "its uv are of shape (2, 2)"),
     ],

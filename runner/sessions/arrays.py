@@ -39,7 +39,7 @@ def _keep_arrays_of(kind: Any) -> None:
             for name in ("vertices", "faces", "colors", "uv")
             if isinstance(value := getattr(self, name, None), np.ndarray)
         }
-        why = _why_wrong(arrays, kind is TriMesh)
+        why = _why_no_array(self, kind is TriMesh) or _why_wrong(arrays, kind is TriMesh)
         if why:
             raise FrameError(f"element {self.key!r}: {why}")
         if "colors" in arrays:
@@ -48,6 +48,19 @@ def _keep_arrays_of(kind: Any) -> None:
 
     begin_with_copies.keeps_arrays = True  # type: ignore[attr-defined]
     kind.__post_init__ = begin_with_copies
+
+
+def _why_no_array(element: Any, is_mesh: bool) -> str:
+    """Vuer's own error would be that a list, or nothing, has no 'astype'."""
+    for name in ("vertices", "faces", "colors", "uv"):
+        value = getattr(element, name, None)
+        if isinstance(value, (list, tuple)):
+            return f"its {name} are a {type(value).__name__}, and Vuer takes an array: numpy.array({name})"
+    if element.vertices is None or (is_mesh and element.faces is None):
+        need = "vertices and faces" if is_mesh else "vertices"
+        node = f"{{'tag': {element.tag!r}, 'key': {element.key!r}, …}}"
+        return f"Vuer makes no {element.tag} without {need}; to change something else of it: session.update @ {node}"
+    return ""
 
 
 def _why_wrong(arrays: dict[str, Any], is_mesh: bool) -> str:
