@@ -301,6 +301,21 @@ def test_an_element_that_is_added_twice_is_told_of():
     assert not before and told.startswith("element 'cup' was added twice: both are drawn")
 
 
+def test_what_is_ignored_of_many_elements_is_said_once():
+    """One line a kind of element and prop, whatever the keys are."""
+    from vuer.schemas import Arrow, Box
+
+    async def render(session):
+        session.add @ [Box(key=f"b{n}", color="red") for n in range(9)]
+        session.add @ [Arrow(key=f"a{n}", visible=False) for n in range(9)]
+        return list(session.remarks.values())
+
+    box, arrow = with_tab(render, lambda tab: asyncio.sleep(10))
+    assert box.startswith("element 'b0'") and arrow.startswith(
+        "element 'a0' (Arrow): its visible has no effect"
+    )
+
+
 def test_a_text_whose_font_lacks_its_characters_is_told_what_to_give():
     """Vuer's client asks the network for a font by an address that says nothing to a person."""
     url = "https://cdn.jsdelivr.net/gh/lojjic/unicode-font-resolver@v1.0.1/packages/data/plane0/600-6ff.json"

@@ -114,13 +114,19 @@ IGNORED = [
     (
         "Arrow",
         {"visible": False},
-        "element 'it' (Arrow): its visible has no effect in Vuer's client: hide=True",
+        "element 'it' (Arrow): its visible has no effect in Vuer's client (hide=True",
     ),
     ("Box", {"matrix": [2] * 16}, "a Group with that matrix"),
     ("Glb", {"material": {"color": "red"}}, "its material has"),
     ("Stl", {"materialType": "basic", "material": {"color": "red"}}, ""),
     ("PointCloud", {"opacity": 0.5}, "its opacity has"),
     ("BoundingBox", {"quaternion": [1, 0, 0, 0]}, "rotation turns it"),
+    ("DirectionalLight", {"rotation": [1, 0, 0]}, "it shines from its position to the origin"),
+    (
+        "PointLight",
+        {"distance": 3, "decay": 0.5},
+        "its distance has no effect in Vuer's client, its decay has",
+    ),
 ]
 
 
@@ -139,6 +145,7 @@ REFUSED_LOOKS = [
     ("TriMesh", {"opacity": 0.3}, "unless material={'alphaTest': 0}"),
     ("TriMesh", {"material": {"opacity": 0.3}}, "in no picture"),
     ("Pcd", {"opacity": 0.3}, "in no picture"),
+    ("SpotLight", {"target": [1, 0, 0]}, "it takes no target"),
     ("PointCloud", {"vertices": [[0, 0, 0]]}, "make a new PointCloud(key='it', vertices=…)"),
 ]
 

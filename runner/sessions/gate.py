@@ -45,7 +45,7 @@ class Gate:
                 self.remarks.setdefault(node["tag"], reason)
             ignored = why_ignored(node)
             if ignored:
-                self.remarks.setdefault(f"ignored {node['tag']}", ignored)
+                self.remarks.setdefault(ignored.replace(repr(node.get("key")), ""), ignored)
             if any(name in node for name in _MODEL_SOURCES):
                 self._refuse_ignored_model(node)
 

@@ -40,7 +40,7 @@ _REFUSED = {
     ),
 }
 _LINES = "Line CatmullRomLine CubicBezierLine QuadraticBezierLine"
-# What the client passes to three.js as it is, and what the element is then in no picture with, or the client throws.
+# What makes an element vanish, or the client throw.
 _BREAKING = {
     **dict.fromkeys(
         [("Obj", "materialType"), ("Fbx", "materialType")],
@@ -48,6 +48,8 @@ _BREAKING = {
     ),
     ("Text", "material"): "it would be in no picture: color and fillOpacity change its look",
     ("InPlaceDepthPointCloud", "material"): "it would be in no picture",
+    ("DirectionalLight", "target"): "three.js would throw: it shines from its position to the origin",
+    ("SpotLight", "target"): "three.js would throw: it shines from its position to the origin",
 }
 # What three.js calls the shapes that it makes of a few numbers.
 _NAMES_PRIMITIVES = """
@@ -81,31 +83,46 @@ _NAMES_OF_MATERIALS = """
 """
 _OF_MATERIALS = frozenset(_NAMES_OF_MATERIALS.split())
 # What the client ignores without a word, of which elements, and what has that effect; as pictures show.
-_IGNORED = {
-    "color": ("SparkSplats Urdf", ""),
-    "material": (f"Obj Glb Stl Ply Dae Urdf PointCloud SparkSplats Arrow CoordsMarker {_LINES}", ""),
-    "materialType": (f"Stl Ply Dae PointCloud SparkSplats Arrow CoordsMarker Text {_LINES}", ""),
-    "opacity": (f"PointCloud SparkSplats BoundingBox Text {_LINES}", ""),
-    "wireframe": ("Glb Stl Ply Dae Urdf PointCloud SparkSplats", ""),
-    "visible": (
-        "Arrow BoundingBox CoordsMarker DepthPointCloud Frustum Gripper HUDPlane Image ImageBackground",
+_IN_GROUP = "a Group with that matrix moves it"
+_AIMED = "DirectionalLight SpotLight"
+_TO_ORIGIN = "it shines from its position to the origin"
+_IGNORED = (
+    ("color", "SparkSplats Urdf", ""),
+    ("material", f"Obj Glb Stl Ply Dae Urdf PointCloud SparkSplats Arrow CoordsMarker {_LINES}", ""),
+    ("materialType", f"Stl Ply Dae PointCloud SparkSplats Arrow CoordsMarker Text {_LINES}", ""),
+    ("opacity", f"PointCloud SparkSplats BoundingBox Text {_LINES}", ""),
+    ("wireframe", "Glb Stl Ply Dae Urdf PointCloud SparkSplats", ""),
+    (
+        "visible",
+        "Arrow BoundingBox CoordsMarker DepthPointCloud Frustum Gripper HUDPlane Image",
         "hide=True hides it",
     ),
-    "quaternion": ("Arrow BoundingBox Frustum Image", "rotation turns it"),
-    "scale": ("Image ImageBackground HUDPlane", ""),
-    "matrix": (
-        f"{_NAMES_PRIMITIVES} TriMesh PointCloud DepthPointCloud SparkSplats Text Arrow BoundingBox Center {_LINES}",
-        "a Group with that matrix moves it",
-    ),
-}
+    ("visible", "ImageBackground BackgroundColor HemisphereLightStage", "hide=True hides it"),
+    ("quaternion", "Arrow BoundingBox Frustum Image", "rotation turns it"),
+    ("rotation", _AIMED, _TO_ORIGIN),
+    ("quaternion", _AIMED, _TO_ORIGIN),
+    ("lookAt", _AIMED, _TO_ORIGIN),
+    ("rotation", "RectAreaLight", ""),
+    ("quaternion", "RectAreaLight", ""),
+    ("position", "HemisphereLight", ""),
+    ("distance", "PointLight", ""),
+    ("decay", "PointLight", ""),
+    ("scale", "Image ImageBackground HUDPlane", ""),
+    ("matrix", f"{_NAMES_PRIMITIVES} TriMesh PointCloud DepthPointCloud SparkSplats {_LINES}", _IN_GROUP),
+    ("matrix", f"Text Arrow BoundingBox Center {_AIMED} PointLight RectAreaLight", _IN_GROUP),
+)
 # Values of these that change nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "visible": (None, True),
+    "rotation": (None, [0, 0, 0]),
     "quaternion": (None, [0, 0, 0, 1]),
     "scale": (None, 1, [1, 1, 1]),
     "matrix": (None, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]),
 }
-_IGNORED_OF = {name: (frozenset(tags.split()), instead) for name, (tags, instead) in _IGNORED.items()}
+_IGNORED_OF: dict[str, list[tuple[str, str]]] = {}
+for _name, _tags, _instead in _IGNORED:
+    for _tag in _tags.split():
+        _IGNORED_OF.setdefault(_tag, []).append((_name, _instead))
 # A name is taken for a slip where it is so near to one that has a meaning.
 _NEAR = 0.8
 _LOOKS = ("color", "opacity", "transparent")
@@ -117,7 +134,7 @@ def refuse_kind(node: Mapping[str, Any]) -> None:
     reason = _REFUSED.get(str(tag))
     if reason:
         raise FrameError(f"element {key!r} is a {tag}: {reason}")
-    for name in ("materialType", "material"):
+    for name in ("materialType", "material", "target"):
         why = _BREAKING.get((str(tag), name))
         if why and node.get(name):
             raise FrameError(f"element {key!r} ({tag}): it takes no {name}: {why}")
@@ -180,19 +197,15 @@ def why_ignored(node: Mapping[str, Any]) -> str:
             and material.get("opacity", 1) != 1
         ):
             return f"element {key!r}: the opacity of a material counts beside 'transparent': True"
-    for name, (tags, instead) in _IGNORED_OF.items():
-        if (
-            tag not in tags
-            or name not in node
-            or node[name] in _NOTHING.get(name, (None, True, False, "", {}))
-        ):
-            continue
-        if name == "material" and node.get("materialType"):
-            continue  # of a Glb or a Urdf it counts then
-        return f"element {key!r} ({tag}): its {name} has no effect in Vuer's client" + f": {instead}" * bool(
-            instead
-        )
-    return ""
+    told = [
+        f"its {name} has no effect in Vuer's client" + f" ({instead})" * bool(instead)
+        for name, instead in _IGNORED_OF.get(str(tag), ())
+        if name in node
+        and node[name] not in _NOTHING.get(name, (None, True, False, "", {}))
+        # Of a Glb or a Urdf it counts beside a type.
+        and not (name == "material" and node.get("materialType"))
+    ]
+    return f"element {key!r} ({tag}): {', '.join(told)}" if told else ""
 
 
 def why_unseen(node: Mapping[str, Any]) -> str:
