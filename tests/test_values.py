@@ -121,6 +121,7 @@ IGNORED = [
     ("Stl", {"materialType": "basic", "material": {"color": "red"}}, ""),
     ("PointCloud", {"opacity": 0.5}, "its opacity has"),
     ("BoundingBox", {"quaternion": [1, 0, 0, 0]}, "rotation turns it"),
+    ("ImageBackground", {"src": "/a.png"}, "it stands before the page's main view, not before a CameraView"),
     ("DirectionalLight", {"rotation": [1, 0, 0]}, "it shines from its position to the origin"),
     (
         "PointLight",
@@ -136,6 +137,7 @@ def test_what_the_client_ignores_of_an_element_is_said(tag, props, said):
     assert said in (told := why_ignored({"tag": tag, "key": "it", **props})) and told
     effective = {"visible": True, "color": "red", "rotation": [1, 0, 0], "quaternion": [0, 0, 0, 1]}
     assert not why_ignored({"tag": "Arrow", "key": "it", **effective})
+    assert not why_ignored({"tag": "ImageBackground", "key": "it", "fixed": True})
     assert not why_ignored({"tag": "Glb", "key": "it", "materialType": "basic", "material": {"color": "red"}})
 
 

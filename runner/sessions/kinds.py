@@ -111,6 +111,8 @@ _IGNORED = (
     ("matrix", f"{_NAMES_PRIMITIVES} TriMesh PointCloud DepthPointCloud SparkSplats {_LINES}", _IN_GROUP),
     ("matrix", f"Text Arrow BoundingBox Center {_AIMED} PointLight RectAreaLight", _IN_GROUP),
 )
+# These may hide the whole scene, seen from elsewhere.
+_OF_MAIN_VIEW = frozenset({"ImageBackground", "HUDPlane", "VideoPlane", "StereoVideoPlane"})
 # Values of these that change nothing.
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "visible": (None, True),
@@ -205,6 +207,8 @@ def why_ignored(node: Mapping[str, Any]) -> str:
         # Of a Glb or a Urdf it counts beside a type.
         and not (name == "material" and node.get("materialType"))
     ]
+    if tag in _OF_MAIN_VIEW and not node.get("fixed"):
+        told.append("it stands before the page's main view, not before a CameraView, unless it is fixed=True")
     return f"element {key!r} ({tag}): {', '.join(told)}" if told else ""
 
 
