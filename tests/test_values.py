@@ -137,7 +137,8 @@ def test_what_the_client_ignores_of_an_element_is_said(tag, props, said):
     assert said in (told := why_ignored({"tag": tag, "key": "it", **props})) and told
     effective = {"visible": True, "color": "red", "rotation": [1, 0, 0], "quaternion": [0, 0, 0, 1]}
     assert not why_ignored({"tag": "Arrow", "key": "it", **effective})
-    assert not why_ignored({"tag": "ImageBackground", "key": "it", "fixed": True})
+    assert not why_ignored({"tag": "ImageBackground", "key": "it", "src": "/a.png", "fixed": True})
+    assert not why_ignored({"tag": "ImageBackground", "key": "it", "opacity": 0.5})
     assert not why_ignored({"tag": "Glb", "key": "it", "materialType": "basic", "material": {"color": "red"}})
 
 

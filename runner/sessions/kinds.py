@@ -207,7 +207,8 @@ def why_ignored(node: Mapping[str, Any]) -> str:
         # Of a Glb or a Urdf it counts beside a type.
         and not (name == "material" and node.get("materialType"))
     ]
-    if tag in _OF_MAIN_VIEW and not node.get("fixed"):
+    # An update of what is there need not say it again.
+    if tag in _OF_MAIN_VIEW and ("src" in node or node.get("children")) and not node.get("fixed"):
         told.append("it stands before the page's main view, not before a CameraView, unless it is fixed=True")
     return f"element {key!r} ({tag}): {', '.join(told)}" if told else ""
 
