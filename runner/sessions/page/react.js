@@ -267,7 +267,7 @@ export class React {
     let state = this.#roots.get(root);
     if (!state) {
       const isScene = info.rendererPackageName === "@react-three/fiber";
-      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, texts: new Set(), films: new Set(), centers: [], robots: [], arrays: [], models: [], contribs: [], waiting: [], errors: [], held: new Set() };
+      state = { isScene, hasEffects: false, isUnseen: true, hadContent: false, ...nothingSeen() };
       this.#roots.set(root, state);
     }
     state.hasEffects = ((fiber.flags | fiber.subtreeFlags) & PASSIVE_FLAGS) !== 0;
@@ -301,9 +301,13 @@ function nextFiber(fiber, top) {
   }
   return fiber.sibling;
 }
+/** What look finds, before it has looked. @returns {Pick<State, "texts" | "films" | "centers" | "robots" | "arrays" | "models" | "contribs" | "waiting" | "errors" | "held">} */
+function nothingSeen() {
+  return { texts: new Set(), films: new Set(), centers: [], robots: [], arrays: [], models: [], contribs: [], waiting: [], errors: [], held: new Set() };
+}
 /** @param {Root} root @param {State} state */
 function look(root, state) {
-  state.waiting = []; state.errors = []; state.held = new Set(); state.texts = new Set(); state.films = new Set(); state.centers = []; state.robots = []; state.arrays = []; state.models = []; state.contribs = [];
+  Object.assign(state, nothingSeen());
   const top = root.current;
   for (let fiber = /** @type {Fiber | null} */ (top); fiber; fiber = nextFiber(fiber, top)) {
     if (fiber.tag === TAG.HOST) {
