@@ -117,6 +117,7 @@ WINGS: dict[str, list[str]] = {
         "session",
         "view",
         "script",
+        "client",
         "door",
         "live",
         "joiners",

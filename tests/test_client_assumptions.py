@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -135,7 +136,7 @@ class StockPage:
             await session.closed
 
         server = Server(work)
-        server._page = (CLIENT / "index.html").read_text()
+        server._client = replace(server._client, page=(CLIENT / "index.html").read_text())
         await server.start()
         self._stack.push_async_callback(server.stop)
         playwright = await self._stack.enter_async_context(async_playwright())

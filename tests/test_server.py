@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -412,6 +413,24 @@ def test_the_client_is_served_with_the_page_script():
     assert with_server(play) == 1
 
 
+def test_no_style_sheet_makes_a_page_wait_for_another_host():
+    """Behind a firewall that drops what goes out, a page would begin half a minute late."""
+
+    async def play(server, client):
+        async with client.get(server.link()) as answer:
+            paths = re.findall(r'href="(/[^"]+\.css)"', await answer.text())
+        sheets = []
+        for path in paths:
+            async with client.get(f"http://localhost:{server.port}{path}") as answer:
+                assert answer.content_type == "text/css"
+                sheets.append(await answer.text())
+        return paths, "".join(sheets)
+
+    paths, sheets = with_server(play)
+    assert paths and "{" in sheets
+    assert not re.search("@import[^;]*//", sheets)
+
+
 def test_it_listens_on_loopback_only():
     """Other machines cannot reach it unless --host lets them."""
 
@@ -458,9 +477,9 @@ def test_with_a_certificate_it_speaks_tls_and_its_own_browsers_come_by_loopback(
             assert answer.status == 200
         async with client.get(own) as answer:
             assert answer.status == 200
-        script = next(path for path in server._files if path.endswith(".js"))
+        script = next(path for path in server._client.files if path.endswith(".js"))
         async with client.get(yarl.URL(link).with_path(script), ssl=trust) as answer:
-            assert len(await answer.read()) == server._files[script].stat().st_size
+            assert len(await answer.read()) == server._client.files[script].stat().st_size
         with pytest.raises(aiohttp.ClientError):
             await client.get(link.replace("https:", "http:", 1))
         for one in (link, own):

@@ -12,12 +12,10 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from ipaddress import ip_address
-from pathlib import Path
 from socket import gethostname
 from typing import BinaryIO
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-import vuer
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from runner import __version__, joining
@@ -26,21 +24,18 @@ from runner.errors import UsageError
 from runner.machine import is_loopback, reachable_host, tls_context
 from runner.reasons import error_line, one_line
 from runner.sessions.base import BaseScene
+from runner.sessions.client import read_client
 from runner.sessions.door import Door, Visitor
 from runner.sessions.joiners import Joiners
 from runner.sessions.live import LivePage, LiveRoutes
 from runner.sessions.messages import unpacked
 from runner.sessions.protocol import LARGEST_MESSAGE_BYTES
-from runner.sessions.script import page_script
 from runner.sessions.session import Session
 from runner.tabs import PERSON, TabOwner
 
 __all__ = ["Server"]
 
 _LOCALHOST = ("localhost", "127.0.0.1", "::1")
-_CLIENT = Path(vuer.__file__).parent / "client_build"
-# The font for text that names none; the client would fetch one from the net.
-_FONTS = Path(__file__).with_name("page") / "fonts"
 # The main view is for people only: without it, several times as many frames are drawn. Cameras still render.
 _QUERY = {"hideUI": "true", "frameloop": "never"}
 _MOST_KNOWN_WHOLE = 10_000
@@ -130,13 +125,7 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._door: Door | None = None
         self._has_told_full = False
-        self._files = {
-            f"/{file.relative_to(_CLIENT).as_posix()}": file for file in _CLIENT.rglob("*") if file.is_file()
-        }
-        self._files |= {f"/runner/fonts/{file.name}": file for file in _FONTS.glob("*.woff")}
-        index = (_CLIENT / "index.html").read_text()
-        # Placed before the client's own scripts, so that it sees all that they do.
-        self._page = index.replace("<head>", f"<head><script>{page_script()}</script>", 1)
+        self._client = read_client()
 
     async def start(self) -> None:
         """Start to listen. Raises UsageError if the address or the certificate cannot be used."""
@@ -244,8 +233,11 @@ class Server:
             return await self._connect(request)
         if request.path == "/":
             self._spread(request)
-            return web.Response(text=self._page, content_type="text/html", headers=_PAGE_HEADERS)
-        file = self._files.get(request.path)
+            return web.Response(text=self._client.page, content_type="text/html", headers=_PAGE_HEADERS)
+        sheet = self._client.sheets.get(request.path)
+        if sheet is not None:
+            return web.Response(text=sheet, content_type="text/css")
+        file = self._client.files.get(request.path)
         if file is not None:
             return web.FileResponse(file)
         # Not web.FileResponse, which serves cup.obj.gz instead of cup.obj if both exist.
