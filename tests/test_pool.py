@@ -475,6 +475,20 @@ def test_the_drivers_environment_is_its_own():
     assert asyncio.run(start()) == {os.environ.get("TMPDIR")}
 
 
+def test_what_node_compiles_of_the_driver_is_kept(tmp_path, monkeypatch):
+    """The next start has it from there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("NODE_COMPILE_CACHE", raising=False)
+
+    async def start():
+        launcher = Launcher()
+        await launcher.start()
+        await launcher.stop()
+
+    asyncio.run(start())
+    assert [file for file in (tmp_path / "runner" / "driver").rglob("*") if file.is_file()]
+
+
 @pytest.mark.parametrize("verb", ["suspend", "kill"])
 def test_a_browser_that_ends_while_it_is_probed_tells_nothing(monkeypatch, verb):
     """Killed or stopped at its start, it is neither waited for nor taken for one without WebGL."""

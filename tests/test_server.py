@@ -23,7 +23,7 @@ from pictures import picture
 from PIL import Image
 from tabs import Tab, with_server, with_tab
 from vuer.events import GrabRender, MjRender, MjStep
-from vuer.schemas import CameraView, Scene, Sphere
+from vuer.schemas import CameraView, DefaultScene, Scene, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
 from runner.frame import Frame
@@ -72,6 +72,23 @@ def test_cameras_are_asked_for_their_exact_size_and_without_gizmos():
     with_tab(render, play)
     (camera,) = seen[0]["data"]["rawChildren"]
     assert camera["downsample"] == 1 and camera["showCamera"] is False and camera["stream"] == "ondemand"
+
+
+def test_previews_in_the_main_view_have_no_labels():
+    """The page would load a font for them before its first picture, in which they are not shown."""
+    seen = []
+
+    async def render(session):
+        session.set @ DefaultScene(rawChildren=[CameraView(key="ego", width=64, height=48)])
+        return await session.grab("ego")
+
+    async def play(tab):
+        seen.extend(await tab.until_grab())
+        await tab.answer(seen[-1], {"frame": picture("JPEG")})
+
+    with_tab(render, play)
+    elements = [one for message in seen for one in message.get("data", {}).get("bgChildren", [])]
+    assert [one["showLabels"] for one in elements if one["tag"] == "CameraPreviewThumbs"] == [False]
 
 
 def test_vuers_own_call_gives_the_checked_picture():

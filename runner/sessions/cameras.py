@@ -44,6 +44,8 @@ _FRUSTUM = ("top", "bottom", "left", "right")
 # Each camera is a WebGL context in the page, which is never freed; a browser keeps 16.
 _MOST_AT_ONCE = 10
 _WORN_AFTER = 50
+# Those in the main view. The page would load a font for their labels, and lay them out, before its first picture.
+_PREVIEWS = "CameraPreviewThumbs"
 # The fields in which an element, or an operation, holds its elements.
 BRANCHES = ("children", "rawChildren", "bgChildren", "htmlChildren", "nodes")
 
@@ -102,6 +104,8 @@ class Cameras:
                     if self._take(child, where, is_change, kind, more):
                         kept.append(child)
                 else:
+                    if child.get("tag") == _PREVIEWS:
+                        child.setdefault("showLabels", False)
                     kept.append(child)
                     self._walk(child, kind, child.get("key"), more, is_top=False)
             if branch in node:
