@@ -203,6 +203,24 @@ def test_an_update_of_what_is_not_there_raises_where_it_is_given():
     assert with_tab(render, play).width == 64
 
 
+def test_a_removal_of_what_is_not_there_is_told():
+    """A wrong key leaves the element in the picture; a campaign that clears away what may be there goes on."""
+
+    async def render(session):
+        session.remove @ ["ball"]
+        before = dict(session.remarks)
+        session.remove @ ["bal", "ball"]
+        await session.grab()
+        return before, session.remarks["absent"]
+
+    async def play(tab):
+        await tab.answer((await tab.until_grab())[-1], {"frame": picture("JPEG")})
+
+    before, told = with_tab(render, play)
+    assert not before
+    assert told == "there is no element 'bal' in the scene, so that its removal removes nothing"
+
+
 def test_after_what_cannot_be_sent_nothing_is_taken_for_shown():
     """A job that goes on all the same gets no picture, and the page is loaded anew for the next one."""
 

@@ -67,6 +67,11 @@ class Gate:
                 "upsert replaces it, and another key keeps both",
             )
 
+    def note_absent(self, reason: str) -> None:
+        """Take why a removal removes nothing; '': it does. A campaign may clear away what is not always there."""
+        if reason:
+            self.remarks.setdefault("absent", f"{reason}, so that its removal removes nothing")
+
     def _refuse_ignored_model(self, node: dict[str, Any]) -> None:
         key: Any = node.get("key")
         sources = {name: node.get(name) for name in ("src", *_MODEL_SOURCES)}

@@ -163,6 +163,11 @@ class Scene:
                         return f"{self._no_element(node.get('key'))}, and what has no tag makes none"
         return ""
 
+    def why_removes_nothing(self, message: Mapping[str, Any]) -> str:
+        """Why a removal removes nothing; '' if it does, or the operation is another."""
+        keys: Any = message["data"]["keys"] if message.get("etype") == "REMOVE" else ()
+        return next((self._no_element(key) for key in keys if key not in self.places), "")
+
     def _no_element(self, key: Key) -> str:
         near = difflib.get_close_matches(str(key), [str(other) for other in self.places], n=1)
         return f"there is no element {key!r} in the scene" + (f" (there is {near[0]!r})" if near else "")

@@ -190,6 +190,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         nothing = self._wanted.why_nothing(message)
         if nothing:
             raise FrameError(nothing)
+        self._gate.note_absent(self._wanted.why_removes_nothing(message))
         is_of_scene = self._wanted.apply(message)
         _refuse_second_camera(self._wanted)
         self._gate.note_second(self._wanted.second)
