@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import stat
@@ -25,7 +26,7 @@ from vuer.schemas import CameraView, Scene
 from waiting import wait_until
 
 from runner.errors import RunnerError, SessionGone, UsageError, WorldFault
-from runner.join import Link
+from runner.join import JoinOptions, Link, join
 from runner.join.line import asked
 from runner.joining import Console, Ended, Retire, Standing, encode
 from runner.machine import Certificate
@@ -389,6 +390,19 @@ def test_a_joiner_renders_on_when_the_network_and_the_run_come_back(tmp_path, ce
     turns = [line for line in heard if "is away (" in line or "is there again" in line]
     assert len(turns) == 4 and "Traceback" not in "".join(heard)
     wait_until(lambda: "40/40 done in all" in heard[-1], "its last word")
+
+
+@pytest.mark.parametrize("named, asked", [("", "far"), ("a,b", "a,b,far")])
+def test_no_proxy_stands_between_a_joiners_browsers_and_the_run(monkeypatch, named, asked):
+    """Where the environment names one, as on many clusters, it may not reach the run; others are asked as before."""
+
+    async def work(self, signals):
+        return os.environ["no_proxy"]
+
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", named)
+    monkeypatch.setattr("runner.join.joiner._Joiner.work", work)
+    assert join(JoinOptions(Link("", "far", 8012, "token"))) == asked
 
 
 # -- the token -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -57,8 +58,15 @@ class JoinOptions:
 
 def join(options: JoinOptions) -> ExitStatus:
     """Render for that run until told to end. Raises UsageError, WorldFault and BrowserError where it cannot begin."""
+    _pass_proxies_by(options.link.host)
     with Signals(say) as signals:
         return asyncio.run(_Joiner(options).work(signals))
+
+
+def _pass_proxies_by(host: str) -> None:
+    """Browsers would ask a proxy that the environment names for the run's page, and this process does not."""
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = f"{others},{host}" if others else host
 
 
 class _Joiner:
