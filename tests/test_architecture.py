@@ -30,7 +30,17 @@ WINGS: dict[str, list[str]] = {
     "wire": [],
     "joining": [],
     "notices": [],
-    "machine": ["address", "certificate", "disk", "filesystem", "faults", "guard", "clocks", "process"],
+    "machine": [
+        "address",
+        "certificate",
+        "disk",
+        "filesystem",
+        "folders",
+        "faults",
+        "guard",
+        "clocks",
+        "process",
+    ],
     "store": [
         "schema",
         "statements",

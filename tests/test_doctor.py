@@ -15,6 +15,7 @@ from waiting import wait_until
 from runner.browsers import find_browser
 from runner.browsers.processes import is_alive
 from runner.doctor import Check, State, check, drawing, limits, places, software, text, trial, verdict
+from runner.errors import BrowserError
 from runner.job import Policy
 from runner.machine import filesystem
 from runner.store import Store
@@ -238,6 +239,23 @@ def test_a_browser_without_windows_is_found_first(tmp_path, monkeypatch):
     assert find_browser() == str(tmp_path / "chromium-headless-shell")
     monkeypatch.setenv("RUNNER_BROWSER", "chromium")
     assert find_browser() == str(tmp_path / "chromium")
+
+
+def test_a_snap_is_no_browser_for_this(tmp_path, monkeypatch):
+    """It may not use a browser's folder; Ubuntu's chromium is one, or a script that calls it."""
+    snap, script, real = tmp_path / "snap", tmp_path / "chromium-browser", tmp_path / "google-chrome"
+    snap.touch(0o755)
+    (tmp_path / "chromium").symlink_to(snap)
+    script.write_text('#!/bin/sh\nexec /snap/bin/chromium "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RUNNER_BROWSER", "PLAYWRIGHT_BROWSERS_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(BrowserError, match=r"chromium is a snap, as Ubuntu has it.*playwright install"):
+        find_browser()
+    real.touch(0o755)
+    assert find_browser() == str(real)
 
 
 @pytest.mark.usefixtures("browser_path")

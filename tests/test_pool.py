@@ -26,6 +26,7 @@ from runner.browsers.record import Record
 from runner.browsers.tab import Tab
 from runner.campaign import load_campaign
 from runner.errors import BrowserError
+from runner.machine import own_folder
 from runner.run import RunOptions, one_run, run_campaign, worker
 from runner.store import Store
 
@@ -487,6 +488,25 @@ def test_what_node_compiles_of_the_driver_is_kept(tmp_path, monkeypatch):
 
     asyncio.run(start())
     assert [file for file in (tmp_path / "runner" / "driver").rglob("*") if file.is_file()]
+
+
+def test_a_user_without_a_home_has_browsers(tmp_path, monkeypatch):
+    """In some containers nothing is known of a user but a number, and Node asks for the home; no '~' is made."""
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "NODE_COMPILE_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    async def start() -> None:
+        launcher = Launcher()
+        await launcher.start()
+        (driver,) = [one for one in psutil.Process().children() if "run-driver" in one.cmdline()]
+        assert driver.environ()["HOME"] == str(launcher.folder)
+        await launcher.stop()
+
+    asyncio.run(start())
+    assert own_folder("XDG_STATE_HOME", ".local/state") is None
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("verb", ["suspend", "kill"])

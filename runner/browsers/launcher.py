@@ -20,7 +20,7 @@ from runner.browsers.cards import PIN, Card, Driver, best_driver, find_cards, fi
 from runner.browsers.find import HOW_TO_GET_ONE, find_browser
 from runner.browsers.processes import FOLDER_PREFIX, LONGEST_TMPDIR, OWNER, end_folder, temporary_place
 from runner.errors import BrowserError
-from runner.machine import this_process
+from runner.machine import home_folder, own_folder, this_process
 from runner.reasons import first_line
 from runner.tabs import TabEnd
 
@@ -132,7 +132,7 @@ class Launcher:
         from playwright.async_api import async_playwright
 
         try:
-            with _driver_environment(TMPDIR=str(self.folder), **_kept_compiled()):
+            with _driver_environment(TMPDIR=str(self.folder), **self._home(), **_kept_compiled()):
                 self._driver = async_playwright()
                 self._playwright = await self._driver.start()
         except Exception as error:  # Playwright raises no class of its own
@@ -140,6 +140,10 @@ class Launcher:
                 f"Playwright's driver did not start ({error}); 'playwright --version' tries it, and on a "
                 "bare Debian 'apt-get install libatomic1' installs what it lacks"
             ) from error
+
+    def _home(self) -> dict[str, str]:
+        """For a user of whom nothing is known but a number, as in some containers: Node would not start."""
+        return {} if home_folder() else {"HOME": str(self.folder)}
 
     async def _stop_driver(self) -> None:
         # A killed driver may raise any error.
@@ -180,7 +184,7 @@ class Launcher:
                 (spare / part).mkdir(parents=True)
         except OSError as error:
             raise BrowserError(f"a browser's folder cannot be made: {error}") from error
-        places = {"XDG_CONFIG_HOME": str(spare / "config")}
+        places = {"XDG_CONFIG_HOME": str(spare / "config"), **self._home()}
         if len(str(spare / "tmp")) <= LONGEST_TMPDIR:
             places["TMPDIR"] = str(spare / "tmp")
         if driver:
@@ -350,10 +354,8 @@ def _take_note_of_end(driver: Any) -> None:
 
 def _kept_compiled() -> dict[str, str]:
     """Has Node keep what it has compiled of the driver, which takes a quarter of the driver's start."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if _NODE_CACHE in os.environ or not os.path.isabs(cache):
-        return {}
-    return {_NODE_CACHE: os.path.join(cache, "runner", "driver")}
+    cache = own_folder("XDG_CACHE_HOME", ".cache")
+    return {} if cache is None or _NODE_CACHE in os.environ else {_NODE_CACHE: str(cache / "driver")}
 
 
 @contextlib.contextmanager

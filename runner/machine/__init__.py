@@ -1,4 +1,4 @@
-"""The machine underneath: faults and their end, clocks, processes, disks."""
+"""The machine underneath: faults and their end, clocks, processes, disks, folders."""
 
 from runner.machine.address import is_loopback, no_such_address, reachable_host, refuse_address, tls_context
 from runner.machine.certificate import Certificate
@@ -6,6 +6,7 @@ from runner.machine.clocks import ClockWatch
 from runner.machine.disk import forecast, free_bytes, is_plenty, job_bytes, parse_size, size_text
 from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fault
 from runner.machine.filesystem import filesystem, network_filesystem
+from runner.machine.folders import home_folder, own_folder
 from runner.machine.guard import Faults, Guard
 from runner.machine.process import Identity, is_gone, memory_bytes, this_process
 
@@ -19,6 +20,7 @@ __all__ = [
     "filesystem",
     "forecast",
     "free_bytes",
+    "home_folder",
     "is_gone",
     "is_loopback",
     "is_plenty",
@@ -26,6 +28,7 @@ __all__ = [
     "memory_bytes",
     "network_filesystem",
     "no_such_address",
+    "own_folder",
     "parse_size",
     "probe_descriptors",
     "probe_disk",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.machine import own_folder
 from runner.report.summary import Since, Summary
 
 __all__ = ["LastLook"]
@@ -39,8 +40,9 @@ class LastLook:
         name = hashlib.blake2b(
             f"{database}\0{campaign}".encode(errors="backslashreplace"), digest_size=12
         ).hexdigest()
-        root = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-        self._file = Path(root, "runner", "looks", f"{name}.json")
+        # Nothing can be kept in the latter.
+        folder = own_folder("XDG_STATE_HOME", ".local/state") or Path(os.devnull)
+        self._file = folder / "looks" / f"{name}.json"
 
     def since(self, summary: Summary) -> Since | None:
         """What has changed; None at the first look."""
