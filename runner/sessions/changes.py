@@ -263,7 +263,7 @@ def _kept(key: Key, *all_props: Mapping[str, Any]) -> list[str]:
     """What the client keeps of such an element for good, once it has shown it."""
     for props in all_props:
         if props.get("tag") not in _IN_PLACE and props.get("tag") != _CAMERA:
-            return [f"its element {key!r}, a {props.get('tag')}, may leave something behind"]
+            return [f"its element {key!r} ({props.get('tag')}) may leave something behind"]
         material = props.get("material")
         if isinstance(material, dict) and any(name in material for name in _KEPT_MATERIAL):
             return [
