@@ -39,6 +39,7 @@ WINGS: dict[str, list[str]] = {
         "faults",
         "guard",
         "clocks",
+        "memory",
         "process",
     ],
     "store": [

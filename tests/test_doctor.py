@@ -7,6 +7,7 @@ import resource
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import browsers_of, lines_of, run, start, within
 from receiver import Receiver
@@ -17,7 +18,7 @@ from runner.browsers.processes import is_alive
 from runner.doctor import Check, State, check, drawing, limits, places, software, text, trial, verdict
 from runner.errors import BrowserError
 from runner.job import Policy
-from runner.machine import filesystem
+from runner.machine import filesystem, memory_bytes
 from runner.store import Store
 
 H100 = "ANGLE (NVIDIA Corporation, NVIDIA H100 PCIe/PCIe/SSE2, OpenGL ES 3.2)"
@@ -239,6 +240,27 @@ def test_a_browser_without_windows_is_found_first(tmp_path, monkeypatch):
     assert find_browser() == str(tmp_path / "chromium-headless-shell")
     monkeypatch.setenv("RUNNER_BROWSER", "chromium")
     assert find_browser() == str(tmp_path / "chromium")
+
+
+@pytest.mark.parametrize(
+    ("groups", "limited", "limit"),
+    [
+        ("0::/slurm/job_7/step_0\n", "slurm/job_7/memory.max", "5000"),
+        ("3:cpu:/x\n2:memory,hugetlb:/job_7\n0::/\n", "memory/job_7/memory.limit_in_bytes", "5000"),
+        ("0::/where/the/machine/has/it\n", "memory.max", "5000"),
+        ("0::/slurm\n", "slurm/memory.max", "max"),
+    ],
+    ids=["a job's", "an older kernel's", "a container's", "none"],
+)
+def test_memory_is_what_a_batch_job_may_have_of_it(tmp_path, monkeypatch, groups, limited, limit):
+    """A scheduler limits the control group around a job; the machine's memory is not all for it."""
+    own, file = tmp_path / "cgroup", tmp_path / "fs" / limited
+    own.write_text(groups)
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{limit}\n")
+    monkeypatch.setattr("runner.machine.memory._OWN_GROUPS", own)
+    monkeypatch.setattr("runner.machine.memory._CONTROL", tmp_path / "fs")
+    assert memory_bytes() == (5000 if limit == "5000" else psutil.virtual_memory().total)
 
 
 def test_a_snap_is_no_browser_for_this(tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ from runner.machine.faults import Probe, probe_descriptors, probe_disk, world_fa
 from runner.machine.filesystem import filesystem, network_filesystem
 from runner.machine.folders import home_folder, own_folder
 from runner.machine.guard import Faults, Guard
-from runner.machine.process import Identity, is_gone, memory_bytes, this_process
+from runner.machine.memory import memory_bytes
+from runner.machine.process import Identity, is_gone, this_process
 
 __all__ = [
     "Certificate",

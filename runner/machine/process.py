@@ -44,17 +44,6 @@ def is_gone(identity: Identity) -> bool:
     return _pid_start(identity.pid) != identity.pid_start
 
 
-def memory_bytes() -> int:
-    """The memory that processes here can use: the machine's, or this container's where that is less."""
-    total = int(psutil.virtual_memory().total)
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            total = min(total, int(Path(file).read_text()))
-        except (OSError, ValueError):
-            pass  # there is no such limit
-    return total
-
-
 @lru_cache(maxsize=1)
 def _boot() -> str:
     try:
