@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -85,6 +86,7 @@ def submit(shift: Shift, count: int) -> list[str]:
         import submitit
     except ModuleNotFoundError:
         raise UsageError("a cluster needs the package submitit: pip install 'runner[slurm]'") from None
+    _refuse_unwritable(shift)
     Path(shift.folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     # If this process is itself a job, the next job must not inherit its scheduler variables.
     with submitit.helpers.clean_env():
@@ -103,3 +105,17 @@ def submit(shift: Shift, count: int) -> list[str]:
         except (RuntimeError, NameError, ValueError, submitit.core.utils.FailedJobError) as error:
             raise UsageError(f"{shift.cluster} does not accept the job: {error}") from None
     return [job.job_id for job in jobs]
+
+
+def _refuse_unwritable(shift: Shift) -> None:
+    """ML-Logger asks for a cloudpickle of 2020, by which submitit can write nothing under Python 3.14."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(shift)
+    except Exception as error:
+        raise UsageError(
+            f"cloudpickle {cloudpickle.__version__} cannot write what submitit needs under Python "
+            f"{platform.python_version()} ({error}): 'pip install -U cloudpickle' brings one that can, though pip says "
+            "that ml-logger asks for the other"
+        ) from None

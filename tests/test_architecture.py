@@ -233,6 +233,7 @@ PLACES = {
     "imageio": {"export/pictures"},
     "apprise": {"notices"},
     "submitit": {"cluster"},
+    "cloudpickle": {"cluster"},
     "psutil": {"machine", "browsers", "run/signals", "run/process", "doctor/limits"},
 }
 MODULES = {

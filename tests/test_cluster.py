@@ -52,6 +52,18 @@ def submit_elsewhere(shift: Shift) -> str:
     return told.read_text().strip()
 
 
+def test_a_cloudpickle_that_cannot_is_named(shift, monkeypatch):
+    """ML-Logger pins one of 2020, which fails under Python 3.14 with an IndexError."""
+
+    def dumps(what):
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr("cloudpickle.dumps", dumps)
+    with pytest.raises(UsageError, match=r"cannot write what submitit needs.*pip install -U cloudpickle"):
+        submit(shift, 1)
+    assert not Path(shift.folder).exists()
+
+
 def calls_of(folder: Path) -> list[str]:
     return (folder / "calls").read_text().splitlines() if (folder / "calls").exists() else []
 

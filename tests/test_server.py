@@ -329,6 +329,17 @@ def test_a_tab_that_goes_is_noticed_by_who_waits_for_it():
         with_tab(render, play)
 
 
+def test_a_tab_may_go_while_it_is_told_of_the_end():
+    """Its connection is closing already, and what runs on after the end of the run does."""
+
+    async def render(session):
+        session._socket._writer.transport.close()
+        await session.disconnect("the run ended")
+        return session.closed.result()
+
+    assert with_tab(render, lambda tab: asyncio.sleep(10)) == "the run ended"
+
+
 def test_a_picture_that_comes_too_late_is_dropped_and_counted():
     """A reply that nobody waits for any more is never taken for another request's."""
 

@@ -37,9 +37,11 @@ def no_such_address(host: str, port: int, error: OSError) -> UsageError:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach it."""
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         return False
+    # Python tells of an IPv4 address in the clothes of IPv6 since 3.13 only.
+    return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
 def reachable_host(host: str) -> str:

@@ -6,6 +6,7 @@ The statements about Vuer's client hold for vuer 0.1.6 (client 0.0.102).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -562,8 +563,10 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         """Close the connection. A spoiled page then reloads itself; any other is told that the run is over."""
         self.close(reason, TabEnd(reason))
         if not self._socket.closed:
-            if not self.is_spoiled:
-                await self._socket.send_str(encode(Bye()))
+            # A tab that goes at this very moment is not told.
+            with contextlib.suppress(ConnectionError):
+                if not self.is_spoiled:
+                    await self._socket.send_str(encode(Bye()))
             await self._socket.close()
 
     def close(self, reason: str, end: TabEnd | None = None) -> None:
