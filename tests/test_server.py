@@ -27,7 +27,7 @@ from vuer.schemas import CameraView, DefaultScene, Scene, Sphere
 
 from runner.errors import FrameError, SessionGone, UsageError
 from runner.frame import Frame
-from runner.machine import tls_context
+from runner.machine import refuse_address, tls_context
 from runner.sessions import door, session_view
 from runner.sessions import server as server_module
 from runner.sessions import session as session_module
@@ -505,6 +505,15 @@ def made_certificate(folder):
     kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
     subprocess.run(["openssl", "req", *kind, *names, *files], check=True, capture_output=True)
     return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+@pytest.mark.parametrize("host", ["no.such.name.invalid", "192.0.2.1"])
+def test_an_address_of_another_machine_is_told_with_the_cure(host):
+    """Another port would not help."""
+    with pytest.raises(
+        UsageError, match=f"cannot listen on {host}.*name an address of this machine, as in --host"
+    ):
+        refuse_address(host, 0)
 
 
 def test_with_a_certificate_it_speaks_tls_and_its_own_browsers_come_by_loopback(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 import ssl
@@ -28,10 +29,10 @@ def refuse_address(host: str, port: int) -> None:
 
 def no_such_address(host: str, port: int, error: OSError) -> UsageError:
     """The error for an address that cannot be used."""
-    return UsageError(
-        f"cannot listen on {host}:{port} ({error.strerror}): "
-        "name another --port, or leave it out for a free one"
-    )
+    cure = "name another --port, or leave it out for a free one"
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        cure = "name an address of this machine, as in --host 127.0.0.1"
+    return UsageError(f"cannot listen on {host}:{port} ({error.strerror}): {cure}")
 
 
 def is_loopback(host: str) -> bool:
