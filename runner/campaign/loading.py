@@ -89,6 +89,10 @@ def _executed(path: Path, source: bytes) -> ModuleType:
         raise CampaignError(f"{error.filename}{line}: syntax error: {error.msg}") from None
     except RunnerError:
         raise
+    except ModuleNotFoundError as error:
+        raise CampaignError(
+            f"{place_of(error, path)}: install it for {sys.executable}, or put it beside the file"
+        ) from error
     except (Exception, SystemExit) as error:
         raise CampaignError(f"{place_of(error, path)}") from error
     finally:
