@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.async_api import async_playwright
-from vuer.schemas import Box, CameraView, Group, HemisphereLight, Plane, PointCloud, Scene, Sphere, TriMesh
+from vuer.schemas import (
+    AmbientLight,
+    Box,
+    CameraView,
+    Group,
+    HemisphereLight,
+    Plane,
+    PointCloud,
+    Scene,
+    Sphere,
+    TriMesh,
+)
 
 from runner.browsers import RASTERIZERS
 from runner.sessions import Server
@@ -400,6 +411,20 @@ def test_a_material_is_drawn_as_it_was_told_last(in_pages):
     told, made = in_pages(*told_and_made(looks, elements))
     assert [int((one != other).any(axis=-1).sum()) for one, other in zip(told, made)] == [0] * len(looks)
     assert len({one.tobytes() for one in told}) == len(looks) - 1
+
+
+def test_what_is_drawn_first_is_what_the_scene_has_first(in_pages):
+    """Also where a light was changed, which the client makes anew and puts last, and then something comes before it."""
+    glassy = {"color": "#d04020", "opacity": 0.5, "transparent": True}
+
+    def elements(state, name=""):
+        intensity, is_hidden = state
+        first = Plane(key=f"first{name}", material=glassy, hide=is_hidden)
+        lamp = AmbientLight(key=f"lamp{name}", intensity=intensity)
+        return [first, lamp, Plane(key=f"second{name}", material=glassy | {"color": "#2040d0"})]
+
+    told, made = in_pages(*told_and_made([(1, True), (2, True), (2, False)], elements))
+    assert [int((one != other).any(axis=-1).sum()) for one, other in zip(told, made)] == [0] * 3
 
 
 def told_and_made(states, elements):

@@ -102,3 +102,9 @@ test("an element of any kind that is to be filled from a source waits for it", (
   page.commit(element({ key: "new", tag: "SomethingNew", src: "a.bin" }, fiber("host")));
   assert.deepEqual(page.react.elements(() => {}).waiting, []);
 });
+
+test("the objects of a scene come in the order of its elements, what they hold behind them", () => {
+  const page = pageWithReact(), host = (id, ...children) => fiber("host", { stateNode: { object: { id, isObject3D: true } } }, ...children);
+  page.commit(element({ key: "a" }, host(3, fiber("host"), host(1))), element({ key: "b" }, fiber("component", {}, host(2))));
+  assert.deepEqual([...page.react.scenes()].map(({ made }) => made.map(({ id }) => id)), [[3, 1, 2]]);
+});

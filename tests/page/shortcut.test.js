@@ -122,19 +122,12 @@ test("what React knows already keeps nothing waiting", async () => {
   assert.deepEqual([page.told.at(-1), page.shortcut.isBehind], [["add", "new"], false]);
 });
 
-test("lights come to stand last in the order of their changes, also when React has made them anew", async () => {
-  const lights = ["a", "b", "c"].map((key) => objectOf(key, { args: [] }, { isLight: true, color: { isColor: true, set() {} }, intensity: 1 }));
-  const page = pageWith(["a", "b", "c"].map((key) => ({ key, tag: "AmbientLight", intensity: 1 })), lights);
-  await page.settle({ key: "a", position: at(1) });
-  await page.update({ key: "b", intensity: 2 });
-  await page.update({ key: "a", intensity: 3 }, { key: "c", intensity: 1 });
-  const order = () => page.scene.children.map((light) => light.__r3f.props.name).join("");
-  assert.deepEqual([order(), lights.map(({ intensity }) => intensity)], ["cba", [3, 2, 1]]);
-  page.ops.add({ data: "new" });
-  page.scene.add(lights[0]); // as React makes them anew: in the order of the scene
-  page.scene.add(lights[1]);
-  page.render();
-  assert.equal(order(), "cba");
+test("a light shines as it is told, and stays the light that it is", async () => {
+  const light = objectOf("lamp", { args: [] }, { isLight: true, color: { isColor: true, set(value) { this.value = value; } }, intensity: 1 });
+  const page = pageWith([{ key: "lamp", tag: "PointLight", intensity: 1 }], [light]);
+  await page.settle({ key: "lamp", position: at(1) });
+  assert.equal(await page.update({ key: "lamp", intensity: 2, color: "red" }), true);
+  assert.deepEqual([light.intensity, light.color.value, page.scene.children[0]], [2, "red", light]);
 });
 
 test("an element that is not known, a hidden object, or another version leaves all to React", async () => {

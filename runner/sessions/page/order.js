@@ -1,8 +1,9 @@
 // If nothing else decides what is drawn first, the place in the scene does.
 //
 // three.js draws the older object, and the older material, first where surfaces coincide or transparent things are
-// equally far. So a picture would depend on earlier hiding, removing or remaking. Here the order in the scene replaces
-// the age: in a fresh page these are the same.
+// equally far, and adds up lights as they stand in the scene, where react-three-fiber puts last what it makes anew. So a
+// picture would depend on earlier hiding, removing or remaking. Here the order of React's elements replaces both: in a
+// fresh page these are the same.
 
 import { isSplatRenderer } from "./scene.js";
 
@@ -24,13 +25,16 @@ export class Order {
     });
   }
   /**
-   * Note the places of all objects in a scene.
+   * Put a scene in order, and note the places of all its objects.
    * @param {any} scene
+   * @param {any[]} made the objects that React has made, in the order of its elements
    */
-  arrange(scene) {
+  arrange(scene, made) {
     let place = 0;
-    const materials = new Set();
+    const materials = new Set(), turns = new Map(made.map((object, turn) => [object, turn]));
+    const turnOf = (/** @type {any} */ object) => turns.get(object) ?? made.length;
     scene.traverse((/** @type {any} */ object) => {
+      object.children.sort((/** @type {any} */ a, /** @type {any} */ b) => turnOf(a) - turnOf(b));
       // The object that draws all splats comes into the scene when its code has been loaded, sooner or later.
       this.#places.set(object, isSplatRenderer(object) ? LAST : ++place);
       for (const material of [].concat(object.material || [])) {

@@ -134,6 +134,10 @@ export class React {
       }
     }
   }
+  /** Each scene, and all objects that React has made for it, in the order of its elements. */
+  *scenes() {
+    for (const { root, store } of this.#scenes()) yield { scene: store.scene, made: objectsOf(root.current, true) };
+  }
   /** react-three-fiber's state of each scene. */
   *stores() {
     for (const { store } of this.#scenes()) yield store;
@@ -345,16 +349,17 @@ function keyOf(fiber) {
   return element ? element.memoizedProps._key : "an element";
 }
 /**
- * The topmost objects of the scene that an element has made.
+ * The topmost objects of the scene that an element has made, or all of them, in their order.
  * @param {Fiber} element
  */
-function objectsOf(element) {
+function objectsOf(element, isDeep = false) {
   /** @type {any[]} */
   const found = [];
   const walk = (/** @type {Fiber | null} */ fiber) => {
     for (; fiber; fiber = fiber.sibling) {
-      const object = fiber.tag === TAG.HOST && fiber.stateNode && fiber.stateNode.object;
-      if (object && object.isObject3D) found.push(object); else walk(fiber.child);
+      const object = fiber.tag === TAG.HOST && fiber.stateNode && fiber.stateNode.object, isFound = object && object.isObject3D;
+      if (isFound) found.push(object);
+      if (!isFound || isDeep) walk(fiber.child);
     }
   };
   walk(element.child);

@@ -39,7 +39,7 @@ export function inspect(react, scene, order, loads, scripts, faults, now, fence)
     scene.paintAll();
     scene.renewAll();
     scene.centerAll();
-    for (const store of react.stores()) order.arrange(store.scene);
+    for (const { scene: whole, made } of react.scenes()) order.arrange(whole, made);
   });
   if (react.unfinished()) pending.push("what is to be rendered once more"); // it was told so just now
   // An element's console messages and uncaught errors explain why it is not there.

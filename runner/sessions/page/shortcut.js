@@ -30,7 +30,6 @@ export class Shortcut {
   /** Updates that came together; React would render only their sum. @type {any[]} */ #batch = [];
   /** Their sum: props by key. @type {Map<string, Record<string, any>>} */ #coming = new Map();
   /** The props that React does not know yet, by key. @type {Map<string, Record<string, any>>} */ #untold = new Map();
-  /** Lights that React would have remade and put last, the latest last. @type {Set<string>} */ #moved = new Set();
   /** Operations that wait until React has rendered. @type {(() => void)[]} */ #held = [];
   #isTelling = false;
   /** Whether the store's content is rendered. */ #isRendered = false;
@@ -65,8 +64,6 @@ export class Shortcut {
     if (this.#isTelling) {
       this.#isTelling = false;
       this.#look();
-      for (const key of this.#moved) moveLast(lightFrom(this.#objects.get(key)));
-      this.#moved.clear();
     }
     for (const go of this.#held.splice(0)) go();
   }
@@ -130,7 +127,6 @@ export class Shortcut {
     const nodes = [...this.#untold].map(([key, props]) => ({ key, ...props }));
     this.#untold.clear();
     this.#isTelling = this.#operate(this.#update, { data: { nodes } });
-    if (!this.#isTelling) this.#moved.clear();
   }
   /** Whether there is something to render then. @param {(event: any) => void} operate @param {any} event */
   #operate(operate, event) {
@@ -192,37 +188,36 @@ export class Shortcut {
     if (!nodes || !FIBER || !FIBER.applyProps) return null;
     /** @type {(() => void)[]} */
     const steps = [];
-    /** @type {Map<string, Record<string, any>>} */
-    const changed = new Map();
+    const changed = new Set();
     for (const { key, ...named } of changes) {
       const known = nodes.get(key);
       if (!known || changed.has(key)) return null;
       const node = { ...known, ...this.#untold.get(key), ...coming.get(key) }, ways = waysOf(node, named);
       if (!ways) return null;
-      changed.set(key, Object.fromEntries(ways.map(([name]) => [name, named[name]])));
+      changed.add(key);
       if (ways.every(([, way]) => way === "picture")) continue;
       const object = this.#objects.get(key), instance = object && object.__r3f;
       if (!isUsable(instance) || hasLeftovers(node, named, Object.keys(instance.props))) return null;
       // A cloud that React makes anew once it is told would have forgotten the order of its axes.
       if (node.tag === "PointCloud" && named.rotation && named.rotation.length < 4 && object.rotation.order !== "XYZ") return null;
       for (const [name, way] of ways) {
-        const step = way === "cloud" ? remade({ ...node, ...named }, object, name) : this.#step(way, instance, name, node[name], named[name]);
+        const step = this.#step(way, instance, name, node, named);
         if (!step) return null;
         steps.push(step);
       }
     }
-    return [...steps, ...this.#lightSteps(nodes, changed)];
+    return steps;
   }
   /**
    * @param {import("./elements.js").Way} way
    * @param {Instance} instance
    * @param {string} name
-   * @param {any} before
-   * @param {any} value
+   * @param {any} node the element as it is
+   * @param {any} named what it is told
    * @returns {(() => void) | null}
    */
-  #step(way, instance, name, before, value) {
-    const { object } = instance;
+  #step(way, instance, name, node, named) {
+    const { object } = instance, before = node[name], value = named[name], told = { ...node, ...named };
     if (way === "object") return () => this.#set(instance, { [name]: value });
     if (way === "matrix") return () => { object.matrix.fromArray(value); object.matrixAutoUpdate = false; };
     if (way === "scale") {
@@ -237,33 +232,12 @@ export class Shortcut {
     }
     if (way === "background") return () => object.copy(new object.constructor(value));
     if (way === "joints") return standing(before, value, object);
-    if (way === "light") { // all that makes one at once, below
+    if (way === "cloud") return remade(told, object, name);
+    if (way === "light") {
       const light = lightFrom(object);
-      return light && isUsable(light.__r3f) ? () => {} : null;
+      return light && isUsable(light.__r3f) ? () => shine(light, lightOf(told) || {}) : null;
     }
     return () => {};
-  }
-  /**
-   * React remakes a light, and puts it last in its place; those of one update in the order of the scene.
-   * @param {Map<string, any>} nodes
-   * @param {Map<string, Record<string, any>>} changed
-   */
-  #lightSteps(nodes, changed) {
-    /** @type {Map<string, () => void>} */
-    const steps = new Map();
-    for (const [key, named] of changed) {
-      const node = { ...nodes.get(key), ...this.#untold.get(key) }, before = lightOf(node), after = lightOf({ ...node, ...named });
-      if (!before || !after || areEqual(Object.values(before), Object.values(after))) continue;
-      const light = lightFrom(this.#objects.get(key));
-      steps.set(key, () => {
-        for (const [part, value] of Object.entries(after)) if (light[part].isColor) light[part].set(value); else light[part] = value;
-        moveLast(light);
-        this.#moved.delete(key);
-        this.#moved.add(key);
-      });
-    }
-    const order = steps.size > 1 ? [...nodes.keys()].filter((key) => steps.has(key)) : steps.keys();
-    return [...order].map((key) => /** @type {() => void} */ (steps.get(key)));
   }
   /** Set the differences as react-three-fiber does. @param {Instance} instance @param {Record<string, any>} props */
   #set({ props: given, object }, props) {
@@ -315,10 +289,12 @@ function merge(all, nodes) {
 }
 /** @param {Instance | undefined} instance @returns {instance is Instance} */
 function isUsable(instance) { return Boolean(instance && instance.object && !instance.isHidden && !instance.props.onUpdate); }
+/** @param {any} light @param {Record<string, any>} values */
+function shine(light, values) {
+  for (const [part, value] of Object.entries(values)) if (light[part].isColor) light[part].set(value); else light[part] = value;
+}
 /** The light that an element has made, or holds in a group of its own. @param {any} object */
 function lightFrom(object) { return object && (object.isLight ? object : object.children.find((/** @type {any} */ child) => child.isLight)); }
-/** @param {any} object */
-function moveLast(object) { if (object && object.parent) object.parent.add(object); }
 /** @param {any[]} some @param {any[]} others */
 function areEqual(some, others) { return some.length === others.length && some.every((one, i) => Object.is(one, others[i])); }
 /** As react-three-fiber compares props. @param {any} value @param {any} given */
