@@ -8,7 +8,8 @@ class MeshBasicMaterial { constructor(look) { Object.assign(this, look); } }
 const THREE = { MeshPhysicalMaterial, MeshBasicMaterial };
 function robot(...names) {
   const meshes = names.map((name) => ({ isMesh: true, material: { name } }));
-  return { meshes, traverseVisible: (f) => meshes.forEach(f) };
+  const traverse = (f) => meshes.forEach(f);
+  return { meshes, traverse, traverseVisible(f) { if (this.visible) traverse(f); } };
 }
 
 test("a mesh that comes later is painted as the others are, and none twice", () => {
@@ -19,6 +20,12 @@ test("a mesh that comes later is painted as the others are, and none twice", () 
   paint(THREE, { materialType: "physical" }, it);
   assert.deepEqual(it.meshes.map(({ material }) => material.constructor.name), ["MeshPhysicalMaterial", "MeshPhysicalMaterial"]);
   assert.equal(it.meshes[0].material, first);
+});
+
+test("a robot that is not to be seen is painted too: nothing may tell when it is", () => {
+  const it = robot("one");
+  paint(THREE, { materialType: "basic" }, it);
+  assert.equal(it.meshes[0].material.constructor.name, "MeshBasicMaterial");
 });
 
 test("another look under the same key is that of an element made so", () => {

@@ -5,7 +5,8 @@
 const painted = new WeakMap();
 
 /**
- * Paint all meshes of a robot by its element's props, as the client does with those that it finds.
+ * Paint all meshes of a robot by its element's props, as the client does with those that it finds, also those that are
+ * not to be seen yet.
  * @param {any} THREE
  * @param {any} props the element's props; without a materialType the file's own look stays
  * @param {any} robot
@@ -13,7 +14,7 @@ const painted = new WeakMap();
 export function paint(THREE, { materialType, material, opacity }, robot) {
   const Material = materialType && THREE[`Mesh${materialType[0].toUpperCase()}${materialType.slice(1)}Material`];
   const look = `${materialType} ${JSON.stringify(material)}`;
-  robot.traverseVisible((/** @type {any} */ mesh) => {
+  robot.traverse((/** @type {any} */ mesh) => {
     if (!mesh.isMesh || !mesh.material) return;
     if (Material && painted.get(mesh) !== look) {
       mesh.material = new Material(material || DEFAULT_LOOK);
