@@ -13,9 +13,10 @@ file a frame, JPEG at full quality too; without jobs, checks, records and flushe
     scripts/bench_render.py [--rounds N] [--seconds S] [--scene NAME …] [--only NAME …] [--json]
 
 Scenes: ball, which is what the tutorial's loop renders; 100, 1000 and 5000 elements, of which that ball alone
-changes; robot, 30 nested groups which all turn, each with a box; arm, a Urdf of 30 joints which all turn, alone and
-beside 1000 other elements. For these a run with one session, as it is and with a plain page, stands beside plain
-three.js; `cost` is the browser's CPU of a frame to that of plain three.js.
+changes; mixed100 and mixed1000, the same with a text, a line and a bounding box; robot, 30 nested groups which all
+turn, each with a box; arm, a Urdf of 30 joints which all turn, alone and beside 1000 other elements. For these a run
+with one session, as it is and with a plain page, stands beside plain three.js; `cost` is the browser's CPU of a frame
+to that of plain three.js.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ from PIL import Image
 
 WIDTH, HEIGHT = 320, 240
 MEASURED = ("frames_per_s", "server_ms", "browser_ms", "memory_mb")
-SCENES = ("ball", "100", "1000", "5000", "robot", "arm", "arm1000")
+SCENES = ("ball", "100", "1000", "5000", "mixed100", "mixed1000", "robot", "arm", "arm1000")
 # Vuer's client takes minutes to show the largest scene.
 SHOWN_WITHIN_S = 1200
 
 SCENE = """
 import math
 from urllib.parse import quote
-from vuer.schemas import Box, CameraView, DefaultScene, Group, Sphere, Urdf
+from vuer.schemas import BoundingBox, Box, CameraView, DefaultScene, Group, Line, Sphere, Text, Urdf
 
 LEVELS = ("10", "80", "f0")
 KIND = "ball"
@@ -57,9 +58,14 @@ def others():
     if KIND == "robot":
         return [link(0, 0)]
     arms = [Urdf(key="arm", src=urdf(), position=[-1.3, -0.9, 0])] if KIND.startswith("arm") else []
-    count = int(KIND.removeprefix("arm") or 1) - 1 if KIND != "ball" else 0
+    mixed = [
+        Text("a label", key="label", fontSize=0.1, position=[0, -1, 0]),
+        Line(key="path", points=[[-1, -1, 0], [0, -0.9, 0], [1, -1, 0]], lineWidth=3, color="red"),
+        BoundingBox(key="bounds", position=[1.1, 0, 0], scale=[0.1, 0.1, 0.1]),
+    ] if KIND.startswith("mixed") else []
+    count = int(KIND.removeprefix("arm").removeprefix("mixed") or 1) - 1 if KIND != "ball" else 0
     small = [0.02, 0.02, 0.02]
-    return arms + [Box(key=f"box{n}", args=small, position=place(n)) for n in range(count)]
+    return arms + mixed + [Box(key=f"box{n}", args=small, position=place(n)) for n in range(count)]
 
 
 def place(n):

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """See that updates that go the short way in the page leave each picture as it is without it, to the pixel.
 
-    python scripts/check_shortcut.py --sequences N [--seed S] [--renderer swiftshader]
+    python scripts/check_shortcut.py --sequences N [--seed S] [--with TAG …] [--renderer swiftshader]
 
 Two pages of one browser are told the same, one by the short way, one plain (`runner run --plain-page`): random
 scenes of all elements that take the short way and of some that do not, and for each scene random sequences of
 updates that may take it, and of others that may not: what they are made of, other materials, hidden, added,
 removed, told anew, a whole new scene. Each picture on the way and at the end of a sequence must equal the
-plain page's. Exit status 1 when one does not, or when a kind of element never took the short way.
+plain page's. --with has an element of that kind in each scene. Exit status 1 when a picture differs, or when a kind
+of element never took the short way.
 
 A seed makes its scene and sequences again.
 """
@@ -18,15 +19,17 @@ import argparse
 import asyncio
 import contextlib
 import copy
+import json
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import element_assets
 import numpy as np
 from check_isolation import Files
 from vuer.schemas import Scene
@@ -46,11 +49,16 @@ SOLIDS: dict[str, list[Any]] = {
     "Icosahedron": [0.6], "Octahedron": [0.6], "Ring": [0.3, 0.6, 12], "Tetrahedron": [0.7], "Torus": [0.5, 0.2, 8, 12],
     "TorusKnot": [0.4, 0.15, 32, 6],
 }  # fmt: skip
-MODELS = {"Obj": "cube.obj", "Glb": "red.glb", "Stl": "roof.stl", "Ply": "roof.ply"}
+MODELS = {
+    "Obj": "cube.obj", "Glb": "red.glb", "Stl": "roof.stl", "Ply": "roof.ply", "Dae": "roof.dae", "Fbx": "roof.fbx",
+}  # fmt: skip
 LIGHTS = ("AmbientLight", "DirectionalLight", "HemisphereLight", "PointLight", "SpotLight")
 MARKERS = ("Arrow", "CoordsMarker")
+LINES = ("Line", "CatmullRomLine", "QuadraticBezierLine", "CubicBezierLine")
+# These are told otherwise in ways that React has to render.
+MADE = (*LINES, "Text", "Text3D", "Pcd", "SparkSplats", "BoundingBox")
 PARTS = ("Group", "group", "TriMesh", "PointCloud", "Urdf", "BackgroundColor", "CameraView")
-KINDS = (*SOLIDS, *MODELS, *LIGHTS, *MARKERS, *PARTS)
+KINDS = (*SOLIDS, *MODELS, *LIGHTS, *MARKERS, *MADE[:-1], *PARTS)
 # Of these the page knows that they stay as they are, or knows nothing.
 OTHERS = ("Grid", "HemisphereLightStage", "Billboard")
 _FOR_ALL = {"color", "opacity", "transparent", "wireframe", "side", "depthTest", "depthWrite", "visible"}
@@ -116,6 +124,31 @@ def robot(mesh: str) -> str:
     return f'<robot name="arm">{links}{joints}</robot>'
 
 
+def write_files(folder: Path) -> None:
+    """The files that scenes load, besides those of scripts/check_isolation.py."""
+    (folder / MODELS["Stl"]).write_text(f"{STL}endsolid roof\n")
+    (folder / MODELS["Ply"]).write_text(PLY)
+    (folder / MODELS["Dae"]).write_text(element_assets.collada((230, 40, 40)))
+    (folder / MODELS["Fbx"]).write_text(element_assets.fbx((40, 60, 230)))
+    (folder / "arm.urdf").write_text(robot(MODELS["Stl"]))
+    (folder / "font.json").write_text(json.dumps(element_assets.typeface(100)))
+    (folder / "ball.pcd").write_bytes(_pcd())
+
+
+def _pcd() -> bytes:
+    """A ball of points, each with a colour of its own."""
+    chance = np.random.default_rng(0)
+    points = np.zeros(60, [("place", np.float32, 3), ("color", np.uint32)])
+    directions = chance.normal(size=(60, 3))
+    points["place"] = 0.6 * directions / np.linalg.norm(directions, axis=1)[:, None]
+    points["color"] = chance.integers(0, 1 << 24, 60)
+    head = (
+        "VERSION 0.7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\nWIDTH 60\nHEIGHT 1\n"
+        "VIEWPOINT 0 0 0 1 0 0 0\nPOINTS 60\nDATA binary\n"
+    )
+    return head.encode() + points.tobytes()
+
+
 class Chance(random.Random):
     def color(self) -> str:
         return f"#{self.randrange(1 << 24):06x}"
@@ -131,7 +164,8 @@ class Chance(random.Random):
 class World:
     """A random scene, and what was told of each of its elements so far."""
 
-    def __init__(self, seed: str, files: Files, is_kept: bool):
+    def __init__(self, seed: str, files: Files, is_kept: bool, wanted: list[str]):
+        self._wanted = wanted
         self.chance = Chance(seed)
         self._is_kept = is_kept
         self._files = files
@@ -180,6 +214,30 @@ class World:
             points = self._points()
             faces = np.arange(9, dtype=np.uint32).tobytes()
             return {"vertices": points, "faces": faces, "materialType": "basic", "color": chance.color()}
+        if tag in LINES:
+            ends = {"start": chance.vector(1), "end": chance.vector(1)}
+            shape = {
+                "QuadraticBezierLine": {**ends, "mid": chance.vector(1)},
+                "CubicBezierLine": {**ends, "midA": chance.vector(1), "midB": chance.vector(1)},
+            }.get(tag, {"points": [chance.vector(1) for _ in range(chance.choice([3, 5]))]})
+            dashes = {"dashed": True, "dashSize": 0.1, "gapSize": 0.05} if chance.is_true(0.2) else {}
+            return shape | dashes | {"color": chance.color(), "lineWidth": chance.choice([1, 5])}
+        if tag == "Text":
+            more = {"outlineWidth": 0.05, "outlineColor": chance.color()} if chance.is_true(0.3) else {}
+            size = {"fontSize": chance.choice([0.3, 0.6])} if chance.is_true() else {}
+            return (
+                {"children": [chance.choice(["one", "two", "drei"])], "color": chance.color()} | size | more
+            )
+        if tag == "Text3D":
+            return {"children": [chance.choice(["A", "AA"])], "font": self._files("font.json"), "size": 0.5}
+        if tag == "Pcd":
+            return {"src": self._files("ball.pcd"), "size": chance.choice([0.05, 0.1])}
+        if tag == "SparkSplats":
+            return {"src": self._files(chance.choice(Files.SPLATS))}
+        if tag == "BoundingBox":
+            ends = {"min": [-0.5, -0.2, -0.5], "max": [chance.choice([0.2, 0.5]), 0.4, 0.5]}
+            turned = {"rotation": chance.vector(1)} if chance.is_true() else {}
+            return {"color": chance.color()} | (ends if chance.is_true() else {}) | turned
         if tag == "Billboard":
             return {"children": [{"tag": "Plane", "key": f"in{self._count}", "args": [0.5, 0.5]}]}
         return {}
@@ -223,7 +281,7 @@ class World:
 
         if tag == "CameraView":
             return self._look()
-        if tag in OTHERS:
+        if tag in (*OTHERS, "BoundingBox"):
             if tag != "HemisphereLightStage":
                 may("position", lambda: chance.vector(1))
             return found
@@ -253,14 +311,15 @@ class World:
             may("quaternion", lambda: _unit([chance.randint(-2, 2) for _ in range(4)]))
         else:
             # The client's models keep an order that they had when they were loaded, be it sooner or later.
-            is_ordered = tag not in (*MODELS, "Urdf") and chance.is_true(0.1)
+            is_ordered = tag not in (*MODELS, "Urdf", "Pcd") and chance.is_true(0.1)
             order = [chance.choice(["XYZ", "ZYX"])] if is_ordered else []
             may("rotation", lambda: chance.vector(3) + order)
         if tag in ("Group", "group") and chance.is_true(0.2):
             found["scale"] = chance.choice([0.5, 1.5])
         else:
             may("scale", lambda: [chance.choice([0.5, 1, 1.5]) for _ in range(3)], 0.5)
-        may("visible", lambda: chance.is_true(0.8), 0.3)
+        if tag not in LINES:
+            may("visible", lambda: chance.is_true(0.8), 0.3)
         if tag == "Group" and ("matrix" in node or chance.is_true(0.05)):
             may("matrix", lambda: _matrix(chance))
         if tag in SOLIDS:
@@ -314,9 +373,13 @@ class World:
         tags += chance.choices(["Urdf", "PointCloud"], k=chance.randint(0, 2))
         tags += chance.choices([*MARKERS, *OTHERS[:2]], k=chance.randint(0, 1))
         tags += chance.choices(OTHERS[2:], k=1) if chance.is_true(0.05) else []
+        tags += [*self._wanted, *chance.choices(MADE, k=chance.choice([0, 0, 1, 2]))]
         groups = []
         for tag in chance.choices(["Group", "group"], k=chance.randint(0, 2)):
-            inner = [self.element(chance.choice(list(SOLIDS))) for _ in range(chance.randint(1, 2))]
+            inner = [
+                self.element(chance.choice([*SOLIDS, *MADE, *self._wanted]))
+                for _ in range(chance.randint(1, 2))
+            ]
             if groups and chance.is_true():
                 inner.append(groups.pop())
             groups.append(self.element(tag, inner))
@@ -361,12 +424,17 @@ class World:
     def _other(self) -> list[Operation]:
         """Something that React has to render."""
         chance = self.chance
-        verb = chance.choice(["args", "type", "keys", "hide", "again", "again", "add", "remove", "default"])
-        kinds = (*SOLIDS, *SOLIDS, "Urdf", "PointCloud") if verb in ("again", "remove") else SOLIDS
+        verbs = ["args", "type", "keys", "hide", "again", "again", "add", "remove", "default", "made", "made"]
+        verb = chance.choice(verbs)
+        kinds: Iterable[str] = SOLIDS
+        if verb in ("again", "remove", "hide"):
+            kinds = (*SOLIDS, *MADE, "Urdf", "PointCloud")
+        elif verb == "made":
+            kinds = MADE
         some = sorted(key for key, node in self.told.items() if node["tag"] in kinds)
         key = chance.choice(some) if some else ""
         if verb == "add" or not key:
-            node = self.element(chance.choice([*SOLIDS, *LIGHTS, *["Urdf"] * 4]))
+            node = self.element(chance.choice([*SOLIDS, *LIGHTS, *MADE, *["Urdf"] * 4]))
             return [("add", Given(node))]
         node = self.told[key]
         if verb == "remove":
@@ -377,6 +445,7 @@ class World:
             self.told[key] = dict(new)
             return [("remove", key), ("add", Given(new))]
         values: dict[str, Any] = {
+            "made": lambda: self._made_of(node["tag"]),
             "args": lambda: {"args": SOLIDS[node["tag"]][:1]},
             "type": lambda: {
                 name: value for name, value in self._made_of(node["tag"]).items() if name != "args"
@@ -498,7 +567,7 @@ def difference(one: Any, other: Any) -> str:
 
 
 async def check(
-    sequences: int, seed: int, rasterizer: str, tell: Callable[[str], None]
+    sequences: int, seed: int, rasterizer: str, tell: Callable[[str], None], wanted: list[str] | None = None
 ) -> tuple[int, int, list[str], Counter[tuple[str, str]]]:
     """How many sequences and pictures there were, what was wrong, and what took the short way, by tag and prop."""
     done, pictures, scenes = 0, 0, 0
@@ -506,9 +575,7 @@ async def check(
     untold: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         files = Files(Path(folder))
-        (Path(folder) / MODELS["Stl"]).write_text(f"{STL}endsolid roof\n")
-        (Path(folder) / MODELS["Ply"]).write_text(PLY)
-        (Path(folder) / "arm.urdf").write_text(robot(MODELS["Stl"]))
+        write_files(Path(folder))
         async with Twins(files).open(rasterizer) as twins:
             sessions: list[Session] = []
             while done < sequences:
@@ -517,7 +584,7 @@ async def check(
                 is_worn = scenes % SCENES == 0 or seed % 3 == 1 or any(one.is_spoiled for one in sessions)
                 if not sessions or is_worn:
                     sessions = await twins.fresh()
-                worlds = [World(str(seed), files, is_kept) for _ in sessions]
+                worlds = [World(str(seed), files, is_kept, wanted or []) for _ in sessions]
                 for session, world in zip(sessions, worlds):
                     if is_kept:
                         session.set @ Given(world.scene())
@@ -528,6 +595,9 @@ async def check(
                 for number in range(count + 1):
                     # The last has React render all that it has not been told.
                     both = [world.sequence() if number < count else LAST for world in worlds]
+                    # In one page alone the first update may have come before there was anything that it is about, and
+                    # an object without a past forgets the order of its axes.
+                    both = [[*LAST[1:], *found] for found in both] if number == 0 else both
                     shown = await asyncio.gather(*map(show, sessions, both))
                     last, pictures = await twins.untold(), pictures + len(shown[0])
                     found = [text for text in map(difference, *shown) if text]
@@ -549,11 +619,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sequences", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--with", dest="wanted", action="append", choices=(*KINDS, *OTHERS, *MADE), metavar="TAG"
+    )
     parser.add_argument("--renderer", choices=list(RASTERIZERS), default="swiftshader")
     options = parser.parse_args()
     began = time.monotonic()
     done, pictures, wrong, untold = asyncio.run(
-        check(options.sequences, options.seed, options.renderer, lambda line: print(line, flush=True))
+        check(
+            options.sequences,
+            options.seed,
+            options.renderer,
+            lambda line: print(line, flush=True),
+            options.wanted,
+        )
     )
     for tag in KINDS:
         parts = {name: count for (kind, name), count in sorted(untold.items()) if kind == tag}

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("browser_path")
 CAMPAIGN = """
 import numpy as np
 from vuer.schemas import (
-    AmbientLight, BackgroundColor, Box, CameraView, CoordsMarker, Group, PointCloud, Scene, Sphere, Urdf,
+    AmbientLight, BackgroundColor, BoundingBox, Box, CameraView, CoordsMarker, Group, Line, PointCloud, Scene, Sphere,
+    Text, Urdf,
 )
 from runner import Campaign
 
@@ -41,8 +42,11 @@ def scene():
     marker = CoordsMarker(key="frame", position=[0, 1, 0], scale=2)
     camera = CameraView(key="ego", width=96, height=72, fov=50, position=[0, 0, 4])
     deep = CameraView(key="deep", width=64, height=48, position=[0, 0, 4], renderDepth=True)
+    line = Line(key="line", points=[[-1, -1, 0], [0, 0, 0], [1, -1, 0]], lineWidth=3, color="red")
+    words = Text("zero", key="words", fontSize=0.3, color="black")
+    box = BoundingBox(key="box", color="blue", scale=[0.5, 0.5, 0.5], position=[1, 1, 0])
     return Scene(
-        Sphere(key="ball", material={"color": "#ffffff"}), arm, robot, marker, cloud("points", 1),
+        Sphere(key="ball", material={"color": "#ffffff"}), arm, robot, marker, cloud("points", 1), line, words, box,
         bgChildren=[BackgroundColor(key="sky", color="#203040"), AmbientLight(key="sun", intensity=2)],
         rawChildren=[camera, deep],
     )
@@ -55,6 +59,11 @@ async def render(session, job):
         session.update @ Sphere(key="ball", material={"color": f"#{30 * number:02x}8040"})
         session.update @ CameraView(key="ego", position=[0, 0.1 * number, 4])
         session.update @ CoordsMarker(key="frame", position=[0.1 * number, 1, 0])
+        session.update @ Text(key="words", position=[0.1 * number, -0.5, 1])
+        session.update @ Line(key="line", position=[0, 0.1 * number, 0])
+        if number % 3 == 0:
+            session.update @ Text(str(number), key="words")
+            session.update @ BoundingBox(key="box", color=f"#20{30 * number:02x}40")
         session.update @ BackgroundColor(key="sky", color=f"#20{30 * number:02x}40")
         poses = [{"shoulder": 0.2 * number}, {"elbow": 1}, {"thumb": 0.1 * (number % 3), "elbow": 0.5}, {}]
         session.update @ Urdf(key="robot", jointValues=poses[number % 4])
@@ -91,7 +100,15 @@ def test_a_plain_page_gives_the_same_pictures(tmp_path):
 
 @pytest.mark.long
 def test_random_updates_give_the_same_pictures():
-    """A robot, a cloud and others, in a plain page and without; it must have been the short way that they took."""
-    done, _, wrong, untold = asyncio.run(check_shortcut.check(36, 5, "swiftshader", print))
+    """A robot, a cloud and others beside a text and a line, in a plain page and without; they took the short way."""
+    done, _, wrong, untold = asyncio.run(
+        check_shortcut.check(36, 5, "swiftshader", print, ["Text", "Line", "Urdf", "PointCloud"])
+    )
     assert (done, wrong) == (36, [])
-    assert untold["Urdf", "jointValues"] and untold["PointCloud", "vertices"]
+    for tag, name in (
+        ("Urdf", "jointValues"),
+        ("PointCloud", "vertices"),
+        ("Text", "position"),
+        ("Line", "position"),
+    ):
+        assert untold[tag, name], tag

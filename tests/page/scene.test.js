@@ -74,16 +74,40 @@ test("of what the scene holds no more, the latest eight stay on the GPU", () => 
   assert.deepEqual(freed, [0, 1, 2]);
 });
 
-test("splats are sorted anew wherever the view has moved at all", () => {
-  const view = { sorting: null, pending: null, display: null };
+/** A scene with splats, and what draws them. */
+function splatScene() {
+  const set = [], accumulator = (splatsVersion) => ({ splatsVersion, splats: { numSplats: 5 } });
+  const view = {
+    sorting: null, pending: null, display: { accumulator: accumulator(1), viewToWorld: { elements: [0] } }, viewToWorld: { elements: [0] },
+    updateDisplay({ accumulator, displayed }) { if (!displayed) set.push(accumulator.splatsVersion); },
+  };
   const spark = { defaultView: view, pendingUpdate: { timeoutId: -1 }, active: null, geometry: {}, onBeforeRender() {} };
-  const splats = { numSplats: 5, generator: {} };
+  const splats = { numSplats: 5, generator: {}, matrixWorld: { elements: [0] } };
   const scene = new Scene({
     *stores() { yield { scene: { children: [spark, splats], traverse: (f) => [spark, splats].forEach(f) } }; },
     texts: () => [], films: () => [], commits: 1,
   });
   scene.unfinished();
+  return { scene, view, splats, set, accumulator };
+}
+
+test("splats are sorted anew wherever the view has moved at all", () => {
+  const { view } = splatScene();
   assert.ok(view.sortDistance < 1e-6 && view.sortDistance > 0);
   // The cosine of half a hundredth of a degree is already less; that of a view with itself is 1 but for rounding.
   assert.ok(view.sortCoorient > Math.cos(Math.PI / 180 / 200) && view.sortCoorient < 1 - 1e-12);
+});
+
+test("splats that stand elsewhere have moved, also if React has rendered nothing", () => {
+  const { scene, splats } = splatScene();
+  assert.deepEqual([scene.haveSplatsMoved(), scene.haveSplatsMoved()], [true, false]);
+  splats.matrixWorld.elements = [1];
+  assert.deepEqual([scene.haveSplatsMoved(), scene.haveSplatsMoved()], [true, false]);
+});
+
+test("splats that were sorted while newer ones came are not shown again", () => {
+  const { view, set, accumulator } = splatScene();
+  view.updateDisplay({ accumulator: accumulator(0), displayed: false });
+  view.updateDisplay({ accumulator: accumulator(2), displayed: false });
+  assert.deepEqual(set, [2]);
 });

@@ -130,9 +130,21 @@ test("a light shines as it is told, and stays the light that it is", async () =>
   assert.deepEqual([light.intensity, light.color.value, page.scene.children[0]], [2, "red", light]);
 });
 
+test("what an element says or is made of is React's, and what stands beside it takes the short way", async () => {
+  const words = { key: "words", tag: "Text", children: ["one"], color: "red" }, box = { key: "box", tag: "BoundingBox", color: "red" };
+  const page = pageWith([ball, words, box], ["ball", "words"].map((name) => objectOf(name)));
+  for (const own of [{ key: "words", children: ["two"] }, { key: "words", color: "blue" }, { key: "box", color: "blue" }]) {
+    assert.equal(await page.update(own), false);
+    page.render(); // of what it had not been told
+    page.render();
+    await page.settle({ key: "ball", position: at(1) });
+    assert.equal(await page.update({ key: "ball", position: at(2) }, { key: "words", position: at(2) }), true);
+  }
+});
+
 test("an element that is not known, a hidden object, or another version leaves all to React", async () => {
   const cases = [
-    pageWith([ball, { key: "text", tag: "Text" }], [objectOf("ball")]),
+    pageWith([ball, { key: "stars", tag: "Stars" }], [objectOf("ball")]),
     pageWith([ball], [Object.assign(objectOf("ball"), { __r3f: { props: { name: "ball" }, children: [], isHidden: true } })]),
     pageWith([ball], [objectOf("ball", { rotation: at(1) })]), // of no prop any more
     pageWith([ball], [objectOf("ball"), objectOf("ball")]),

@@ -47,6 +47,8 @@ const PRIMITIVE = kind(
 const MODEL = kind(POSE, "src text buff mtl assets encoding onLoad material materialType color opacity matrix",
   "geometry scale receiveShadow castShadow");
 const GROUP = kind({ ...POSE, matrix: "matrix" });
+const LINE = kind(all("position rotation quaternion scale", "object"), `points start mid midA midB end closed curveType tension
+  segments vertexColors color lineWidth dashed dashSize gapSize dashScale dashOffset opacity transparent renderOrder`, "raycast");
 /** @param {string} names @param {string} [others] */
 const light = (names, others = "") => kind({ position: "object", ...all(names, "light") }, `visible ${others}`, SHADOWS);
 /** Only the presence of these is known. @param {string} props */
@@ -65,7 +67,7 @@ const KINDS = {
   DirectionalLight: light("color intensity", SHADOWS),
   SpotLight: light("color intensity distance angle penumbra decay", SHADOWS),
   PointLight: light("color intensity", SHADOWS),
-  ...Object.fromEntries(words("Obj Glb Ply Stl").map((tag) => [tag, MODEL])),
+  ...Object.fromEntries(words("Obj Glb Ply Stl Dae").map((tag) => [tag, MODEL])),
   Urdf: kind({ ...POSE, jointValues: "joints" }, `src text buff assets encoding workingPath fetchOptions parseVisual parseCollision
     packages onLoad color material materialType opacity matrix enableJointDrag jointHighlightColor`,
     "onPointerDown onPointerMove onPointerUp onPointerLeave"),
@@ -82,6 +84,17 @@ const KINDS = {
   Arrow: kind(all("position rotation", "object"), "matrix direction scale headScale lod color opacity wireframe", "position rotation"),
   CoordsMarker: kind(all("position rotation quaternion", "object"), "matrix scale headScale lod color opacity wireframe",
     "position rotation quaternion"),
+  ...Object.fromEntries(words("Line CatmullRomLine QuadraticBezierLine CubicBezierLine").map((tag) => [tag, LINE])),
+  Text: kind(POSE, `font characters color fontSize fontWeight fontStyle maxWidth lineHeight letterSpacing textAlign textIndent
+    anchorX anchorY clipRect depthOffset direction overflowWrap whiteSpace outlineWidth outlineOffsetX outlineOffsetY
+    outlineBlur outlineColor outlineOpacity strokeWidth strokeColor strokeOpacity fillOpacity sdfGlyphSize
+    glyphGeometryDetail renderOrder`, "font text fontSize anchorX anchorY sdfGlyphSize"),
+  Text3D: kind(POSE, `font smooth letterSpacing lineHeight size height bevelThickness bevelSize bevelEnabled bevelOffset
+    bevelSegments curveSegments`),
+  Pcd: kind(POSE, "src text buff encoding onLoad size color opacity matrix", "geometry"),
+  SparkSplats: kind(POSE, "src", "position rotation scale userData"),
+  Fbx: kind(POSE, "src text buff encoding onLoad color opacity wireframe"),
+  BoundingBox: still("min max size position rotation scale color edgeOpacity wallOpacity edgeWidth"),
   Grid: still(`position rotation offset width height widthSegments heightSegments cellSize cellThickness cellColor
     sectionSize sectionThickness sectionColor fadeDistance fadeStrength followCamera infiniteGrid`),
   // The main view's camera and its controls, hands and what they hold; all are there from the page's beginning.

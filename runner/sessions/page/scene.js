@@ -79,13 +79,14 @@ export class Scene {
   timerEnded() { this.#timers++; }
   /**
    * Spark makes splats ready by drawing them once, and sorts them as seen from there. Whether the last drawing
-   * has found others, or from elsewhere, than the one before.
+   * has found others, or elsewhere, or from elsewhere, than the one before.
    */
   haveSplatsMoved() {
     const views = this.#splatRenderers().map(({ defaultView: { display, viewToWorld } }) => [
       display && display.accumulator.splatsVersion, display && display.viewToWorld.elements, viewToWorld.elements,
     ]);
-    const splats = views.length ? `${this.#react.commits} ${views.join()}` : "";
+    const places = [...this.#react.stores()].flatMap(({ scene }) => this.#splatsIn(scene).map(({ matrixWorld }) => matrixWorld.elements));
+    const splats = views.length ? `${this.#react.commits} ${views.join()} ${places.join()}` : "";
     const haveMoved = splats !== this.#splats;
     this.#splats = splats;
     return haveMoved;
@@ -119,7 +120,7 @@ export class Scene {
       for (const child of store.scene.children || []) {
         if (!isSplatRenderer(child)) continue;
         if (!this.#splatsIn(store.scene).length && !showsSplats(child)) continue;
-        if (!this.#known.has(child)) { this.#known.add(child); sortFromAnywhere(child); drawWhereAsked(child, () => this.#drawn.set(child, hasDrawn(child))); }
+        if (!this.#known.has(child)) { this.#known.add(child); sortFromAnywhere(child); keepNewest(child); drawWhereAsked(child, () => this.#drawn.set(child, hasDrawn(child))); }
         found.push(child);
       }
     }
@@ -244,6 +245,18 @@ function drawWhereAsked(spark, onDraw) {
 function sortFromAnywhere({ defaultView }) {
   defaultView.sortDistance = 1e-9;
   defaultView.sortCoorient = 1 - 1e-10; // that of a view with itself is 1 but for rounding
+}
+/**
+ * Where splats move while they are sorted for another view, Spark shows them as they are now, and, once that is sorted, as
+ * they were, for ever.
+ * @param {any} spark
+ */
+function keepNewest({ defaultView: view }) {
+  const { updateDisplay } = view;
+  view.updateDisplay = function (/** @type {any} */ sorted) {
+    const isOld = view.display && sorted.accumulator.splatsVersion < view.display.accumulator.splatsVersion;
+    return updateDisplay.call(view, { ...sorted, displayed: sorted.displayed || isOld });
+  };
 }
 /** @param {any} model */
 function freeModel(model) {

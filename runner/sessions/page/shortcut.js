@@ -259,6 +259,7 @@ function nodesOf(scene) {
   const nodes = new Map();
   /** @type {(list: any[]) => boolean} */
   const areKnown = (list) => list.every((node) => {
+    if (typeof node === "string") return true; // what a text says
     if (!node || typeof node !== "object" || nodes.has(node.key) || !isStill(node)) return false;
     nodes.set(node.key, node);
     return areKnown(node.children || []);
