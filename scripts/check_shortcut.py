@@ -56,11 +56,11 @@ LIGHTS = ("AmbientLight", "DirectionalLight", "HemisphereLight", "PointLight", "
 MARKERS = ("Arrow", "CoordsMarker")
 LINES = ("Line", "CatmullRomLine", "QuadraticBezierLine", "CubicBezierLine")
 # These are told otherwise in ways that React has to render.
-MADE = (*LINES, "Text", "Text3D", "Pcd", "SparkSplats", "BoundingBox")
+MADE = (*LINES, "Text", "Text3D", "Pcd", "SparkSplats", "Billboard", "BoundingBox")
 PARTS = ("Group", "group", "TriMesh", "PointCloud", "Urdf", "BackgroundColor", "CameraView")
 KINDS = (*SOLIDS, *MODELS, *LIGHTS, *MARKERS, *MADE[:-1], *PARTS)
 # Of these the page knows that they stay as they are, or knows nothing.
-OTHERS = ("Grid", "HemisphereLightStage", "Billboard")
+OTHERS = ("Grid", "HemisphereLightStage", "RoundedBox")
 _FOR_ALL = {"color", "opacity", "transparent", "wireframe", "side", "depthTest", "depthWrite", "visible"}
 _LIT = {"emissive", "emissiveIntensity", "flatShading"}
 MATERIALS = {
@@ -238,8 +238,12 @@ class World:
             ends = {"min": [-0.5, -0.2, -0.5], "max": [chance.choice([0.2, 0.5]), 0.4, 0.5]}
             turned = {"rotation": chance.vector(1)} if chance.is_true() else {}
             return {"color": chance.color()} | (ends if chance.is_true() else {}) | turned
+        if tag == "RoundedBox":
+            return {"width": 0.5, "height": 0.5, "depth": 0.5}
         if tag == "Billboard":
-            return {"children": [{"tag": "Plane", "key": f"in{self._count}", "args": [0.5, 0.5]}]}
+            words = {"tag": "Text", "key": f"words{self._count}", **self._made_of("Text")}
+            plane = {"tag": "Plane", "key": f"plane{self._count}", "args": [0.5, 0.5]}
+            return {"children": [words, plane], "follow": chance.is_true(0.8)}
         return {}
 
     def _points(self) -> bytes:

@@ -89,6 +89,7 @@ const KINDS = {
     anchorX anchorY clipRect depthOffset direction overflowWrap whiteSpace outlineWidth outlineOffsetX outlineOffsetY
     outlineBlur outlineColor outlineOpacity strokeWidth strokeColor strokeOpacity fillOpacity sdfGlyphSize
     glyphGeometryDetail renderOrder`, "font text fontSize anchorX anchorY sdfGlyphSize"),
+  Billboard: kind(POSE, "follow lockX lockY lockZ"),
   Text3D: kind(POSE, `font smooth letterSpacing lineHeight size height bevelThickness bevelSize bevelEnabled bevelOffset
     bevelSegments curveSegments`),
   Pcd: kind(POSE, "src text buff encoding onLoad size color opacity matrix", "geometry"),
