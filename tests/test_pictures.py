@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
+from checks import check_isolation
 from PIL import Image
 from playwright.async_api import async_playwright
 from vuer.schemas import (
@@ -20,6 +21,7 @@ from vuer.schemas import (
     Plane,
     PointCloud,
     Scene,
+    SparkSplats,
     Sphere,
     TriMesh,
 )
@@ -48,14 +50,14 @@ class Pages:
         self._loop.run_until_complete(self._stack.aclose())
         self._loop.close()
 
-    def __call__(self, *renders, query="", script="", ask="", answers=None):
+    def __call__(self, *renders, query="", script="", ask="", answers=None, assets=None):
         """Run each render(session) in a page of its own, one after the other; returns what they returned.
 
         script: is run in each page before its own ones; the value of the expression `ask` is appended to answers.
         """
-        return self._loop.run_until_complete(self._render(renders, query, script, ask, answers))
+        return self._loop.run_until_complete(self._render(renders, query, script, ask, answers, assets))
 
-    async def _render(self, renders, query, script, ask, answers):
+    async def _render(self, renders, query, script, ask, answers, assets):
         waiting, outcomes = list(renders), []
         finished = asyncio.Event()
 
@@ -68,7 +70,7 @@ class Pages:
             finally:
                 finished.set()
 
-        server = Server(work)
+        server = Server(work, assets=assets)
         await server.start()
         for _ in renders:
             finished.clear()
@@ -425,6 +427,17 @@ def test_what_is_drawn_first_is_what_the_scene_has_first(in_pages):
 
     told, made = in_pages(*told_and_made([(1, True), (2, True), (2, False)], elements))
     assert [int((one != other).any(axis=-1).sum()) for one, other in zip(told, made)] == [0] * 3
+
+
+def test_splats_that_are_moved_are_drawn_where_they_are(in_pages, tmp_path):
+    """By the first and second update, which React renders, and by later ones."""
+    files = check_isolation.Files(tmp_path)
+
+    def elements(x, name=""):
+        return [SparkSplats(key=f"it{name}", src=files("rod.splat"), position=[x, 0, 0], rotation=[0, 0, x])]
+
+    told, made = in_pages(*told_and_made([0, 0.5, -0.5, 1, 0.2], elements), assets=files.folder)
+    assert [int((one != other).any(axis=-1).sum()) for one, other in zip(told, made)] == [0] * 5
 
 
 def told_and_made(states, elements):
