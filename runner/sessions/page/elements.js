@@ -95,6 +95,7 @@ const KINDS = {
   Pcd: kind(POSE, "src text buff encoding onLoad size color opacity matrix", "geometry"),
   SparkSplats: kind(POSE, "src", "position rotation scale userData"),
   Fbx: kind(POSE, "src text buff encoding onLoad color opacity wireframe"),
+  // Not so a BoundingBoxProvider: rendering it again may change the order in which it draws its boxes.
   BoundingBox: still("min max size position rotation scale color edgeOpacity wallOpacity edgeWidth"),
   Grid: still(`position rotation offset width height widthSegments heightSegments cellSize cellThickness cellColor
     sectionSize sectionThickness sectionColor fadeDistance fadeStrength followCamera infiniteGrid`),
