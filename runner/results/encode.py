@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import zipfile
 from typing import Any
 
 from runner.errors import ArtifactError, FrameError
@@ -16,6 +17,25 @@ IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png",
 # A text inside the PNG that explains its numbers.
 DEPTH_MARK = ("Depth", "millimetres, 0 where nothing is")
 _NPY_MAGIC = b"\x93NUMPY"
+# The endings of files that are no text, and of texts that are not JSON.
+_BINARY = frozenset(
+    {
+        *IMAGE_KINDS,
+        ".npy",
+        ".npz",
+        ".pkl",
+        ".pickle",
+        ".pt",
+        ".pth",
+        ".safetensors",
+        ".h5",
+        ".hdf5",
+        ".mat",
+        ".parquet",
+    }
+    | {".exr", ".tif", ".tiff", ".bmp", ".gif", ".mp4", ".glb", ".zip", ".gz", ".tar"}
+)
+_TABLES = frozenset({".csv", ".tsv"})
 # Pictures of Pillow's whose numbers are not grey, nor red, green and blue.
 _OTHER_COLORS = frozenset({"P", "PA", "LA", "CMYK", "YCbCr", "HSV", "LAB", "La", "RGBa", "RGBX"})
 # Farther than that 16 bits of millimetres do not reach.
@@ -57,9 +77,16 @@ def _refuse_other_kind(name: str, kind: str) -> None:
 
 
 def _refuse_text_as_numbers(name: str, ending: str, content: Any) -> None:
-    """Under the name of a picture or an array nobody looks for the path of a file, or for JSON."""
-    if ending in IMAGE_KINDS or ending == ".npy":
-        hint = "Path(…).read_bytes()" if isinstance(content, str) else "numpy.asarray(…)"
+    """Under the name of a picture, or of arrays, nobody looks for the path of a file, or for JSON."""
+    is_text = isinstance(content, str)
+    if ending in _BINARY or (ending in _TABLES and not is_text):
+        hint = "Path(…).read_bytes()" if is_text else "numpy.asarray(…)"
+        if ending not in IMAGE_KINDS and ending != ".npy":
+            hint = (
+                "its text"
+                if ending in _TABLES
+                else "the bytes of such a file (a dict or list is written as JSON)"
+            )
         raise ArtifactError(
             f"{name!r} cannot hold a {type(content).__name__}: give what is to be in the file, such as {hint}"
         )
@@ -69,6 +96,10 @@ def _checked_bytes(name: str, ending: str, content: bytes) -> tuple[bytes, str]:
     """Bytes under a picture's name must be that picture, and whole."""
     if ending == ".npy" and not content.startswith(_NPY_MAGIC):
         raise ArtifactError(f"{name!r}: {len(content)} bytes that are no .npy file: give the array itself")
+    if not content and ending in _BINARY:
+        raise ArtifactError(f"{name!r}: there are no bytes: of a BytesIO give its .getvalue()")
+    if ending == ".npz" and not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ArtifactError(f"{name!r}: {len(content)} bytes that are no .npz file, or half of one")
     if ending not in IMAGE_KINDS:
         return content, "application/octet-stream"
     try:
@@ -192,6 +223,12 @@ def _millimetres(name: str, depth: Any) -> Any:
     """
     import numpy as np
 
+    nearest = float(np.min(depth, initial=0.0, where=~np.isnan(depth)))
+    if nearest < 0:
+        raise ArtifactError(
+            f"{name!r}: depth of {nearest:.6g} m: it is counted from the camera forward, and 0 in such a .png means "
+            "that nothing is there: save abs(z), or np.inf where nothing is"
+        )
     farthest = float(np.max(depth, initial=0.0, where=np.isfinite(depth)))
     if farthest > _FARTHEST_M:
         raise ArtifactError(
