@@ -136,6 +136,7 @@ WINGS: dict[str, list[str]] = {
     ],
     "run": [
         "life",
+        "chance",
         "leftovers",
         "process_limits",
         "run_log",

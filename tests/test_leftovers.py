@@ -49,6 +49,14 @@ def test_a_generator_that_jobs_share_is_named(name, draw):
     assert f"share ({name})" in told["chance"] if name else not told
 
 
+def test_a_generator_that_each_job_seeds_alike_is_not_named():
+    """Its state looks as though numbers had been drawn since the last job."""
+    random.seed(0), random.random()
+    leftovers = Leftovers("cup", {}, os.getcwd())
+    random.seed(0), random.random(), random.random()
+    assert not leftovers.told({"random"})
+
+
 def test_a_generator_that_a_campaign_exchanged_is_looked_at():
     """NumPy lets one exchange its own generator, which then keeps its state elsewhere, and otherwise."""
     exchange = getattr(np.random, "set_bit_generator", None)

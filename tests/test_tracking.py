@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import resource
 import signal
 import threading
 from contextvars import copy_context
 
+import numpy as np
 import pytest
 
 from runner.job import Lease
 from runner.run.board import Board, Running
+from runner.run.chance import notice_seeds
 from runner.run.life import CURRENT, Life, place_of_task
 from runner.run.tracking import TrackingLoop
 
@@ -153,6 +156,56 @@ def test_a_limit_that_a_job_sets_holds_for_its_own_step_alone(which):
     assert resource.getrlimit(number) == before
     ((kind, what),) = told
     assert kind == "limit" and f"render has set {which}" in what
+
+
+def test_a_umask_that_a_job_sets_holds_for_its_own_step_alone(tmp_path):
+    """Runner writes the files of all jobs, which nobody could read otherwise."""
+    told = []
+
+    async def act(life, board):
+        life.tell = lambda kind, what: told.append(kind)
+        os.umask(0o777)
+        (tmp_path / "own").touch()
+        await asyncio.sleep(0)
+        (tmp_path / "next").touch()
+
+    before = os.umask(0o022)
+    try:
+        assert run_for_job(act).exception() is None
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("own", "next")] == [0, 0o644]
+    assert told == ["umask"]
+
+
+@pytest.mark.parametrize("module", [random, np.random])
+def test_a_job_that_seeds_a_shared_generator_draws_its_own_numbers(module):
+    """Whatever the jobs beside it seed and draw meanwhile; a normal number that the generator holds back, too."""
+
+    async def draw(seed, drawn):
+        module.seed(seed)
+        for _ in range(3):
+            drawn.append((module.gauss(0, 1) if module is random else module.normal(), module.random()))
+            await asyncio.sleep(0)
+
+    async def draw_beside(seeds):
+        drawn = [[] for _ in seeds]
+        tasks = []
+        for seed, numbers in zip(seeds, drawn, strict=True):
+            own = copy_context()
+            own.run(CURRENT.set, Life(Lease(seed, 1, 1, 2, f"cup-{seed}", {}, 0, 0, 0.0, 0.0)))
+            tasks.append(own.run(asyncio.create_task, draw(seed, numbers)))
+        await asyncio.gather(*tasks)
+        return drawn
+
+    notice_seeds()
+    loop = TrackingLoop(Board())
+    try:
+        alone = [loop.run_until_complete(draw_beside([seed]))[0] for seed in (1, 2)]
+        assert alone[0] != alone[1]
+        assert loop.run_until_complete(draw_beside([1, 2, 1])) == [*alone, alone[0]]
+    finally:
+        loop.close()
 
 
 def test_an_alarm_goes_off_in_the_step_that_has_set_it_or_never():

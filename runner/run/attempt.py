@@ -65,7 +65,7 @@ async def render(
     limits = _OwnLimits(context.limits, lease, context.campaign.policy)
     overdue = await _in_time(ends, files, limits)
     took_s = time.monotonic() - began
-    for kind, told in leftovers.told().items():
+    for kind, told in leftovers.told(life.chance).items():
         context.guard.tell(kind, told, once=kind)
     waited_s = session.waited_s - waited_s
     # Several frames may be asked for at once.

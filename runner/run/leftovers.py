@@ -7,7 +7,7 @@ import ctypes
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,10 +33,13 @@ class Leftovers:
     def __init__(self, key: str, space: Mapping[str, Any], home: str):
         self._key, self._luck, self._home = key, _Luck(space), home
 
-    def told(self) -> dict[str, str]:
-        """What a person should know, by a word that stands for its kind. Puts back what can be."""
+    def told(self, seeded: Collection[str] = ()) -> dict[str, str]:
+        """What a person should know, by a word that stands for its kind. Puts back what can be.
+
+        seeded: names of generators that the job is known to have seeded.
+        """
         told = {}
-        drawn = self._luck.drawn_from()
+        drawn = self._luck.drawn_from(seeded)
         if drawn:
             told["chance"] = _LUCK.format(drawn)
         with contextlib.suppress(OSError):
@@ -61,9 +64,9 @@ class _Luck:
         }
         self._before = self._states()
 
-    def drawn_from(self) -> str:
+    def drawn_from(self, seeded: Collection[str]) -> str:
         """The name of one of which a number was drawn since; ''. One that was seeded meanwhile is the job's own."""
-        now = self._states()
+        now = {name: state for name, state in self._states().items() if name not in seeded}
         return next((name for name, state in now.items() if _is_drawn(self._before[name], state)), "")
 
     def _states(self) -> dict[str, Any]:

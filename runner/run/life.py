@@ -26,7 +26,8 @@ class Life:
     """The life of one attempt. Tasks and threads that its code starts find it in CURRENT.
 
     tasks: those that its code has started. is_over: nothing that it was given may be used any more. buried: tasks that
-    did not end when they were cancelled; no step of them is run any more. tell: takes what its code did that a person
+    did not end when they were cancelled; no step of them is run any more. chance: the generators that its code has
+    seeded, by name, and their states when code of another job came next. tell: takes what its code did that a person
     should know: a word that stands for its kind ('late': something came after its end, told once), and what.
     """
 
@@ -35,6 +36,7 @@ class Life:
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self.is_over = False
         self.buried: list[asyncio.Task[Any]] = []
+        self.chance: dict[str, Any] = {}
         self.tell = tell
         self._has_told = False
         self._process = os.getpid()

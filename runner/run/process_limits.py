@@ -1,8 +1,9 @@
-"""The process's limits and its alarm: what a job's code sets of them holds until it awaits, and is then taken back."""
+"""The process's limits, umask and alarm: what a job's code sets holds until it awaits, and is then taken back."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import signal
 
@@ -14,6 +15,10 @@ _LIMITS = {
 _LIMIT = (
     "render has set {} (resource.setrlimit), which holds for runner and for the jobs beside it, too; it was put back. "
     "--worker-memory limits the memory of a process, and timeout_s a job's time"
+)
+_UMASK = (
+    "render has set the umask to {:04o}, with which the files of all jobs would have been written; it was put back. "
+    "os.chmod sets what may be done with one file"
 )
 _ALARM = (
     "render has set an alarm (signal.alarm or setitimer) and awaited: it would have gone off in the code of others, so "
@@ -29,11 +34,13 @@ class ProcessLimits:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[int, int]] = {}
+        self._umask = 0
 
     def remember(self) -> None:
         """Before the first step of a job's code: what the campaign's file has set stays."""
         if not self._before:
             self._before = _now()
+            self._umask = _umask()
 
     def put_back(self) -> dict[str, str]:
         """After each step. Returns what a person should know, by a word that stands for its kind."""
@@ -41,6 +48,9 @@ class ProcessLimits:
         if signal.getitimer(signal.ITIMER_REAL)[0]:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             told["alarm"] = _ALARM
+        umask = os.umask(self._umask)
+        if umask != self._umask:
+            told["umask"] = _UMASK.format(umask)
         now = _now()
         if now != self._before:
             tighter = [name for name, limits in now.items() if _is_tighter(limits, self._before[name])]
@@ -60,6 +70,13 @@ class ProcessLimits:
 
 def _now() -> dict[str, tuple[int, int]]:
     return {name: resource.getrlimit(number) for name, number in _LIMITS.items()}
+
+
+def _umask() -> int:
+    # It can only be asked for by setting it, and other threads write files.
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _is_tighter(now: tuple[int, int], before: tuple[int, int]) -> bool:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from runner.run.board import LOOP, SLOTS, Board
+from runner.run.chance import OwnChance
 from runner.run.life import CURRENT, Life
 from runner.run.process_limits import ProcessLimits
 
@@ -25,13 +26,13 @@ class TrackingLoop(asyncio.SelectorEventLoop):
     """An event loop that shows on the board for which job it runs each callback, and each task's step.
 
     sys.exit in a job's code ends its task alone. A process that a job's code forked ends when it returns into the loop.
-    Limits of the process that such a step has set are put back after it.
+    Limits of the process that such a step has set are put back after it. Generators that a job has seeded are its own.
     """
 
     def __init__(self, board: Board):
         super().__init__()
         self._board, self._process = board, os.getpid()
-        self._limits = ProcessLimits()
+        self._limits, self._chance = ProcessLimits(), OwnChance()
         self.set_task_factory(_make_task)
         self.set_default_executor(_TrackingThreads(board))
 
@@ -66,6 +67,7 @@ class TrackingLoop(asyncio.SelectorEventLoop):
             return
         self._board.enter(LOOP, threading.get_ident(), life.job_id, life.attempt)
         self._limits.remember()
+        self._chance.enter(life)
         try:
             callback(*args)
         except (SystemExit, KeyboardInterrupt):

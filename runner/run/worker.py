@@ -18,6 +18,7 @@ from runner.machine import is_loopback
 from runner.results import PackedResults, ResultsFolder
 from runner.run.agenda import Agenda
 from runner.run.board import Board
+from runner.run.chance import notice_seeds
 from runner.run.channel import Channel, Message
 from runner.run.company import Company
 from runner.run.context import Limits, RunContext
@@ -187,6 +188,7 @@ class _Worker:
         """Serve the tabs until no job is left, or it must stop."""
         spec, ending = self._spec, self._ending
         keep_arrays()
+        notice_seeds()
         campaign = load_campaign(spec.file, spec.settings)
         if campaign.sources is not None:
             campaign.sources.listen(spec.sources, self._note_source)
