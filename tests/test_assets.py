@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import struct
 from pathlib import Path
@@ -337,7 +338,7 @@ def a_ply(rows: int) -> bytes:
 
 
 def a_cloud(rows: int) -> bytes:
-    return ("VERSION .7\nFIELDS x\nPOINTS 4\nDATA ascii\n" + "1\n" * rows).encode()
+    return ("VERSION .7\nFIELDS rgb\nPOINTS 4\nDATA ascii\n" + "1\n" * rows).encode()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "progressive", "ply", "pcd", "glb"])
@@ -371,12 +372,33 @@ def test_a_damaged_picture_an_empty_file_and_a_pointer_are_known_as_such():
     )
 
 
-def test_a_cloud_in_text_whose_colours_the_client_would_show_black_is_known_as_such():
-    """PCL writes the bits of a colour as a float; as a whole number the client takes it, and in binary both."""
+def test_a_cloud_that_the_client_would_show_black_is_known_as_such():
+    """One without colours; and in text one of PCL's, which writes the bits of a colour as a float."""
     cloud = "VERSION .7\nFIELDS x y z rgb\nTYPE F F F {}\nPOINTS 1\nDATA {}\n1 2 3 {}\n"
     assert "black" in why_not_whole("a.pcd", cloud.format("F", "ascii", "2.34e-38").encode())
     assert not why_not_whole("a.pcd", cloud.format("U", "ascii", "16711680").encode())
     assert not why_not_whole("a.pcd", cloud.format("F", "binary", "2.34e-38").encode())
+    for kind in ("ascii", "binary", "binary_compressed"):
+        lidar = cloud.replace("rgb", "intensity").format("F", kind, "0.5").encode()
+        assert "PointCloud" in why_not_whole("a.pcd", lidar)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_a_model_of_gltf_that_the_client_would_show_wrong_is_known_as_such(is_packed):
+    """Its colours in a way that three.js does not read any more, or a required extension that nothing here knows."""
+
+    def reason(**model):
+        text = json.dumps({"asset": {"version": "2.0"}, **model}).encode()
+        if not is_packed:
+            return why_not_whole("a.gltf", text)
+        head = struct.pack("<III", 2, 20 + len(text), len(text))
+        return why_not_whole("a.glb", b"glTF" + head + b"JSON" + text)
+
+    glossy = {"KHR_materials_pbrSpecularGlossiness": {"diffuseTexture": {"index": 0}}}
+    assert "it would be grey" in reason(materials=[{"extensions": glossy}])
+    assert not reason(materials=[{"extensions": glossy, "pbrMetallicRoughness": {"metallicFactor": 0}}])
+    assert "requires EXT_new" in reason(extensionsRequired=["EXT_new", "KHR_texture_transform"])
+    assert not reason(extensionsUsed=["EXT_new"])
 
 
 MISSING = """

@@ -1,14 +1,16 @@
 """Tells of a picture or a model that its file is cut off, damaged or misread, as far as the file itself shows it.
 
 Browsers and Vuer's client (0.1.6) take such files without a word: a texture that is cut off is black, of a .ply in
-text a part is shown, and a .pcd in text may be black. What they refuse themselves is left to them, and nothing tells
-how long an .obj should be.
+text a part is shown, a .pcd may be black, and a .glb grey. What they refuse themselves is left to them, and nothing
+tells how long an .obj should be.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
+from typing import Any
 
 __all__ = ["why_not_whole"]
 
@@ -18,8 +20,19 @@ _END_OF_JPEG = 0xD9
 _DRAWN = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _HEADER_BYTES = 65536
 _PLY_ROWS = re.compile(rb"^element \S+ (\d+)", re.MULTILINE)
-_PCD_FIELDS = re.compile(rb"^FIELDS (.+)$", re.MULTILINE)
+_PCD_FIELDS = re.compile(rb"^FIELDS ([^\r\n]+)(?=.*^DATA )", re.MULTILINE | re.DOTALL)
 _PCD_ROWS = re.compile(rb"^POINTS (\d+)\r?$.*^DATA ascii\r?\n", re.MULTILINE | re.DOTALL)
+# What the client's loader knows of the extensions of glTF.
+_NAMES_OF_EXTENSIONS = """
+    KHR_draco_mesh_compression KHR_lights_punctual KHR_materials_anisotropy KHR_materials_clearcoat
+    KHR_materials_dispersion KHR_materials_emissive_strength KHR_materials_ior KHR_materials_iridescence
+    KHR_materials_sheen KHR_materials_specular KHR_materials_transmission KHR_materials_unlit KHR_materials_volume
+    KHR_mesh_quantization KHR_texture_basisu KHR_texture_transform EXT_materials_bump EXT_mesh_gpu_instancing
+    EXT_meshopt_compression EXT_texture_avif EXT_texture_webp
+"""
+_KNOWN_EXTENSIONS = frozenset(_NAMES_OF_EXTENSIONS.split())
+# It has the colours of many older models, and three.js reads it no longer.
+_GLOSSY = "KHR_materials_pbrSpecularGlossiness"
 
 
 def why_not_whole(name: str, data: bytes) -> str:
@@ -36,10 +49,19 @@ def why_not_whole(name: str, data: bytes) -> str:
     if data.startswith(b"ply") and b"\nformat ascii" in data[:_HEADER_BYTES]:
         header, _, rows = data.partition(b"end_header")
         return _why_too_few(rows.partition(b"\n")[2], sum(map(int, _PLY_ROWS.findall(header))))
+    names = _PCD_FIELDS.search(data, 0, _HEADER_BYTES)
+    fields = names[1].split() if names else []
+    if names and b"rgb" not in fields:
+        return (
+            "it has no field rgb, and Vuer's client shows such points in black: show a .ply, which is white without "
+            "colours, or PointCloud(vertices=…, color=…)"
+        )
     cloud = _PCD_ROWS.search(data, 0, _HEADER_BYTES)
     if cloud:
-        return _why_too_few(data[cloud.end() :], int(cloud[1])) or _why_black(data, cloud.end())
-    return _cut_off(data) if len(data) < _length_told(data) else ""
+        return _why_too_few(data[cloud.end() :], int(cloud[1])) or _why_black(data, cloud.end(), fields)
+    if len(data) < _length_told(data):
+        return _cut_off(data)
+    return _why_misread(data) if data[:4] == b"glTF" or name.lower().endswith(".gltf") else ""
 
 
 def _cut_off(data: bytes) -> str:
@@ -52,7 +74,7 @@ def _length_told(data: bytes) -> int:
         return int.from_bytes(data[4:8], "little") + 8
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         return int.from_bytes(data[2:6], "little")
-    return int.from_bytes(data[8:12], "little") if data[:4] == b"glTF" else 0
+    return max(12, int.from_bytes(data[8:12], "little")) if data[:4] == b"glTF" else 0
 
 
 def _why_no_png(data: bytes) -> str:
@@ -80,19 +102,36 @@ def _ends_as_jpeg(data: bytes) -> bool:
     return False
 
 
-def _why_black(data: bytes, start: int) -> str:
+def _why_black(data: bytes, start: int, fields: list[bytes]) -> str:
     """In text, the client takes a colour for a whole number, and PCL writes the bits of one as a float."""
-    fields = _PCD_FIELDS.search(data, 0, start)
-    if not fields or b"rgb" not in (names := fields[1].split()):
-        return ""
     row = data[start : start + _HEADER_BYTES].lstrip().partition(b"\n")[0].split()
     try:
-        color = float(row[names.index(b"rgb")])
+        color = float(row[fields.index(b"rgb")])
     except (ValueError, IndexError):
         return ""
     if not 0 < abs(color) < 1:
         return ""
     return "Vuer's client shows all of it in black: colours as floats need 'DATA binary', which keeps them"
+
+
+def _why_misread(data: bytes) -> str:
+    """Of a model of glTF."""
+    if data[:4] == b"glTF":
+        data = data[20 : 20 + int.from_bytes(data[12:16], "little")]
+    try:
+        model: Any = json.loads(data)
+        unknown = sorted(set(model.get("extensionsRequired", ())) - _KNOWN_EXTENSIONS - {_GLOSSY})
+        if unknown:
+            return f"it requires {', '.join(unknown)}, which Vuer's client does not know: it would be shown wrong"
+        for material in model.get("materials", ()):
+            if _GLOSSY in material.get("extensions", ()) and not material.get("pbrMetallicRoughness"):
+                return (
+                    f"its colours are in {_GLOSSY}, which three.js does not read: it would be grey. "
+                    "gltf-transform metalrough IN OUT rewrites them"
+                )
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass  # the client says what is wrong with it
+    return ""
 
 
 def _why_too_few(rows: bytes, wanted: int) -> str:

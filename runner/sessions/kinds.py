@@ -87,7 +87,7 @@ _IN_GROUP = "a Group with that matrix moves it"
 _AIMED = "DirectionalLight SpotLight"
 _TO_ORIGIN = "it shines from its position to the origin"
 _IGNORED = (
-    ("color", "SparkSplats Urdf", ""),
+    ("color", "SparkSplats Urdf Pcd", ""),
     ("material", f"Obj Glb Stl Ply Dae Urdf PointCloud SparkSplats Arrow CoordsMarker {_LINES}", ""),
     ("materialType", f"Stl Ply Dae PointCloud SparkSplats Arrow CoordsMarker Text {_LINES}", ""),
     ("opacity", f"PointCloud SparkSplats BoundingBox Text {_LINES}", ""),
