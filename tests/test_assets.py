@@ -383,6 +383,20 @@ def test_a_cloud_that_the_client_would_show_black_is_known_as_such():
         assert "PointCloud" in why_not_whole("a.pcd", lidar)
 
 
+@pytest.mark.parametrize("form", ["ascii 1.0", "binary_little_endian 1.0"])
+def test_a_ply_whose_colours_the_client_would_not_show_is_known_as_such(form):
+    """Floats from 0 to 1 came out black, and MeshLab's older names white."""
+
+    def reason(kind, name):
+        colors = "".join(f"property {kind} {name}{color}\n" for color in ("red", "green", "blue"))
+        head = f"ply\nformat {form}\nelement vertex 1\nproperty float x\n{colors}end_header\n"
+        return why_not_whole("a.ply", head.encode() + b"1 1 1 1\n")
+
+    assert "too dark" in reason("float", "") and "too dark" in reason("float64", "")
+    assert "diffuse_red" in reason("uchar", "diffuse_")
+    assert not reason("uchar", "")
+
+
 @pytest.mark.parametrize("is_packed", [True, False])
 def test_a_model_of_gltf_that_the_client_would_show_wrong_is_known_as_such(is_packed):
     """Its colours in a way that three.js does not read any more, or a required extension that nothing here knows."""
@@ -407,7 +421,7 @@ from vuer.schemas import CameraView, Glb, Obj, Plane, Scene, Urdf
 from runner import Campaign
 
 campaign = Campaign("missing", max_failures=1, assets="assets")
-KINDS = ["plane", "cut", "stale", "obj", "mtl", "glb", "bin", "urdf", "mesh"]
+KINDS = ["plane", "cut", "stale", "obj", "mtl", "glb", "bin", "urdf", "mesh", "corner"]
 
 @campaign.jobs
 def jobs():
@@ -430,6 +444,8 @@ async def render(session, job):
     elif kind == "stale":
         session.upsert @ Plane(key="plane", **plane, material={"map": campaign.asset("here/stale.png")})
         (Path(__file__).parent / "assets/here/stale.png").write_bytes(b"another")
+    elif kind == "corner":
+        session.upsert @ Obj(key="corner", src=campaign.asset("here/corner.obj"))
     elif kind in ("obj", "glb", "urdf"):
         session.upsert @ {"obj": Obj, "glb": Glb, "urdf": Urdf}[kind](key=kind, src=f"{gone}.{kind}")
     elif kind:
@@ -447,7 +463,10 @@ async def render(session, job):
 
 
 def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
-    """A texture or a model that is not there, is cut off or was changed: the job's reason, with its URL; no other's."""
+    """A texture or a model that is not there, is cut off or was changed: the job's reason, with its URL; no other's.
+
+    Of a model whose faces name corners that it does not have, three.js does not tell the URL.
+    """
     assets = tmp_path / "assets"
     for name, kind, part in [
         ("a", "obj", "model.mtl"),
@@ -460,9 +479,10 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
     (assets / "here").mkdir()
     (assets / "here" / "cut.png").write_bytes(picture("PNG")[:-20])
     (assets / "here" / "stale.png").write_bytes(picture("PNG"))
+    (assets / "here" / "corner.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 2 4\n")
     file = tmp_path / "missing.py"
     file.write_text(MISSING)
-    end = run("run", file, "-n", "1")
+    end = run("run", file, "-n", "1", "--halt", "never")
     with Store(tmp_path / "runner.db") as store:
         errors = {row["key"]: row["error"] for row in store.reader.jobs(1)}
     assert end.returncode == 1, end.stderr
@@ -472,6 +492,7 @@ def test_what_cannot_be_loaded_fails_its_job_by_name(tmp_path, browser_path):
         "obj": "here/gone.obj", "mtl": "a/parts/model.mtl", "glb": "here/gone.glb",
         "bin": "b/parts/model.bin", "urdf": "here/gone.urdf", "mesh": "c/parts/model.glb",
     }  # fmt: skip
+    assert "Computed radius is NaN" in errors.pop("corner")
     for kind, path in missing.items():
         assert errors[f"after {kind}"] is None, errors
         assert "could not load" in errors[kind] and f"/{path}" in errors[kind], errors[kind]

@@ -20,6 +20,8 @@ _END_OF_JPEG = 0xD9
 _DRAWN = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _HEADER_BYTES = 65536
 _PLY_ROWS = re.compile(rb"^element \S+ (\d+)", re.MULTILINE)
+_PLY_FLOATS = re.compile(rb"^property (?:float|double)\d* (?:red|green|blue)\s", re.MULTILINE)
+_PLY_DIFFUSE = re.compile(rb"^property \w+ diffuse_red\s", re.MULTILINE)
 _PCD_FIELDS = re.compile(rb"^FIELDS ([^\r\n]+)(?=.*^DATA )", re.MULTILINE | re.DOTALL)
 _PCD_ROWS = re.compile(rb"^POINTS (\d+)\r?$.*^DATA ascii\r?\n", re.MULTILINE | re.DOTALL)
 # What the client's loader knows of the extensions of glTF.
@@ -46,9 +48,12 @@ def why_not_whole(name: str, data: bytes) -> str:
         return _why_no_png(data)
     if data.startswith(b"\xff\xd8\xff"):
         return "" if _ends_as_jpeg(data) else _cut_off(data)
-    if data.startswith(b"ply") and b"\nformat ascii" in data[:_HEADER_BYTES]:
+    if data.startswith(b"ply") and b"end_header" in data[:_HEADER_BYTES]:
         header, _, rows = data.partition(b"end_header")
-        return _why_too_few(rows.partition(b"\n")[2], sum(map(int, _PLY_ROWS.findall(header))))
+        if b"\nformat ascii" in header:
+            reason = _why_too_few(rows.partition(b"\n")[2], sum(map(int, _PLY_ROWS.findall(header))))
+            return reason or _why_other_colors(header)
+        return _why_other_colors(header)
     names = _PCD_FIELDS.search(data, 0, _HEADER_BYTES)
     fields = names[1].split() if names else []
     if names and b"rgb" not in fields:
@@ -100,6 +105,15 @@ def _ends_as_jpeg(data: bytes) -> bool:
             return True
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return False
+
+
+def _why_other_colors(header: bytes) -> str:
+    """Of a .ply: the client divides any colour by 255, and takes it by one name."""
+    if _PLY_FLOATS.search(header):
+        return "its colours are floats, and Vuer's client shows them 255 times too dark: write them as uchar, up to 255"
+    if _PLY_DIFFUSE.search(header):
+        return "its colours are named diffuse_red, which Vuer's client does not read: name them red, green and blue"
+    return ""
 
 
 def _why_black(data: bytes, start: int, fields: list[bytes]) -> str:

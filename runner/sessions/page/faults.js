@@ -3,8 +3,8 @@
 
 const MOST = 5, LONGEST = 300;
 // Warnings of three.js after which it draws something else than asked for: the earlier colour, an object without its
-// material, one texture too few.
-const DRAWN_WRONG = /^(THREE\.)+(Color: (Unknown color|Invalid hex color)|WebGLProgram: Shader Error|WebGLTextures: Trying to use)/;
+// material, one texture too few, corners that are nowhere.
+const DRAWN_WRONG = /^(THREE\.)+(Color: (Unknown color|Invalid hex color)|WebGLProgram: Shader Error|WebGLTextures: Trying to use|BufferGeometry\.computeBoundingSphere\(\): Computed radius is NaN)/;
 
 export class Faults {
   /** Since forget(). @type {string[]} */ said = [];
