@@ -216,12 +216,12 @@ def points(here: Path, color: tuple[int, int, int]) -> None:
     directions = np.random.default_rng(0).normal(size=(1500, 3))
     places = directions / np.linalg.norm(directions, axis=1)[:, None]
     head = [
-        "# .PCD v0.7", "VERSION 0.7", "FIELDS x y z rgb", "SIZE 4 4 4 4", "TYPE F F F F", "COUNT 1 1 1 1",
+        "# .PCD v0.7", "VERSION 0.7", "FIELDS x y z rgb", "SIZE 4 4 4 4", "TYPE F F F U", "COUNT 1 1 1 1",
         f"WIDTH {len(places)}", "HEIGHT 1", "VIEWPOINT 0 0 0 1 0 0 0", f"POINTS {len(places)}", "DATA ascii",
     ]  # fmt: skip
     red, green, blue = color
-    (rgb,) = struct.unpack("f", struct.pack("I", red << 16 | green << 8 | blue))
-    body = ["{:.5f} {:.5f} {:.5f} {:.9g}".format(*place, rgb) for place in places]
+    # As a whole number: Vuer's client shows the float that PCL writes in black.
+    body = ["{:.5f} {:.5f} {:.5f} {}".format(*place, red << 16 | green << 8 | blue) for place in places]
     (here / "points.pcd").write_text("\n".join([*head, *body, ""]))
     splats = (struct.pack("3f3f4B4B", *p, 0.04, 0.04, 0.04, *color, 255, 255, 128, 128, 128) for p in places)
     (here / "ball.splat").write_bytes(b"".join(splats))

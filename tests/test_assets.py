@@ -148,8 +148,14 @@ def test_a_url_is_good_for_what_it_was_made_for_only(meshes):
 
 
 def test_the_server_gives_out_assets_and_nothing_kept(meshes):
-    """The file's own bytes, whatever its name or its packed neighbour, under URLs of this run, uncached."""
+    """The file's own bytes, whatever its name or its packed neighbour, under URLs of this run, uncached.
+
+    Browsers take a picture of SVG, and a script, by the kind that is told alone.
+    """
     (meshes / "wood.png.gz").write_bytes(b"another file")
+    kinds = {"wood.svg": "image/svg+xml", "part.js": "text/javascript"}
+    for name in kinds:
+        (meshes / name).write_text("content")
     assets = AssetFolder(meshes)
 
     async def play(server, client):
@@ -158,6 +164,9 @@ def test_the_server_gives_out_assets_and_nothing_kept(meshes):
             async with client.get(base + assets.url(name), headers={"Accept-Encoding": "gzip"}) as answer:
                 assert await answer.read() == (meshes / name).read_bytes()
                 assert answer.headers["Cache-Control"] == "no-store"
+        for name, kind in kinds.items():
+            async with client.get(base + assets.url(name)) as answer:
+                assert answer.content_type == kind
         root = assets.url(".")
         statuses = []
         for path in ("/wood.pn", "/.hidden.png", "/%2e%2e/secret.png", "//etc/passwd", "/..%2fsecret.png"):

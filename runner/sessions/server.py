@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import mimetypes
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from ipaddress import ip_address
@@ -247,7 +248,9 @@ class Server:
                 self._broken[request.path] = _CHANGED
             raise web.HTTPNotFound()
         await self._refuse_broken(request.path, body)
-        return web.Response(body=body, headers=_ASSET_HEADERS)
+        # Without its kind a browser takes no picture of SVG, and no script.
+        kind = mimetypes.guess_type(request.path)[0] or "application/octet-stream"
+        return web.Response(body=body, content_type=kind, headers=_ASSET_HEADERS)
 
     async def _refuse_broken(self, path: str, body: BinaryIO) -> None:
         if path in self._whole:
