@@ -90,12 +90,13 @@ def test_what_can_be_sent_is_let_through(node):
     "props, said",
     [
         ({"Position": [1, 0, 0]}, "a Box has no 'Position': 'position' is meant?"),
+        ({"tag": "CameraView", "fovy": 40}, "a CameraView has no 'fovy': 'fov' is meant?"),
         ({"material": {"colour": "red"}}, "a material has no 'colour': 'color' is meant?"),
         ({"material": {"wireFrame": True}}, "a material has no 'wireFrame': 'wireframe' is meant?"),
     ],
 )
 def test_a_slip_in_a_name_is_refused(props, said):
-    """Vuer's client would ignore it; a name that is like none is let be."""
+    """Vuer's client would ignore it; a name that is like none is only told."""
     with pytest.raises(FrameError, match="element 'it'") as refused:
         refuse_kind({"tag": "Box", "key": "it", **props})
     assert said in str(refused.value)
@@ -117,6 +118,18 @@ IGNORED = [
         "element 'it' (Arrow): its visible has no effect in Vuer's client (hide=True",
     ),
     ("Box", {"matrix": [2] * 16}, "a Group with that matrix"),
+    (
+        "Sphere",
+        {"radius": 0.2},
+        "element 'it' (Sphere): its radius has no effect in Vuer's client (args has the size)",
+    ),
+    (
+        "Box",
+        {"map": "/a.png", "lookAt": [0, 0, 0]},
+        "its lookAt has no effect in Vuer's client, its map has no effect",
+    ),
+    ("Box", {"material": {"diffuse": "red"}}, "its material's diffuse has no effect"),
+    ("CameraView", {"resolution": [640, 480]}, "its resolution has no effect"),
     ("Glb", {"material": {"color": "red"}}, "its material has"),
     ("Stl", {"materialType": "basic", "material": {"color": "red"}}, ""),
     ("PointCloud", {"opacity": 0.5}, "its opacity has"),

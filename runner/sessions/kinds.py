@@ -58,11 +58,32 @@ _NAMES_PRIMITIVES = """
 """
 PRIMITIVES = frozenset(_NAMES_PRIMITIVES.split())
 _NAMES_OF_PRIMITIVES = """
-    args castShadow children color frustumCulled hide key layers material materialType matrix name opacity
-    outlines position quaternion receiveShadow renderOrder rotation scale tag transparent up userData visible
-    wireframe
+    args castShadow children color frustumCulled hide key layers material materialType matrix matrixAutoUpdate name
+    opacity outlineColor outlineThickness outlines position quaternion receiveShadow renderOrder rotation scale tag
+    transparent up userData visible wireframe
 """
 _OF_PRIMITIVES = frozenset(_NAMES_OF_PRIMITIVES.split())
+_NAMES_OF_CAMERAS = """
+    aspect bottom castShadow children ctype distanceToCamera downsample far filmGauge filmOffset focus fov fps
+    frustumCulled height hide key layers left lookAt matrix matrixAutoUpdate monitor movable movableScale name near
+    origin position quality quaternion receiveShadow renderDepth renderOrder right rotation scale showCamera
+    showFrustum stream tag top up userData view visible width zoom
+"""
+_KNOWN = {**dict.fromkeys(PRIMITIVES, _OF_PRIMITIVES), "CameraView": frozenset(_NAMES_OF_CAMERAS.split())}
+_SIZES = frozenset(
+    {
+        "depth",
+        "dimensions",
+        "extents",
+        "halfExtents",
+        "half_extents",
+        "height",
+        "length",
+        "radius",
+        "size",
+        "width",
+    }
+)
 # Of any of three.js's materials for meshes, and what Vuer's client takes beside them.
 _NAMES_OF_MATERIALS = """
     allowOverride alphaHash alphaMap alphaTest alphaToCoverage anisotropy anisotropyMap anisotropyRotation aoMap
@@ -87,7 +108,7 @@ _IN_GROUP = "a Group with that matrix moves it"
 _AIMED = "DirectionalLight SpotLight"
 _TO_ORIGIN = "it shines from its position to the origin"
 _IGNORED = (
-    ("color", "SparkSplats Urdf Pcd", ""),
+    ("color", "SparkSplats Urdf", ""),
     ("material", f"Obj Glb Stl Ply Dae Urdf PointCloud SparkSplats Arrow CoordsMarker {_LINES}", ""),
     ("materialType", f"Stl Ply Dae PointCloud SparkSplats Arrow CoordsMarker Text {_LINES}", ""),
     ("opacity", f"PointCloud SparkSplats BoundingBox Text {_LINES}", ""),
@@ -149,10 +170,12 @@ def refuse_kind(node: Mapping[str, Any]) -> None:
                     f"element {key!r}: its {name} were not given when it was made, and Vuer takes arrays only then: "
                     f"make a new {tag}(key={key!r}, {name}=…)"
                 )
-    if tag in PRIMITIVES:
-        slip = _slip(node, _OF_PRIMITIVES)
+    known = _KNOWN.get(str(tag))
+    if known:
+        slip = _slip(node, known)
         if slip:
             raise FrameError(f"element {key!r}: a {tag} has no {slip[0]!r}: {slip[1]!r} is meant?")
+    if tag in PRIMITIVES:
         material = node.get("material")
         slip = _slip(material, _OF_MATERIALS) if isinstance(material, Mapping) else None
         if slip:
@@ -189,6 +212,9 @@ def _nearest(name: str, known: frozenset[str]) -> str:
 def why_ignored(node: Mapping[str, Any]) -> str:
     """What the client ignores of such an element, without a word; '' where nothing is known."""
     tag, key, material = node.get("tag"), node.get("key"), node.get("material")
+    unknown = _why_unknown(str(tag), node)
+    if unknown:
+        return f"element {key!r} ({tag}): {', '.join(unknown)}"
     if tag in PRIMITIVES:
         own = [name for name in _LOOKS if name in node]
         if own:
@@ -211,6 +237,31 @@ def why_ignored(node: Mapping[str, Any]) -> str:
     if tag in _OF_MAIN_VIEW and ("src" in node or node.get("children")) and not node.get("fixed"):
         told.append("it stands before the page's main view, not before a CameraView, unless it is fixed=True")
     return f"element {key!r} ({tag}): {', '.join(told)}" if told else ""
+
+
+def _why_unknown(tag: str, node: Mapping[str, Any]) -> list[str]:
+    """The names of its props, and of its material's, that mean nothing to the client or to three.js."""
+    known = _KNOWN.get(tag)
+    material = node.get("material") if tag in PRIMITIVES else None
+    if not known or (node.keys() <= known and not isinstance(material, Mapping)):
+        return []
+    told = []
+    for name in node.keys() - known:
+        if node[name] is None or name.startswith(("on", "_")):
+            continue
+        instead = ""
+        if tag in PRIMITIVES:
+            instead = (
+                "args has the size" if name in _SIZES else "material has it" if name in _OF_MATERIALS else ""
+            )
+        told.append(f"its {name} has no effect in Vuer's client" + f" ({instead})" * bool(instead))
+    told += [
+        f"its material's {name} has no effect in Vuer's client"
+        for name in (material if isinstance(material, Mapping) else ())
+        # A part of a value is named as map-flipY.
+        if str(name).partition("-")[0] not in _OF_MATERIALS
+    ]
+    return sorted(told)
 
 
 def why_unseen(node: Mapping[str, Any]) -> str:
