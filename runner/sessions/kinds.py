@@ -69,7 +69,29 @@ _NAMES_OF_CAMERAS = """
     origin position quality quaternion receiveShadow renderDepth renderOrder right rotation scale showCamera
     showFrustum stream tag top up userData view visible width zoom
 """
-_KNOWN = {**dict.fromkeys(PRIMITIVES, _OF_PRIMITIVES), "CameraView": frozenset(_NAMES_OF_CAMERAS.split())}
+_NAMES_OF_OBJECTS = """
+    castShadow children frustumCulled hide key layers matrix matrixAutoUpdate name position quaternion receiveShadow
+    renderOrder rotation scale tag up userData visible
+"""
+# Beside what any object of three.js has.
+_OF_OTHERS = {
+    "AmbientLight": "color intensity",
+    "DirectionalLight": "color helper intensity shadow target",
+    "HemisphereLight": "color groundColor helper intensity skyColor",
+    "PointLight": "color decay distance helper intensity power radius shadow showSphere",
+    "RectAreaLight": "color height helper intensity lookAt power width",
+    "SpotLight": "angle color decay distance helper intensity map penumbra power shadow target",
+    "TriMesh": "alphaTest color colors faces material materialType opacity side transparent uv vertices wireframe",
+    "PointCloud": "color colors material materialType opacity size vertices wireframe",
+    "Arrow": "color direction headScale lod opacity wireframe",
+    "CoordsMarker": "color headScale lod opacity wireframe",
+    **dict.fromkeys(("VuerGroup", "Group", "group"), ""),
+}
+_KNOWN = {
+    **dict.fromkeys(PRIMITIVES, _OF_PRIMITIVES),
+    "CameraView": frozenset(_NAMES_OF_CAMERAS.split()),
+    **{tag: frozenset((_NAMES_OF_OBJECTS + names).split()) for tag, names in _OF_OTHERS.items()},
+}
 _SIZES = frozenset(
     {
         "depth",
@@ -246,8 +268,11 @@ def _why_unknown(tag: str, node: Mapping[str, Any]) -> list[str]:
     if not known or (node.keys() <= known and not isinstance(material, Mapping)):
         return []
     told = []
+    ignored = [name for name, _ in _IGNORED_OF.get(tag, ())]
     for name in node.keys() - known:
-        if node[name] is None or name.startswith(("on", "_")):
+        # A part of a value is named as shadow-bias.
+        is_known = name.partition("-")[0] in known or name in ignored or name.startswith(("on", "_"))
+        if is_known or node[name] is None:
             continue
         instead = ""
         if tag in PRIMITIVES:
@@ -258,7 +283,6 @@ def _why_unknown(tag: str, node: Mapping[str, Any]) -> list[str]:
     told += [
         f"its material's {name} has no effect in Vuer's client"
         for name in (material if isinstance(material, Mapping) else ())
-        # A part of a value is named as map-flipY.
         if str(name).partition("-")[0] not in _OF_MATERIALS
     ]
     return sorted(told)
