@@ -74,6 +74,17 @@ def test_a_generator_that_a_campaign_exchanged_is_looked_at():
         exchange(usual)
 
 
+def test_a_count_and_a_list_that_jobs_share_are_named():
+    """A picture made of them depends on which jobs came before; a cache in a dict does no harm."""
+    space = {"COUNT": 1, "SEEN": [], "CACHE": {}, "SIZE": 2.0, "READY": False}
+    leftovers = Leftovers("cup", space, os.getcwd())
+    space["CACHE"]["cup"] = object()
+    assert not leftovers.told()
+    space["COUNT"] += 1
+    space["SEEN"].append("cup")
+    assert leftovers.told()["state"].startswith("render changes COUNT and SEEN of its module")
+
+
 def test_the_working_directory_is_put_back(tmp_path):
     """The next job opens its files where the run began."""
     home = os.getcwd()

@@ -18,6 +18,10 @@ _LUCK = (
     "render draws from a random generator that all jobs of a process share ({}): a picture then depends on which jobs "
     "came before it, and an interrupted run draws the same numbers again. job.rng begins anew with each job"
 )
+_STATE = (
+    "render changes {} of its module, which all jobs of a process share: what a picture takes from there depends on "
+    "which jobs came before it, and on the number of sessions"
+)
 _PLACE = (
     "job {} has left the process in another working directory ({}), which was put back; what the jobs beside it opened "
     "by relative paths meanwhile was looked for there"
@@ -32,6 +36,7 @@ class Leftovers:
 
     def __init__(self, key: str, space: Mapping[str, Any], home: str):
         self._key, self._luck, self._home = key, _Luck(space), home
+        self._space, self._kept = space, _kept(space)
 
     def told(self, seeded: Collection[str] = ()) -> dict[str, str]:
         """What a person should know, by a word that stands for its kind. Puts back what can be.
@@ -42,12 +47,25 @@ class Leftovers:
         drawn = self._luck.drawn_from(seeded)
         if drawn:
             told["chance"] = _LUCK.format(drawn)
+        now = _kept(self._space)
+        changed = [name for name, value in self._kept.items() if now.get(name, value) != value]
+        if changed:
+            told["state"] = _STATE.format(" and ".join(changed[:3]))
         with contextlib.suppress(OSError):
             place = os.getcwd()
             if place != self._home:
                 os.chdir(self._home)
                 told["place"] = _PLACE.format(self._key, place)
         return told
+
+
+def _kept(space: Mapping[str, Any]) -> dict[str, tuple[type, float]]:
+    """A module's own numbers, and the lengths of its lists. What a dict gains is mostly a cache, which does no harm."""
+    return {
+        name: (type(value), len(value) if isinstance(value, list) else value)
+        for name, value in [*space.items()]
+        if type(value) in (int, float, bool, list) and not name.startswith("__")
+    }
 
 
 class _Luck:
