@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -83,6 +84,20 @@ def test_a_count_and_a_list_that_jobs_share_are_named():
     space["COUNT"] += 1
     space["SEEN"].append("cup")
     assert leftovers.told()["state"].startswith("render changes COUNT and SEEN of its module")
+
+
+def test_threads_that_become_more_with_each_job_are_told_of():
+    """They slow all jobs down; those that a library keeps stay as many."""
+    end = threading.Event()
+    leftovers = Leftovers("cup", {}, os.getcwd())
+    try:
+        for number in range(30):
+            assert not leftovers.told() or number > 15
+            threading.Thread(target=end.wait, name="busy", daemon=True).start()
+        assert "busy" in leftovers.told()["threads"]
+        assert not Leftovers("cup", {}, os.getcwd()).told()
+    finally:
+        end.set()
 
 
 def test_the_working_directory_is_put_back(tmp_path):

@@ -7,6 +7,7 @@ import ctypes
 import os
 import random
 import sys
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,10 +23,18 @@ _STATE = (
     "render changes {} of its module, which all jobs of a process share: what a picture takes from there depends on "
     "which jobs came before it, and on the number of sessions"
 )
+_THREADS = (
+    "render leaves threads running, {} so far, among them {}: they take the time of all jobs of the process, which "
+    "become slower and slower. Join what it starts, or keep one pool for all jobs"
+)
 _PLACE = (
     "job {} has left the process in another working directory ({}), which was put back; what the jobs beside it opened "
     "by relative paths meanwhile was looked for there"
 )
+
+
+# Fewer may be a library's own.
+_MANY_THREADS = 16
 
 
 class Leftovers:
@@ -37,6 +46,7 @@ class Leftovers:
     def __init__(self, key: str, space: Mapping[str, Any], home: str):
         self._key, self._luck, self._home = key, _Luck(space), home
         self._space, self._kept = space, _kept(space)
+        self._threads = _threads()
 
     def told(self, seeded: Collection[str] = ()) -> dict[str, str]:
         """What a person should know, by a word that stands for its kind. Puts back what can be.
@@ -51,12 +61,25 @@ class Leftovers:
         changed = [name for name, value in self._kept.items() if now.get(name, value) != value]
         if changed:
             told["state"] = _STATE.format(" and ".join(changed[:3]))
+        threads = _threads()
+        # A pool, and what a library starts for itself, stay as many.
+        if len(threads) > max(_MANY_THREADS, len(self._threads)):
+            told["threads"] = _THREADS.format(len(threads), threads[-1])
         with contextlib.suppress(OSError):
             place = os.getcwd()
             if place != self._home:
                 os.chdir(self._home)
                 told["place"] = _PLACE.format(self._key, place)
         return told
+
+
+def _threads() -> list[str]:
+    """The names of the threads that are neither runner's nor Python's own."""
+    return [
+        thread.name
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not thread.name.startswith("runner-")
+    ]
 
 
 def _kept(space: Mapping[str, Any]) -> dict[str, tuple[type, float]]:
