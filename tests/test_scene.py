@@ -8,7 +8,7 @@ import pytest
 import vuer.schemas as v
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vuer.events import Set, Upsert
+from vuer.events import Set, Update, Upsert
 
 from runner.errors import FrameError
 from runner.sessions.base import BaseScene
@@ -518,6 +518,22 @@ def test_a_scene_by_chance_is_told_at_its_first_page():
     place = iter(range(9))
     base = BaseScene(make := lambda: v.Scene(v.Sphere(key="ball", position=[next(place), 0, 0])))
     assert "another scene each time" in base.take(make())[1]
+
+
+def test_a_texture_that_is_repeated_is_another_one_than_the_unrepeated():
+    """The client repeats the texture of an address for all that show it, and only if it was not drawn before."""
+
+    def shown(**material):
+        (node,) = plain_message(Update(v.Box(key="ball", material=material)))["data"]["nodes"]
+        return node["material"]["map"]
+
+    plain, many, few = (
+        shown(map="/a.png"),
+        shown(map="/a.png", mapRepeat=[4, 4]),
+        shown(map="/a.png", mapRepeat=[2, 1]),
+    )
+    assert plain == "/a.png" and len({plain, many, few}) == 3
+    assert {url.partition("#")[0] for url in (many, few)} == {plain}
 
 
 def test_what_was_sent_stays_though_its_dict_is_changed_later():

@@ -55,7 +55,7 @@ _IN_PLACE: dict[str, frozenset[str]] = {
 # Values that a material adopts without being recompiled.
 _UNIFORM = frozenset({"color", "emissive", "emissiveIntensity", "opacity", "roughness", "metalness", "map"})
 # Values that the client keeps under a name of its own as long as the page lives.
-_KEPT_MATERIAL = ("displacementMap", "displacementScale", "mapRepeat", "normalMap", "normalScale")
+_KEPT_MATERIAL = ("displacementMap", "displacementScale", "normalMap", "normalScale")
 # A camera's props go through Cameras: these and its pose leave no trace; others may.
 _CAMERA = "CameraView"
 _CAMERA_NEUTRAL = CAMERA_DEFAULTS | _NEUTRAL

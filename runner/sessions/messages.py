@@ -23,6 +23,8 @@ def plain_message(event: ServerEvent) -> dict[str, Any]:
     data = message.get("data")
     if isinstance(data, dict) and _holds_dicts(event.data):
         message["data"] = _copied(data)
+    for node in nodes_of(message.get("data")):
+        _take_own_texture(node)
     return message
 
 
@@ -66,6 +68,19 @@ def unpacked(data: bytes) -> dict[str, Any]:
     if not isinstance(event, dict):
         raise ValueError(f"a {type(event).__name__} in place of a map")
     return event
+
+
+def _take_own_texture(node: dict[str, Any]) -> None:
+    """A texture that is repeated gets an address of its own: the part behind # reaches no server.
+
+    The client repeats the one texture of an address, for all that show it. One that was drawn before stays unrepeated.
+    """
+    material = node.get("material")
+    if not isinstance(material, dict) or not material.get("mapRepeat"):
+        return
+    texture, repeat = material.get("map"), material["mapRepeat"]
+    if isinstance(texture, str) and "#" not in texture:
+        node["material"] = {**material, "map": f"{texture}#repeat={repeat}".replace(" ", "")}
 
 
 def _holds_dicts(given: Any) -> bool:
