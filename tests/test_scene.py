@@ -520,12 +520,14 @@ def test_a_scene_by_chance_is_told_at_its_first_page():
     assert "another scene each time" in base.take(make())[1]
 
 
-def test_a_texture_that_is_repeated_is_another_one_than_the_unrepeated():
-    """The client repeats the texture of an address for all that show it, and only if it was not drawn before."""
+def test_a_texture_of_another_use_is_another_one():
+    """Its repetition, and whether it has colours: the client keeps these by address, as they were when it was drawn."""
 
-    def shown(**material):
+    def shown(name="map", **material):
         (node,) = plain_message(Update(v.Box(key="ball", material=material)))["data"]["nodes"]
-        return node["material"]["map"]
+        return node["material"][name]
+
+    assert len({shown(name, **{name: "/a.png"}) for name in ("map", "normalMap", "displacementMap")}) == 3
 
     plain, many, few = (
         shown(map="/a.png"),

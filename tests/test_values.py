@@ -92,6 +92,7 @@ def test_what_can_be_sent_is_let_through(node):
         ({"Position": [1, 0, 0]}, "a Box has no 'Position': 'position' is meant?"),
         ({"tag": "CameraView", "fovy": 40}, "a CameraView has no 'fovy': 'fov' is meant?"),
         ({"material": {"colour": "red"}}, "a material has no 'colour': 'color' is meant?"),
+        ({"material": {"displacementScale": 0.3}}, "its material's displacementScale has no effect"),
         ({"material": {"wireFrame": True}}, "a material has no 'wireFrame': 'wireframe' is meant?"),
     ],
 )

@@ -171,6 +171,7 @@ for _name, _tags, _instead in _IGNORED:
 # A name is taken for a slip where it is so near to one that has a meaning.
 _NEAR = 0.8
 _LOOKS = ("color", "opacity", "transparent")
+_SCALES = ("displacementScale", "normalScale")
 
 
 def refuse_kind(node: Mapping[str, Any]) -> None:
@@ -202,6 +203,12 @@ def refuse_kind(node: Mapping[str, Any]) -> None:
         slip = _slip(material, _OF_MATERIALS) if isinstance(material, Mapping) else None
         if slip:
             raise FrameError(f"element {key!r}: a material has no {slip[0]!r}: {slip[1]!r} is meant?")
+        for name in _SCALES:
+            if isinstance(material, Mapping) and material.get(name) not in (None, 1, [1, 1], (1, 1)):
+                raise FrameError(
+                    f"element {key!r}: its material's {name} has no effect in Vuer's client, or that of another "
+                    "element's: it keeps the first one that any element had, which is 1. Scale what is in the picture"
+                )
 
 
 def _refuse_clear(node: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ def plain_message(event: ServerEvent) -> dict[str, Any]:
     if isinstance(data, dict) and _holds_dicts(event.data):
         message["data"] = _copied(data)
     for node in nodes_of(message.get("data")):
-        _take_own_texture(node)
+        _take_own_textures(node)
     return message
 
 
@@ -70,17 +70,26 @@ def unpacked(data: bytes) -> dict[str, Any]:
     return event
 
 
-def _take_own_texture(node: dict[str, Any]) -> None:
-    """A texture that is repeated gets an address of its own: the part behind # reaches no server.
+def _take_own_textures(node: dict[str, Any]) -> None:
+    """A texture that is repeated, or is no picture of colours, gets an address of its own: nothing behind # is sent.
 
-    The client repeats the one texture of an address, for all that show it. One that was drawn before stays unrepeated.
+    The client has one texture for each address, and sets its repetition and what its numbers mean on that, for all that
+    show it. One that was drawn before stays as it was.
     """
     material = node.get("material")
-    if not isinstance(material, dict) or not material.get("mapRepeat"):
+    if not isinstance(material, dict):
         return
-    texture, repeat = material.get("map"), material["mapRepeat"]
-    if isinstance(texture, str) and "#" not in texture:
-        node["material"] = {**material, "map": f"{texture}#repeat={repeat}".replace(" ", "")}
+    repeat = material.get("mapRepeat")
+    marks = {"displacementMap": "displacement", "normalMap": "normal"} | (
+        {"map": f"repeat={repeat}"} if repeat else {}
+    )
+    own = {
+        name: f"{material[name]}#{mark}".replace(" ", "")
+        for name, mark in marks.items()
+        if isinstance(material.get(name), str) and "#" not in material[name]
+    }
+    if own:
+        node["material"] = {**material, **own}
 
 
 def _holds_dicts(given: Any) -> bool:
