@@ -50,8 +50,9 @@ from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
 
-# Decoding so little takes about as long as waking another thread for it.
-_DECODED_AT_ONCE_BYTES = 32768
+# To wake another thread for so little costs more than it gives: a tenth of all that a frame of 320x240 pixels costs here,
+# whose JPEG of best quality has 60 kB. In two formats of three, a few bytes may be many pixels.
+_DECODED_AT_ONCE_BYTES, _DECODED_AT_ONCE_PIXELS = 1 << 17, 1 << 18
 # Larger messages are sent uncopied.
 _LARGEST_PARCEL_BYTES = 65536
 # The most that a tab may send unasked; the client's own messages have a few hundred bytes.
@@ -445,8 +446,7 @@ class Session(SceneOps):  # type: ignore[misc]  # Vuer ships no types
         if not isinstance(value, dict) or not isinstance(value.get("frame"), bytes):
             raise FrameError(f"camera {key!r}: the browser answered without a picture")
         width, height = self._cameras.size(key)
-        # In two formats of three, a few bytes may be many pixels.
-        if max(len(value["frame"]), width * height // 8) <= _DECODED_AT_ONCE_BYTES:
+        if len(value["frame"]) <= _DECODED_AT_ONCE_BYTES and width * height <= _DECODED_AT_ONCE_PIXELS:
             return self._frame(key, format, value)
         return await asyncio.to_thread(self._frame, key, format, value)
 
