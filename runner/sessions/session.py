@@ -50,8 +50,8 @@ from runner.tabs import PERSON, TabEnd, TabOwner
 
 __all__ = ["Session"]
 
-# To wake another thread for so little costs more than it gives: a tenth of all that a frame of 320x240 pixels costs here,
-# whose JPEG of best quality has 60 kB. In two formats of three, a few bytes may be many pixels.
+# To wake another thread for so little costs more than it gives: a tenth of all that a frame of 320x240 pixels costs
+# here, whose JPEG of best quality has 60 KB. In two formats of three, a few bytes may be many pixels.
 _DECODED_AT_ONCE_BYTES, _DECODED_AT_ONCE_PIXELS = 1 << 17, 1 << 18
 # Larger messages are sent uncopied.
 _LARGEST_PARCEL_BYTES = 65536
