@@ -243,6 +243,24 @@ def test_files_that_jobs_leave_open_stop_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_process_that_a_job_has_harmed_is_replaced(tmp_path):
+    """As one in which CUDA has failed, and all later jobs with it. The harmer fails for good, the others are done."""
+    body = "HARMED.extend([job] * (job.params['number'] == 20))\n    assert not HARMED, 'device-side assert'"
+    file = write_colors(tmp_path, 40, body, ", max_failures=2")
+    file.write_text(f"HARMED = []\n{file.read_text()}")
+    end = run_for_tabs(file)
+    assert end.returncode == 1, end.stderr
+    with Store(tmp_path / "runner.db") as store:
+        failed = [row["params"]["number"] for row in store.reader.jobs(1) if row["status"] == "failed"]
+        events = [event["message"] for event in store.reader.events(1) if event["kind"] == "worker"]
+        assert failed == [20] and store.reader.progress(1).done == 39
+    assert events and all(
+        "failed one after the other, as if it had been harmed by job" in event for event in events
+    )
+    assert "halted" not in end.stderr
+
+
+@pytest.mark.slow
 def test_a_job_that_honestly_takes_longer_is_given_more_time(tmp_path):
     """Past a learnt limit: the row of its first attempt says where that came from, and its second one is done."""
     body = 'await asyncio.sleep(7.5 if job.params["number"] == 20 else 0)'

@@ -22,6 +22,7 @@ class FaultKind(str, Enum):
     DIED = "died"
     GREW = "grew"
     LEAKED = "leaked"
+    HARMED = "harmed"
     STOPPED = "stopped"
 
 
@@ -92,6 +93,8 @@ def reason(fault: Fault, who: Running | None, folder: Path) -> str:
             f"held {fault.open_files:,} files and sockets open: close in render what it opens "
             "('ulimit -n' allows more)"
         )
+    if fault.kind is FaultKind.HARMED:
+        return "did jobs, and then failed one after the other, as if it had been harmed"
     if fault.kind is FaultKind.DIED:
         return f"ended the worker process{where} ({signal_told(fault.stacks) or _status_text(fault.status)})"
     return "stopped"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 
 from runner.reasons import common_reason, normalized
 
@@ -37,6 +38,12 @@ class Breaker:
         alike = "all" if times == len(failed) else f"{times} of them"
         reason = common_reason(error for error in failed if normalized(error) == most)
         return f"{len(failed)} of the last {len(self._last)} attempts failed, {alike} with {reason}"
+
+    def forget(self, attempts: Collection[tuple[int, int]]) -> None:
+        """These were not the jobs' fault."""
+        if not self._has_tripped:
+            kept = (one for one in self._last if one[:2] not in attempts)
+            self._last = deque(kept, maxlen=self.WINDOW)
 
     def charged(self) -> list[tuple[int, int]]:
         """The failed ones among the last attempts: job id and number."""

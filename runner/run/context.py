@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from runner.campaign import Campaign
 from runner.frame import Frame
+from runner.job import Lease
 from runner.machine import Faults
 from runner.results import ResultsFolder
 from runner.run.ending import Ending
@@ -34,9 +35,8 @@ class RunContext:
 
     guard: while it has a fault, no job is begun, and jobs that the fault broke are handed back uncharged. view: wraps a
     session for a render; the wrapper calls a given check before each use. take_fork: whether a process that the job's
-    code forked came back. on_settled: called for each attempt that was completed or charged, with the job's id, the
-    attempt's number, and the reason of the charge, or ''. home: the working directory, as it is once the campaign was
-    loaded.
+    code forked came back. on_settled: called for each attempt that was completed or charged, with its lease and the
+    reason of the charge, or ''. home: the working directory, as it is once the campaign was loaded.
     """
 
     campaign: Campaign
@@ -48,7 +48,7 @@ class RunContext:
     ending: Ending
     view: Callable[[Any, Callable[[str], None]], Any] = lambda session, check: session
     take_fork: Callable[[int], bool] = lambda job_id: False
-    on_settled: Callable[[int, int, str], None] = lambda job_id, attempt, error: None
+    on_settled: Callable[[Lease, str], None] = lambda lease, error: None
     home: str = field(default_factory=os.getcwd)
 
 

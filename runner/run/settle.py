@@ -127,7 +127,7 @@ class Settler:
             raise
         if results.has_leftovers(lease, outcome):
             await self._threads.wait_for(partial(results.clean_up, lease, outcome))
-        self._context.on_settled(lease.job_id, lease.attempt, "")
+        self._context.on_settled(lease, "")
         if attempt.strays:
             self._context.guard.note("stray", f"{lease} left running {attempt.strays}; it was cancelled")
         return True
@@ -142,7 +142,7 @@ class Settler:
         elif attempt.standing.stack:
             evidence.append(attempt.standing.stack)
         await self._threads.store(charge, lease, move.reason, "\n".join(evidence) or None)
-        context.on_settled(lease.job_id, lease.attempt, move.reason)
+        context.on_settled(lease, move.reason)
 
     def _evidence(self, attempt: Attempt) -> list[str]:
         """The last lines and the last picture of the page; the picture goes into a file."""

@@ -26,7 +26,7 @@ from runner.run.share import Share
 from runner.run.spec import WorkerSpec
 from runner.run.stacks import with_thread_last
 from runner.run.threads import Threads
-from runner.run.watch import WorkerLife, standstill_limit_s, watch
+from runner.run.watch import Settled, WorkerLife, standstill_limit_s, watch
 from runner.store import Store, Worker
 
 __all__ = ["Supervisor"]
@@ -96,6 +96,8 @@ class Supervisor:
         # Suspected jobs, and how often each was alone when a worker ended for an unknown reason.
         self._suspects: set[int] = set()
         self._unexplained: Counter[int] = Counter()
+        # Jobs after which others failed, until a process was replaced.
+        self._harmers: set[int] = set()
 
     @property
     def _lives(self) -> list[WorkerLife]:
@@ -220,11 +222,14 @@ class Supervisor:
             self._on_state(post, life, message)
         elif kind == "settled":
             self._fruitless = 0
-            for job_id, attempt, error in message["attempts"]:
+            for job_id, attempt, grab_ts, error in message["attempts"]:
                 self._suspects.discard(job_id)
+                life.settled(Settled(grab_ts, job_id, attempt), error, job_id in self._harmers)
                 if not error:
                     self._guard.prove_well()
-                self._count(job_id, attempt, error)
+                self.charged += bool(error)
+                if not life.is_harmed:
+                    self._count(job_id, attempt, error)
         elif kind == "printed":
             self._on_printed()
         elif kind == "alone":
@@ -299,7 +304,6 @@ class Supervisor:
 
     def _count(self, job_id: int, attempt: int, error: str) -> None:
         """Count an attempt; one failure too many halts the run, and none of them counts."""
-        self.charged += bool(error)
         why = self._breaker.add(job_id, attempt, error)
         if why and not self._ending.stopping.done():
             self._ending.stop(f"halted: {why}", End.HALTED)
@@ -321,6 +325,8 @@ class Supervisor:
             if guilty is not None:
                 self._suspects.discard(guilty.job_id)
                 await self._charge(guilty, fault, who, why)
+            elif fault.kind is FaultKind.HARMED:
+                why += await self._forgive(life)
             elif fault.kind is not FaultKind.STOPPED:
                 await self._suspect(in_flight, why)
             await self._hand_back(life, [lease for lease in leases if lease is not guilty])
@@ -331,7 +337,7 @@ class Supervisor:
             whose = f"{guilty} {why}" if guilty is not None else f"the worker process was ended: it {why}"
             self._guard.note("worker", whose)
             onwards = "the other jobs go on"
-            if guilty is None and len(in_flight) > 1:
+            if guilty is None and len(in_flight) > 1 and fault.kind is not FaultKind.HARMED:
                 onwards = f"it is not known which of {len(in_flight)} jobs did it, so each of them is rendered alone"
             say(f"{whose}; another one is started, and {onwards}")
         return bool(in_flight)
@@ -354,7 +360,30 @@ class Supervisor:
         with contextlib.suppress(LeaseLost):
             stacks = with_thread_last(fault.stacks, who.thread) if who is not None else fault.stacks
             await self._threads.store(charge, lease, error, stacks or None)
+            self.charged += 1
             self._count(lease.job_id, lease.attempt, error)
+
+    async def _forgive(self, life: WorkerLife) -> str:
+        """The first job that failed since others were done may have harmed the process; later ones are not charged.
+
+        Whether it did shows when it fails again: its process is replaced then, until it has failed for good. Returns
+        its name.
+        """
+        await life.last_words()
+        failing = life.failing()
+        if not failing:
+            return ""
+        known = (place for place, one in enumerate(failing) if one.job_id in self._harmers)
+        place = next(known, 0)
+        harmer, later = failing[place].job_id, [(one.job_id, one.attempt) for one in failing[place + 1 :]]
+        self._harmers.add(harmer)
+        await self._threads.store(self._store.uncharge, self._campaign_id, later)
+        self._breaker.forget(later)
+        self.charged -= len(later)
+        for job_id, attempt in later:
+            if self._jobs is not None and job_id in self._jobs:
+                self._jobs[job_id] = attempt
+        return f" by job {await self._threads.store(self._store.reader.key_of, harmer)}"
 
     async def _suspect(self, leases: list[Lease], why: str) -> None:
         """It is not known which of them did it: render each alone. One that was alone again and again is charged."""
@@ -372,6 +401,7 @@ class Supervisor:
             error = f"crash: {times} times a worker process ended while it alone was in flight; the last one {why}"
             with contextlib.suppress(LeaseLost):
                 await self._threads.store(self._store.reclaim, lease, error)
+                self.charged += 1
                 self._count(lease.job_id, lease.attempt, error)
 
 

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import resource
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.errors import WorldFault
 from runner.job import Policy
@@ -20,7 +20,7 @@ from runner.run.ending import Ending
 from runner.run.process import WorkerProcess
 from runner.store import Worker
 
-__all__ = ["WorkerLife", "standstill_limit_s", "watch"]
+__all__ = ["Settled", "WorkerLife", "standstill_limit_s", "watch"]
 
 _TICK_S = 0.1
 _WEIGH_EVERY = 3
@@ -28,12 +28,23 @@ _WEIGH_EVERY = 3
 _STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
 # How long a worker may take to end after it was told to stop, or has said that it is over.
 _STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
+# After so many different failed jobs in a row a worker that has done others may be harmed. Its browsers have been
+# replaced meanwhile, and the run halts after some more.
+_HARMED_AFTER, _FAILED_KEPT = 6, 200
 
 
 def standstill_limit_s(policy: Policy) -> float:
     """How long one job's code may hold up all others: the campaign's own limits, or half a minute."""
     given = [limit_s for limit_s in (policy.timeout_s, policy.stall_s) if limit_s is not None]
     return max(min([_STILL_S, *given]), _LEAST_STILL_S)
+
+
+class Settled(NamedTuple):
+    """An attempt that has ended. grab_ts: when it was claimed."""
+
+    grab_ts: float
+    job_id: int
+    attempt: int
 
 
 @dataclass
@@ -46,7 +57,9 @@ class WorkerLife:
     unless it is the first worker. port: of its server, 0 while it has none. sessions: how many tabs it has; trouble:
     why they cannot work, ''. steps: for each running job with steps, its key, the steps finished, and all. alone: the
     job that is rendered alone now, 0 for none. is_silent: it sends no more messages. grown: how much its memory has
-    grown while each job was running. open_files: how many files and sockets it holds open.
+    grown while each job was running. open_files: how many files and sockets it holds open. done_ts: when the last of
+    its done jobs was claimed; 0: none was. failed: its last failed attempts. is_harmed: one of its jobs may have left
+    it so that others fail.
     """
 
     process: WorkerProcess
@@ -68,6 +81,27 @@ class WorkerLife:
     is_silent: asyncio.Event = field(default_factory=asyncio.Event)
     grown: Counter[Running] = field(default_factory=Counter)
     open_files: int = 0
+    done_ts: float = 0.0
+    failed: deque[Settled] = field(default_factory=lambda: deque(maxlen=_FAILED_KEPT))
+    is_harmed: bool = False
+
+    def settled(self, attempt: Settled, error: str, is_harmer: bool) -> None:
+        """Note how an attempt has ended. is_harmer: a process was replaced before when that job had failed."""
+        if not error:
+            self.done_ts = max(self.done_ts, attempt.grab_ts)
+            return
+        self.failed.append(attempt)
+        in_a_row = len({one.job_id for one in self.failing()})
+        self.is_harmed |= is_harmer or (self.done_ts > 0 and in_a_row >= _HARMED_AFTER)
+
+    def failing(self) -> list[Settled]:
+        """The failed attempts that were claimed after all of done jobs, in that order."""
+        return sorted(one for one in self.failed if one.grab_ts > self.done_ts)
+
+    async def last_words(self) -> None:
+        """Take its last messages; a process that it has forked may keep its end of the channel open."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.is_silent.wait(), _LAST_WORDS_S)
 
     def send(self, kind: str, /, **values: Any) -> None:
         self.process.channel.send(kind, **values)
@@ -167,9 +201,7 @@ async def watch(
         still_s, ticks = stillness.look(now), ticks + 1
         status = process.poll()
         if status is not None:
-            # Take its last messages first; a process that it has forked may keep its end of the channel open.
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(life.is_silent.wait(), _LAST_WORDS_S)
+            await life.last_words()
             return None if life.is_over else life.seen(FaultKind.DIED, still_limit_s, status)
         life.tell(world.fault, has_all(), ending.draining)
         if life.is_over:
@@ -195,3 +227,5 @@ async def watch(
                 return await asyncio.to_thread(life.seen, FaultKind.LEAKED, still_limit_s)
         if is_blocked:
             return await asyncio.to_thread(life.seen, FaultKind.BLOCKED, still_limit_s)
+        if life.is_harmed:
+            return Fault(FaultKind.HARMED)

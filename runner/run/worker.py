@@ -13,7 +13,7 @@ from runner.browsers import BrowserPool, Launcher
 from runner.browsers import Limits as BrowserLimits
 from runner.campaign import Campaign, load_campaign
 from runner.errors import WorldFault
-from runner.job import Source
+from runner.job import Lease, Source
 from runner.machine import is_loopback
 from runner.results import PackedResults, ResultsFolder
 from runner.run.agenda import Agenda
@@ -152,15 +152,15 @@ class _Settled:
 
     def __init__(self, channel: Channel):
         self._channel = channel
-        self._untold: list[tuple[int, int, str]] = []
+        self._untold: list[tuple[int, int, float, str]] = []
         self._told_at = -_TELL_SETTLED_S
 
-    def add(self, job_id: int, attempt: int, error: str) -> None:
+    def add(self, lease: Lease, error: str) -> None:
         """Add an ended attempt. error: why it failed, or ''."""
         if not self._untold:
             next_s = self._told_at + _TELL_SETTLED_S - time.monotonic()
             asyncio.get_running_loop().call_later(max(next_s, 0.0), self.tell)
-        self._untold.append((job_id, attempt, error))
+        self._untold.append((lease.job_id, lease.attempt, lease.grab_ts, error))
         if error:
             self.tell()
 
@@ -205,9 +205,9 @@ class _Worker:
             company = self._outpost.company
             settled = _Settled(self._channel)
 
-            def on_settled(job_id: int, attempt: int, error: str) -> None:
-                company.clear(job_id)
-                settled.add(job_id, attempt, error)
+            def on_settled(lease: Lease, error: str) -> None:
+                company.clear(lease.job_id)
+                settled.add(lease, error)
 
             context = RunContext(
                 campaign,
