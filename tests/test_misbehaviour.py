@@ -20,6 +20,7 @@ from runner.run.blame import Fault, FaultKind, culprit, reason
 from runner.run.board import Board, Running
 from runner.run.life import Life
 from runner.run.stacks import with_thread_last
+from runner.run.watch import Settled, WorkerLife
 from runner.store import Store
 
 CAMPAIGN = """
@@ -258,6 +259,23 @@ def test_a_process_that_a_job_has_harmed_is_replaced(tmp_path):
         "failed one after the other, as if it had been harmed by job" in event for event in events
     )
     assert "halted" not in end.stderr
+
+
+def test_a_process_is_harmed_by_what_was_claimed_after_its_last_done_job():
+    """In the order of claims, for a job that was done is told of later; not one that has never done any."""
+
+    def life_after(*settled: tuple[float, str]) -> WorkerLife:
+        life = WorkerLife(None, None, 0, 0, True)
+        for number, (grab_ts, error) in enumerate(settled):
+            life.settled(Settled(grab_ts, number, 1), error, is_harmer=False)
+        return life
+
+    failed = [(float(grab_ts), "no") for grab_ts in (17, 12, 13, 14, 15, 16)]
+    assert not life_after(*failed).is_harmed
+    assert not life_after((15.0, ""), *failed).is_harmed
+    assert not life_after(*failed[:5], (10.0, "")).is_harmed
+    life = life_after((10.0, ""), (9.0, "no"), *failed)
+    assert life.is_harmed and [one.grab_ts for one in life.failing()] == [12.0, 13.0, 14.0, 15.0, 16.0, 17.0]
 
 
 @pytest.mark.slow
