@@ -34,7 +34,7 @@ _PLACE = (
 
 
 # Fewer may be a library's own.
-_MANY_THREADS = 16
+_MANY_THREADS = 64
 
 
 class Leftovers:
