@@ -262,16 +262,17 @@ def test_a_process_that_a_job_has_harmed_is_replaced(tmp_path):
 
 
 def test_a_process_is_harmed_by_what_was_claimed_after_its_last_done_job():
-    """In the order of claims, for a job that was done is told of later; not one that has never done any."""
+    """In the order of claims, for a job that was done is told of later; not one that never did any, nor by retries."""
 
-    def life_after(*settled: tuple[float, str]) -> WorkerLife:
+    def life_after(*settled: tuple[float, str], is_first: bool = True) -> WorkerLife:
         life = WorkerLife(None, None, 0, 0, True)
         for number, (grab_ts, error) in enumerate(settled):
-            life.settled(Settled(grab_ts, number, 1), error, is_harmer=False)
+            life.settled(Settled(grab_ts, number, 1, is_first), error, harmers=())
         return life
 
     failed = [(float(grab_ts), "no") for grab_ts in (17, 12, 13, 14, 15, 16)]
     assert not life_after(*failed).is_harmed
+    assert not life_after((10.0, ""), *failed, is_first=False).is_harmed
     assert not life_after((15.0, ""), *failed).is_harmed
     assert not life_after(*failed[:5], (10.0, "")).is_harmed
     life = life_after((10.0, ""), (9.0, "no"), *failed)

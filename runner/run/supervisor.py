@@ -222,14 +222,15 @@ class Supervisor:
             self._on_state(post, life, message)
         elif kind == "settled":
             self._fruitless = 0
-            for job_id, attempt, grab_ts, error in message["attempts"]:
-                self._suspects.discard(job_id)
-                life.settled(Settled(grab_ts, job_id, attempt), error, job_id in self._harmers)
+            for *ended, error in message["attempts"]:
+                one = Settled(*ended)
+                self._suspects.discard(one.job_id)
+                life.settled(one, error, self._harmers)
                 if not error:
                     self._guard.prove_well()
                 self.charged += bool(error)
                 if not life.is_harmed:
-                    self._count(job_id, attempt, error)
+                    self._count(one.job_id, one.attempt, error)
         elif kind == "printed":
             self._on_printed()
         elif kind == "alone":
@@ -366,8 +367,8 @@ class Supervisor:
     async def _forgive(self, life: WorkerLife) -> str:
         """The first job that failed since others were done may have harmed the process; later ones are not charged.
 
-        Whether it did shows when it fails again: its process is replaced then, until it has failed for good. Returns
-        its name.
+        Whether it did shows when it fails again, and another one after it: the process is replaced then at once, until
+        it has failed for good. Returns its name.
         """
         await life.last_words()
         failing = life.failing()
@@ -376,6 +377,7 @@ class Supervisor:
         known = (place for place, one in enumerate(failing) if one.job_id in self._harmers)
         place = next(known, 0)
         harmer, later = failing[place].job_id, [(one.job_id, one.attempt) for one in failing[place + 1 :]]
+        whether = "once more" if harmer in self._harmers else "or one before it"
         self._harmers.add(harmer)
         await self._threads.store(self._store.uncharge, self._campaign_id, later)
         self._breaker.forget(later)
@@ -383,7 +385,7 @@ class Supervisor:
         for job_id, attempt in later:
             if self._jobs is not None and job_id in self._jobs:
                 self._jobs[job_id] = attempt
-        return f" by job {await self._threads.store(self._store.reader.key_of, harmer)}"
+        return f" by job {await self._threads.store(self._store.reader.key_of, harmer)}, {whether}"
 
     async def _suspect(self, leases: list[Lease], why: str) -> None:
         """It is not known which of them did it: render each alone. One that was alone again and again is charged."""

@@ -7,7 +7,7 @@ import contextlib
 import resource
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,8 +28,8 @@ _WEIGH_EVERY = 3
 _STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
 # How long a worker may take to end after it was told to stop, or has said that it is over.
 _STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
-# After so many different failed jobs in a row a worker that has done others may be harmed. Its browsers have been
-# replaced meanwhile, and the run halts after some more.
+# A worker that has done jobs may be harmed when so many others in a row have failed for the first time. Its browsers have
+# been replaced meanwhile, and the run halts after some more.
 _HARMED_AFTER, _FAILED_KEPT = 6, 200
 
 
@@ -40,11 +40,12 @@ def standstill_limit_s(policy: Policy) -> float:
 
 
 class Settled(NamedTuple):
-    """An attempt that has ended. grab_ts: when it was claimed."""
+    """An attempt that has ended. grab_ts: when it was claimed. is_first: its job was not charged before."""
 
     grab_ts: float
     job_id: int
     attempt: int
+    is_first: bool
 
 
 @dataclass
@@ -85,14 +86,17 @@ class WorkerLife:
     failed: deque[Settled] = field(default_factory=lambda: deque(maxlen=_FAILED_KEPT))
     is_harmed: bool = False
 
-    def settled(self, attempt: Settled, error: str, is_harmer: bool) -> None:
-        """Note how an attempt has ended. is_harmer: a process was replaced before when that job had failed."""
+    def settled(self, attempt: Settled, error: str, harmers: Collection[int]) -> None:
+        """Note how an attempt has ended. harmers: jobs after which others failed, in processes that were replaced."""
         if not error:
             self.done_ts = max(self.done_ts, attempt.grab_ts)
             return
         self.failed.append(attempt)
-        in_a_row = len({one.job_id for one in self.failing()})
-        self.is_harmed |= is_harmer or (self.done_ts > 0 and in_a_row >= _HARMED_AFTER)
+        failing = self.failing()
+        jobs = {one.job_id for one in failing}
+        in_a_row = len({one.job_id for one in failing if one.is_first})
+        has_harmer = len(jobs) > 1 and not jobs.isdisjoint(harmers)
+        self.is_harmed |= has_harmer or (self.done_ts > 0 and in_a_row >= _HARMED_AFTER)
 
     def failing(self) -> list[Settled]:
         """The failed attempts that were claimed after all of done jobs, in that order."""

@@ -152,7 +152,7 @@ class _Settled:
 
     def __init__(self, channel: Channel):
         self._channel = channel
-        self._untold: list[tuple[int, int, float, str]] = []
+        self._untold: list[tuple[float, int, int, bool, str]] = []
         self._told_at = -_TELL_SETTLED_S
 
     def add(self, lease: Lease, error: str) -> None:
@@ -160,7 +160,8 @@ class _Settled:
         if not self._untold:
             next_s = self._told_at + _TELL_SETTLED_S - time.monotonic()
             asyncio.get_running_loop().call_later(max(next_s, 0.0), self.tell)
-        self._untold.append((lease.job_id, lease.attempt, lease.grab_ts, error))
+        is_first = not (lease.failures or lease.crashes)
+        self._untold.append((lease.grab_ts, lease.job_id, lease.attempt, is_first, error))
         if error:
             self.tell()
 
