@@ -28,8 +28,8 @@ _WEIGH_EVERY = 3
 _STILL_S, _LEAST_STILL_S, _LOADING_S, _STILL_WHEN_STOPPING_S = 30.0, 2.0, 300.0, 2.0
 # How long a worker may take to end after it was told to stop, or has said that it is over.
 _STOP_S, _EXIT_S, _LAST_WORDS_S = 15.0, 5.0, 1.0
-# A worker that has done jobs may be harmed when so many others in a row have failed for the first time. Its browsers have
-# been replaced meanwhile, and the run halts after some more.
+# A worker that has done jobs may be harmed when so many others in a row have failed for the first time. Its browsers
+# have been replaced meanwhile, and the run halts after some more.
 _HARMED_AFTER, _FAILED_KEPT = 6, 200
 
 
