@@ -18,23 +18,10 @@ IMAGE_KINDS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png",
 DEPTH_MARK = ("Depth", "millimetres, 0 where nothing is")
 _NPY_MAGIC = b"\x93NUMPY"
 # The endings of files that are no text, and of texts that are not JSON.
-_BINARY = frozenset(
-    {
-        *IMAGE_KINDS,
-        ".npy",
-        ".npz",
-        ".pkl",
-        ".pickle",
-        ".pt",
-        ".pth",
-        ".safetensors",
-        ".h5",
-        ".hdf5",
-        ".mat",
-        ".parquet",
-    }
-    | {".exr", ".tif", ".tiff", ".bmp", ".gif", ".mp4", ".glb", ".zip", ".gz", ".tar"}
-)
+_BINARY = frozenset({
+    *IMAGE_KINDS, ".npy", ".npz", ".pkl", ".pickle", ".pt", ".pth", ".safetensors", ".h5", ".hdf5", ".mat", ".parquet",
+    ".exr", ".tif", ".tiff", ".bmp", ".gif", ".mp4", ".glb", ".zip", ".gz", ".tar",
+})  # fmt: skip
 _TABLES = frozenset({".csv", ".tsv"})
 # Pictures of Pillow's whose numbers are not grey, nor red, green and blue.
 _OTHER_COLORS = frozenset({"P", "PA", "LA", "CMYK", "YCbCr", "HSV", "LAB", "La", "RGBa", "RGBX"})

@@ -92,20 +92,9 @@ _KNOWN = {
     "CameraView": frozenset(_NAMES_OF_CAMERAS.split()),
     **{tag: frozenset((_NAMES_OF_OBJECTS + names).split()) for tag, names in _OF_OTHERS.items()},
 }
-_SIZES = frozenset(
-    {
-        "depth",
-        "dimensions",
-        "extents",
-        "halfExtents",
-        "half_extents",
-        "height",
-        "length",
-        "radius",
-        "size",
-        "width",
-    }
-)
+_SIZES = frozenset({
+    "depth", "dimensions", "extents", "halfExtents", "half_extents", "height", "length", "radius", "size", "width",
+})  # fmt: skip
 # Of any of three.js's materials for meshes, and what Vuer's client takes beside them.
 _NAMES_OF_MATERIALS = """
     allowOverride alphaHash alphaMap alphaTest alphaToCoverage anisotropy anisotropyMap anisotropyRotation aoMap
