@@ -67,13 +67,12 @@ def _refuse_text_as_numbers(name: str, ending: str, content: Any) -> None:
     """Under the name of a picture, or of arrays, nobody looks for the path of a file, or for JSON."""
     is_text = isinstance(content, str)
     if ending in _BINARY or (ending in _TABLES and not is_text):
-        hint = "Path(…).read_bytes()" if is_text else "numpy.asarray(…)"
-        if ending not in IMAGE_KINDS and ending != ".npy":
-            hint = (
-                "its text"
-                if ending in _TABLES
-                else "the bytes of such a file (a dict or list is written as JSON)"
-            )
+        if ending in _TABLES:
+            hint = "its text"
+        elif ending in IMAGE_KINDS or ending == ".npy":
+            hint = "Path(…).read_bytes()" if is_text else "numpy.asarray(…)"
+        else:
+            hint = "the bytes of such a file (a dict or list is written as JSON)"
         raise ArtifactError(
             f"{name!r} cannot hold a {type(content).__name__}: give what is to be in the file, such as {hint}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -228,9 +228,7 @@ class Supervisor:
                 life.settled(one, error, self._harmers)
                 if not error:
                     self._guard.prove_well()
-                self.charged += bool(error)
-                if not life.is_harmed:
-                    self._count(one.job_id, one.attempt, error)
+                self._count(one.job_id, one.attempt, error, may_halt=not life.is_harmed)
         elif kind == "printed":
             self._on_printed()
         elif kind == "alone":
@@ -303,9 +301,10 @@ class Supervisor:
         with contextlib.suppress(WorldFault):
             await self._threads.store(life.worker.beat)
 
-    def _count(self, job_id: int, attempt: int, error: str) -> None:
+    def _count(self, job_id: int, attempt: int, error: str, may_halt: bool = True) -> None:
         """Count an attempt; one failure too many halts the run, and none of them counts."""
-        why = self._breaker.add(job_id, attempt, error)
+        self.charged += bool(error)
+        why = self._breaker.add(job_id, attempt, error) if may_halt else ""
         if why and not self._ending.stopping.done():
             self._ending.stop(f"halted: {why}", End.HALTED)
             self._guard.note("halt", why)
@@ -317,6 +316,7 @@ class Supervisor:
 
         Returns whether one of the jobs is known to have done it, or may have.
         """
+        onwards = "the other jobs go on"
         try:
             leases = await self._threads.store(self._store.held, life.worker.id)
             in_flight = [lease for lease in leases if life.alone in (0, lease.job_id)]
@@ -330,6 +330,9 @@ class Supervisor:
                 why += await self._forgive(life)
             elif fault.kind is not FaultKind.STOPPED:
                 await self._suspect(in_flight, why)
+                if len(in_flight) > 1:
+                    which = f"it is not known which of {len(in_flight)} jobs did it"
+                    onwards = f"{which}, so each of them is rendered alone"
             await self._hand_back(life, [lease for lease in leases if lease is not guilty])
         except WorldFault:
             # The database is away, and the run stops: the next run finds them.
@@ -337,19 +340,20 @@ class Supervisor:
         if fault.kind is not FaultKind.STOPPED:
             whose = f"{guilty} {why}" if guilty is not None else f"the worker process was ended: it {why}"
             self._guard.note("worker", whose)
-            onwards = "the other jobs go on"
-            if guilty is None and len(in_flight) > 1 and fault.kind is not FaultKind.HARMED:
-                onwards = f"it is not known which of {len(in_flight)} jobs did it, so each of them is rendered alone"
             say(f"{whose}; another one is started, and {onwards}")
         return bool(in_flight)
 
     async def _hand_back(self, life: WorkerLife, leases: list[Lease]) -> None:
-        """Let its worker sign off, which hands back the jobs that it held; those of a list may be taken once more."""
-        for lease in leases:
-            if self._jobs is not None and lease.job_id in self._jobs:
-                self._jobs[lease.job_id] = lease.attempt
+        """Let its worker sign off, which hands back the jobs that it held."""
+        self._may_be_taken_again((lease.job_id, lease.attempt) for lease in leases)
         await self._threads.store(life.worker.end)
         self.workers.remove(life.worker)
+
+    def _may_be_taken_again(self, attempts: Iterable[tuple[int, int]]) -> None:
+        """The jobs of these attempts, by id and number, as far as they are of a list of which each is taken once."""
+        for job_id, attempt in attempts:
+            if self._jobs is not None and job_id in self._jobs:
+                self._jobs[job_id] = attempt
 
     async def _charge(self, lease: Lease, fault: Fault, who: Running | None, why: str) -> None:
         # Blocking is charged like a time-out, the rest like a browser's death.
@@ -361,7 +365,6 @@ class Supervisor:
         with contextlib.suppress(LeaseLost):
             stacks = with_thread_last(fault.stacks, who.thread) if who is not None else fault.stacks
             await self._threads.store(charge, lease, error, stacks or None)
-            self.charged += 1
             self._count(lease.job_id, lease.attempt, error)
 
     async def _forgive(self, life: WorkerLife) -> str:
@@ -382,9 +385,7 @@ class Supervisor:
         await self._threads.store(self._store.uncharge, self._campaign_id, later)
         self._breaker.forget(later)
         self.charged -= len(later)
-        for job_id, attempt in later:
-            if self._jobs is not None and job_id in self._jobs:
-                self._jobs[job_id] = attempt
+        self._may_be_taken_again(later)
         return f" by job {await self._threads.store(self._store.reader.key_of, harmer)}, {whether}"
 
     async def _suspect(self, leases: list[Lease], why: str) -> None:
@@ -403,7 +404,6 @@ class Supervisor:
             error = f"crash: {times} times a worker process ended while it alone was in flight; the last one {why}"
             with contextlib.suppress(LeaseLost):
                 await self._threads.store(self._store.reclaim, lease, error)
-                self.charged += 1
                 self._count(lease.job_id, lease.attempt, error)
 
 
