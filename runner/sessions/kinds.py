@@ -244,7 +244,7 @@ def why_ignored(node: Mapping[str, Any]) -> str:
         ):
             return f"element {key!r}: the opacity of a material counts beside 'transparent': True"
     told = [
-        f"its {name} has no effect in Vuer's client" + f" ({instead})" * bool(instead)
+        _no_effect(f"its {name}", instead)
         for name, instead in _IGNORED_OF.get(str(tag), ())
         if name in node
         and node[name] not in _NOTHING.get(name, (None, True, False, "", {}))
@@ -255,6 +255,10 @@ def why_ignored(node: Mapping[str, Any]) -> str:
     if tag in _OF_MAIN_VIEW and ("src" in node or node.get("children")) and not node.get("fixed"):
         told.append("it stands before the page's main view, not before a CameraView, unless it is fixed=True")
     return f"element {key!r} ({tag}): {', '.join(told)}" if told else ""
+
+
+def _no_effect(what: str, instead: str = "") -> str:
+    return f"{what} has no effect in Vuer's client" + f" ({instead})" * bool(instead)
 
 
 def _why_unknown(tag: str, node: Mapping[str, Any]) -> list[str]:
@@ -275,9 +279,9 @@ def _why_unknown(tag: str, node: Mapping[str, Any]) -> list[str]:
             instead = (
                 "args has the size" if name in _SIZES else "material has it" if name in _OF_MATERIALS else ""
             )
-        told.append(f"its {name} has no effect in Vuer's client" + f" ({instead})" * bool(instead))
+        told.append(_no_effect(f"its {name}", instead))
     told += [
-        f"its material's {name} has no effect in Vuer's client"
+        _no_effect(f"its material's {name}")
         for name in (material if isinstance(material, Mapping) else ())
         if str(name).partition("-")[0] not in _OF_MATERIALS
     ]
