@@ -117,6 +117,19 @@ def test_depth_that_is_not_the_pictures_is_refused(depth):
     assert Frame(picture("PNG"), raw(64, 48), (0.1, 20.0), (64, 48)).depth.shape == (48, 64)
 
 
+def test_two_runs_that_end_together_write_the_contact_sheet(tmp_path, monkeypatch):
+    """Each by a file of its own, until it is whole: another run moves its own away meanwhile."""
+    save = Image.Image.save
+
+    def save_beside_another(image, place, **options):
+        save(image, place, **options)
+        (tmp_path / ".sheet.jpg.tmp").unlink(missing_ok=True)
+
+    monkeypatch.setattr(Image.Image, "save", save_beside_another)
+    contact_sheet([], tmp_path / "sheet.jpg")
+    assert [file.name for file in tmp_path.iterdir()] == ["sheet.jpg"]
+
+
 def test_a_contact_sheet_shows_pictures_in_order(tmp_path):
     """Tiles run in reading order; one that cannot be read stays black."""
     files = []

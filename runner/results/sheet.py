@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def contact_sheet(
         if colours and colours[index]:
             box = (left, top, left + tile_width - 1, top + tile_height - 1)
             draw.rectangle(box, outline=colours[index], width=_FRAME_WIDTH)
-    temporary = file.with_name(f".{file.name}.tmp")
+    # Two runs of a campaign end together.
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     sheet.save(temporary, format="JPEG", quality=90)
     temporary.replace(file)
     return unreadable
